@@ -1,0 +1,63 @@
+"""Network width search with CafeNet, as a plugin of NNI.
+
+The names are loaded when they are first used, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .channels.rules import register_rule
+    from .search.evolution import Evolution
+    from .search.searcher import RandomSearch
+    from .space.bins import EqualBins, FlopsSensitiveBins
+    from .space.mutator import WidthMutator
+    from .space.slim_files import load_slim, save_slim
+    from .space.width_space import WidthSpace
+    from .strategy import CafeNet
+    from .supernet.sharing import Fixed, LocallyFree
+
+_HOMES = {
+    'CafeNet': 'strategy',
+    'EqualBins': 'space.bins',
+    'Evolution': 'search.evolution',
+    'Fixed': 'supernet.sharing',
+    'FlopsSensitiveBins': 'space.bins',
+    'LocallyFree': 'supernet.sharing',
+    'RandomSearch': 'search.searcher',
+    'WidthMutator': 'space.mutator',
+    'WidthSpace': 'space.width_space',
+    'load_slim': 'space.slim_files',
+    'register_rule': 'channels.rules',
+    'save_slim': 'space.slim_files',
+}
+
+__all__ = [
+    'CafeNet',
+    'EqualBins',
+    'Evolution',
+    'Fixed',
+    'FlopsSensitiveBins',
+    'LocallyFree',
+    'RandomSearch',
+    'WidthMutator',
+    'WidthSpace',
+    '__version__',
+    'load_slim',
+    'register_rule',
+    'save_slim',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,104 @@
+"""The example input: what a model is called with while it is analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ['ExampleInput']
+
+
+@dataclass(frozen=True)
+class ExampleInput:
+    """Positional and keyword arguments of one call of a model.
+
+    Dimension 0 of the first tensor is taken for the batch: costs are given for one sample of it.
+
+    Parameters
+    ----------
+    args
+        Positional arguments.
+    kwargs
+        Keyword arguments.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @classmethod
+    def of(cls, example: Any, model: nn.Module) -> ExampleInput:
+        """Read what a user may give as ``example_input``.
+
+        Parameters
+        ----------
+        example
+            A shape such as ``(1, 3, 224, 224)`` (filled with seeded normal values), a tensor, a tuple or list of
+            positional arguments, a dict of keyword arguments, or an ``ExampleInput``.
+        model
+            Gives the device and the floating-point type of inputs made from a shape.
+
+        Raises
+        ------
+        TypeError
+            If ``example`` is none of these.
+        """
+        if isinstance(example, cls):
+            return example
+        if isinstance(example, torch.Size) or _is_shape(example):
+            return cls((_normal(tuple(example), model),), {})
+        if isinstance(example, torch.Tensor):
+            return cls((example,), {})
+        if isinstance(example, Mapping):
+            return cls((), dict(example))
+        if isinstance(example, (tuple, list)) and len(example) > 0:
+            return cls(tuple(example), {})
+        raise TypeError(
+            f'example_input={example!r} cannot be used. Give a shape such as (1, 3, 224, 224), a tensor, a tuple of '
+            'positional arguments or a dict of keyword arguments.'
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Size of dimension 0 of the first tensor; 1 where there is none."""
+        for tensor in self.tensors():
+            if tensor.dim() > 0:
+                return int(tensor.shape[0])
+        return 1
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return the tensors among the arguments, in order."""
+        leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+    def map(self, function: Any) -> ExampleInput:
+        """Return the same arguments with ``function`` applied to every tensor."""
+        args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, function, (self.args, self.kwargs))
+        return ExampleInput(args, kwargs)
+
+    def with_batch_of_two(self) -> ExampleInput:
+        """Return arguments with at least two samples (batch normalisation in training mode needs two values)."""
+        if self.batch_size > 1:
+            return self
+        return self.map(lambda tensor: torch.cat([tensor, tensor]) if tensor.dim() > 0 else tensor)
+
+    def describe(self) -> str:
+        """Return the shapes, for messages."""
+        return ', '.join(str(tuple(tensor.shape)) for tensor in self.tensors()) or 'no tensor'
+
+
+def _is_shape(example: Any) -> bool:
+    return (
+        isinstance(example, (tuple, list))
+        and len(example) > 0
+        and all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in example)
+    )
+
+
+def _normal(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return values.to(device=parameter.device, dtype=parameter.dtype)

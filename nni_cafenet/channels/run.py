@@ -1,0 +1,38 @@
+"""Run the part of a model that a selection picks, in place: the model's own code, on slices of its tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+__all__ = ['apply_attributes', 'call_with', 'using_attributes']
+
+
+def call_with(model: nn.Module, tensors: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a model with some of its parameters and buffers replaced."""
+    return functional_call(model, dict(tensors), args, kwargs)
+
+
+def apply_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Set attributes of modules; return the values that they had."""
+    before: dict[str, dict[str, Any]] = {}
+    for path, values in attributes.items():
+        module = model.get_submodule(path)
+        before[path] = {name: getattr(module, name) for name in values}
+        for name, value in values.items():
+            setattr(module, name, value)
+    return before
+
+
+@contextlib.contextmanager
+def using_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Set attributes of modules for the length of a block."""
+    before = apply_attributes(model, attributes)
+    try:
+        yield
+    finally:
+        apply_attributes(model, before)

@@ -1,0 +1,92 @@
+"""``include`` and ``exclude``: which layers of a model may change their widths."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from typing import Union
+
+from torch import nn
+
+from .graph import ChannelGraph
+
+__all__ = ['LayerPattern', 'restrict']
+
+LayerPattern = Union[str, 're.Pattern[str]', type]
+"""A layer's name, the name of a part that holds it, a shell pattern, a regular expression, or a module class."""
+
+
+def restrict(
+    graph: ChannelGraph,
+    model: nn.Module,
+    include: Sequence[LayerPattern] | None,
+    exclude: Sequence[LayerPattern] | None,
+) -> ChannelGraph:
+    """Fix the groups that ``include`` leaves out or that ``exclude`` names.
+
+    A group may change only if every layer that makes its channels may.
+
+    Parameters
+    ----------
+    graph
+        The channel graph of the model.
+    model
+        Gives names and classes of layers.
+    include
+        Layers whose output widths may change; None for all.
+    exclude
+        Layers whose output widths may not change, even if included; None for none.
+
+    Raises
+    ------
+    ValueError
+        If ``include`` is empty, or a pattern matches no layer.
+    TypeError
+        If a pattern is of another type.
+    """
+    if include is not None and len(_as_list('include', include)) == 0:
+        raise ValueError('include=[] leaves no layer to change. Name at least one layer, or use None for all layers.')
+    names = dict(model.named_modules())
+    allowed = _matching('include', include, names) if include is not None else None
+    denied = _matching('exclude', exclude or (), names)
+    reasons = {}
+    for group in graph.groups:
+        layers = group.producers or group.members
+        excluded = [layer for layer in layers if layer in denied]
+        left_out = [layer for layer in layers if allowed is not None and layer not in allowed]
+        if excluded:
+            reasons[group.label] = f'is excluded (exclude names {excluded[0]})'
+        elif left_out:
+            reasons[group.label] = f'is not included (include does not name {left_out[0]})'
+    return graph.without(reasons)
+
+
+def _matching(argument: str, patterns: Iterable[LayerPattern], modules: dict[str, nn.Module]) -> set[str]:
+    found: set[str] = set()
+    for pattern in _as_list(argument, patterns):
+        matches = {name for name, module in modules.items() if name and _matches(pattern, name, module)}
+        if not matches:
+            some = ', '.join([name for name, module in modules.items() if name and not list(module.children())][:5])
+            raise ValueError(f'{argument}: {pattern!r} matches no layer of the model. Layers are named like {some}.')
+        found |= matches
+    return found
+
+
+def _matches(pattern: LayerPattern, name: str, module: nn.Module) -> bool:
+    if isinstance(pattern, str):
+        return name == pattern or name.startswith(f'{pattern}.') or fnmatch.fnmatchcase(name, pattern)
+    if isinstance(pattern, re.Pattern):
+        return pattern.search(name) is not None
+    if isinstance(pattern, type) and issubclass(pattern, nn.Module):
+        return isinstance(module, pattern)
+    raise TypeError(
+        f'include and exclude take layer names, shell patterns, compiled regular expressions and module classes, '
+        f'not {pattern!r}.'
+    )
+
+
+def _as_list(argument: str, patterns: Iterable[LayerPattern]) -> list[LayerPattern]:
+    if isinstance(patterns, (str, re.Pattern, type)):
+        raise TypeError(f'{argument}={patterns!r} must be a list: write {argument}=[{patterns!r}].')
+    return list(patterns)

@@ -1,0 +1,140 @@
+"""The part of a model that some channel sets select: slices of its tensors, and the module attributes that go with it.
+
+The slim model and the supernet are both made here, from the same slices and the same attributes, so that they cannot
+disagree: the slim model owns copies of the slices, the supernet runs on them in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from .graph import ChannelGraph
+
+__all__ = ['Selection', 'put', 'take']
+
+Positions = tuple[Optional[Tensor], ...]
+"""For each dimension of a tensor the positions that are kept, ascending; None for all."""
+
+
+class Selection:
+    """What channel sets select of a model.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    channel_sets
+        ``{label: channel indices}``; groups left out keep all their channels.
+    device
+        Where the index tensors are kept.
+    """
+
+    def __init__(self, graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device | str = 'cpu'):
+        chosen = graph.positions(channel_sets)
+        tensors = [None if positions is None else torch.from_numpy(positions).to(device) for positions in chosen]
+        sizes = [
+            len(layout) if positions is None else len(positions) for layout, positions in zip(graph.layouts, chosen)
+        ]
+        self.positions: dict[str, Positions] = {}
+        self._sizes: dict[str, tuple[int | None, ...]] = {}
+        for name, indices in graph.dims.items():
+            self.positions[name] = tuple(None if index is None else tensors[index] for index in indices)
+            self._sizes[name] = tuple(None if index is None else sizes[index] for index in indices)
+        self._attributes = graph.attributes
+
+    def slices(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the selected part of every parameter and buffer that is not selected whole.
+
+        Autograd sees the slicing: gradients arrive at the selected entries of the full tensors, and are zero elsewhere.
+        """
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        return {
+            name: take(tensors[name], positions)
+            for name, positions in self.positions.items()
+            if any(position is not None for position in positions)
+        }
+
+    def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+        for name, sizes in self._sizes.items():
+            owner, _, leaf = name.rpartition('.')
+            full = model.get_submodule(owner).get_parameter(leaf) if _is_parameter(model, owner, leaf) else None
+            if full is not None:
+                shape = tuple(f if s is None else s for f, s in zip(full.shape, sizes))
+                shapes.setdefault(owner, {})[leaf] = shape
+        values: dict[str, dict[str, Any]] = {}
+        for attribute in self._attributes:
+            size = self._sizes[attribute.parameter][attribute.axis]
+            if size is not None:
+                values.setdefault(attribute.module, {})[attribute.name] = size // attribute.divisor
+        for owner, leaves in shapes.items():
+            module = model.get_submodule(owner)
+            found = values.setdefault(owner, {})
+            found.update(size_attributes(module, leaves, int(found.get('groups', getattr(module, 'groups', 1)))))
+        return values
+
+
+def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:
+    """Return the attributes in which a module of torch keeps the sizes of its parameters.
+
+    Parameters
+    ----------
+    module
+        A module.
+    shapes
+        New shapes of its own parameters, ``{name: shape}``.
+    groups
+        New number of groups, of a convolution.
+    """
+    weight = shapes.get('weight')
+    if weight is None:
+        return {}
+    if isinstance(module, _ConvNd):
+        inputs, outputs = (weight[1] * groups, weight[0])
+        if module.transposed:
+            inputs, outputs = weight[0], weight[1] * groups
+        return {'in_channels': inputs, 'out_channels': outputs}
+    if isinstance(module, nn.Linear):
+        return {'in_features': weight[1], 'out_features': weight[0]}
+    if isinstance(module, _NormBase):
+        return {'num_features': weight[0]}
+    if isinstance(module, nn.LayerNorm):
+        return {'normalized_shape': weight}
+    return {}
+
+
+def take(tensor: Tensor, positions: Positions) -> Tensor:
+    """Return the selected part of a tensor: a view where the positions are contiguous, else a copy."""
+    for axis, chosen in enumerate(positions):
+        if chosen is None:
+            continue
+        first, last = int(chosen[0]), int(chosen[-1])
+        if last - first + 1 == len(chosen):
+            tensor = tensor.narrow(axis, first, len(chosen))
+        else:
+            tensor = tensor.index_select(axis, chosen)
+    return tensor
+
+
+def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
+    """Write values into the selected part of a tensor, in place."""
+    if all(chosen is None for chosen in positions):
+        tensor.copy_(values)
+        return
+    index: list[Any] = []
+    for axis, chosen in enumerate(positions):
+        every = torch.arange(tensor.shape[axis], device=tensor.device) if chosen is None else chosen
+        index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
+    tensor[tuple(index)] = values
+
+
+def _is_parameter(model: nn.Module, owner: str, leaf: str) -> bool:
+    parameters = model.get_submodule(owner)._parameters
+    return parameters.get(leaf) is not None

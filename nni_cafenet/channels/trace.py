@@ -1,0 +1,207 @@
+"""From a model and an example input to its channel graph, through the ATen graph of ``torch.export``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export.graph_signature import InputKind
+
+from ..errors import TraceError
+from .constraints import Constraints, Symbol
+from .graph import ChannelGraph
+from .grouping import group_channels
+from .inputs import ExampleInput
+from .rules import Call, find_rule
+
+__all__ = ['trace', 'using_mode']
+
+_logger = logging.getLogger(__name__)
+
+
+def trace(model: nn.Module, example: ExampleInput) -> ChannelGraph:
+    """Analyse a model: which channels must change together, what each layer reads, and what it costs.
+
+    The model is followed in evaluation mode, which also gives the costs. Where parameters are left that only training
+    uses (auxiliary heads), it is followed in training mode as well.
+
+    Parameters
+    ----------
+    model
+        Any module that ``torch.export`` accepts. It is left as it was.
+    example
+        What it is called with.
+
+    Returns
+    -------
+    The channel graph, not yet held against real forwards (see `verify`).
+
+    Raises
+    ------
+    nni_cafenet.errors.TraceError
+        If the model does not run on the example, or cannot be exported.
+    """
+    constraints = Constraints()
+    names = _register_tensors(model, constraints)
+    with using_mode(model, training=False):
+        seen = _follow(model, example, constraints, names)
+    costs, constraints.costs = constraints.costs, []
+    if any(name not in seen for name, _ in model.named_parameters()):
+        with using_mode(model, training=True):
+            _follow(model, example.with_batch_of_two(), constraints, names)
+    constraints.costs = costs
+    parameters = [name for name, _ in model.named_parameters()]
+    return group_channels(constraints, parameters, example.batch_size)
+
+
+def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, str]:
+    """Register parameters and buffers; return the one name that stands for each (tied tensors share one)."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    for name, tensor in both:
+        names[name] = first.setdefault(id(tensor), name)
+        constraints.parameter(names[name], tensor.shape)
+    return names
+
+
+@contextlib.contextmanager
+def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put every module of a model into a mode, and back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+def _follow(model: nn.Module, example: ExampleInput, constraints: Constraints, names: dict[str, str]) -> set[str]:
+    """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
+    program = _export(model, example)
+    kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
+    modules = dict(model.named_modules(remove_duplicate=False))
+    values: dict[fx.Node, Any] = {}
+    seen: set[str] = set()
+    for node in program.graph.nodes:
+        if node.op == 'placeholder':
+            spec = kinds.get(node.name)
+            name = names.get(spec.target) if spec is not None and spec.target is not None else None
+            if name is not None and spec is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+                values[node] = constraints.parameters[name]
+                seen.update({name, str(spec.target)} if node.users else ())
+            else:
+                values[node] = _constant(node)
+        elif node.op == 'call_function':
+            values[node] = _apply(node, values, constraints, modules)
+        elif node.op == 'output':
+            for symbol in _symbols(fx.node.map_arg(node.args, lambda n: values[n])):
+                for dim in symbol.dims:
+                    constraints.fix(dim, 'is an output of the model')
+        else:
+            values[node] = _constant(node)
+    return seen
+
+
+def _apply(
+    node: fx.Node, values: dict[fx.Node, Any], constraints: Constraints, modules: dict[str, nn.Module]
+) -> Symbol | list[Symbol] | None:
+    """Run the rule of one operator."""
+    operator = str(node.target)
+    arguments: Any = fx.node.map_arg(node.args, lambda n: values[n])
+    keywords: Any = fx.node.map_arg(node.kwargs, lambda n: values[n])
+    if operator == '<built-in function getitem>':
+        source: Any = arguments[0]
+        index: Any = arguments[1]
+        return source[index] if isinstance(source, (list, tuple)) else source  # type: ignore[no-any-return]
+    operator = operator.rpartition('.')[0] if operator.startswith('aten.') else operator.removesuffix('.default')
+    shapes = _shapes(node)
+    symbols = _symbols((arguments, keywords))
+    if not shapes:
+        return None
+    call = Call(constraints, operator, shapes, modules)
+    rule = find_rule(operator)
+    tracked = [symbol for symbol in symbols if symbol.tracked]
+    if rule is not None:
+        outputs = rule(call, *arguments, **keywords)
+        results = outputs if isinstance(node.meta['val'], (list, tuple)) else [outputs]
+    else:
+        for symbol in tracked:
+            call.fix(*symbol.dims, reason=f'reaches {operator}, which has no rule')
+        results = [(None,) * len(shape) for shape in shapes]
+    made = [Symbol(shape, tuple(dims)) for shape, dims in zip(shapes, results)]
+    return made if isinstance(node.meta['val'], (list, tuple)) else made[0]
+
+
+def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of a node's outputs that are tensors."""
+    value = node.meta.get('val')
+    outputs = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tuple(int(s) for s in output.shape) for output in outputs if isinstance(output, torch.Tensor))
+
+
+def _constant(node: fx.Node) -> Symbol | None:
+    shapes = _shapes(node)
+    return Symbol.constant(shapes[0]) if shapes else None
+
+
+def _symbols(values: Any) -> list[Symbol]:
+    leaves = torch.utils._pytree.tree_leaves(values, is_leaf=lambda leaf: isinstance(leaf, Symbol))
+    return [leaf for leaf in leaves if isinstance(leaf, Symbol)]
+
+
+def _export(model: nn.Module, example: ExampleInput) -> torch.export.ExportedProgram:
+    """Export a model, with errors that say what to do about it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return torch.export.export(model, example.args, example.kwargs or None)
+    except Exception as error:
+        _check_runs(model, example)
+        part = _failing_part(model, error)
+        where = f'its part {part!r}' if part else 'it'
+        remedy = (
+            f'Build the space from a sub-module that leaves {part!r} out, or write that part with operators that '
+            'torch.export supports (no Python control flow on tensor values).'
+            if part
+            else 'Build the space from a sub-module that can be exported, or remove Python control flow on values.'
+        )
+        raise TraceError(
+            f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
+            f'{type(error).__name__}: {_first_line(error)}. {remedy}'
+        ) from error
+
+
+def _check_runs(model: nn.Module, example: ExampleInput) -> None:
+    """Tell an example input that the model rejects from a model that cannot be exported."""
+    try:
+        with torch.no_grad():
+            model(*example.args, **example.kwargs)
+    except Exception as error:
+        raise TraceError(
+            f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}: '
+            f'{type(error).__name__}: {_first_line(error)}. Give an input that model(example_input) accepts.'
+        ) from error
+
+
+def _failing_part(model: nn.Module, error: BaseException) -> str:
+    """Name the innermost sub-module whose forward is on the stack of an error."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found = ''
+    frames = error.__traceback__
+    while frames is not None:
+        owner = frames.tb_frame.f_locals.get('self')
+        if isinstance(owner, nn.Module):
+            found = names.get(id(owner), '') or found
+        frames = frames.tb_next
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ['no message'])[0][:300]

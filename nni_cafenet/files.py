@@ -1,0 +1,229 @@
+"""Files that survive a crash: written whole or not at all, and lines that are on the disk once appended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Union
+
+__all__ = ['append_line', 'read_jsonl', 'save_torch', 'write_json', 'write_text']
+
+_logger = logging.getLogger(__name__)
+
+_PathLike = Union[str, 'os.PathLike[str]']
+
+
+def write_text(path: _PathLike, text: str) -> None:
+    """
+    Write a text file (UTF-8) whole: a reader sees the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path
+        The file. Missing folders are made; a file that is there keeps its permissions.
+    text
+        What it shall hold, written as it is.
+
+    Notes
+    -----
+    The text goes to a temporary file beside `path` (`.NAME.XXXXXXXX.tmp`), to the disk, then takes the
+    name. If that fails, the old file is as it was and the temporary one is gone; only a killed process
+    can leave one.
+    """
+    with _replacing(path) as file:
+        file.write(text.encode('utf-8'))
+
+
+def write_json(path: _PathLike, obj: object) -> None:
+    """
+    Write an object as a JSON file, whole as by `write_text`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    obj
+        Plain values, in the order they have; arrays and tensors become lists and their scalars numbers, paths
+        become strings. NaN and infinity are written as Python's `json` writes and reads them.
+
+    Raises
+    ------
+    TypeError
+        If something in it has no JSON form. Nothing is written then.
+    """
+    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, default=_plain) + '\n')
+
+
+def save_torch(obj: object, path: _PathLike) -> None:
+    """
+    Save by `torch.save`, whole as by `write_text`.
+
+    Parameters
+    ----------
+    obj
+        Whatever `torch.save` takes: a `state_dict`, a checkpoint.
+    path
+        The file.
+    """
+    import torch
+
+    with _replacing(path) as file:
+        torch.save(obj, file)
+
+
+def append_line(path: _PathLike, text: str) -> None:
+    """
+    Append one line (UTF-8) to a file; it is on the disk when this returns.
+
+    Parameters
+    ----------
+    path
+        The file; it and its folders are made if missing.
+    text
+        The line without its end.
+
+    Raises
+    ------
+    ValueError
+        If the text has a line break in it.
+
+    Notes
+    -----
+    A process that is killed here can leave the beginning of a line. `read_jsonl` removes it; without that,
+    the next line still starts on its own.
+    """
+    if '\n' in text or '\r' in text:
+        raise ValueError(f'text must be a single line, without a line break; got {text!r}')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with open(path, 'ab+') as file:
+        start = b'' if _ends_a_line(file) else b'\n'
+        file.write(start + text.encode('utf-8') + b'\n')
+        _to_disk(file)
+    if is_new:
+        _folder_to_disk(path.parent)
+
+
+def read_jsonl(path: _PathLike) -> list[Any]:
+    """
+    Read a file of JSON lines, and repair what a crash left at its end.
+
+    Parameters
+    ----------
+    path
+        The file, as `append_line` writes it.
+
+    Returns
+    -------
+    list
+        One object a line, in order; blank lines are skipped.
+
+    Raises
+    ------
+    ValueError
+        If a line other than an unfinished last one is no JSON: the file was damaged, not cut short.
+
+    Notes
+    -----
+    An unfinished last line (no line break at its end, and no whole object or list) is dropped with a warning
+    and cut off the file; a whole one gets its line break. Later appends are then clean.
+    """
+    path = Path(path)
+    content = path.read_bytes()
+    lines = content.split(b'\n')
+    last = lines.pop()
+    objects = [_parsed(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    if last.strip(b' \t\r'):
+        try:
+            obj = json.loads(last.decode('utf-8'))
+        except ValueError:
+            obj = None
+        # A number cut short is still a number; only brackets show that nothing is missing.
+        if isinstance(obj, (dict, list)):
+            objects.append(obj)
+            _repair(path, len(content), b'\n')
+        else:
+            _logger.warning('%s: dropped its unfinished last line, %d', path, len(lines) + 1)
+            _repair(path, len(content) - len(last), b'')
+    return objects
+
+
+@contextmanager
+def _replacing(path: _PathLike) -> Iterator[BinaryIO]:
+    """A temporary file to write into; it takes the place of `path` at the end, if nothing was raised."""
+    target = Path(os.path.realpath(path))  # the file that a link points to, not the link
+    if target.is_dir():
+        raise IsADirectoryError(f'path must name a file, but {target} is a folder')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f'.{target.name}.{secrets.token_hex(4)}.tmp')
+    try:
+        with open(temporary, 'xb') as file:
+            yield file
+            _to_disk(file)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException:  # an interrupt too
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _folder_to_disk(target.parent)
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _folder_to_disk(folder: Path) -> None:
+    """Make a new name in a folder last, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    """Whether an open file is empty or ends with a line break."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b'\n'
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Any:
+    try:
+        return json.loads(line.decode('utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path}, line {number} is no JSON ({error}); remove or mend that line') from error
+
+
+def _repair(path: Path, size: int, end: bytes) -> None:
+    """Cut a file to a size and end it; a file that may only be read stays as it is."""
+    try:
+        with open(path, 'rb+') as file:
+            file.truncate(size)
+            file.seek(size)
+            file.write(end)
+            _to_disk(file)
+    except OSError as error:
+        _logger.warning('%s: its end could not be repaired (%s)', path, error)
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: arrays, tensors and their scalars, and paths."""
+    to_list = getattr(value, 'tolist', None)
+    if callable(to_list):
+        return to_list()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f'{type(value).__name__} has no JSON form: {value!r}')

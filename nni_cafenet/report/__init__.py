@@ -1,0 +1,1 @@
+"""Results as people read them: tables and plots. Plain values come in, text goes out."""

@@ -1,0 +1,124 @@
+"""Tables for a terminal and for a Markdown page."""
+
+from __future__ import annotations
+
+import numbers
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, cast
+
+import prettytable
+
+__all__ = ['as_markdown', 'as_table']
+
+_ALIGNMENTS = 'lcr'
+_EMPTY = '-'
+
+# Numbers as our tables write them: 12, -0.5, 1e-05, 1.81G, 98.1 %, 31 / 64, 97.4 ± 0.3.
+_NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?[KMGTP%]?'
+_NUMERIC = re.compile(rf'{_NUMBER}(\s?(/|±|\+/-|x)\s?{_NUMBER})?|nan|[+-]?inf', re.ASCII)
+
+
+def as_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
+    """
+    A table for the terminal. It is a Markdown table too, only without alignments and escapes.
+
+    Parameters
+    ----------
+    headers
+        One name a column, all different.
+    rows
+        One cell a column. Floats get four significant digits, `None` is shown as `-`; format what shall look
+        otherwise beforehand.
+    align
+        One letter a column: `l`, `c` or `r`. By default columns of numbers go right, all others left.
+
+    Returns
+    -------
+    str
+        The lines, without a line break at the end.
+
+    Raises
+    ------
+    ValueError
+        If a row or `align` does not have one entry a column, or a header comes twice.
+
+    Examples
+    --------
+    >>> print(as_table(['network', 'MACs'], [['full', '1.81G'], ['slim', '907M']]))
+    | network |  MACs |
+    |---------|-------|
+    | full    | 1.81G |
+    | slim    |  907M |
+    """
+    return _filled(headers, [[_text(cell) for cell in row] for row in rows], align).get_string()
+
+
+def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
+    r"""
+    A Markdown table, with its alignments; `|` in a cell is escaped, and a line break becomes `<br>`.
+
+    Parameters
+    ----------
+    headers, rows, align
+        As for `as_table`.
+
+    Returns
+    -------
+    str
+        The lines, without a line break at the end.
+
+    Raises
+    ------
+    ValueError
+        As by `as_table`.
+
+    Examples
+    --------
+    >>> print(as_markdown(['network', 'MACs'], [['full', '1.81G'], ['slim', '907M']]))
+    | network |  MACs |
+    | :-------|-----: |
+    | full    | 1.81G |
+    | slim    |  907M |
+    """
+    cells = [[_escaped(_text(cell)) for cell in row] for row in rows]
+    table = _filled([_escaped(header) for header in headers], cells, align)
+    # The enumeration is the newer name of the same constants.
+    table.set_style(getattr(prettytable, 'TableStyle', prettytable).MARKDOWN)
+    return table.get_string()
+
+
+def _filled(headers: Sequence[str], rows: list[list[str]], align: str | None) -> prettytable.PrettyTable:
+    headers = list(headers)
+    if not headers or len(set(headers)) < len(headers):
+        raise ValueError(f'headers must be one name a column, all different; got {headers}')
+    for number, row in enumerate(rows):
+        if len(row) != len(headers):
+            raise ValueError(f'row {number} has {len(row)} cells for {len(headers)} columns: {row}')
+    if align is None:
+        align = ''.join(_alignment([row[column] for row in rows]) for column in range(len(headers)))
+    elif len(align) != len(headers) or not set(align) <= set(_ALIGNMENTS):
+        raise ValueError(f'align must be {len(headers)} letters out of l, c and r, not {align!r}')
+    table = prettytable.PrettyTable(headers)
+    table.top_junction_char = table.bottom_junction_char = table.junction_char = '|'
+    table.hrules = prettytable.HRuleStyle.HEADER if hasattr(prettytable, 'HRuleStyle') else prettytable.HEADER
+    for header, letter in zip(headers, align):
+        table.align[header] = cast('Literal["l", "c", "r"]', letter)
+    table.add_rows(rows)
+    return table
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return _EMPTY
+    is_fraction = isinstance(cell, numbers.Real) and not isinstance(cell, numbers.Integral)
+    return f'{cell:.4g}' if is_fraction else str(cell)
+
+
+def _escaped(text: str) -> str:
+    return text.replace('|', r'\|').replace('\r\n', '\n').replace('\n', '<br>')
+
+
+def _alignment(cells: list[str]) -> str:
+    shown = [cell.strip() for cell in cells if cell.strip() not in ('', _EMPTY)]
+    return 'r' if shown and all(_NUMERIC.fullmatch(cell) for cell in shown) else 'l'

@@ -1,0 +1,90 @@
+"""The folder of a run: what it was asked for, the supernet's checkpoint, and the scored widths."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import ResumeError
+from .files import write_json
+
+__all__ = ['RunFolder', 'new_run_path']
+
+
+def new_run_path(root: str | os.PathLike[str]) -> Path:
+    """Return a path for a new run below a folder; nothing is made yet."""
+    return Path(root) / 'cafenet' / f'{time.strftime("%Y%m%d-%H%M%S")}-{uuid.uuid4().hex[:6]}'
+
+
+class RunFolder:
+    """A run on disk. The files are its state: a run that is started again in its folder goes on from them.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made if need be.
+    settings
+        What the run is asked for, as JSON can hold it.
+
+    Raises
+    ------
+    nni_cafenet.errors.ResumeError
+        If the folder holds a run with other settings; the message lists what differs.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        record = path / 'run.json'
+        wanted = json.loads(json.dumps(settings))
+        if record.exists():
+            found = json.loads(record.read_text(encoding='utf-8'))
+            different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+            if different:
+                changes = '; '.join(
+                    f'{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now' for key in different
+                )
+                raise ResumeError(
+                    f'directory={str(path)!r} holds another run ({changes}). Use the settings of that run to resume it, '
+                    'or another directory.'
+                )
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(record, wanted)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Lightning's checkpoint of the supernet, written after every epoch."""
+        return self.path / 'supernet.ckpt'
+
+    @property
+    def history(self) -> Path:
+        """The scored widths, one JSON record a line."""
+        return self.path / 'history.jsonl'
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the supernet's checkpoint, or None before the end of the first epoch."""
+        if not self.checkpoint.exists():
+            return None
+        checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=True)
+        return checkpoint
+
+    @property
+    def trained(self) -> bool:
+        """Whether the training of the supernet has ended."""
+        return (self.path / 'supernet.json').exists()
+
+    def mark_trained(self, **facts: Any) -> None:
+        """Record that the training of the supernet has ended."""
+        write_json(self.path / 'supernet.json', facts)
+
+
+def _short(value: Any, most: int = 80) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= most else f'{text[: most - 3]}...'

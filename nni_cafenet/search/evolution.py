@@ -1,0 +1,181 @@
+"""Evolutionary search of widths (CafeNet-E), one function a step of a generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .budget import Budget, FloatArray, IntArray, WidthDomain
+from .sampling import LevelSpace, bring_within, mark_new, sample_levels
+from .searcher import Proposals, Searcher, check_integer, check_number, read_fitness
+
+__all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
+
+_RETRIES = 4  # how often a duplicate is mutated again before a fresh sample replaces it
+
+
+class Evolution(Searcher):
+    """Single-objective genetic search: CafeNet-E (Su et al. 2021, search).
+
+    In each generation, parents are chosen by binary tournament, crossed at two points and mutated; their
+    children are repaired into the budget, and replaced if they were proposed before; the best of parents and
+    children survive. These are the steps of the same authors' code, a single-objective NSGA-II with
+    population x generations of 40 x 80 for MobileNetV2 and 50 x 20 for ResNet-50; the repair is our choice.
+
+    Parameters
+    ----------
+    population : int
+        Widths in a generation, 2 or more.
+    generations : int
+        Generations to score, the first (random) one included: ``population * generations`` widths in all.
+    initial : sequence of {label: width}, optional
+        At most ``population`` widths for the first generation, moved into the budget if they are outside; the
+        rest is random. BCNet starts from the widths with the lowest losses seen in training.
+    crossover_probability : float
+        Chance of two parents to be crossed, 0..1; otherwise the children start as their copies. Our choice.
+    mutation_probability : float, optional
+        Chance of each group of a child to be mutated, 0..1. Default: 1 / groups. Our choice.
+    eta : float
+        Distribution index of the mutation, 0 or more: the larger, the smaller the changes. Our choice.
+    floor : float
+        Least share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
+        BCNetV2 (candidates within 0.8 B..B).
+
+    Raises
+    ------
+    ValueError
+        If an option is not allowed; when the search starts, also if ``initial`` is not of the space.
+    """
+
+    def __init__(
+        self,
+        population: int = 40,
+        generations: int = 20,
+        *,
+        initial: Sequence[Mapping[str, int]] | None = None,
+        crossover_probability: float = 0.9,
+        mutation_probability: float | None = None,
+        eta: float = 3.0,
+        floor: float = 0.8,
+    ) -> None:
+        self.population = check_integer('population', population, 2)
+        self.generations = check_integer('generations', generations, 1)
+        self.initial = None if initial is None else [dict(widths) for widths in initial]
+        self.crossover_probability = check_number('crossover_probability', crossover_probability, 0, 1)
+        self.mutation_probability = (
+            None if mutation_probability is None else check_number('mutation_probability', mutation_probability, 0, 1)
+        )
+        self.eta = check_number('eta', eta, 0)
+        self.floor = check_number('floor', floor, 0, 1)
+        if self.initial is not None and len(self.initial) > self.population:
+            raise ValueError(
+                f'initial has {len(self.initial)} widths: allowed are at most population={self.population}; '
+                f'give fewer or a larger population'
+            )
+
+    @property
+    def total(self) -> int:
+        """The most widths that a search proposes: ``population * generations``."""
+        return self.population * self.generations
+
+    def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
+        """Run a search; see :meth:`Searcher.propose`. A batch is a generation."""
+        space = LevelSpace(domain, budget)
+        seen: set[bytes] = set()
+        parents = self._first_generation(space, seen, rng)
+        fitness = read_fitness((yield space.as_dicts(parents)), len(parents))
+        for _ in range(self.generations - 1):
+            children = self._children(space, parents, fitness, seen, rng)
+            if len(children) == 0:
+                return  # everything that the budget allows was proposed
+            scores = read_fitness((yield space.as_dicts(children)), len(children))
+            candidates, fitness = np.concatenate([parents, children]), np.concatenate([fitness, scores])
+            best = survivors(fitness, self.population)
+            parents, fitness = candidates[best], fitness[best]
+
+    def _first_generation(self, space: LevelSpace, seen: set[bytes], rng: np.random.Generator) -> IntArray:
+        """Levels (population, groups) to start from, added to ``seen``."""
+        given = bring_within(space, space.from_dicts(self.initial or [], 'initial'), self.floor, rng)
+        given = given[mark_new(given, seen)]
+        drawn = sample_levels(space, self.population - len(given), rng, self.floor, seen)
+        return np.concatenate([given, drawn])
+
+    def _children(
+        self,
+        space: LevelSpace,
+        parents: IntArray,
+        fitness: FloatArray,
+        seen: set[bytes],
+        rng: np.random.Generator,
+    ) -> IntArray:
+        """New levels (population, groups), added to ``seen``; fewer if the space is exhausted."""
+        half = -(-self.population // 2)
+        chosen = parents[binary_tournament(fitness, 2 * half, rng)]
+        crossed = two_point_crossover(chosen[:half], chosen[half:], self.crossover_probability, rng)
+        probability = self.mutation_probability
+        if probability is None:
+            probability = 1 / max(1, len(space.labels))
+        pending, kept = crossed[: self.population], []
+        for _ in range(1 + _RETRIES):
+            pending = polynomial_mutation(pending, space.counts, probability, self.eta, rng)
+            pending = bring_within(space, pending, self.floor, rng)
+            new = mark_new(pending, seen)
+            kept.append(pending[new])
+            pending = pending[~new]
+        kept.append(sample_levels(space, len(pending), rng, self.floor, seen))
+        return np.concatenate(kept)
+
+
+def binary_tournament(fitness: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Choose ``count`` indices, each the fitter of two drawn at random; of equals, the first drawn."""
+    drawn: IntArray = rng.integers(0, len(fitness), size=(2, count))
+    fitter: IntArray = np.where(fitness[drawn[1]] > fitness[drawn[0]], drawn[1], drawn[0])
+    return fitter
+
+
+def two_point_crossover(first: IntArray, second: IntArray, probability: float, rng: np.random.Generator) -> IntArray:
+    """Exchange what lies between two random cuts in each pair of parents (N, groups), with a probability.
+
+    Returns
+    -------
+    int64 array (2 N, groups)
+        The first child of every pair, then the second. A crossed child has at least a group of each parent.
+    """
+    pairs, groups = first.shape
+    begin = rng.integers(0, max(1, groups), size=(pairs, 1))
+    length = rng.integers(1, max(2, groups), size=(pairs, 1))
+    # A run of groups that goes on at the front is an exchange of what lies outside of the two cuts.
+    exchanged = (np.arange(groups) - begin) % groups < length
+    exchanged &= rng.random((pairs, 1)) < probability
+    return np.concatenate([np.where(exchanged, second, first), np.where(exchanged, first, second)])
+
+
+def polynomial_mutation(
+    levels: IntArray, counts: IntArray, probability: float, eta: float, rng: np.random.Generator
+) -> IntArray:
+    """Deb's bounded polynomial mutation, rounded to integers: mostly small changes, never out of bounds.
+
+    Parameters
+    ----------
+    levels : int64 array (N, groups)
+        Each of 0..counts - 1; a level stands for the interval of length 1 around it.
+    counts : int64 array (groups,)
+        Number of levels of each group.
+    probability : float
+        Chance of each entry to be mutated; rounding may leave it what it was.
+    eta : float
+        Distribution index: the larger, the smaller the changes.
+    """
+    place: FloatArray = (levels + 0.5) / counts
+    chance, power = rng.random(levels.shape), eta + 1
+    down = (2 * chance + (1 - 2 * chance) * (1 - place) ** power).clip(0) ** (1 / power) - 1
+    up = 1 - (2 * (1 - chance) + (2 * chance - 1) * place**power).clip(0) ** (1 / power)
+    moved = np.floor((place + np.where(chance < 0.5, down, up)) * counts).astype(np.int64)
+    chosen = rng.random(levels.shape) < probability
+    return np.where(chosen, np.clip(moved, 0, counts - 1), levels)
+
+
+def survivors(fitness: FloatArray, size: int) -> IntArray:
+    """Indices of the ``size`` fittest, best first; of equals, the earlier (so a parent before its child)."""
+    return np.argsort(-fitness, kind='stable')[:size]

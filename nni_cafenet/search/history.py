@@ -1,0 +1,129 @@
+"""Every width that was scored, on disk as soon as it is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import append_line, read_jsonl, write_json, write_text
+
+__all__ = ['History', 'Scored']
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A width and its score.
+
+    Parameters
+    ----------
+    widths
+        ``{label: channels}``.
+    macs, params
+        Its cost.
+    score
+        Its score; NaN where scoring failed.
+    channel_sets
+        The best of the channel sets that were scored, ``{label: channel indices}``.
+    scores
+        The scores of all channel sets that were tried, the leftmost channels first.
+    """
+
+    widths: dict[str, int]
+    macs: int
+    params: int
+    score: float
+    channel_sets: dict[str, list[int]]
+    scores: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it (NaN becomes null)."""
+        return {
+            'score': _null(self.score),
+            'macs': self.macs,
+            'params': self.params,
+            'widths': self.widths,
+            'scores': [_null(score) for score in self.scores],
+            'channel_sets': self.channel_sets,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Scored:
+        """Read what `to_json` wrote."""
+        scores = tuple(math.nan if score is None else float(score) for score in record['scores'])
+        score = math.nan if record['score'] is None else float(record['score'])
+        widths = {label: int(width) for label, width in record['widths'].items()}
+        return cls(widths, int(record['macs']), int(record['params']), score, record['channel_sets'], scores)
+
+
+class History:
+    """The scored widths of a run, in the order in which they were scored.
+
+    Parameters
+    ----------
+    path
+        A file of one JSON record a line; records in it are read. None: keep them in memory only.
+    higher_is_better
+        Which way scores are better.
+    """
+
+    def __init__(self, path: Path | None = None, *, higher_is_better: bool) -> None:
+        self.path = path
+        self.higher_is_better = higher_is_better
+        self._records: dict[tuple[tuple[str, int], ...], Scored] = {}
+        if path is not None and path.exists():
+            for record in read_jsonl(path):
+                self._keep(Scored.from_json(record))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Scored]:
+        return iter(self._records.values())
+
+    def add(self, scored: Scored) -> None:
+        """Add a record; it is on disk when this returns."""
+        if self.path is not None:
+            append_line(self.path, json.dumps(scored.to_json()))
+        self._keep(scored)
+
+    def find(self, widths: Mapping[str, int]) -> Scored | None:
+        """Return the record of some widths, or None."""
+        return self._records.get(_key(widths))
+
+    def fitness(self, scored: Scored) -> float:
+        """Return the score as a number of which more is better."""
+        return scored.score if self.higher_is_better else -scored.score
+
+    def best(self, number: int | None = None) -> list[Scored]:
+        """Return the best records, best first; failed ones are left out."""
+        good = [record for record in self if not math.isnan(record.score)]
+        return sorted(good, key=lambda record: (-self.fitness(record), record.macs))[:number]
+
+    def export(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write ``history.json`` and ``history.csv`` (a row a width, a column a group) into a folder."""
+        write_json(folder / 'history.json', [record.to_json() for record in self])
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(['score', 'macs', 'params', *labels, 'channel_sets'])
+        for record in self:
+            sets = json.dumps(record.channel_sets, separators=(',', ':'))
+            widths = [record.widths[label] for label in labels]
+            writer.writerow([record.score, record.macs, record.params, *widths, sets])
+        write_text(folder / 'history.csv', text.getvalue())
+
+    def _keep(self, scored: Scored) -> None:
+        self._records[_key(scored.widths)] = scored
+
+
+def _key(widths: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(widths.items()))
+
+
+def _null(score: float) -> float | None:
+    return None if math.isnan(score) else score

@@ -1,0 +1,198 @@
+"""The score of a width: how good the supernet is on held-out training data, with running statistics of that width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..space.width_space import WidthSpace
+from ..supernet.batch_norm import estimate_statistics
+from ..supernet.isolation import SideEffects
+from ..supernet.lightning import MinMinModule, loss_of
+from ..supernet.randomness import seeded
+from ..supernet.sharing import Sharing
+from .history import Scored
+
+__all__ = ['Scorer']
+
+
+class Scorer:
+    """Score widths in place, on the same cached batches for all.
+
+    The score of a width depends on the supernet, the batches, the width and the seed only: not on what was scored before.
+
+    Parameters
+    ----------
+    module
+        The trained supernet, on the device that it shall run on.
+    sharing
+        Gives channel sets to widths.
+    heldout
+        Batches of held-out training data, on the same device.
+    statistics
+        Batches of training data from which running statistics are re-estimated; none: they stay as they are.
+    score
+        ``'loss'``: the loss of the user's ``training_step`` in evaluation mode. Any other name: that metric, as the
+        user's ``validation_step`` logs it.
+    higher_is_better
+        Which way the score is better; None: a name with 'loss' or 'error' in it is better when lower.
+    patterns
+        Channel sets that are tried for a width, the leftmost one first; the best of them stands for it.
+    seed
+        Seed of channel sets, and of whatever the steps draw.
+    context
+        Called for a context in which the model runs (precision).
+    """
+
+    def __init__(
+        self,
+        module: MinMinModule,
+        *,
+        sharing: Sharing,
+        heldout: Sequence[Any],
+        statistics: Sequence[Any],
+        score: str = 'loss',
+        higher_is_better: bool | None = None,
+        patterns: int = 1,
+        seed: int = 0,
+        context: Callable[[], Any],
+    ) -> None:
+        self.module = module
+        self.sharing = sharing
+        self.heldout = heldout
+        self.statistics = statistics
+        self.metric = score
+        self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
+        self.patterns = patterns
+        self.seed = seed
+        self.context = context
+
+    @property
+    def space(self) -> WidthSpace:
+        """The supernet."""
+        return self.module.space
+
+    def score(self, widths: Mapping[str, int]) -> Scored:
+        """Score a width by the best of its channel sets."""
+        sets = self._channel_sets(widths)
+        scores = [self._score_set(widths, channel_sets) for channel_sets in sets]
+        sign = 1 if self.higher_is_better else -1
+        best = max(range(len(sets)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
+        return Scored(
+            widths=dict(widths),
+            macs=self.space.macs(widths),
+            params=self.space.params(widths),
+            score=scores[best],
+            channel_sets={label: chosen.tolist() for label, chosen in sets[best].items()},
+            scores=tuple(scores),
+        )
+
+    def slim(self, scored: Scored) -> nn.Module:
+        """Return the slim model of a scored width, with the statistics that it was scored with."""
+        sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
+        self.space.activate(scored.widths, sets)
+        with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
+            self._estimate(tensors)
+            slim = self.space.slim(scored.widths, sets)
+            for name, buffer in slim.named_buffers():
+                buffer.copy_(tensors[name])
+        return slim
+
+    def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
+        """Return different channel sets of a width, the same ones whenever it is scored."""
+        rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
+        groups = self.space.groups
+        sets = [{group.label: torch.arange(widths[group.label]) for group in groups}]
+        for _ in range(4 * (self.patterns - 1)):
+            if len(sets) == self.patterns:
+                break
+            drawn = self.sharing.sample_all(groups, widths, rng)
+            if not any(all(torch.equal(other[label], drawn[label]) for label in drawn) for other in sets):
+                sets.append(drawn)
+        return sets
+
+    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> float:
+        self.space.activate(widths, channel_sets)
+        effects = SideEffects(self.module.training_module)
+        try:
+            with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
+                self._estimate(tensors)
+                return self._loss() if self.metric == 'loss' else self._logged()
+        finally:
+            effects.restore()
+
+    def _estimate(self, tensors: Mapping[str, Tensor]) -> None:
+        self.module.eval()
+        estimate_statistics(self.space, tensors, self.statistics, self._training_step)
+
+    def _training_step(self, batch: Any, index: int = 0) -> Any:
+        with self.context():
+            return self._silently(lambda name, value, **_: None, 'training_step', batch, index)
+
+    def _loss(self) -> float:
+        total, samples = 0.0, 0
+        for index, batch in enumerate(self.heldout):
+            output = self._training_step(batch, index)
+            if output is not None:
+                size = batch_size(batch)
+                total += float(loss_of(output)) * size
+                samples += size
+        return total / samples if samples else math.nan
+
+    def _logged(self) -> float:
+        totals: dict[str, float] = {}
+        samples: dict[str, int] = {}
+        metrics: dict[str, Any] = {}
+        for index, batch in enumerate(self.heldout):
+            size = batch_size(batch)
+
+            def log(name: str, value: Any, size: int = size, **_: Any) -> None:
+                if hasattr(value, 'compute'):
+                    metrics[name] = value
+                else:
+                    totals[name] = totals.get(name, 0.0) + float(value) * size
+                    samples[name] = samples.get(name, 0) + size
+
+            with self.context():
+                self._silently(log, 'validation_step', batch, index)
+        values = {name: total / samples[name] for name, total in totals.items()}
+        for name, metric in metrics.items():
+            values[name] = float(metric.compute())
+            metric.reset()
+        if self.metric not in values:
+            raise ValueError(
+                f"score={self.metric!r}: the evaluator's validation_step logs no such metric. "
+                f"It logs {', '.join(sorted(values)) or 'nothing'}; or use score='loss'."
+            )
+        return values[self.metric]
+
+    def _silently(self, log: Callable[..., None], step: str, batch: Any, index: int) -> Any:
+        """Run a step of the user's module with ``self.log`` replaced."""
+        inner = self.module.training_module
+        before = inner.__dict__.get('log')
+        inner.log = log  # type: ignore[method-assign, assignment]
+        try:
+            return getattr(inner, step)(batch, index)
+        finally:
+            if before is None:
+                del inner.log
+            else:
+                inner.log = before  # type: ignore[method-assign]
+
+
+def better_when_higher(score: str) -> bool:
+    """Guess which way a metric is better, from its name."""
+    return not any(word in score.lower() for word in ('loss', 'error', 'err', 'mse', 'mae', 'perplexity'))
+
+
+def batch_size(batch: Any) -> int:
+    """Return dimension 0 of the first tensor in a batch; 1 where there is none."""
+    for leaf in torch.utils._pytree.tree_leaves(batch):
+        if isinstance(leaf, Tensor) and leaf.dim() > 0:
+            return int(leaf.shape[0])
+    return 1

@@ -1,0 +1,147 @@
+"""What every searcher is: a coroutine that proposes widths and is told their scores. And the random one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .budget import Budget, FloatArray, WidthDomain
+from .sampling import LevelSpace, sample_levels
+
+__all__ = ['Proposals', 'RandomSearch', 'Searcher', 'check_integer', 'check_number', 'read_fitness']
+
+Proposals = Generator[list[dict[str, int]], list[float], None]
+
+
+class Searcher(ABC):
+    """Proposes widths within a budget; others score them and keep the history.
+
+    A subclass stores every argument of its constructor in an attribute of the same name; text form, equality
+    and :meth:`to_dict` follow from that. It holds no other state: a search lives in its coroutine alone.
+
+    Examples
+    --------
+    >>> proposals = RandomSearch(100).propose(domain, budget, numpy.random.default_rng(0))
+    >>> batch = next(proposals)
+    >>> while batch is not None:
+    ...     try:
+    ...         batch = proposals.send([score(widths) for widths in batch])
+    ...     except StopIteration:
+    ...         batch = None
+    """
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """The most widths that a search proposes; in a small space it may end earlier."""
+
+    @abstractmethod
+    def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
+        """Run a search: a generator that yields widths to be scored and is sent their scores.
+
+        Parameters
+        ----------
+        domain : WidthDomain
+            The space of widths.
+        budget : Budget
+            No proposal exceeds it.
+        rng : numpy.random.Generator
+            The only source of chance. With the same state and the same scores the proposals are the same,
+            which is how a search resumes: it runs again on the recorded scores.
+
+        Yields
+        ------
+        list of dict of str to int
+            A batch of ``{label: width}``: never empty, nothing that was proposed before. To be sent back: a
+            list of one fitness for each, in order; higher is better, NaN (failed) counts as the worst.
+
+        Raises
+        ------
+        ValueError
+            If another number of scores is sent than widths were proposed.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Copies of the constructor's arguments: ``type(s)(**s.to_dict()) == s``."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        arguments = ', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())
+        return f'{type(self).__name__}({arguments})'
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Searcher) or type(other) is not type(self):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # the attributes can change
+
+
+class RandomSearch(Searcher):
+    """Random widths near the budget: CafeNet-R (Su et al. 2021, search).
+
+    Parameters
+    ----------
+    n : int
+        Number of widths.
+    floor : float
+        Least share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
+        BCNetV2 (candidates within 0.8 B..B).
+    batch : int
+        Widths proposed at a time. It does not change which ones.
+
+    Raises
+    ------
+    ValueError
+        If an option is not allowed.
+    """
+
+    def __init__(self, n: int = 1000, *, floor: float = 0.8, batch: int = 50) -> None:
+        self.n = check_integer('n', n, 1)
+        self.floor = check_number('floor', floor, 0, 1)
+        self.batch = check_integer('batch', batch, 1)
+
+    @property
+    def total(self) -> int:
+        """The most widths that a search proposes: ``n``."""
+        return self.n
+
+    def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
+        """Run a search; see :meth:`Searcher.propose`. The scores play no part."""
+        space = LevelSpace(domain, budget)
+        widths = space.as_dicts(sample_levels(space, self.n, rng, self.floor, seen=set()))
+        for first in range(0, len(widths), self.batch):
+            batch = widths[first : first + self.batch]
+            read_fitness((yield batch), len(batch))
+
+
+def read_fitness(scores: Sequence[float], count: int) -> FloatArray:
+    """Scores as float64 (count,), NaN as minus infinity; a ValueError if there are more or fewer."""
+    fitness: FloatArray = np.array(scores, np.float64)
+    if fitness.shape != (count,):
+        raise ValueError(f'{fitness.size} scores were sent, {count} widths were proposed; send a list of one for each')
+    fitness[np.isnan(fitness)] = -np.inf
+    return fitness
+
+
+def check_integer(name: str, value: object, least: int) -> int:
+    """The option as an int; a ValueError that says what is allowed otherwise."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f'{name}={value!r}: allowed is an integer of {least} or more')
+
+
+def check_number(name: str, value: object, low: float, high: float = math.inf) -> float:
+    """The option as a float; a ValueError that says what is allowed otherwise."""
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = float(value)
+        if math.isfinite(number) and low <= number <= high:
+            return number
+    allowed = f'{low} or more' if high == math.inf else f'{low} to {high}'
+    raise ValueError(f'{name}={value!r}: allowed is a number, {allowed}')

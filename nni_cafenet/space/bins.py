@@ -1,0 +1,164 @@
+"""Bins: the units in which the width of a channel group grows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..channels.graph import ChannelGroup
+
+__all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned']
+
+
+class Bins(ABC):
+    """A rule that gives every channel group its bin size."""
+
+    @abstractmethod
+    def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
+        """Return the bin size of each group, in channels."""
+
+
+@dataclass(frozen=True)
+class FlopsSensitiveBins(Bins):
+    """Bins that cost about the same MACs in every group: fine where a channel is expensive, coarse where it is cheap.
+
+    The bin size of group l is ``2 ** ceil(log2(max_j eps_j / eps_l))``, clamped to ``min_bin .. max_bin``, where eps
+    is what one channel of a group costs in the full network, summed over all layers that make or read it.
+
+    Parameters
+    ----------
+    min_bin
+        Smallest bin, in channels.
+    max_bin
+        Largest bin, in channels.
+
+    Notes
+    -----
+    Source: the code of the same authors' earlier work (our reading of "FLOPs-sensitive bins", Su et al. 2021). Their
+    values: MobileNetV2 on CIFAR-10 (1, 32), MobileNetV2 1.5x on ImageNet (2, 64), VGG (4, 64), ResNet-50 (16, 256).
+
+    Raises
+    ------
+    ValueError
+        If not ``1 <= min_bin <= max_bin``.
+    """
+
+    min_bin: int = 1
+    max_bin: int = 32
+
+    def __post_init__(self) -> None:
+        _positive('min_bin', self.min_bin)
+        _positive('max_bin', self.max_bin)
+        if self.min_bin > self.max_bin:
+            raise ValueError(f'min_bin={self.min_bin} is above max_bin={self.max_bin}. Give min_bin <= max_bin.')
+
+    def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
+        """Return the bin size of each group; groups that cost nothing in evaluation get ``max_bin``."""
+        dearest = max((group.macs_a_channel for group in groups), default=0)
+        sizes = []
+        for group in groups:
+            if group.macs_a_channel == 0:
+                sizes.append(self.max_bin)
+                continue
+            power = 0  # ceil(log2(dearest / cost)), in whole numbers
+            while group.macs_a_channel << power < dearest:
+                power += 1
+            sizes.append(min(max(2**power, self.min_bin), self.max_bin))
+        return sizes
+
+
+@dataclass(frozen=True)
+class EqualBins(Bins):
+    """The same number of bins in every group.
+
+    Parameters
+    ----------
+    number
+        Bins a group; a group with fewer channels has one channel a bin.
+
+    Raises
+    ------
+    ValueError
+        If ``number`` is below 1.
+    """
+
+    number: int = 20
+
+    def __post_init__(self) -> None:
+        _positive('number', self.number)
+
+    def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
+        """Return the bin size of each group: its width over ``number``, rounded up."""
+        return [math.ceil(group.width / self.number) for group in groups]
+
+
+@dataclass(frozen=True)
+class BinnedGroup:
+    """The widths that a channel group may have.
+
+    Parameters
+    ----------
+    label
+        The group's label.
+    full
+        Its full width, in channels.
+    bin
+        Channels a bin; the last bin may have fewer.
+    choices
+        The widths, ascending: whole bins, the smallest width that is allowed, and the full width.
+    """
+
+    label: str
+    full: int
+    bin: int
+    choices: tuple[int, ...]
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return math.ceil(self.full / self.bin)
+
+
+def binned(groups: Sequence[ChannelGroup], bins: Bins, min_ratio: float, divisor: int) -> list[BinnedGroup]:
+    """Give every channel group its bins and widths.
+
+    Parameters
+    ----------
+    groups
+        The channel groups of a model.
+    bins
+        The rule for bin sizes.
+    min_ratio
+        The smallest width of a group, as a share of its full width (rounded up to a channel, and to ``divisor``).
+        0: one bin.
+    divisor
+        Widths are multiples of it in groups whose full width is one.
+
+    Raises
+    ------
+    ValueError
+        If not ``0 <= min_ratio <= 1``, or ``divisor`` is below 1.
+    """
+    if not isinstance(min_ratio, (int, float)) or not 0 <= min_ratio <= 1:
+        raise ValueError(f'min_ratio={min_ratio!r} must lie between 0 and 1: the smallest share of a width to keep.')
+    _positive('divisor', divisor)
+    result = []
+    for group, size in zip(groups, bins.sizes(groups)):
+        step = divisor if group.width % divisor == 0 else 1
+        size = min(_round_up(size, step), group.width)
+        smallest = _round_up(math.ceil(min_ratio * group.width - 1e-9), step) if min_ratio > 0 else size
+        smallest = min(max(smallest, step), group.width)
+        between = range(size * (smallest // size + 1), group.width, size)
+        result.append(BinnedGroup(group.label, group.width, size, tuple(sorted({smallest, *between, group.width}))))
+    return result
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _positive(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f'{name}={value!r} must be a whole number, 1 or more.')

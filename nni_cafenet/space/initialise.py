@@ -1,0 +1,64 @@
+"""Untrained weights for a slim model, by the initialisation of the user's own model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ['fit_initialisation']
+
+_LAWS = {
+    'kaiming normal, fan out': lambda fan_in, fan_out: math.sqrt(2.0 / fan_out),
+    'kaiming normal, fan in': lambda fan_in, fan_out: math.sqrt(2.0 / fan_in),
+    "torch's default": lambda fan_in, fan_out: math.sqrt(1.0 / (3.0 * fan_in)),
+    'lecun': lambda fan_in, fan_out: math.sqrt(1.0 / fan_in),
+    'one sided uniform, fan out': lambda fan_in, fan_out: math.sqrt(1.0 / (3.0 * fan_out)),
+    'xavier': lambda fan_in, fan_out: math.sqrt(2.0 / (fan_in + fan_out)),
+}
+
+
+def fit_initialisation(full: nn.Module, slim: nn.Module) -> None:
+    """Rescale freshly initialised weights that were sliced from the full model to their new fans, in place.
+
+    Slices of a fresh model have the spread that was right for the full fans. For every weight of two or more
+    dimensions the law that its full tensor was drawn by is recognised from its spread (within 10 %), and the slice is
+    scaled to what that law gives at the smaller size. Weights that follow no law of fans (a constant spread) stay.
+    Biases of torch's default law, whose range depends on the fan-in, are scaled with their weights.
+
+    Parameters
+    ----------
+    full
+        The freshly initialised full model.
+    slim
+        Its slice; changed in place.
+    """
+    before, after = dict(full.named_parameters()), dict(slim.named_parameters())
+    with torch.no_grad():
+        for name, weight in after.items():
+            if weight.dim() < 2 or weight.shape == before[name].shape:
+                continue
+            law = _law_of(before[name])
+            if law is None:
+                continue
+            scale = _LAWS[law](*_fans(weight)) / _LAWS[law](*_fans(before[name]))
+            weight.mul_(scale)
+            bias_name = f'{name.rpartition(".")[0]}.bias'
+            bias = after.get(bias_name)
+            if bias is not None and law == "torch's default" and bool(before[bias_name].any()):
+                bias.mul_(scale)
+
+
+def _fans(weight: Tensor) -> tuple[int, int]:
+    receptive = weight[0][0].numel()
+    return weight.shape[1] * receptive, weight.shape[0] * receptive
+
+
+def _law_of(weight: Tensor) -> str | None:
+    spread = float(weight.float().std())
+    if weight.numel() < 64 or spread == 0:
+        return None
+    distances = {name: abs(math.log(spread / law(*_fans(weight)))) for name, law in _LAWS.items()}
+    best = min(distances, key=distances.__getitem__)
+    return best if distances[best] < 0.1 else None

@@ -1,0 +1,68 @@
+"""The front door: an existing model becomes a width space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..channels.selecting import LayerPattern
+from .bins import Bins
+from .width_space import WidthSpace
+
+__all__ = ['WidthMutator']
+
+
+class WidthMutator:
+    """Make width spaces of models.
+
+    Parameters
+    ----------
+    bins, include, exclude, min_ratio, divisor, verify
+        See `WidthSpace`.
+
+    Examples
+    --------
+    >>> mutator = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=32), exclude=['fc'])
+    >>> space = mutator.mutate(torchvision.models.resnet18, num_classes=10, example_input=(1, 3, 64, 64))
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: Bins | None = None,
+        include: Sequence[LayerPattern] | None = None,
+        exclude: Sequence[LayerPattern] | None = None,
+        min_ratio: float = 0.1,
+        divisor: int = 1,
+        verify: bool = True,
+    ) -> None:
+        if bins is not None and not isinstance(bins, Bins):
+            raise TypeError(
+                f'bins={bins!r} must be a rule for bins, such as FlopsSensitiveBins(min_bin=1, max_bin=32).'
+            )
+        self.options: dict[str, Any] = {
+            'bins': bins,
+            'include': include,
+            'exclude': exclude,
+            'min_ratio': min_ratio,
+            'divisor': divisor,
+            'verify': verify,
+        }
+
+    def mutate(self, model: Any, *args: Any, example_input: Any, **kwargs: Any) -> WidthSpace:
+        """Make the width space of a model.
+
+        Parameters
+        ----------
+        model
+            A live ``nn.Module``, which the space then holds, or a factory.
+        args, kwargs
+            Arguments of the factory.
+        example_input
+            What the model is called with (see `WidthSpace`).
+
+        Returns
+        -------
+        The space, at full width.
+        """
+        return WidthSpace(model, args, kwargs, example_input=example_input, **self.options)

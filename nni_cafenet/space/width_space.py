@@ -1,0 +1,363 @@
+"""The space of widths of a model, as an NNI model space."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from nni.mutable import Categorical, frozen_context
+from nni.nas.nn.pytorch import ModelSpace
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..channels.analyse import analyse
+from ..channels.graph import ChannelGraph
+from ..channels.inputs import ExampleInput
+from ..channels.run import apply_attributes, call_with
+from ..channels.selecting import LayerPattern
+from ..channels.selection import Selection, put
+from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
+from .initialise import fit_initialisation
+from .slim import slim_model
+from .slim_files import PathLike, save_slim
+
+__all__ = ['ChannelSets', 'WidthSpace', 'Widths']
+
+Array = NDArray[np.int64]
+Widths = Mapping[str, int]
+"""``{label: channels}``: the width of every channel group."""
+ChannelSets = Mapping[str, Tensor]
+"""``{label: ascending int64 tensor of channel indices}``."""
+
+_logger = logging.getLogger(__name__)
+
+
+class WidthSpace(ModelSpace):
+    """All the networks that a model becomes when its channel groups get narrower.
+
+    It holds the model and has its parameters, buffers and children, under their own names: ``space.state_dict()`` is
+    the model's. Calling it calls the model, on the channel sets that `activate` selected. For NNI it is a model space
+    with one ``Categorical`` a channel group.
+
+    Parameters
+    ----------
+    model
+        The model, or a factory that makes it (needed where a space travels to another process, and for untrained slim
+        models with the initialisation of the model's own constructor).
+    args, kwargs
+        Arguments of the factory.
+    example_input
+        What the model is called with: a shape such as ``(1, 3, 224, 224)``, a tensor, a tuple of positional arguments or
+        a dict of keyword arguments. Dimension 0 is the batch.
+    bins
+        The rule for bins; default `FlopsSensitiveBins`.
+    include, exclude
+        Layers whose output widths may, or may not, change: names, names of parts, shell patterns, compiled regular
+        expressions or module classes. Default: all may.
+    min_ratio
+        Smallest width of a group as a share of its full width; 0: one bin.
+    divisor
+        Widths are multiples of it in groups whose full width is one.
+    verify
+        Hold the analysis against real forwards at random widths (recommended).
+
+    Attributes
+    ----------
+    full_model
+        The model. Its tensors are those of the space.
+    graph
+        The `ChannelGraph`: ``graph.groups`` and ``graph.fixed`` print as tables.
+    groups
+        The `BinnedGroup` of each channel group, with the widths it may have.
+
+    Raises
+    ------
+    nni_cafenet.errors.TraceError
+        If the model rejects the example input, or cannot be exported.
+    ValueError
+        If no channel group can change, or an option is out of range.
+    """
+
+    full_model: nn.Module
+    graph: ChannelGraph
+    groups: tuple[BinnedGroup, ...]
+
+    def __init__(
+        self,
+        model: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        example_input: Any,
+        bins: Bins | None = None,
+        include: Sequence[LayerPattern] | None = None,
+        exclude: Sequence[LayerPattern] | None = None,
+        min_ratio: float = 0.1,
+        divisor: int = 1,
+        verify: bool = True,
+    ) -> None:
+        super().__init__()
+        self._make = None if isinstance(model, nn.Module) else lambda: model(*args, **dict(kwargs or {}))
+        full_model = _instance(model, args, kwargs)
+        self._adopt(full_model)
+        self._example = ExampleInput.of(example_input, full_model)
+        self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
+        self.groups = tuple(binned(self.graph.groups, bins or FlopsSensitiveBins(), min_ratio, divisor))
+        self._active: Selection | None = None
+        self._prepared: dict[str, Tensor] | None = None
+        if '__arch__' in (frozen_context.current() or {}):
+            return  # made by create_fixed_module, only to be slimmed
+        for group in self.groups:
+            self.add_mutable(Categorical(list(group.choices), default=group.full, label=group.label))
+        _logger.info('%s', self.describe())
+
+    @classmethod
+    def create_fixed_module(cls, sample: Widths, model: Any, *rest: Any, **options: Any) -> nn.Module:  # type: ignore[override]
+        """Make the slim model of NNI's sample without keeping the space (NNI calls this where trials are rebuilt)."""
+        with frozen_context({'__arch__': False}):  # inside NNI's model_context: make the space, not the model
+            return cls(model, *rest, **options).freeze(sample)
+
+    def _adopt(self, model: nn.Module) -> None:
+        """Share the dictionaries of the model, so that its tensors and children are those of the space."""
+        self.__dict__['full_model'] = model
+        self.__dict__['training'] = model.training
+        for name in ('_parameters', '_buffers', '_modules', '_non_persistent_buffers_set'):
+            self.__dict__[name] = model.__dict__[name]
+
+    # --- what the space is ------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the channel groups: the columns of arrays of widths."""
+        return self.graph.labels
+
+    @property
+    def choices(self) -> dict[str, tuple[int, ...]]:
+        """``{label: widths}``, ascending; the last is the full width."""
+        return {group.label: group.choices for group in self.groups}
+
+    @property
+    def full_widths(self) -> dict[str, int]:
+        """The full width of every group."""
+        return {group.label: group.full for group in self.groups}
+
+    @property
+    def smallest_widths(self) -> dict[str, int]:
+        """The smallest width of every group."""
+        return {group.label: group.choices[0] for group in self.groups}
+
+    def uniform_widths(self, ratio: float) -> dict[str, int]:
+        """Scale every group alike, to the allowed width that is nearest to ``ratio`` times its full width."""
+
+        def nearest(group: BinnedGroup) -> int:
+            return min(group.choices, key=lambda width: abs(width - ratio * group.full))
+
+        return {group.label: nearest(group) for group in self.groups}
+
+    def describe(self) -> str:
+        """Return the size of the space before and after binning, and the cost of its largest network."""
+        before = sum(math.log10(group.full) for group in self.groups)
+        after = sum(math.log10(len(group.choices)) for group in self.groups)
+        bins = sum(group.bins for group in self.groups)
+        return (
+            f'{len(self.groups)} channel groups, {bins} bins: 10^{after:.1f} widths (10^{before:.1f} without bins); '
+            f'full network {self.macs(self.full_widths):,} MACs, {self.params(self.full_widths):,} parameters'
+        )
+
+    # --- cost -------------------------------------------------------------------------------------
+
+    def macs(self, widths: Widths | Array) -> Any:
+        """Multiply-accumulates of one sample: convolution, linear and matrix products, as ``FlopCounterMode / 2``.
+
+        Parameters
+        ----------
+        widths
+            ``{label: channels}``, or an integer array of shape (N, groups) with a column a label.
+
+        Returns
+        -------
+        An int for a dict, an int64 array of shape (N,) for an array.
+        """
+        return self._cost(self.graph.cost.macs_of, widths)
+
+    def params(self, widths: Widths | Array) -> Any:
+        """Numbers of parameters; as `macs`."""
+        return self._cost(self.graph.cost.params_of, widths)
+
+    def _cost(self, function: Any, widths: Widths | Array) -> Any:
+        if isinstance(widths, Mapping):
+            return int(function(self.to_array(widths))[0])
+        return function(np.asarray(widths, dtype=np.int64))
+
+    def to_array(self, widths: Widths) -> Array:
+        """Return widths as an array of shape (1, groups)."""
+        checked = self._check_widths(widths)
+        return np.array([[checked[label] for label in self.labels]], dtype=np.int64)
+
+    def to_widths(self, row: Sequence[int]) -> dict[str, int]:
+        """Return one row of an array of widths as a dict."""
+        return {label: int(width) for label, width in zip(self.labels, row)}
+
+    # --- what runs --------------------------------------------------------------------------------
+
+    def activate(self, widths: Widths, channel_sets: ChannelSets | None = None) -> None:
+        """Choose what a call of the space runs, until the next call of this method.
+
+        Parameters
+        ----------
+        widths
+            ``{label: channels}``, each from 1 to the full width.
+        channel_sets
+            The channels that stand for these widths; None: the leftmost ones.
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown or missing, a width is out of range, or a channel set does not fit its width.
+        """
+        selection = self._selection(widths, channel_sets)
+        apply_attributes(self.full_model, selection.attributes(self.full_model))
+        self._active, self._prepared = selection, None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model on the active channel sets; all channels before the first `activate`."""
+        if self._prepared is not None:
+            return call_with(self.full_model, self._prepared, args, kwargs)
+        if self._active is None:
+            return self.full_model(*args, **kwargs)
+        tensors = self._active.slices(self.full_model)
+        if not self.training:
+            return call_with(self.full_model, tensors, args, kwargs)
+        # What the model writes into buffers (running statistics) goes into copies first: autograd keeps the tensors that
+        # a forward used, and the full buffers change again before the backward of another channel set.
+        buffers = {name: _copy_of(tensors.get(name), buffer) for name, buffer in self.full_model.named_buffers()}
+        output = call_with(self.full_model, {**tensors, **buffers}, args, kwargs)
+        for name, buffer in self.full_model.named_buffers():
+            if buffers[name]._version > 0:
+                put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), buffers[name])
+        return output
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[dict[str, Tensor]]:
+        """Slice the active channel sets once for many calls, none of which changes the supernet.
+
+        For forwards without gradients: inside the block calls run on copies, and what they write into buffers (running
+        statistics) stays in the copies, which the block yields as ``{name: tensor}``.
+        """
+        selection = self._active or self._selection(self.full_widths, None)
+        with torch.no_grad():
+            slices = {name: tensor.detach() for name, tensor in selection.slices(self.full_model).items()}
+            for name, buffer in self.full_model.named_buffers():
+                slices[name] = slices.get(name, buffer).clone()
+        before, self._prepared = self._prepared, slices
+        try:
+            yield slices
+        finally:
+            self._prepared = before
+
+    def train(self, mode: bool = True) -> WidthSpace:
+        """Set the mode of the model."""
+        self.full_model.training = mode
+        return super().train(mode)
+
+    # --- slim models ------------------------------------------------------------------------------
+
+    def slim(self, widths: Widths, channel_sets: ChannelSets | None = None, *, weights: bool = True) -> nn.Module:
+        """Return the really smaller model of some widths: plain modules of the model's own classes.
+
+        Parameters
+        ----------
+        widths
+            ``{label: channels}``.
+        channel_sets
+            Which channels it inherits; None: the leftmost ones.
+        weights
+            True: inherit the weights. False: fresh weights for training from scratch, drawn by the model's own factory
+            from torch's global generator and rescaled to the smaller fans; for a live model (no factory) by every
+            module's ``reset_parameters``.
+        """
+        selection = self._selection(widths, channel_sets)
+        if weights:
+            return slim_model(self.full_model, selection)
+        if self._make is None:
+            fresh = slim_model(self.full_model, selection)
+            for module in fresh.modules():
+                reset = getattr(module, 'reset_parameters', None)
+                if callable(reset):
+                    reset()
+            return fresh
+        full = self._make()
+        fresh = slim_model(full, self._selection(widths, channel_sets, 'cpu'))
+        fit_initialisation(full, fresh)
+        return fresh
+
+    def freeze(self, sample: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
+        """Return the slim model of an NNI sample, with inherited weights (see `slim`)."""
+        return self.slim(sample, channel_sets)
+
+    def save_slim(self, path: PathLike, widths: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
+        """Write the slim model of some widths into a folder (see `nni_cafenet.save_slim`), and return it."""
+        slim = self.slim(widths, channel_sets)
+        save_slim(slim, path, widths, macs=self.macs(widths), params=self.params(widths))
+        return slim
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def _selection(self, widths: Widths, channel_sets: ChannelSets | None, device: Any = None) -> Selection:
+        checked = self._check_widths(widths)
+        sets = {} if channel_sets is None else self._check_sets(checked, channel_sets)
+        chosen = {label: sets.get(label, np.arange(width)) for label, width in checked.items()}
+        if device is None:
+            device = next((p.device for p in self.full_model.parameters()), torch.device('cpu'))
+        return Selection(self.graph, chosen, device)
+
+    def _check_widths(self, widths: Widths) -> dict[str, int]:
+        full = self.full_widths
+        unknown = [label for label in widths if label not in full]
+        missing = [label for label in full if label not in widths]
+        if unknown or missing:
+            what = f'has the unknown label {unknown[0]!r}' if unknown else f'lacks the label {missing[0]!r}'
+            raise ValueError(f'widths {what}. Give one width for each of the {len(full)} labels in space.labels.')
+        for label, width in widths.items():
+            if isinstance(width, bool) or int(width) != width or not 1 <= width <= full[label]:
+                raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
+        return {label: int(widths[label]) for label in full}
+
+    def _check_sets(self, widths: Widths, channel_sets: ChannelSets) -> dict[str, Array]:
+        sets = {}
+        for label, channels in channel_sets.items():
+            if label not in widths:
+                raise ValueError(f'channel_sets has the unknown label {label!r}. Labels are in space.labels.')
+            indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels, dtype=np.int64)
+            full = self.full_widths[label]
+            ascending = indices.ndim == 1 and bool((np.diff(indices) > 0).all())
+            if len(indices) != widths[label] or not ascending or indices[0] < 0 or indices[-1] >= full:
+                raise ValueError(
+                    f'channel_sets[{label!r}] must be {widths[label]} ascending channel indices below {full}, '
+                    f'got {indices.tolist()[:20]}.'
+                )
+            sets[label] = indices
+        return sets
+
+
+def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:
+    """Return a fresh copy, whose version counter starts at 0."""
+    return (whole if part is None else part).detach().clone()
+
+
+def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
+    if isinstance(model, nn.Module):
+        if args or kwargs:
+            raise TypeError('A live model takes no further arguments; give a factory to pass arguments to it.')
+        return model
+    if not callable(model):
+        raise TypeError(f'model={model!r} must be a torch.nn.Module or a factory that makes one.')
+    made = model(*args, **dict(kwargs or {}))
+    if not isinstance(made, nn.Module):
+        raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
+    return made

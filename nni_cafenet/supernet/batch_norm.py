@@ -1,0 +1,63 @@
+"""Running statistics of batch normalisation for one width, without a trace in the supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+__all__ = ['estimate_statistics']
+
+
+def estimate_statistics(
+    model: nn.Module, tensors: Mapping[str, Tensor], batches: Iterable[Any], run: Callable[[Any], Any]
+) -> None:
+    """Estimate the running statistics of the network that now runs, as the plain average over some batches.
+
+    Parameters
+    ----------
+    model
+        The model; it is left in evaluation mode.
+    tensors
+        ``{name: tensor}`` that the model runs on (what `WidthSpace.prepared` yields); the statistics in it are written.
+    batches
+        Training batches. With none, statistics stay as they are.
+    run
+        Called with each batch; runs the model.
+
+    Notes
+    -----
+    Source: the same authors' code re-estimates with a cumulative average over 20 training batches before it scores a
+    width. Only batch normalisation is in training mode meanwhile (dropout is not).
+    """
+    model.eval()
+    batches = list(batches)
+    norms = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats and module.running_mean is not None
+    }
+    if not batches or not norms:
+        return
+    momenta = {name: module.momentum for name, module in norms.items()}
+    try:
+        with torch.no_grad():
+            for name, module in norms.items():
+                tensors[_key(name, 'running_mean')].zero_()
+                tensors[_key(name, 'running_var')].fill_(1)
+                tensors[_key(name, 'num_batches_tracked')].zero_()
+                module.momentum = None  # a cumulative average
+                module.train()
+            for batch in batches:
+                run(batch)
+    finally:
+        for name, module in norms.items():
+            module.momentum = momenta[name]
+            module.eval()
+
+
+def _key(module: str, name: str) -> str:
+    return f'{module}.{name}' if module else name

@@ -1,0 +1,268 @@
+"""Min-min training as a Lightning module around the user's own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
+from torch import Tensor
+
+from ..errors import TrainingDivergedError
+from ..space.width_space import WidthSpace
+from .isolation import SideEffects
+from .randomness import load_random_state, random_state
+from .sharing import Sharing
+
+__all__ = ['LogCalls', 'MinMinModule', 'loss_of']
+
+_logger = logging.getLogger(__name__)
+
+_FORWARDED = (
+    'configure_callbacks',
+    'configure_gradient_clipping',
+    'lr_scheduler_step',
+    'on_after_batch_transfer',
+    'on_before_batch_transfer',
+    'on_before_optimizer_step',
+    'on_before_zero_grad',
+    'on_validation_batch_end',
+    'on_validation_batch_start',
+    'on_validation_epoch_end',
+    'on_validation_epoch_start',
+    'optimizer_step',
+    'optimizer_zero_grad',
+    'transfer_batch_to_device',
+)
+"""Hooks of the user's module that NNI's base class does not pass on (it passes on those of the epochs and batches)."""
+
+
+class LogCalls:
+    """Calls of ``self.log`` that wait until their channel set has won."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Keep a call."""
+        self.calls.append((args, kwargs))
+
+
+@dataclass
+class _Candidate:
+    """What one channel set made of a batch."""
+
+    channel_sets: dict[str, Tensor]
+    output: Any
+    loss: float
+    logs: LogCalls
+    after: SideEffects | None
+
+
+class MinMinModule(BaseOneShotLightningModule):
+    """Train the best of several channel sets of a random width, on every batch.
+
+    ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and ``patterns`` channel sets
+    of it, runs the user's own ``training_step`` with each on the same batch and the same random numbers, and returns the
+    smallest loss to Lightning, which goes on as ever (automatic optimisation). What the others did to running statistics,
+    metrics, logs and random generators is taken back. At most two graphs are alive at once.
+
+    With several processes every one draws the same widths and channel sets, and all choose by the mean loss.
+
+    Parameters
+    ----------
+    training_module
+        The user's Lightning module, with the supernet as its model.
+    sharing
+        The rule that gives channel sets to widths.
+    patterns
+        Channel sets a step, 1 or more.
+    seed
+        Seed of widths and channel sets; the state of the generator is saved with Lightning's checkpoints.
+    loader_generator
+        The generator of the training loader, whose state is saved as well.
+
+    Notes
+    -----
+    Source: Su et al. 2021, min-min optimisation; that it is done on single batches with a few channel sets is our
+    reading. Logs ``cafenet/loss`` (of the winner), ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of
+    groups whose winning channel set is the leftmost one).
+    """
+
+    def __init__(
+        self,
+        training_module: LightningModule,
+        *,
+        sharing: Sharing,
+        patterns: int,
+        seed: int,
+        loader_generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(training_module)
+        self.sharing = sharing
+        self.patterns = patterns
+        self.rng = np.random.default_rng(seed)
+        self._loader_generator = loader_generator
+        self._pending_random_state: dict[str, Any] | None = None
+
+    @property
+    def automatic_optimization(self) -> bool:
+        """Lightning optimises: schedulers, accumulation, clipping and precision work as in the user's module."""
+        return True
+
+    @property
+    def space(self) -> WidthSpace:
+        """The supernet."""
+        model = self.model
+        if not isinstance(model, WidthSpace):
+            raise TypeError(f'The model of the evaluator must be a WidthSpace, not {type(model).__name__}.')
+        return model
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
+        """Run the user's training step on some channel sets of a random width; return the best one's result."""
+        widths = self._draw_widths()
+        sets = [self.sharing.sample_all(self.space.groups, widths, self.rng) for _ in range(self.patterns)]
+        if self.patterns == 1 or _all_equal(sets):
+            self.space.activate(widths, sets[0])
+            output = self.training_module.training_step(batch, batch_idx, *extra)
+            loss = math.nan if output is None else self._mean_loss(output)
+            self._check_finite([loss], output, widths)
+            self._report(loss, 0.0, sets[0])
+            return output
+        best, losses = self._best_of(widths, sets, batch, batch_idx, *extra)
+        self._check_finite(losses, best.output, widths)
+        for args, kwargs in best.logs.calls:
+            self.log(*args, **kwargs)
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        self._report(best.loss, max(finite) - min(finite) if finite else 0.0, best.channel_sets)
+        return best.output
+
+    def _best_of(
+        self,
+        widths: Mapping[str, int],
+        sets: list[dict[str, Tensor]],
+        batch: Any,
+        batch_idx: int,
+        *extra: Any,
+    ) -> tuple[_Candidate, list[float]]:
+        before = SideEffects(self.training_module)
+        best: _Candidate | None = None
+        losses = []
+        for index, channel_sets in enumerate(sets):
+            if index > 0:
+                before.restore()
+            self.space.activate(widths, channel_sets)
+            logs = LogCalls()
+            self.training_module.log = logs  # type: ignore[method-assign, assignment]
+            try:
+                output = self.training_module.training_step(batch, batch_idx, *extra)
+            finally:
+                self.training_module.log = self.log  # type: ignore[method-assign]
+            loss = math.nan if output is None else self._mean_loss(output)
+            losses.append(loss)
+            if best is None or loss < best.loss or math.isnan(best.loss):
+                last = index == len(sets) - 1
+                after = None if last else SideEffects(self.training_module)
+                best = _Candidate(channel_sets, output, loss, logs, after)
+            del output
+        if best is None:
+            raise RuntimeError('A training step needs at least one channel set.')
+        if best.after is not None:
+            best.after.restore()
+            self.space.activate(widths, best.channel_sets)
+        return best, losses
+
+    def _draw_widths(self) -> dict[str, int]:
+        """Draw a width of every group, uniformly from those it may have."""
+        return {g.label: g.choices[int(self.rng.integers(len(g.choices)))] for g in self.space.groups}
+
+    def _mean_loss(self, output: Any) -> float:
+        """Return the loss of a step, averaged over processes."""
+        return float(self.trainer.strategy.reduce(loss_of(output).detach(), reduce_op='mean'))
+
+    def _check_finite(self, losses: list[float], output: Any, widths: Mapping[str, int]) -> None:
+        if output is not None and all(math.isnan(loss) for loss in losses):
+            raise TrainingDivergedError(
+                f'At step {self.global_step} the loss is not a number in each of {len(losses)} channel sets of the widths '
+                f'{dict(widths)}. Lower the learning rate, clip gradients, or check the data.'
+            )
+
+    def _report(self, loss: float, gap: float, channel_sets: Mapping[str, Tensor]) -> None:
+        fixed = np.mean([int(chosen[-1]) == len(chosen) - 1 for chosen in channel_sets.values()])
+        values = {'cafenet/loss': loss, 'cafenet/gap': gap, 'cafenet/fixed': float(fixed)}
+        self.log_dict({name: value for name, value in values.items() if math.isfinite(value)})
+
+    # --- validation: the largest network, on held-out training data -------------------------------
+
+    def on_validation_start(self) -> Any:
+        """Validate the full network."""
+        self.space.activate(self.space.full_widths)
+        return super().on_validation_start()
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the user's validation step."""
+        return self.training_module.validation_step(*args, **kwargs)
+
+    # --- resuming ---------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the states of all generators with the weights."""
+        self.training_module.on_save_checkpoint(checkpoint)
+        checkpoint['cafenet'] = {
+            'rng': json.dumps(self.rng.bit_generator.state),
+            'random': random_state(),
+            'loader': None if self._loader_generator is None else self._loader_generator.get_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Bring the generators back; the global ones when the next epoch starts."""
+        self.training_module.on_load_checkpoint(checkpoint)
+        state = checkpoint['cafenet']
+        self.rng.bit_generator.state = json.loads(state['rng'])
+        self._pending_random_state = state['random']
+        if self._loader_generator is not None and state['loader'] is not None:
+            self._loader_generator.set_state(state['loader'].cpu())
+
+    def on_train_epoch_start(self) -> Any:
+        """Go on with the random numbers of the run that is resumed."""
+        if self._pending_random_state is not None:
+            load_random_state(self._pending_random_state)
+            self._pending_random_state = None
+        return super().on_train_epoch_start()
+
+
+def loss_of(output: Any) -> Tensor:
+    """Return the loss in what a training step returned: a tensor, or a mapping with the key ``loss``."""
+    loss = output.get('loss') if isinstance(output, Mapping) else output
+    if not isinstance(loss, Tensor):
+        raise TypeError(
+            f'training_step returned {type(output).__name__}. It must return the loss as a tensor, a dict with the key '
+            "'loss', or None to skip the batch."
+        )
+    return loss
+
+
+def _all_equal(sets: list[dict[str, Tensor]]) -> bool:
+    return all(torch.equal(other[label], chosen) for other in sets[1:] for label, chosen in sets[0].items())
+
+
+def _forwarding(name: str) -> Any:
+    def forward(self: MinMinModule, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.training_module, name)(*args, **kwargs)
+
+    forward.__name__ = name
+    forward.__doc__ = "Call the user's module."
+    return forward
+
+
+for _name in _FORWARDED:
+    setattr(MinMinModule, _name, _forwarding(_name))

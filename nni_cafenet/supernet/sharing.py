@@ -1,0 +1,133 @@
+"""Sharing: the rule that maps a width to the channel sets that may stand for it in the supernet."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..space.bins import BinnedGroup
+
+__all__ = ['Fixed', 'LocallyFree', 'Sharing']
+
+
+class Sharing(ABC):
+    """A rule that maps the width of a channel group to its channel sets."""
+
+    @abstractmethod
+    def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
+        """Draw one channel set, uniformly: an ascending int64 tensor of shape (width,)."""
+
+    @abstractmethod
+    def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
+        """Yield every channel set of a width, the leftmost channels first."""
+
+    def check(self, groups: Sequence[BinnedGroup]) -> None:  # noqa: B027 - most rules fit every space
+        """Raise ValueError where the rule does not fit a space."""
+
+    def sample_all(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Draw one channel set for every group, each by itself."""
+        return {group.label: self.sample(group, widths[group.label], rng) for group in groups}
+
+
+@dataclass(frozen=True)
+class Fixed(Sharing):
+    """A width is always its leftmost channels (slimmable networks, US-Nets, AutoSlim, MetaPruning)."""
+
+    def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
+        """Return the leftmost channels; nothing is drawn."""
+        return torch.arange(width)
+
+    def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
+        """Yield the leftmost channels."""
+        yield torch.arange(width)
+
+
+@dataclass(frozen=True)
+class LocallyFree(Sharing):
+    """Locally free weight sharing: base channels that are fixed, and free channels that find their place in a zone.
+
+    Counted in units from 1, a width of c units in a group of n is
+
+    - ``centred``: the base 1..c-r-1 and any r+1 units of the zone c-r..c+r (1, 3, 10, 35 sets for r = 0, 1, 2, 3);
+    - ``one-sided``: the base 1..c-r and any r units of the zone c-r+1..c+r (1, 2, 6, 20 sets).
+
+    At the borders the zone is clipped to the group, and the free units are as many as bring the total to c. ``offset=0``
+    is the fixed pattern. Both are our readings of Su et al. 2021, figure 1.
+
+    Parameters
+    ----------
+    offset
+        r, in units. 0 or more.
+    zone
+        ``'centred'`` (default) or ``'one-sided'``.
+    unit
+        ``'bin'`` (default): units are the bins of the group. A last bin with fewer channels than the others cannot take
+        the place of a whole one, so it belongs to the full width only; of a width that is no whole number of bins the
+        last bin that was picked is taken in part. ``'channel'``: units are channels.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    offset: int = 1
+    zone: str = 'centred'
+    unit: str = 'bin'
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.offset, int) or isinstance(self.offset, bool) or self.offset < 0:
+            raise ValueError(f'offset={self.offset!r} must be a whole number of units, 0 or more.')
+        if self.zone not in ('centred', 'one-sided'):
+            raise ValueError(f"zone={self.zone!r} must be 'centred' or 'one-sided'.")
+        if self.unit not in ('bin', 'channel'):
+            raise ValueError(f"unit={self.unit!r} must be 'bin' or 'channel'.")
+
+    def check(self, groups: Sequence[BinnedGroup]) -> None:
+        """Refuse an offset that is wider than every group of the space."""
+        widest = max(group.full // self._unit(group) for group in groups)
+        if self.offset > 0 and self.offset >= widest:
+            raise ValueError(
+                f'offset={self.offset} is wider than every layer: the widest group has {widest} {self.unit}s. '
+                f'Give an offset below {widest}, or finer bins.'
+            )
+
+    def window(self, group: BinnedGroup, width: int) -> tuple[int, int, int]:
+        """Return (units of the base, end of the zone, units to pick from the zone); the zone starts after the base."""
+        unit = self._unit(group)
+        whole = group.full // unit
+        count = math.ceil(width / unit)
+        if width >= group.full or count > whole:
+            return count, count, 0
+        base = max(count - self.offset - (1 if self.zone == 'centred' else 0), 0)
+        end = min(count + self.offset, whole)
+        return base, end, count - base
+
+    def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
+        """Draw one of the zone's subsets, each with the same probability."""
+        base, end, pick = self.window(group, width)
+        free = np.sort(rng.choice(end - base, size=pick, replace=False)) + base if pick else np.arange(0)
+        return self._channels(group, width, base, free.tolist())
+
+    def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
+        """Yield every channel set, the leftmost channels first."""
+        base, end, pick = self.window(group, width)
+        for free in itertools.combinations(range(base, end), pick):
+            yield self._channels(group, width, base, free)
+
+    def _unit(self, group: BinnedGroup) -> int:
+        return group.bin if self.unit == 'bin' else 1
+
+    def _channels(self, group: BinnedGroup, width: int, base: int, free: Sequence[int]) -> Tensor:
+        unit = self._unit(group)
+        picked = [torch.arange(i * unit, min((i + 1) * unit, group.full)) for i in free]
+        return torch.cat([torch.arange(min(base * unit, group.full)), *picked])[:width]

@@ -1,0 +1,105 @@
+"""Counts as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M`."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+__all__ = ['format_count', 'parse_count']
+
+_LETTERS = ('', 'K', 'M', 'G', 'T', 'P')
+_FACTORS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'B': 10**9, 'T': 10**12, 'P': 10**15}
+_COUNT = re.compile(
+    r'([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)'  # digits
+    r'(?:e\+?([0-9]{1,3}))?'  # exponent
+    r'\s*([kmgbtp]?)',  # letter
+    re.IGNORECASE | re.ASCII,
+)
+_LARGEST = 10**18
+
+
+def format_count(count: float) -> str:
+    """
+    A count in three significant digits with a letter for the power of a thousand.
+
+    Parameters
+    ----------
+    count
+        How many: MACs, parameters, channels. Below a thousand it is written as it is.
+
+    Returns
+    -------
+    str
+        The digits, then nothing, `K` (10^3), `M` (10^6), `G` (10^9), `T` (10^12) or `P` (10^15).
+
+    Examples
+    --------
+    >>> format_count(1814073344)
+    '1.81G'
+    >>> format_count(300_000_000)
+    '300M'
+    >>> format_count(640)
+    '640'
+    """
+    if not math.isfinite(count):
+        return str(float(count))
+    sign = '-' if count < 0 else ''
+    scaled = abs(count)
+    if scaled < 999.5:
+        return f'{sign}{scaled:.3g}'
+    power = 0
+    # From 999.5 of a letter on, it is 1.00 of the next: three digits never show 1000.
+    while scaled >= 999.5 and power < len(_LETTERS) - 1:
+        scaled /= 1000
+        power += 1
+    decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+    return f'{sign}{scaled:.{decimals}f}{_LETTERS[power]}'
+
+
+def parse_count(text: str | float) -> int:
+    """
+    The whole number that a count such as `'300M'` stands for.
+
+    Parameters
+    ----------
+    text
+        Digits with an optional fraction, exponent and letter, upper or lower case: `K` (10^3), `M` (10^6),
+        `G` or `B` (10^9), `T` (10^12), `P` (10^15); `_` may part the digits. A number is taken as it is.
+
+    Returns
+    -------
+    int
+        The count, exact: `'1.1G'` is 1100000000.
+
+    Raises
+    ------
+    ValueError
+        If it is no count, is negative, no whole number, or above 10^18.
+    TypeError
+        If it is neither a string nor a number.
+
+    Examples
+    --------
+    >>> parse_count('300M')
+    300000000
+    >>> parse_count('3e8') == parse_count(3e8) == parse_count('0.3 G')
+    True
+    """
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+        raise TypeError(f"a count is a number or a string such as '300M', not {text!r}")
+    if isinstance(text, str):
+        match = _COUNT.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is no count: write a number such as 300000000, 3e8, '300M' or '1.8G'")
+        digits, exponent, letter = match.groups()
+        count = Decimal(digits.replace('_', '')).scaleb(int(exponent or 0)) * _FACTORS[letter.upper()]
+    elif not math.isfinite(text) or text < 0:
+        raise ValueError(f'{text!r} is no count: it must be finite and not negative')
+    else:
+        count = Decimal(text)
+    if count > _LARGEST:
+        raise ValueError(f'{text!r} is above the largest count, 1e18')
+    if count != int(count):
+        raise ValueError(f'{text!r} is no whole number: counts are whole, such as 300000000 or 3e8')
+    return int(count)
