@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerStatus
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -118,6 +121,7 @@ class CafeNet(OneShotStrategy):
         self._data: TrainingData | None = None
         self._history: History | None = None
         self._scorer: Scorer | None = None
+        self._finished = False
 
     # --- before anything runs ---------------------------------------------------------------------
 
@@ -147,7 +151,7 @@ class CafeNet(OneShotStrategy):
             epoch=lambda: trainer.current_epoch,
         )
         module = self.configure_oneshot_module(evaluator.module)
-        datamodule = evaluator.datamodule
+        datamodule = copy.copy(evaluator.datamodule)
         if datamodule is None:
             loaders = {'train_dataloaders': self._data.train, 'val_dataloaders': self._data.heldout}
         else:
@@ -194,8 +198,18 @@ class CafeNet(OneShotStrategy):
     def _run(self) -> None:
         folder = RunFolder(_known(self.directory), self._settings())
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
-        self._train(folder)
-        self._search(folder)
+        try:
+            self._train(folder)
+            self._search(folder)
+        except KeyboardInterrupt:
+            _logger.warning('Interrupted. To go on, run again with CafeNet(..., directory=%r).', str(folder.path))
+            raise
+        self._finished = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has come to its end (NNI's ``run`` returns silently when it is interrupted)."""
+        return self._finished
 
     def _settings(self) -> dict[str, Any]:
         space, budget = self._space, _known(self._budget)
@@ -226,9 +240,20 @@ class CafeNet(OneShotStrategy):
             trainer.callbacks.append(  # type: ignore[attr-defined]
                 _SaveEveryEpoch(folder.checkpoint)
             )
-            self.engine.submit_models(_known(self._mutated_model_space))
+            self._fit(trainer)
         if trainer.is_global_zero:
             folder.mark_trained(epochs=trainer.current_epoch)
+
+    def _fit(self, trainer: pl.Trainer) -> None:
+        """Let NNI's engine run the evaluator; Ctrl-C arrives as KeyboardInterrupt (Lightning makes it SystemExit)."""
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            self.engine.submit_models(_known(self._mutated_model_space))
+        except SystemExit:
+            if trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt('The training of the supernet was interrupted.') from None
 
     def _search(self, folder: RunFolder) -> None:
         """Search widths. Those that were scored before are taken from the history: the search is run again on them."""

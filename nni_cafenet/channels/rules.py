@@ -30,18 +30,18 @@ def register_rule(*operators: str) -> Callable[[Rule], Rule]:
     Parameters
     ----------
     operators
-        ATen operators without their overload, such as ``'aten.conv2d'``.
+        Operators without their overload, such as ``'aten.conv2d'`` or ``'my_library.scale'``.
 
     Examples
     --------
-    >>> @register_rule('my_library::scale')        # an operator that keeps the shape of its first argument
+    >>> @register_rule('my_library.scale')        # an operator that keeps the shape of its first argument
     ... def scale(call, x, factor):
     ...     return x.dims
     """
 
     def register(rule: Rule) -> Rule:
         for operator in operators:
-            _RULES[operator] = rule
+            _RULES[operator.replace('::', '.')] = rule
         return rule
 
     return register
@@ -223,7 +223,7 @@ def batch_norm(
         for name in (
             'relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu elu celu selu leaky_relu mish tanh '
             'softplus dropout feature_dropout alpha_dropout abs neg exp log sqrt rsqrt square reciprocal '
-            'clamp clamp_min clamp_max logical_not round floor erf sin cos bernoulli fill zero clone '
+            'logical_not round floor erf sin cos bernoulli fill zero clone '
             'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like'
         ).split()
         for suffix in ('', '_')
@@ -238,8 +238,8 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
     *(
         f'aten.{name}{suffix}'
         for name in (
-            'add sub rsub mul div pow maximum minimum max min where lerp addcmul addcdiv eq ne lt le gt ge '
-            'logical_and logical_or atan2 remainder fmod'
+            'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
+            'logical_and logical_or atan2 remainder fmod clamp clamp_min clamp_max'
         ).split()
         for suffix in ('', '_')
     )
@@ -288,6 +288,17 @@ for _rank, _names in {
     register_rule(*(f'aten.{name}' for name in _names.split()))(_spatial(_rank))
 
 
+@register_rule('aten.pad', 'aten.constant_pad_nd')
+def padding(call: Call, x: Symbol, amounts: Sequence[int], *_: Any, **__: Any) -> Dims:
+    """Pad the last dimensions; ``amounts`` holds two numbers for each, the last dimension first."""
+    dims = list(x.dims)
+    for index in range(len(amounts) // 2):
+        if amounts[2 * index] != 0 or amounts[2 * index + 1] != 0:
+            call.fix(dims[-1 - index])
+            dims[-1 - index] = None
+    return dims
+
+
 @register_rule(*(f'aten.{name}' for name in ('mean', 'sum', 'amax', 'amin', 'var', 'std', 'softmax', 'log_softmax')))
 def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
     """Reduce over dimensions, or normalise along one."""
@@ -300,6 +311,15 @@ def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> An
         return tuple(dim for axis, dim in enumerate(x.dims) if axis not in reduced)
     keeps = call.shape == x.shape
     return tuple(dim if keeps or axis not in reduced else None for axis, dim in enumerate(x.dims))
+
+
+@register_rule('aten.max', 'aten.min')
+def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> Any:
+    """Compare two tensors, or reduce over one dimension (values and indices), or over all."""
+    if isinstance(other, Symbol):
+        return broadcast(call, x, other)
+    dims = reduction(call, x, other)
+    return [dims for _ in call.shapes] if len(call.shapes) > 1 else dims
 
 
 # --- operators that move channels -----------------------------------------------------------------

@@ -19,9 +19,10 @@ def call_with(model: nn.Module, tensors: Mapping[str, Tensor], args: tuple[Any, 
 
 def apply_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Set attributes of modules; return the values that they had."""
+    modules = dict(model.named_modules(remove_duplicate=False))
     before: dict[str, dict[str, Any]] = {}
     for path, values in attributes.items():
-        module = model.get_submodule(path)
+        module = modules[path]
         before[path] = {name: getattr(module, name) for name in values}
         for name, value in values.items():
             setattr(module, name, value)

@@ -62,12 +62,13 @@ class Selection:
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
+        modules = dict(model.named_modules(remove_duplicate=False))
         shapes: dict[str, dict[str, tuple[int, ...]]] = {}
         for name, sizes in self._sizes.items():
             owner, _, leaf = name.rpartition('.')
-            full = model.get_submodule(owner).get_parameter(leaf) if _is_parameter(model, owner, leaf) else None
+            full = modules[owner]._parameters.get(leaf)
             if full is not None:
-                shape = tuple(f if s is None else s for f, s in zip(full.shape, sizes))
+                shape = tuple(whole if size is None else size for whole, size in zip(full.shape, sizes))
                 shapes.setdefault(owner, {})[leaf] = shape
         values: dict[str, dict[str, Any]] = {}
         for attribute in self._attributes:
@@ -75,9 +76,9 @@ class Selection:
             if size is not None:
                 values.setdefault(attribute.module, {})[attribute.name] = size // attribute.divisor
         for owner, leaves in shapes.items():
-            module = model.get_submodule(owner)
             found = values.setdefault(owner, {})
-            found.update(size_attributes(module, leaves, int(found.get('groups', getattr(module, 'groups', 1)))))
+            groups = int(found.get('groups', getattr(modules[owner], 'groups', 1)))
+            found.update(size_attributes(modules[owner], leaves, groups))
         return values
 
 
@@ -133,8 +134,3 @@ def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
         every = torch.arange(tensor.shape[axis], device=tensor.device) if chosen is None else chosen
         index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
     tensor[tuple(index)] = values
-
-
-def _is_parameter(model: nn.Module, owner: str, leaf: str) -> bool:
-    parameters = model.get_submodule(owner)._parameters
-    return parameters.get(leaf) is not None

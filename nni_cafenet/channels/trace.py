@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
 from ..errors import TraceError
-from .constraints import Constraints, Symbol
+from .constraints import Constraints, Dim, Symbol
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
@@ -53,7 +53,11 @@ def trace(model: nn.Module, example: ExampleInput) -> ChannelGraph:
     costs, constraints.costs = constraints.costs, []
     if any(name not in seen for name, _ in model.named_parameters()):
         with using_mode(model, training=True):
-            _follow(model, example.with_batch_of_two(), constraints, names)
+            seen |= _follow(model, example.with_batch_of_two(), constraints, names)
+    for name, symbol in constraints.parameters.items():
+        if name not in seen:
+            for dim in symbol.dims:
+                constraints.fix(dim, 'is not used by the model')
     constraints.costs = costs
     parameters = [name for name, _ in model.named_parameters()]
     return group_channels(constraints, parameters, example.batch_size)
@@ -120,23 +124,35 @@ def _apply(
         source: Any = arguments[0]
         index: Any = arguments[1]
         return source[index] if isinstance(source, (list, tuple)) else source  # type: ignore[no-any-return]
-    operator = operator.rpartition('.')[0] if operator.startswith('aten.') else operator.removesuffix('.default')
+    if isinstance(node.target, torch._ops.OpOverload):
+        operator = operator.rpartition('.')[0]
     shapes = _shapes(node)
-    symbols = _symbols((arguments, keywords))
     if not shapes:
         return None
+    several = isinstance(node.meta['val'], (list, tuple))
     call = Call(constraints, operator, shapes, modules)
-    rule = find_rule(operator)
-    tracked = [symbol for symbol in symbols if symbol.tracked]
-    if rule is not None:
-        outputs = rule(call, *arguments, **keywords)
-        results = outputs if isinstance(node.meta['val'], (list, tuple)) else [outputs]
-    else:
-        for symbol in tracked:
-            call.fix(*symbol.dims, reason=f'reaches {operator}, which has no rule')
-        results = [(None,) * len(shape) for shape in shapes]
+    results = _run_rule(call, several, arguments, keywords)
     made = [Symbol(shape, tuple(dims)) for shape, dims in zip(shapes, results)]
-    return made if isinstance(node.meta['val'], (list, tuple)) else made[0]
+    return made if several else made[0]
+
+
+def _run_rule(call: Call, several: bool, arguments: Any, keywords: Any) -> Sequence[Sequence[Dim]]:
+    """Return the dims of every output; without a rule that works, fix what the operator touches."""
+    rule = find_rule(call.operator)
+    problem = 'which has no rule'
+    if rule is not None:
+        try:
+            outputs = rule(call, *arguments, **keywords)
+            results = list(outputs) if several else [outputs]
+            if [len(dims) for dims in results] == [len(shape) for shape in call.shapes]:
+                return results
+            problem = 'whose rule does not give one dim for every dimension of its outputs'
+        except Exception as error:  # noqa: BLE001 - rules may be the user's
+            problem = f'whose rule failed with {type(error).__name__}: {_first_line(error)}'
+        _logger.warning('The operator %s keeps the channels that reach it: it is one %s.', call.operator, problem)
+    for symbol in _symbols((arguments, keywords)):
+        call.fix(*symbol.dims, reason=f'reaches {call.operator}, {problem}')
+    return [(None,) * len(shape) for shape in call.shapes]
 
 
 def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:

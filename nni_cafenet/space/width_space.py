@@ -159,6 +159,31 @@ class WidthSpace(ModelSpace):
 
         return {group.label: nearest(group) for group in self.groups}
 
+    def uniform_within(self, macs: int) -> dict[str, int]:
+        """Scale every group alike, as wide as some MACs allow: the plain way to a smaller network.
+
+        Widths are the full ones times one ratio, rounded to whole channels (1 or more); bins play no part. What is left
+        of the MACs then goes to the groups in turn, a channel each, so that the comparison is at equal cost.
+
+        Raises
+        ------
+        ValueError
+            If even one channel a group costs more.
+        """
+        full = self.graph.full_widths
+        scaled = np.maximum(np.rint(np.linspace(1, 0, 2001)[:, None] * full), 1).astype(np.int64)
+        fits = np.flatnonzero(self.macs(scaled) <= macs)
+        if len(fits) == 0:
+            raise ValueError(
+                f'macs={macs} is below the {int(self.macs(scaled[-1:])[0]):,} MACs of one channel a group.'
+            )
+        widths = scaled[fits[0]]
+        for index in range(len(full)):
+            wider = widths + (np.arange(len(full)) == index)
+            if widths[index] < full[index] and self.macs(wider[None])[0] <= macs:
+                widths = wider
+        return self.to_widths(widths.tolist())
+
     def describe(self) -> str:
         """Return the size of the space before and after binning, and the cost of its largest network."""
         before = sum(math.log10(group.full) for group in self.groups)
@@ -234,12 +259,12 @@ class WidthSpace(ModelSpace):
         if not self.training:
             return call_with(self.full_model, tensors, args, kwargs)
         # What the model writes into buffers (running statistics) goes into copies first: autograd keeps the tensors that
-        # a forward used, and the full buffers change again before the backward of another channel set.
+        # a forward used, and the full buffers change again before the backward of another channel set. Version counters
+        # do not tell which changed: batch normalisation leaves them as they were.
         buffers = {name: _copy_of(tensors.get(name), buffer) for name, buffer in self.full_model.named_buffers()}
         output = call_with(self.full_model, {**tensors, **buffers}, args, kwargs)
         for name, buffer in self.full_model.named_buffers():
-            if buffers[name]._version > 0:
-                put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), buffers[name])
+            put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), buffers[name])
         return output
 
     @contextlib.contextmanager
@@ -346,7 +371,7 @@ class WidthSpace(ModelSpace):
 
 
 def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:
-    """Return a fresh copy, whose version counter starts at 0."""
+    """Return a copy of a buffer, or of the selected part of it."""
     return (whole if part is None else part).detach().clone()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from .randomness import load_random_state, random_state
 
@@ -15,8 +16,9 @@ __all__ = ['SideEffects']
 class SideEffects:
     """What a training step may change besides gradients: buffers, states of metrics, random generators.
 
-    Buffers are told apart by their version counters, so that those nobody wrote to (which autograd may have saved) are
-    never written to here either.
+    Autograd saves buffers, and refuses the backward of a graph if one of them was written to since. So only those that
+    the step itself wrote to are written to here. Version counters tell, but for normalisations, which write their
+    statistics without counting; these are brought back without counting too.
 
     Parameters
     ----------
@@ -25,17 +27,25 @@ class SideEffects:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._buffers = [(buffer, buffer.detach().clone(), buffer._version) for buffer in module.buffers()]
+        self._buffers = [
+            (owner, name, buffer, buffer.detach().clone(), buffer._version)
+            for owner in module.modules()
+            for name, buffer in owner._buffers.items()
+            if buffer is not None
+        ]
         self._metrics = [(metric, _metric_state(metric)) for metric in module.modules() if hasattr(metric, '_defaults')]
         self._random = random_state()
 
     def restore(self) -> None:
         """Make everything as it was when this object was made."""
         with torch.no_grad():
-            for index, (buffer, values, version) in enumerate(self._buffers):
+            for index, (owner, name, buffer, values, version) in enumerate(self._buffers):
+                owner._buffers[name] = buffer
                 if buffer._version != version:
                     buffer.copy_(values)
-                    self._buffers[index] = (buffer, values, buffer._version)
+                    self._buffers[index] = (owner, name, buffer, values, buffer._version)
+                elif isinstance(owner, _NormBase):
+                    buffer.data.copy_(values)
         for metric, state in self._metrics:
             for name, value in state.items():
                 object.__setattr__(metric, name, _copy(value))
