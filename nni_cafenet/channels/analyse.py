@@ -8,7 +8,7 @@ from torch import nn
 
 from .graph import ChannelGraph
 from .inputs import ExampleInput
-from .selecting import LayerPattern, restrict
+from .selecting import LayerPattern, excluded_parts, restrict
 from .trace import trace
 from .verify import verify
 
@@ -41,7 +41,7 @@ def analyse(
     ValueError
         If no group is left.
     """
-    graph = restrict(trace(model, example), model, include, exclude)
+    graph = restrict(trace(model, example, excluded_parts(model, exclude)), model, include, exclude)
     if check:
         graph = verify(model, graph, example)
     if not graph.groups:

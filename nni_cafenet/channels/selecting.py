@@ -11,7 +11,7 @@ from torch import nn
 
 from .graph import ChannelGraph
 
-__all__ = ['LayerPattern', 'restrict']
+__all__ = ['LayerPattern', 'excluded_parts', 'restrict']
 
 LayerPattern = Union[str, 're.Pattern[str]', type]
 """A layer's name, the name of a part that holds it, a shell pattern, a regular expression, or a module class."""
@@ -60,6 +60,12 @@ def restrict(
         elif left_out:
             reasons[group.label] = f'is not included (include does not name {left_out[0]})'
     return graph.without(reasons)
+
+
+def excluded_parts(model: nn.Module, exclude: Sequence[LayerPattern] | None) -> list[str]:
+    """Return the sub-modules that ``exclude`` names, without those inside another one of them."""
+    named = _matching('exclude', exclude or (), dict(model.named_modules()))
+    return sorted(name for name in named if not any(name.startswith(f'{other}.') for other in named))
 
 
 def _matching(argument: str, patterns: Iterable[LayerPattern], modules: dict[str, nn.Module]) -> set[str]:

@@ -63,13 +63,14 @@ class Selection:
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
         modules = dict(model.named_modules(remove_duplicate=False))
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
         shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-        for name, sizes in self._sizes.items():
-            owner, _, leaf = name.rpartition('.')
-            full = modules[owner]._parameters.get(leaf)
-            if full is not None:
-                shape = tuple(whole if size is None else size for whole, size in zip(full.shape, sizes))
-                shapes.setdefault(owner, {})[leaf] = shape
+        for owner, module in model.named_modules():
+            for leaf, full in module._parameters.items():
+                sizes = None if full is None else self._sizes.get(names[id(full)])  # tied parameters share one name
+                if full is not None and sizes is not None:
+                    shape = tuple(whole if size is None else size for whole, size in zip(full.shape, sizes))
+                    shapes.setdefault(owner, {})[leaf] = shape
         values: dict[str, dict[str, Any]] = {}
         for attribute in self._attributes:
             size = self._sizes[attribute.parameter][attribute.axis]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from .constraints import Constraints, Dim, Symbol
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
+from .opaque import opaque_parts
 from .rules import Call, find_rule
 
 __all__ = ['trace', 'using_mode']
@@ -24,7 +26,7 @@ __all__ = ['trace', 'using_mode']
 _logger = logging.getLogger(__name__)
 
 
-def trace(model: nn.Module, example: ExampleInput) -> ChannelGraph:
+def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
     """Analyse a model: which channels must change together, what each layer reads, and what it costs.
 
     The model is followed in evaluation mode, which also gives the costs. Where parameters are left that only training
@@ -36,6 +38,8 @@ def trace(model: nn.Module, example: ExampleInput) -> ChannelGraph:
         Any module that ``torch.export`` accepts. It is left as it was.
     example
         What it is called with.
+    opaque
+        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_parts`).
 
     Returns
     -------
@@ -49,11 +53,11 @@ def trace(model: nn.Module, example: ExampleInput) -> ChannelGraph:
     constraints = Constraints()
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False):
-        seen = _follow(model, example, constraints, names)
+        seen = _follow(model, example, opaque, constraints, names)
     costs, constraints.costs = constraints.costs, []
     if any(name not in seen for name, _ in model.named_parameters()):
         with using_mode(model, training=True):
-            seen |= _follow(model, example.with_batch_of_two(), constraints, names)
+            seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
     for name, symbol in constraints.parameters.items():
         if name not in seen:
             for dim in symbol.dims:
@@ -86,9 +90,11 @@ def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = mode
 
 
-def _follow(model: nn.Module, example: ExampleInput, constraints: Constraints, names: dict[str, str]) -> set[str]:
+def _follow(
+    model: nn.Module, example: ExampleInput, opaque: Sequence[str], constraints: Constraints, names: dict[str, str]
+) -> set[str]:
     """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
-    program = _export(model, example)
+    program = _export(model, example, opaque)
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
     modules = dict(model.named_modules(remove_duplicate=False))
     values: dict[fx.Node, Any] = {}
@@ -172,26 +178,42 @@ def _symbols(values: Any) -> list[Symbol]:
     return [leaf for leaf in leaves if isinstance(leaf, Symbol)]
 
 
-def _export(model: nn.Module, example: ExampleInput) -> torch.export.ExportedProgram:
+def _export(model: nn.Module, example: ExampleInput, opaque: Sequence[str]) -> torch.export.ExportedProgram:
     """Export a model, with errors that say what to do about it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with _silence():
             return torch.export.export(model, example.args, example.kwargs or None)
     except Exception as error:
         _check_runs(model, example)
+        if opaque:
+            with opaque_parts(model, example, opaque):
+                return _export(model, example, ())
         part = _failing_part(model, error)
         where = f'its part {part!r}' if part else 'it'
         remedy = (
-            f'Build the space from a sub-module that leaves {part!r} out, or write that part with operators that '
-            'torch.export supports (no Python control flow on tensor values).'
+            f'Leave that part whole with exclude=[{part!r}], or build the space from a sub-module without it.'
             if part
-            else 'Build the space from a sub-module that can be exported, or remove Python control flow on values.'
+            else 'Build the space from a sub-module that can be exported, without Python control flow on values.'
         )
         raise TraceError(
             f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
             f'{type(error).__name__}: {_first_line(error)}. {remedy}'
         ) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what torch prints and logs of a failed export to itself: the exception says it again."""
+    torch_logs = logging.getLogger('torch')
+    level = torch_logs.level
+    try:
+        torch_logs.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), io.StringIO() as sink:
+            warnings.simplefilter('ignore')
+            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+                yield
+    finally:
+        torch_logs.setLevel(level)
 
 
 def _check_runs(model: nn.Module, example: ExampleInput) -> None:
