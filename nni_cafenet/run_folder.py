@@ -29,9 +29,11 @@ class RunFolder:
     Parameters
     ----------
     path
-        The folder; it is made if need be.
+        The folder.
     settings
         What the run is asked for, as JSON can hold it.
+    make
+        Make the folder if need be. Of several processes, only one should.
 
     Raises
     ------
@@ -39,7 +41,7 @@ class RunFolder:
         If the folder holds a run with other settings; the message lists what differs.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
         self.path = path
         record = path / 'run.json'
         wanted = json.loads(json.dumps(settings))
@@ -54,7 +56,7 @@ class RunFolder:
                     f'directory={str(path)!r} holds another run ({changes}). Use the settings of that run to resume it, '
                     'or another directory.'
                 )
-        else:
+        elif make:
             path.mkdir(parents=True, exist_ok=True)
             write_json(record, wanted)
 
@@ -72,7 +74,8 @@ class RunFolder:
         """Return the supernet's checkpoint, or None before the end of the first epoch."""
         if not self.checkpoint.exists():
             return None
-        checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=True)
+        # Whatever callbacks of the user keep in it is of any class; Lightning reads its checkpoints the same way.
+        checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=False)
         return checkpoint
 
     @property

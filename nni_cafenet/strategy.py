@@ -20,6 +20,7 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -148,7 +149,7 @@ class CafeNet(OneShotStrategy):
             holdout=self.holdout,
             seed=self.seed,
             score_loader=self.score_data,
-            epoch=lambda: trainer.current_epoch,
+            epoch=lambda: _batches_begun(trainer),
         )
         module = self.configure_oneshot_module(evaluator.module)
         datamodule = copy.copy(evaluator.datamodule)
@@ -196,7 +197,7 @@ class CafeNet(OneShotStrategy):
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        folder = RunFolder(_known(self.directory), self._settings())
+        folder = RunFolder(_known(self.directory), self._settings(), make=self._trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
         try:
             self._train(folder)
@@ -230,8 +231,8 @@ class CafeNet(OneShotStrategy):
         """Train the supernet, or take up where its checkpoint stands."""
         trainer, module = self._trainer, self._module
         checkpoint = folder.load_checkpoint()
-        if checkpoint is not None and (folder.trained or _is_last(checkpoint, trainer)):
-            module.load_state_dict(checkpoint['state_dict'])
+        if checkpoint is not None and (folder.trained or _has_ended(checkpoint, trainer)):
+            _restore(checkpoint, trainer, module)
         else:
             evaluator = _known(self._mutated_model_space).evaluator
             if checkpoint is not None:
@@ -241,7 +242,7 @@ class CafeNet(OneShotStrategy):
                 _SaveEveryEpoch(folder.checkpoint)
             )
             self._fit(trainer)
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not folder.trained:
             folder.mark_trained(epochs=trainer.current_epoch)
 
     def _fit(self, trainer: pl.Trainer) -> None:
@@ -289,14 +290,16 @@ class CafeNet(OneShotStrategy):
 
     def _make_scorer(self) -> Scorer:
         trainer, module, data = self._trainer, self._module, _known(self._data)
-        device = trainer.strategy.root_device
+        device, evaluator = trainer.strategy.root_device, _known(self._mutated_model_space).evaluator
         module.trainer = trainer
         module.training_module.trainer = trainer
+        if evaluator.datamodule is not None:
+            evaluator.datamodule.trainer = trainer
         module.to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            heldout = [_to_device(module, batch, device) for batch in data.heldout]
-            statistics = [_to_device(module, batch, device) for batch in data.batches(self.statistics_batches)]
+            heldout = [_to_device(evaluator, batch, device) for batch in data.heldout]
+            statistics = [_to_device(evaluator, batch, device) for batch in data.batches(self.statistics_batches)]
         return Scorer(
             module,
             sharing=self.sharing,
@@ -390,23 +393,72 @@ class SearchedModel(RawFormatModelSpace):
 
 
 class _SaveEveryEpoch(Checkpoint):
-    """Keep the supernet's checkpoint at the end of every epoch, complete at any moment."""
+    """Keep the supernet's checkpoint at the end of every epoch and of the training, complete at any moment.
+
+    Lightning updates ``ReduceLROnPlateau`` only after the checkpoints of an epoch have been written. So what those
+    schedulers are about to be told is kept in the checkpoint, and told to them when the run goes on.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._ended = False
+        self._plateau: dict[int, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'ended': self._ended, 'plateau': self._plateau}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._plateau = state_dict['plateau']
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for index, value in self._plateau.items():
+            pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[index].scheduler, value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._ended = trainer.should_stop and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
+        self._plateau = {
+            index: float(trainer.callback_metrics[config.monitor])
+            for index, config in enumerate(trainer.lr_scheduler_configs)
+            if config.reduce_on_plateau
+            and config.interval == 'epoch'
+            and (trainer.current_epoch + 1) % config.frequency == 0
+            and config.monitor in trainer.callback_metrics
+        }
+        self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._ended = True  # other callbacks may have changed the weights once more, such as to their average
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
         temporary = self.path.with_name(f'{self.path.name}.new')
         trainer.save_checkpoint(temporary, weights_only=False)
         if trainer.is_global_zero:
             os.replace(temporary, self.path)
 
 
-def _is_last(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
-    """Whether a checkpoint was written at the end of the last epoch or step."""
+def _batches_begun(trainer: pl.Trainer) -> int:
+    """Return how many batches the training has taken (`current_epoch` is not up to date when a run is resumed)."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+    return int(progress.ready)
+
+
+def _has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
+    """Whether a checkpoint was written at the end of the training."""
     epochs, steps = trainer.max_epochs, trainer.max_steps
     last_epoch = epochs is not None and epochs >= 0 and checkpoint['epoch'] + 1 >= epochs
-    return last_epoch or (steps >= 0 and checkpoint['global_step'] >= steps)
+    ended: bool = checkpoint['callbacks'][_SaveEveryEpoch.__qualname__]['ended']
+    return ended or last_epoch or (steps >= 0 and checkpoint['global_step'] >= steps)
+
+
+def _restore(checkpoint: dict[str, Any], trainer: pl.Trainer, module: MinMinModule) -> None:
+    """Make the module, and what a step of the user may ask the trainer, as they were at the end of the training."""
+    trainer.precision_plugin.convert_module(module)
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint['state_dict'])
+    trainer.fit_loop.load_state_dict(checkpoint['loops']['fit_loop'])
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    progress.completed = progress.processed
 
 
 def _check_evaluator(evaluator: Any) -> None:
@@ -434,17 +486,24 @@ def _training_loader(evaluator: Lightning) -> Any:
         return evaluator.datamodule.train_dataloader()
     if evaluator.train_dataloaders is not None:
         return evaluator.train_dataloaders
-    if type(evaluator.module).train_dataloader is not pl.LightningModule.train_dataloader:
+    if is_overridden('train_dataloader', evaluator.module):
+        evaluator.module.prepare_data()
+        evaluator.module.setup('fit')
         return evaluator.module.train_dataloader()
     raise ValueError('The evaluator has no training data. Give it train_dataloaders=... or datamodule=....')
 
 
-def _to_device(module: MinMinModule, batch: Any, device: torch.device) -> Any:
-    """Bring a batch to a device by the hooks of the user's module."""
-    inner = module.training_module
-    batch = inner.on_before_batch_transfer(batch, 0)
-    batch = inner.transfer_batch_to_device(batch, device, 0)
-    return inner.on_after_batch_transfer(batch, 0)
+def _to_device(evaluator: Lightning, batch: Any, device: torch.device) -> Any:
+    """Bring a batch to a device as Lightning does: by the hooks of the data module, or else of the user's module."""
+
+    def hook(name: str) -> Any:
+        of_data = evaluator.datamodule is not None and is_overridden(name, evaluator.datamodule)
+        return getattr(evaluator.datamodule if of_data else evaluator.module.training_module, name)
+
+    batch = evaluator.trainer.precision_plugin.convert_input(batch)
+    batch = hook('on_before_batch_transfer')(batch, 0)
+    batch = hook('transfer_batch_to_device')(batch, device, 0)
+    return hook('on_after_batch_transfer')(batch, 0)
 
 
 def _instance(name: str, value: Any, kind: type) -> Any:

@@ -56,7 +56,7 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
         seen = _follow(model, example, opaque, constraints, names)
     costs, constraints.costs = constraints.costs, []
     if any(name not in seen for name, _ in model.named_parameters()):
-        with using_mode(model, training=True):
+        with using_mode(model, training=True), _keeping_buffers(model):
             seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
     for name, symbol in constraints.parameters.items():
         if name not in seen:
@@ -88,6 +88,18 @@ def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, mode in before:
             module.training = mode
+
+
+@contextlib.contextmanager
+def _keeping_buffers(model: nn.Module) -> Iterator[None]:
+    """Undo what real forwards in training mode write into buffers; they are run where an export fails."""
+    before = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, values in before:
+                buffer.copy_(values)
 
 
 def _follow(

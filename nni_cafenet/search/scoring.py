@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from ..space.width_space import WidthSpace
 from ..supernet.batch_norm import estimate_statistics
@@ -95,9 +97,7 @@ class Scorer:
     def slim(self, scored: Scored) -> nn.Module:
         """Return the slim model of a scored width, with the statistics that it was scored with."""
         sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
-        self.space.activate(scored.widths, sets)
-        with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
-            self._estimate(tensors)
+        with self._prepared(scored.widths, sets) as tensors:
             slim = self.space.slim(scored.widths, sets)
             for name, buffer in slim.named_buffers():
                 buffer.copy_(tensors[name])
@@ -117,18 +117,31 @@ class Scorer:
         return sets
 
     def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> float:
+        with self._prepared(widths, channel_sets):
+            return self._loss() if self.metric == 'loss' else self._logged()
+
+    @contextlib.contextmanager
+    def _prepared(
+        self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """Run on channel sets, with their running statistics and fresh metrics; afterwards all is as it was."""
+        inner = self.module.training_module
         self.space.activate(widths, channel_sets)
-        effects = SideEffects(self.module.training_module)
+        effects = SideEffects(inner)
+        metrics = [metric for metric in inner.modules() if isinstance(metric, Metric)]
+        synced = [(metric.sync_on_compute, metric._to_sync) for metric in metrics]
         try:
             with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
-                self._estimate(tensors)
-                return self._loss() if self.metric == 'loss' else self._logged()
+                self.module.eval()
+                estimate_statistics(self.space, tensors, self.statistics, self._training_step)
+                for metric in metrics:
+                    metric.reset()
+                    metric.sync_on_compute = metric._to_sync = False  # every process scores by itself
+                yield tensors
         finally:
+            for metric, sync in zip(metrics, synced):
+                metric.sync_on_compute, metric._to_sync = sync
             effects.restore()
-
-    def _estimate(self, tensors: Mapping[str, Tensor]) -> None:
-        self.module.eval()
-        estimate_statistics(self.space, tensors, self.statistics, self._training_step)
 
     def _training_step(self, batch: Any, index: int = 0) -> Any:
         with self.context():

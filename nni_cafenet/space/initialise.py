@@ -44,7 +44,7 @@ def fit_initialisation(full: nn.Module, slim: nn.Module) -> None:
                 continue
             scale = _LAWS[law](*_fans(weight)) / _LAWS[law](*_fans(before[name]))
             weight.mul_(scale)
-            bias_name = f'{name.rpartition(".")[0]}.bias'
+            bias_name = f'{name.removesuffix("weight")}bias'
             bias = after.get(bias_name)
             if bias is not None and law == "torch's default" and bool(before[bias_name].any()):
                 bias.mul_(scale)

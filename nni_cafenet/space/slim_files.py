@@ -97,19 +97,28 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
         module = model.get_submodule(name)
         for key, value in sizes.items():
             setattr(module, key, tuple(value) if isinstance(value, list) else value)
-    for name, parameter in list(model.named_parameters()):
-        owner, _, leaf = name.rpartition('.')
-        if parameter.shape != state[name].shape:
-            smaller = torch.empty(state[name].shape, dtype=parameter.dtype)
-            module = model.get_submodule(owner)
-            module._parameters[leaf] = nn.Parameter(smaller, requires_grad=parameter.requires_grad)
-    for name, buffer in list(model.named_buffers()):
-        owner, _, leaf = name.rpartition('.')
-        if name in state and buffer.shape != state[name].shape:
-            model.get_submodule(owner)._buffers[leaf] = torch.empty(state[name].shape, dtype=buffer.dtype)
+    for tensors in ('_parameters', '_buffers'):
+        _resize(model, state, tensors)
     if weights:
         model.load_state_dict(state)
     return model
+
+
+def _resize(model: nn.Module, state: Mapping[str, torch.Tensor], tensors: str) -> None:
+    """Replace the parameters or buffers of a model that have other shapes in a state; tied ones stay tied."""
+    made: dict[int, tuple[Any, Any]] = {}  # by the id of what was replaced, which is kept alive beside it
+    for path, module in list(model.named_modules()):
+        own = getattr(module, tensors)
+        for leaf, tensor in own.items():
+            name = f'{path}.{leaf}' if path else leaf
+            if tensor is None or name not in state or tensor.shape == state[name].shape:
+                continue
+            if id(tensor) not in made:
+                smaller = torch.empty(state[name].shape, dtype=tensor.dtype)
+                if isinstance(tensor, nn.Parameter):
+                    smaller = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
+                made[id(tensor)] = (tensor, smaller)
+            own[leaf] = made[id(tensor)][1]
 
 
 def _check_same_model(

@@ -349,7 +349,7 @@ class WidthSpace(ModelSpace):
             what = f'has the unknown label {unknown[0]!r}' if unknown else f'lacks the label {missing[0]!r}'
             raise ValueError(f'widths {what}. Give one width for each of the {len(full)} labels in space.labels.')
         for label, width in widths.items():
-            if isinstance(width, bool) or int(width) != width or not 1 <= width <= full[label]:
+            if not _is_whole(width) or not 1 <= width <= full[label]:
                 raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
         return {label: int(widths[label]) for label in full}
 
@@ -358,16 +358,20 @@ class WidthSpace(ModelSpace):
         for label, channels in channel_sets.items():
             if label not in widths:
                 raise ValueError(f'channel_sets has the unknown label {label!r}. Labels are in space.labels.')
-            indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels, dtype=np.int64)
+            indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels)
             full = self.full_widths[label]
-            ascending = indices.ndim == 1 and bool((np.diff(indices) > 0).all())
+            ascending = indices.ndim == 1 and indices.dtype.kind in 'iu' and bool((np.diff(indices) > 0).all())
             if len(indices) != widths[label] or not ascending or indices[0] < 0 or indices[-1] >= full:
                 raise ValueError(
                     f'channel_sets[{label!r}] must be {widths[label]} ascending channel indices below {full}, '
                     f'got {indices.tolist()[:20]}.'
                 )
-            sets[label] = indices
+            sets[label] = indices.astype(np.int64)
         return sets
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, (int, float, np.integer)) and not isinstance(number, bool) and number % 1 == 0
 
 
 def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:

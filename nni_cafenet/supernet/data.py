@@ -25,7 +25,7 @@ class EpochSampler(Sampler[int]):
     seed
         Seed.
     epoch
-        Called at the start of every pass; returns the epoch.
+        Called at the start of every pass; returns a number that grows from epoch to epoch.
     """
 
     def __init__(self, size: int, seed: int, epoch: Callable[[], int]) -> None:
@@ -54,7 +54,7 @@ class TrainingData:
     score_loader
         A loader for scores instead of a held-out part. It must not hold validation data.
     epoch
-        Returns the current epoch.
+        Returns a number that grows from epoch to epoch.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class TrainingData:
             return []
         loader = self.train
         if self._dataset is not None:
-            sampler = EpochSampler(len(self._dataset), self.seed, lambda: 2**20)
+            sampler = EpochSampler(len(self._dataset), self.seed, lambda: 2**40)
             loader = _like(self._loader, self._dataset, sampler, torch.Generator().manual_seed(self.seed))
         batches: list[Any] = []
         while len(batches) < number:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ..errors import TrainingDivergedError
@@ -26,8 +27,10 @@ __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
 _logger = logging.getLogger(__name__)
 
 _FORWARDED = (
+    'backward',
     'configure_callbacks',
     'configure_gradient_clipping',
+    'configure_model',
     'lr_scheduler_step',
     'on_after_batch_transfer',
     'on_before_batch_transfer',
@@ -37,8 +40,12 @@ _FORWARDED = (
     'on_validation_batch_start',
     'on_validation_epoch_end',
     'on_validation_epoch_start',
+    'on_validation_model_eval',
+    'on_validation_model_train',
+    'on_validation_model_zero_grad',
     'optimizer_step',
     'optimizer_zero_grad',
+    'prepare_data',
     'transfer_batch_to_device',
 )
 """Hooks of the user's module that NNI's base class does not pass on (it passes on those of the epochs and batches)."""
@@ -111,6 +118,9 @@ class MinMinModule(BaseOneShotLightningModule):
         self.rng = np.random.default_rng(seed)
         self._loader_generator = loader_generator
         self._pending_random_state: dict[str, Any] | None = None
+        for name in _FORWARDED:
+            if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
+                setattr(self, name, getattr(training_module, name))
 
     @property
     def automatic_optimization(self) -> bool:
@@ -232,6 +242,22 @@ class MinMinModule(BaseOneShotLightningModule):
         if self._loader_generator is not None and state['loader'] is not None:
             self._loader_generator.set_state(state['loader'].cpu())
 
+    # Lightning makes the iterator of the training loader, which draws from the global generator, between `on_fit_start`
+    # and `on_train_start` where it resumes; else in the epoch, after the state that a checkpoint holds.
+
+    def on_fit_start(self) -> Any:
+        """Go on with the random numbers of the run that is resumed."""
+        result = super().on_fit_start()
+        if self._pending_random_state is not None:
+            load_random_state(self._pending_random_state)
+        return result
+
+    def on_train_start(self) -> Any:
+        """Keep the state of the generators, past whatever the hooks of a fresh start draw."""
+        if self._pending_random_state is not None:
+            self._pending_random_state = random_state()
+        return super().on_train_start()
+
     def on_train_epoch_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
         if self._pending_random_state is not None:
@@ -253,16 +279,3 @@ def loss_of(output: Any) -> Tensor:
 
 def _all_equal(sets: list[dict[str, Tensor]]) -> bool:
     return all(torch.equal(other[label], chosen) for other in sets[1:] for label, chosen in sets[0].items())
-
-
-def _forwarding(name: str) -> Any:
-    def forward(self: MinMinModule, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.training_module, name)(*args, **kwargs)
-
-    forward.__name__ = name
-    forward.__doc__ = "Call the user's module."
-    return forward
-
-
-for _name in _FORWARDED:
-    setattr(MinMinModule, _name, _forwarding(_name))

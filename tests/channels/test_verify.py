@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nni_cafenet.channels import rules
+from nni_cafenet.channels.verify import random_channel_sets
+
+Conv = nn.Conv2d
+PICTURE = (1, 3, 6, 6)
+
+
+def chain(wired, wiring):
+    return wired(wiring, a=Conv(3, 4, 1), b=Conv(4, 5, 1), c=Conv(5, 6, 1), d=Conv(6, 2, 1))
+
+
+def test_a_right_graph_passes_unchanged(analysed, verified, wired, caplog):
+    model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
+    assert verified(model, PICTURE).labels == analysed(model, PICTURE).labels == ('a', 'b', 'c')
+    assert 'keep their width' not in caplog.text
+
+
+@pytest.mark.parametrize(
+    'wiring',
+    [
+        lambda net, x: net.d(net.c(net.b(net.a(x)).view(-1, 5, 6, 6))),
+        lambda net, x: net.d(net.c(net.b(net.a(x)).reshape(1, 5, 36).unflatten(2, (6, 6)))),
+    ],
+    ids=['view', 'reshape'],
+)
+def test_a_number_in_the_models_code_is_found_among_good_groups(analysed, verified, wired, caplog, wiring):
+    model = chain(wired, wiring)
+    assert analysed(model, PICTURE).labels == ('a', 'b', 'c')
+    graph = verified(model, PICTURE)
+    assert graph.labels == ('a', 'c')
+    reason = {record.label: record.reason for record in graph.fixed}['b']
+    assert reason.startswith('at another width the model fails with RuntimeError: shape')
+    assert 'The channels of b keep their width' in caplog.text
+
+
+def test_python_code_that_looks_at_a_width_is_found(verified, wired):
+    # The graph holds one branch; at another width the code takes the other, which computes something else.
+    def odd(net, x):
+        y = net.a(x)
+        return net.d(net.c(net.b(y if y.shape[1] == 4 else torch.zeros_like(y))))
+
+    graph = verified(chain(wired, odd), PICTURE)
+    assert graph.labels == ('b', 'c')
+    assert {r.label: r.reason for r in graph.fixed}['a'] == 'at another width the network computes something else'
+
+
+def test_several_wrong_groups_are_all_found(verified, wired):
+    def numbers(net, x):
+        return net.d(net.c(net.b(net.a(x).view(1, 4, 6, 6))).view(1, 6, 6, 6))
+
+    assert verified(chain(wired, numbers), PICTURE).labels == ('b',)
+
+
+def test_a_missed_tie_is_found(monkeypatch, analysed, verified, wired):
+    # A sum whose rule forgets that both sides must agree.
+    monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.add': lambda call, x, y, **_: x.dims})
+    model = wired(lambda net, x: net.c(net.a(x) + net.b(x)), a=Conv(3, 4, 1), b=Conv(3, 4, 1), c=Conv(4, 2, 1))
+    assert analysed(model, PICTURE).labels == ('a', 'b')
+    # Either may not change while the other stays.
+    assert verified(model, PICTURE).labels == ()
+
+
+def test_groups_that_mix_channels_are_run_but_not_compared_with_zeros(verified, wired):
+    model = wired(lambda net, x: net.b(net.a(x).softmax(1)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
+    assert verified(model, PICTURE).labels == ('a',)
+    fails = wired(lambda net, x: net.b(net.a(x).softmax(1).view(1, 4, 6, 6)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
+    assert verified(fails, PICTURE).labels == ()
+
+
+def test_heads_that_only_training_uses_are_run_in_training(verified, wired):
+    def headed(net, x):
+        y = net.a(x)
+        if net.training:
+            return net.b(y), net.end(net.n(net.head(y)).view(-1, 6, 6, 6))
+        return net.b(y)
+
+    members = {'a': Conv(3, 4, 1), 'b': Conv(4, 2, 1), 'head': Conv(4, 6, 1), 'n': nn.BatchNorm2d(6)}
+    model = wired(headed, **members, end=Conv(6, 2, 1))
+    before = copy.deepcopy(model.state_dict())
+    assert verified(model, PICTURE).labels == ('a',)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_network_of_zeros_is_no_reason(verified, wired):
+    # All effects vanish: nothing can be compared, nothing is wrong.
+    model = wired(lambda net, x: net.b(F.relu(net.a(x) - 1e6)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
+    assert verified(model, PICTURE).labels == ('a',)
+
+
+def test_the_same_seed_gives_the_same_sets(analysed, wired):
+    graph = analysed(chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x))))), PICTURE)
+    drawn = [random_channel_sets(graph, ('a', 'c'), np.random.default_rng(3)) for _ in range(2)]
+    assert list(drawn[0]) == ['a', 'c']
+    for label, full in (('a', 4), ('c', 6)):
+        chosen = drawn[0][label]
+        assert np.array_equal(chosen, drawn[1][label])
+        assert 1 <= len(chosen) < full  # never all: that would test nothing
+        assert (np.diff(chosen) > 0).all()
+        assert 0 <= chosen[0] <= chosen[-1] < full
