@@ -27,7 +27,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .files import append_line, read_jsonl, write_json, write_text
-from .report.tables import as_markdown, as_table
+from .tables import as_markdown, as_table
 from .report.widths_plot import widths_svg
 from .search.evolution import Evolution
 from .space.bins import FlopsSensitiveBins
