@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,15 @@ class CafeNet(OneShotStrategy):
             holdout=self.holdout,
             seed=self.seed,
             score_loader=self.score_data,
-            epoch=lambda: batches_begun(trainer),
+            epoch=partial(batches_begun, trainer),
         )
         module = self.configure_oneshot_module(evaluator.module)
         datamodule = copy.copy(evaluator.datamodule)
         if datamodule is None:
             loaders = {'train_dataloaders': self._data.train, 'val_dataloaders': self._data.heldout}
         else:
-            data = self._data
-            datamodule.train_dataloader = lambda: data.train
-            datamodule.val_dataloader = lambda: data.heldout
+            datamodule.train_dataloader = partial(getattr, self._data, 'train')
+            datamodule.val_dataloader = partial(getattr, self._data, 'heldout')
             loaders = {'datamodule': datamodule}
         return Lightning(
             module,
