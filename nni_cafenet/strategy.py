@@ -156,8 +156,8 @@ class CafeNet(OneShotStrategy):
         if datamodule is None:
             loaders = {'train_dataloaders': self._data.train, 'val_dataloaders': self._data.heldout}
         else:
-            datamodule.train_dataloader = partial(getattr, self._data, 'train')
-            datamodule.val_dataloader = partial(getattr, self._data, 'heldout')
+            datamodule.train_dataloader = self._data.train_dataloader
+            datamodule.val_dataloader = self._data.val_dataloader
             loaders = {'datamodule': datamodule}
         return Lightning(
             module,
