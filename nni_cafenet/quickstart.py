@@ -68,7 +68,7 @@ class QuickstartOptions:
     supernet_epochs: int = 40
     epochs: int = 15
     population: int = 20
-    generations: int = 10
+    generations: int = 8
     trainings: int = 3
     width: int = 8
 
