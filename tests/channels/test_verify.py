@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.channels import rules
+from nni_cafenet.channels.rules import registry as rules
 from nni_cafenet.channels.verify import random_channel_sets
 
 Conv = nn.Conv2d
