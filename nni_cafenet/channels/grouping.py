@@ -59,7 +59,8 @@ class _Grouping:
         """Give every component its group and its place in it (-1 where fixed), and the groups their first dims."""
         number = int(self.component.max(initial=-1)) + 1
         signature: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-        counted = [*self.dims.values(), *(dim for term in self.constraints.costs for dim in term.dims)]
+        costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
+        counted = [*self.dims.values(), *costs]
         for index, dim in enumerate(counted):
             components, counts = np.unique(self.component[dim], return_counts=True)
             for component, count in zip(components.tolist(), counts.tolist()):
@@ -77,7 +78,9 @@ class _Grouping:
                 if component in self.reasons:
                     continue
                 found = tuple(signature[component])
-                if first_dims.setdefault(found, key) == key:
+                if key not in produced and found not in first_dims:
+                    self.reasons[component] = 'is made by no layer'  # a table of constants, read by a layer
+                elif first_dims.setdefault(found, key) == key:
                     members.setdefault(found, []).append(component)
         kept = [found for found in first_dims if len(members[found]) > 1]
         for found in first_dims:
@@ -162,7 +165,10 @@ class _Grouping:
         terms: dict[tuple[int, ...], int] = {}
         for term in self.constraints.costs:
             constant = term.constant // batch_size if term.constant % batch_size == 0 else term.constant
-            _add(terms, constant, [sizes.index(self.component[dim]) for dim in term.dims])
+            factors = [sizes.index(self.component[dim]) for dim in term.dims]
+            if term.vanishing is not None:
+                factors.append(sizes.index(self.component[term.vanishing], vanishing=True))
+            _add(terms, constant, factors)
         macs = _polynomial(terms)
         terms = {}
         for name in parameters:
@@ -174,7 +180,8 @@ class _Grouping:
                     constant *= size if dim is None else 1
                 _add(terms, constant, tracked)
         params = _polynomial(terms)
-        return CostModel(*sizes.matrix(), macs, params)
+        weights, fixed, vanishing = sizes.matrix()
+        return CostModel(weights, fixed, macs, params, vanishing)
 
 
 class _Sizes:
@@ -185,15 +192,16 @@ class _Sizes:
         self.widths = widths
         self.rows: dict[tuple[int, ...], int] = {}
 
-    def index(self, components: Array) -> int:
+    def index(self, components: Array, vanishing: bool = False) -> int:
         groups = self.group_of[components]
         counts = np.bincount(groups[groups >= 0], minlength=len(self.widths)) // self.widths
-        row = (int((groups < 0).sum()), *counts.tolist())
+        row = (int(vanishing), int((groups < 0).sum()), *counts.tolist())
         return self.rows.setdefault(row, len(self.rows))
 
-    def matrix(self) -> tuple[Array, Array]:
-        rows = np.array(list(self.rows), dtype=np.int64).reshape(len(self.rows), len(self.widths) + 1)
-        return np.ascontiguousarray(rows[:, 1:]), np.ascontiguousarray(rows[:, 0])
+    def matrix(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Return weights, fixed channels, and which sizes vanish, as `CostModel` takes them."""
+        rows = np.array(list(self.rows), dtype=np.int64).reshape(len(self.rows), len(self.widths) + 2)
+        return np.ascontiguousarray(rows[:, 2:]), np.ascontiguousarray(rows[:, 1]), rows[:, 0] > 0
 
 
 def _add(terms: dict[tuple[int, ...], int], constant: int, factors: list[int]) -> None:

@@ -15,7 +15,8 @@ from .registry import Call, Dims, Rule, register_rule
         for name in (
             'relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu elu celu selu leaky_relu mish tanh '
             'softplus dropout feature_dropout alpha_dropout abs neg exp log sqrt rsqrt square reciprocal '
-            'logical_not round floor erf sin cos bernoulli fill zero clone '
+            'logical_not bitwise_not round floor ceil trunc sign erf sin cos bernoulli fill zero clone log2 log1p expm1 '
+            'logsigmoid log_sigmoid softsign hardshrink softshrink tanhshrink threshold rrelu isnan isinf nan_to_num '
             'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like'
         ).split()
         for suffix in ('', '_')
@@ -31,7 +32,8 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
         f'aten.{name}{suffix}'
         for name in (
             'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
-            'logical_and logical_or atan2 remainder fmod clamp clamp_min clamp_max'
+            'logical_and logical_or logical_xor bitwise_and bitwise_or atan2 remainder fmod clamp clamp_min clamp_max '
+            'masked_fill'
         ).split()
         for suffix in ('', '_')
     )
@@ -72,10 +74,13 @@ def _spatial(rank: int) -> Rule:
 
 
 for _rank, _names in {
-    1: 'max_pool1d avg_pool1d adaptive_avg_pool1d upsample_nearest1d upsample_linear1d reflection_pad1d',
+    1: 'max_pool1d avg_pool1d adaptive_avg_pool1d upsample_nearest1d upsample_linear1d reflection_pad1d '
+    'replication_pad1d max_pool1d_with_indices adaptive_max_pool1d _upsample_nearest_exact1d',
     2: 'max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d '
-    'upsample_bilinear2d upsample_bicubic2d reflection_pad2d replication_pad2d',
-    3: 'max_pool3d avg_pool3d adaptive_avg_pool3d upsample_nearest3d upsample_trilinear3d',
+    'upsample_bilinear2d upsample_bicubic2d reflection_pad2d replication_pad2d lp_pool2d _upsample_nearest_exact2d '
+    '_upsample_bilinear2d_aa _upsample_bicubic2d_aa',
+    3: 'max_pool3d max_pool3d_with_indices avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d upsample_nearest3d '
+    'upsample_trilinear3d reflection_pad3d replication_pad3d _upsample_nearest_exact3d',
 }.items():
     register_rule(*(f'aten.{name}' for name in _names.split()))(_spatial(_rank))
 
@@ -91,7 +96,9 @@ def padding(call: Call, x: Symbol, amounts: Sequence[int], *_: Any, **__: Any) -
     return dims
 
 
-@register_rule(*(f'aten.{name}' for name in ('mean', 'sum', 'amax', 'amin', 'var', 'std', 'softmax', 'log_softmax')))
+@register_rule(
+    *(f'aten.{name}' for name in 'mean sum amax amin var std logsumexp softmax log_softmax softmin _softmax'.split())
+)
 def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
     """Reduce over dimensions, or normalise along one."""
     if not isinstance(axes, (int, list, tuple)) or isinstance(axes, bool):
@@ -112,3 +119,9 @@ def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> An
         return broadcast(call, x, other)
     dims = reduction(call, x, other)
     return [dims for _ in call.shapes] if len(call.shapes) > 1 else dims
+
+
+@register_rule('aten.linalg_vector_norm', 'aten.norm')
+def vector_norm(call: Call, x: Symbol, order: Any = 2, axes: Any = None, *_: Any, **__: Any) -> Any:
+    """Reduce over dimensions, as `reduction`."""
+    return reduction(call, x, axes)

@@ -1,8 +1,10 @@
-"""Layers with weights: convolutions and linear layers."""
+"""Layers with weights: convolutions, linear layers, embeddings."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from ..constraints import Dim, Symbol, product
 from .registry import Call, Dims, register_rule
@@ -79,3 +81,59 @@ def linear(call: Call, x: Symbol, weight: Symbol, bias: Symbol | None = None) ->
     rows = list(zip(x.shape[:-1], x.dims[:-1]))
     call.cost(1, [*rows, (weight.shape[0], weight.dims[0]), (weight.shape[1], weight.dims[1])])
     return (*x.dims[:-1], weight.dims[0])
+
+
+@register_rule('aten.conv_transpose1d', 'aten.conv_transpose2d', 'aten.conv_transpose3d')
+def transposed_convolution(
+    call: Call,
+    x: Symbol,
+    weight: Symbol,
+    bias: Symbol | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    *_: Any,
+) -> Dims:
+    """Pass channels through a transposed convolution. Weight: (in, out / groups, *kernel).
+
+    Every input position is multiplied with the whole kernel: MACs count the positions of the input.
+    """
+    axis = len(x.shape) - len(weight.shape) + 1
+    call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
+    inputs = call.same(x.dims[axis], weight.dims[0])
+    outputs = weight.dims[1] if groups == 1 else _transposed_groups(call, inputs, weight, groups)
+    if groups == 1 or inputs is not None:
+        call.reads(weight, 0)
+    call.produces(weight, 1)
+    if bias is not None:
+        outputs = call.same(outputs, bias.dims[0])
+    positions = product(x.shape[:axis]) * product(x.shape[axis + 1 :]) * product(weight.shape[2:])
+    call.cost(positions, [(weight.shape[0], weight.dims[0]), (weight.shape[1], weight.dims[1])])
+    return (*x.dims[:axis], outputs, *(None,) * (len(x.shape) - axis - 1))
+
+
+def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> Dim:
+    """State what a grouped transposed convolution asks for (see `_grouped`); return its output channels."""
+    per_group_in, per_group_out = weight.shape[0] // groups, weight.shape[1]
+    if inputs is None:
+        call.fix(weight.dims[1], reason='is convolved group by group from channels that are fixed')
+        return None
+    rows = inputs.reshape(groups, per_group_in)
+    if groups >= per_group_in and call.attribute('groups', weight, 0, per_group_in):
+        call.fix(weight.dims[1], reason='')
+        for column in range(1, per_group_in):
+            call.same(rows[:, 0], rows[:, column])
+        return np.repeat(rows[:, 0], per_group_out)
+    for row in range(1, groups):
+        call.same(rows[0], rows[row])
+    return np.tile(call.constraints.solid(weight.dims[1], per_group_out), groups)
+
+
+@register_rule('aten.embedding')
+def embedding(call: Call, weight: Symbol, indices: Symbol, *_: Any, **__: Any) -> Dims:
+    """Look rows up. Weight: (vocabulary, features)."""
+    call.fix(weight.dims[0], reason='is looked up by its position in aten.embedding')
+    call.fix(*indices.dims)
+    call.produces(weight, 1)
+    return (*(None,) * len(indices.shape), weight.dims[1])

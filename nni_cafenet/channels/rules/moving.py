@@ -1,4 +1,4 @@
-"""Operators that move channels."""
+"""Operators that move channels: reshapes, reorderings, repetitions."""
 
 from __future__ import annotations
 
@@ -9,27 +9,6 @@ import numpy as np
 
 from ..constraints import Dim, Symbol
 from .registry import Call, Dims, register_rule
-
-
-@register_rule('aten.cat', 'aten.concat')
-def concatenation(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
-    """Join along one dimension: its parts follow each other; the other dimensions agree."""
-    tensors = [tensor for tensor in tensors if len(tensor.shape) == len(call.shape)]
-    axis %= len(call.shape)
-    dims: list[Dim] = []
-    for index in range(len(call.shape)):
-        parts = [tensor.dims[index] for tensor in tensors]
-        if index != axis:
-            result = parts[0]
-            for part in parts[1:]:
-                result = call.same(result, part)
-            dims.append(result)
-        elif all(part is None for part in parts):
-            dims.append(None)
-        else:
-            solid = [call.constraints.solid(part, tensor.shape[axis]) for part, tensor in zip(parts, tensors)]
-            dims.append(np.concatenate(solid))
-    return dims
 
 
 @register_rule('aten.flatten', 'aten.view', 'aten.reshape', 'aten.unflatten', 'aten._unsafe_view', 'aten.squeeze')
@@ -94,7 +73,7 @@ def permute(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
     return [x.dims[axis] for axis in axes]
 
 
-@register_rule('aten.transpose', 'aten.swapaxes')
+@register_rule('aten.transpose', 'aten.transpose_', 'aten.swapaxes', 'aten.swapdims')
 def transpose(call: Call, x: Symbol, first: int, second: int) -> Dims:
     """Swap two dimensions."""
     dims = list(x.dims)
@@ -102,47 +81,108 @@ def transpose(call: Call, x: Symbol, first: int, second: int) -> Dims:
     return dims
 
 
-@register_rule('aten.chunk')
-def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
-    """Cut a dimension into equal parts, which stay equal: they keep the same positions."""
-    axis %= len(x.shape)
-    dim = x.dims[axis]
-    sizes = [shape[axis] for shape in call.shapes]
-    if dim is not None and len(set(sizes)) > 1:
-        call.fix(dim, reason='is cut into unequal parts by aten.chunk')
-        dim = None
-    part = None
-    if dim is not None:
-        rows = dim.reshape(len(sizes), sizes[0])
-        part = rows[0]
-        for row in rows[1:]:
-            call.same(part, row)
-    return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for _ in sizes]
+@register_rule('aten.t', 'aten.mT', 'aten.numpy_T')
+def reverse(call: Call, x: Symbol) -> Dims:
+    """Swap the last two dimensions, or reverse all."""
+    if call.operator == 'aten.mT':
+        return (*x.dims[:-2], x.dims[-1], x.dims[-2])
+    return x.dims[::-1]
 
 
-@register_rule('aten.slice')
-def cut(call: Call, x: Symbol, axis: int = 0, *_: Any) -> Dims:
-    """Keep a range of one dimension; where that is not all of it, the bounds are the model's own numbers."""
-    axis %= len(x.shape)
-    if call.shape[axis] == x.shape[axis]:
-        return x.dims
-    call.fix(x.dims[axis], reason='is cut at fixed positions by aten.slice')
-    return (*x.dims[:axis], None, *x.dims[axis + 1 :])
+@register_rule('aten.movedim', 'aten.moveaxis')
+def movedim(call: Call, x: Symbol, source: Any, target: Any) -> Dims:
+    """Move dimensions to other places; the rest keep their order."""
+    rank = len(x.shape)
+    sources = [axis % rank for axis in ([source] if isinstance(source, int) else source)]
+    targets = [axis % rank for axis in ([target] if isinstance(target, int) else target)]
+    rest = iter(axis for axis in range(rank) if axis not in sources)
+    return [x.dims[sources[targets.index(axis)] if axis in targets else next(rest)] for axis in range(rank)]
 
 
-@register_rule('aten.select')
-def select(call: Call, x: Symbol, axis: int, index: Any) -> Dims:
-    """Take one position of a dimension."""
-    axis %= len(x.shape)
-    call.fix(x.dims[axis], reason='is indexed at a fixed position by aten.select')
-    return (*x.dims[:axis], *x.dims[axis + 1 :])
+@register_rule('aten.flip')
+def flip(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
+    """Reverse the order of positions."""
+    flipped = {axis % len(x.shape) for axis in axes}
+    return [dim[::-1] if dim is not None and axis in flipped else dim for axis, dim in enumerate(x.dims)]
+
+
+@register_rule('aten.roll')
+def roll(call: Call, x: Symbol, shifts: Sequence[int], axes: Sequence[int] = ()) -> Dims:
+    """Shift positions by the model's own numbers; without axes over all dimensions as one."""
+    rolled = {axis % len(x.shape) for axis in axes} or set(range(len(x.shape)))
+    call.fix(*(x.dims[axis] for axis in rolled), reason='is shifted by a fixed number of positions in aten.roll')
+    return [None if axis in rolled else dim for axis, dim in enumerate(x.dims)]
 
 
 @register_rule('aten.expand', 'aten.expand_as')
-def expand(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
-    """Repeat dimensions of size 1; the others stay as they are."""
+def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
+    """Repeat dimensions of size 1, to a size of the model or to that of another tensor; the others stay as they are."""
     new = len(call.shape) - len(x.shape)
+    if isinstance(like, Symbol):
+        return [
+            call.same(dim, x.dims[axis - new]) if axis >= new and x.shape[axis - new] == like.shape[axis] > 1 else dim
+            for axis, dim in enumerate(like.dims)
+        ]
     for axis, dim in enumerate(x.dims):
         if x.shape[axis] != call.shape[axis + new]:
             call.fix(dim)
     return [None if axis < new else x.dims[axis - new] for axis in range(len(call.shape))]
+
+
+@register_rule('aten.repeat', 'aten.tile')
+def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
+    """Put copies one after the other; missing dimensions or repeats stand on the left."""
+    rank = len(call.shape)
+    dims = [None] * (rank - len(x.shape)) + list(x.dims)
+    times = [1] * (rank - len(repeats)) + list(repeats)
+    return [None if dim is None else np.tile(dim, count) for dim, count in zip(dims, times)]
+
+
+@register_rule('aten.repeat_interleave')
+def repeat_interleave(call: Call, x: Symbol, repeats: Any, axis: int | None = None, **__: Any) -> Any:
+    """Repeat every position some times."""
+    if not isinstance(repeats, int) or axis is None:
+        return call.fixed(x, *(s for s in (repeats,) if isinstance(s, Symbol)))[0]
+    axis %= len(x.shape)
+    return [np.repeat(d, repeats) if d is not None and i == axis else d for i, d in enumerate(x.dims)]
+
+
+@register_rule('aten.pixel_shuffle')
+def pixel_shuffle(call: Call, x: Symbol, factor: int) -> Dims:
+    """Turn factor * factor neighbouring channels into the pixels of one; those go together."""
+    dim = x.dims[-3]
+    call.fix(*x.dims[-2:], reason='')
+    if dim is not None:
+        rows = dim.reshape(-1, factor * factor)
+        for column in range(1, factor * factor):
+            call.same(rows[:, 0], rows[:, column])
+        dim = rows[:, 0] if len(rows) > 1 else None
+    return (*x.dims[:-3], dim, None, None)
+
+
+@register_rule('aten.pixel_unshuffle')
+def pixel_unshuffle(call: Call, x: Symbol, factor: int) -> Dims:
+    """Turn the pixels of a channel into factor * factor neighbouring channels."""
+    call.fix(*x.dims[-2:], reason='')
+    dim = x.dims[-3]
+    return (*x.dims[:-3], None if dim is None else np.repeat(dim, factor * factor), None, None)
+
+
+@register_rule('aten.channel_shuffle', 'aten.native_channel_shuffle')
+def channel_shuffle(call: Call, x: Symbol, groups: int) -> Dims:
+    """Interleave groups of channels (dimension 1), which all keep the same positions."""
+    dim = x.dims[1]
+    if dim is None:
+        return x.dims
+    rows = dim.reshape(groups, -1)
+    for row in rows[1:]:
+        call.same(rows[0], row)
+    return (x.dims[0], rows.T.reshape(-1), *x.dims[2:])
+
+
+@register_rule('aten.im2col')
+def unfold(call: Call, x: Symbol, kernel: Sequence[int], *_: Any) -> Dims:
+    """Turn the kernel positions of every channel into neighbouring channels: (N, C * kernel, L)."""
+    call.fix(*x.dims[-2:], reason='')
+    dim = x.dims[-3]
+    return (*x.dims[:-3], None if dim is None else np.repeat(dim, kernel[0] * kernel[1]), None)

@@ -102,9 +102,12 @@ class Call:
         if weight.name is not None and (weight.name, axis) not in self.constraints.read:
             self.constraints.read.append((weight.name, axis))
 
-    def cost(self, constant: int, dims: Iterable[tuple[int, Dim]]) -> None:
-        """Add multiply-accumulates: a constant times the sizes of dims, given as (full size, dim)."""
-        self.constraints.add_cost(self.operator, constant, dims)
+    def cost(self, constant: int, dims: Iterable[tuple[int, Dim]], vanishing: Dim = None) -> None:
+        """Add multiply-accumulates: a constant times the sizes of dims, given as (full size, dim).
+
+        ``vanishing`` is one more dimension, of which a single position costs nothing.
+        """
+        self.constraints.add_cost(self.operator, constant, dims, vanishing)
 
     def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
         """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none."""
