@@ -17,13 +17,16 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol']
+__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
 
 Dim = Optional[Ids]
 """A dimension: its identities, or None where its size never changes."""
+
+TOGETHER = 'its channels can only be kept or removed all together'
+"""The reason where shuffles and chunks tie all channels to each other."""
 
 
 @dataclass(frozen=True)

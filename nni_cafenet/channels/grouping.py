@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .constraints import Constraints, Ids
+from .constraints import TOGETHER, Constraints, Ids
 from .cost import CostModel, Polynomial
 from .graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 
@@ -85,7 +85,10 @@ class _Grouping:
         kept = [found for found in first_dims if len(members[found]) > 1]
         for found in first_dims:
             if found not in kept:
-                self.reasons[members[found][0]] = 'is a single channel'
+                component = members[found][0]
+                dim = self.dims[first_dims[found]]
+                whole = len(dim) > 1 and bool((self.component[dim] == component).all())
+                self.reasons[component] = TOGETHER if whole else 'is a single channel'
         for index, found in enumerate(kept):
             group_of[members[found]] = index
             channel_of[members[found]] = np.arange(len(members[found]))
@@ -157,7 +160,8 @@ class _Grouping:
             stuck = components[self.group_of[components] < 0]
             reasons = dict.fromkeys(self.reasons.get(component, '') for component in stuck.tolist())
             if len(stuck):
-                fixed.append(FixedChannels(_layer(name), len(stuck), '; '.join(reason for reason in reasons if reason)))
+                why = '; '.join(reason for reason in reasons if reason) or 'is tied to channels that never change'
+                fixed.append(FixedChannels(_layer(name), len(stuck), why))
         return Listing(fixed)
 
     def _cost(self, parameters: Sequence[str], batch_size: int) -> CostModel:

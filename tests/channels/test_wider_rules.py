@@ -337,6 +337,38 @@ def test_masks_and_unfolding(groups):
     assert layout(graph, 'b.weight')[1] == [('a', 36, 1, 9)]
 
 
+def shuffled_halves(blocks: int):
+    """Blocks of ShuffleNetV2: one half stays, the other is convolved, then both are interleaved."""
+
+    def run(net, x):
+        y = net.a(x)
+        for index in range(blocks):
+            left, right = y.chunk(2, 1)
+            y = F.channel_shuffle(torch.cat([left, getattr(net, f'c{index}')(right)], 1), 2)
+        return net.b(y)
+
+    return run
+
+
+def test_halves_and_shuffles_leave_what_every_block_can_keep_apart(groups):
+    # Halves keep the same positions: c and c + 4 of the 8 outputs of a. The first shuffle interleaves them with the 4
+    # outputs of c0, whose neighbours then are 0 0 1 1 | 2 2 3 3: halves of that tie 0 with 2 and 1 with 3.
+    graph = groups(PICTURE, shuffled_halves(1), a=Conv(3, 8, 1), c0=Conv(4, 4, 1), b=Conv(8, 2, 1))
+    assert widths(graph) == {'a': 4}
+    assert layout(graph, 'b.weight')[1] == [('a', 8, 1, 2)]
+    two = {'c0': Conv(4, 4, 1), 'c1': Conv(4, 4, 1)}
+    graph = groups(PICTURE, shuffled_halves(2), a=Conv(3, 8, 1), **two, b=Conv(8, 2, 1))
+    assert widths(graph) == {'a': 2}
+    assert layout(graph, 'a.weight')[0] == [('a', 8, 4, 1)]
+
+
+def test_too_many_shuffles_tie_all_channels(groups):
+    layers = {f'c{index}': Conv(4, 4, 1) for index in range(4)}
+    graph = groups(PICTURE, shuffled_halves(4), a=Conv(3, 8, 1), **layers, b=Conv(8, 2, 1))
+    assert widths(graph) == {}
+    assert fixed(graph)['a'] == 'its channels can only be kept or removed all together'
+
+
 # --- products -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..constraints import Dim, Symbol
+from ..constraints import TOGETHER, Dim, Symbol
 from .registry import Call, Dims, register_rule
 
 
@@ -58,6 +58,7 @@ def _reshape_block(call: Call, x: Symbol, sources: range, shape: tuple[int, ...]
     elements = np.broadcast_to(np.reshape(dim, place), block).reshape(shape)  # type: ignore[arg-type]
     varying = [axis for axis in range(len(shape)) if np.any(np.take(elements, [0], axis) != elements)]
     if not varying:
+        call.fix(dim, reason=TOGETHER)
         return [None] * len(shape)
     axis = varying[-1]  # what splits a channel dimension is a number of groups, then the channels of a group
     columns = np.moveaxis(elements, axis, 0).reshape(shape[axis], -1)
