@@ -64,8 +64,10 @@ def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: Example
 
     The first that they confirm as it is counts; what is left of a reading is compared by the MACs that can change.
     """
-    if len(readings) == 1 or stands(model, readings[0], example):
+    if len(readings) == 1:
         return verify(model, readings[0], example)
+    if stands(model, readings[0], example):
+        return verify(model, readings[0], example, known=True)
     tied = verify(model, readings[-1], example)
     if tied.labels == readings[-1].labels:
         return tied

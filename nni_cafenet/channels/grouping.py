@@ -58,33 +58,30 @@ class _Grouping:
     def _group(self) -> tuple[Array, Array, list[tuple[str, int]]]:
         """Give every component its group and its place in it (-1 where fixed), and the groups their first dims."""
         number = int(self.component.max(initial=-1)) + 1
-        signature: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-        costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
-        counted = [*self.dims.values(), *costs]
-        for index, dim in enumerate(counted):
-            components, counts = np.unique(self.component[dim], return_counts=True)
-            for component, count in zip(components.tolist(), counts.tolist()):
-                signature[component].append((index, count))
+        signature = self._signatures(number)
         group_of = np.full(number, -1, dtype=np.int64)
         channel_of = np.zeros(number, dtype=np.int64)
-        members: dict[tuple[tuple[int, int], ...], list[int]] = {}
-        first_dims: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
+        members: dict[int, list[int]] = {}
+        first_dims: dict[int, tuple[str, int]] = {}
+        seen = np.zeros(number, dtype=bool)
+        seen[list(self.reasons)] = True
         produced = dict.fromkeys(self.constraints.produced)
         for key in [*produced, *(key for key in self.dims if key not in produced)]:
             if key not in self.dims:
                 continue
             components, first = np.unique(self.component[self.dims[key]], return_index=True)
-            for component in components[np.argsort(first)].tolist():
-                if component in self.reasons:
-                    continue
-                found = tuple(signature[component])
-                if key not in produced and found not in first_dims:
+            components = components[np.argsort(first)]
+            for component in components[~seen[components]].tolist():
+                if key not in produced:
                     self.reasons[component] = 'is made by no layer'  # a table of constants, read by a layer
-                elif first_dims.setdefault(found, key) == key:
+                else:
+                    found = int(signature[component])
+                    first_dims.setdefault(found, key)
                     members.setdefault(found, []).append(component)
+            seen[components] = True
         kept = [found for found in first_dims if len(members[found]) > 1]
         for found in first_dims:
-            if found not in kept:
+            if len(members[found]) == 1:
                 component = members[found][0]
                 dim = self.dims[first_dims[found]]
                 whole = len(dim) > 1 and bool((self.component[dim] == component).all())
@@ -93,6 +90,19 @@ class _Grouping:
             group_of[members[found]] = index
             channel_of[members[found]] = np.arange(len(members[found]))
         return group_of, channel_of, [first_dims[found] for found in kept]
+
+    def _signatures(self, number: int) -> Array:
+        """Number the components so that those that stand equally often in the same dimensions have the same number."""
+        signature = np.zeros(number, dtype=np.int64)
+        used = 0
+        costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
+        for dim in [*self.dims.values(), *costs]:
+            components, counts = np.unique(self.component[dim], return_counts=True)
+            pairs = np.stack([signature[components], counts])
+            classes, index = np.unique(pairs, axis=1, return_inverse=True)
+            signature[components] = used + 1 + index.reshape(-1)
+            used += classes.shape[1]
+        return signature
 
     def graph(self, parameters: Sequence[str], batch_size: int) -> ChannelGraph:
         layouts: list[Layout] = []
