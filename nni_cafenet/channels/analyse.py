@@ -13,7 +13,7 @@ from .inputs import ExampleInput
 from .selecting import LayerPattern, excluded_parts, restrict
 from .ties import tie_attention
 from .trace import follow, parameter_names
-from .verify import stands, verify
+from .verify import stands, verify, warn_of
 
 __all__ = ['analyse']
 
@@ -68,10 +68,13 @@ def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: Example
         return verify(model, readings[0], example)
     if stands(model, readings[0], example):
         return verify(model, readings[0], example, known=True)
-    tied = verify(model, readings[-1], example)
-    if tied.labels == readings[-1].labels:
-        return tied
-    return max((tied, verify(model, readings[0], example)), key=_macs_that_can_change)
+    tried = [verify(model, readings[-1], example, quiet=True)]
+    if tried[0].labels != readings[-1].labels:
+        tried.append(verify(model, readings[0], example, quiet=True))
+    freest = max(tried, key=_macs_that_can_change)
+    gone = set(readings[-1 if freest is tried[0] else 0].labels).difference(freest.labels)
+    warn_of({record.label: record.reason for record in freest.fixed if record.label in gone})
+    return freest
 
 
 def _macs_that_can_change(graph: ChannelGraph) -> int:

@@ -26,7 +26,7 @@ from .run import call_with, using_attributes
 from .selection import Selection, put, take
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'stands', 'verify']
+__all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +35,13 @@ _LARGE = 10**8
 
 
 def verify(
-    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, known: bool = False
+    model: nn.Module,
+    graph: ChannelGraph,
+    example: ExampleInput,
+    seed: int = 0,
+    *,
+    known: bool = False,
+    quiet: bool = False,
 ) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
 
@@ -51,15 +57,23 @@ def verify(
         Seed of the random widths and channel sets.
     known
         The graph `stands`: only its costs are left to measure.
+    quiet
+        Leave the warnings to the caller.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         reasons = {} if known else checks.culprits(list(graph.labels))
         if reasons:
-            for label, reason in reasons.items():
-                _logger.warning('The channels of %s keep their width: %s.', label, reason)
+            if not quiet:
+                warn_of(reasons)
             graph = graph.without(reasons)
         return _with_measured_macs(model, graph, example, checks)
+
+
+def warn_of(reasons: Mapping[str, str]) -> None:
+    """Warn of groups that keep their width, given as ``{label: why}``."""
+    for label, reason in reasons.items():
+        _logger.warning('The channels of %s keep their width: %s.', label, reason)
 
 
 def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> bool:
