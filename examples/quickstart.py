@@ -51,6 +51,7 @@ evaluator = Classification(
     max_epochs=30,
     accelerator='cpu',
     logger=False,
+    enable_checkpointing=False,
     enable_model_summary=False,
 )
 

@@ -7,35 +7,35 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
-from nni.mutable import Mutable
 from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
-from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerStatus
-from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import nn
-from tqdm.auto import tqdm
 
 from .run_folder import RunFolder, new_run_path
 from .search.budget import Budget
+from .search.driver import search_widths
 from .search.evolution import Evolution
-from .search.history import History, Scored
+from .search.history import History
 from .search.scoring import Scorer, better_when_higher
+from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .space.width_space import WidthSpace
+from .supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
 from .supernet.data import TrainingData
+from .supernet.evaluator import check_evaluator, to_device, training_loader
 from .supernet.lightning import MinMinModule
+from .supernet.randomness import seeded
 from .supernet.sharing import LocallyFree, Sharing
 
-__all__ = ['CafeNet', 'SearchedModel']
+__all__ = ['CafeNet']
 
 _logger = logging.getLogger(__name__)
 
@@ -141,24 +141,23 @@ class CafeNet(OneShotStrategy):
 
     def mutate_evaluator(self, evaluator: Any) -> Lightning:
         """Wrap the evaluator's Lightning module, and cut its training data. Nothing of the evaluator is changed."""
-        _check_evaluator(evaluator)
-        loader = _training_loader(evaluator)
+        check_evaluator(evaluator)
+        loader = training_loader(evaluator)
         trainer = evaluator.trainer
         self._data = TrainingData(
             loader,
             holdout=self.holdout,
             seed=self.seed,
             score_loader=self.score_data,
-            epoch=lambda: _batches_begun(trainer),
+            epoch=partial(batches_begun, trainer),
         )
         module = self.configure_oneshot_module(evaluator.module)
         datamodule = copy.copy(evaluator.datamodule)
         if datamodule is None:
             loaders = {'train_dataloaders': self._data.train, 'val_dataloaders': self._data.heldout}
         else:
-            data = self._data
-            datamodule.train_dataloader = lambda: data.train
-            datamodule.val_dataloader = lambda: data.heldout
+            datamodule.train_dataloader = self._data.train_dataloader
+            datamodule.val_dataloader = self._data.val_dataloader
             loaders = {'datamodule': datamodule}
         return Lightning(
             module,
@@ -231,15 +230,15 @@ class CafeNet(OneShotStrategy):
         """Train the supernet, or take up where its checkpoint stands."""
         trainer, module = self._trainer, self._module
         checkpoint = folder.load_checkpoint()
-        if checkpoint is not None and (folder.trained or _has_ended(checkpoint, trainer)):
-            _restore(checkpoint, trainer, module)
+        if checkpoint is not None and (folder.trained or has_ended(checkpoint, trainer)):
+            restore(checkpoint, trainer, module)
         else:
             evaluator = _known(self._mutated_model_space).evaluator
             if checkpoint is not None:
                 _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
                 evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
             trainer.callbacks.append(  # type: ignore[attr-defined]
-                _SaveEveryEpoch(folder.checkpoint)
+                SaveEveryEpoch(folder.checkpoint)
             )
             self._fit(trainer)
         if trainer.is_global_zero and not folder.trained:
@@ -263,23 +262,7 @@ class CafeNet(OneShotStrategy):
         self._scorer = scorer = self._make_scorer()
         space, budget = self._space, _known(self._budget)
         proposals = self.search.propose(space, budget, np.random.default_rng([self.seed, 1]))
-        with tqdm(total=self.search.total, desc='Search', unit='width', dynamic_ncols=True) as bar:
-            batch = next(proposals, None)
-            while batch is not None:
-                fitness = []
-                for widths in batch:
-                    scored = history.find(widths)
-                    if scored is None:
-                        scored = scorer.score(widths)
-                        history.add(scored)
-                    fitness.append(history.fitness(scored))
-                    bar.update()
-                best = history.best(1)
-                bar.set_postfix({f'best {self.score}': f'{best[0].score:.4f}' if best else 'none'})
-                try:
-                    batch = proposals.send(fitness)
-                except StopIteration:
-                    batch = None
+        search_widths(proposals, scorer.score, history, total=self.search.total, name=self.score)
         if path is not None:
             history.export(folder.path, space.labels)
         space.activate(space.full_widths)
@@ -296,10 +279,9 @@ class CafeNet(OneShotStrategy):
         if evaluator.datamodule is not None:
             evaluator.datamodule.trainer = trainer
         module.to(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            heldout = [_to_device(evaluator, batch, device) for batch in data.heldout]
-            statistics = [_to_device(evaluator, batch, device) for batch in data.batches(self.statistics_batches)]
+        with seeded(self.seed):
+            heldout = [to_device(evaluator, batch, device) for batch in data.heldout]
+            statistics = [to_device(evaluator, batch, device) for batch in data.batches(self.statistics_batches)]
         return Scorer(
             module,
             sharing=self.sharing,
@@ -361,149 +343,6 @@ class CafeNet(OneShotStrategy):
     def _trainer(self) -> pl.Trainer:
         trainer: pl.Trainer = _known(self._mutated_model_space).evaluator.trainer
         return trainer
-
-
-class SearchedModel(RawFormatModelSpace):
-    """One result of the search, as NNI exports it.
-
-    Parameters
-    ----------
-    scorer
-        Gives the slim model.
-    scored
-        The width and its score.
-
-    Attributes
-    ----------
-    sample
-        The widths, ``{label: channels}``.
-    """
-
-    def __init__(self, scorer: Scorer, scored: Scored) -> None:
-        super().__init__(scorer.space, None)
-        self.scorer = scorer
-        self.scored = scored
-        self.sample = dict(scored.widths)
-        self.status = ModelStatus.Trained
-        self.metrics.final = scored.score
-
-    def executable_model(self) -> nn.Module:
-        """Return the slim model, with the weights of the winning channel set and re-estimated statistics."""
-        return self.scorer.slim(self.scored)
-
-
-class _SaveEveryEpoch(Checkpoint):
-    """Keep the supernet's checkpoint at the end of every epoch and of the training, complete at any moment.
-
-    Lightning updates ``ReduceLROnPlateau`` only after the checkpoints of an epoch have been written. So what those
-    schedulers are about to be told is kept in the checkpoint, and told to them when the run goes on.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._ended = False
-        self._plateau: dict[int, float] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {'ended': self._ended, 'plateau': self._plateau}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._plateau = state_dict['plateau']
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for index, value in self._plateau.items():
-            pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[index].scheduler, value)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._ended = trainer.should_stop and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
-        self._plateau = {
-            index: float(trainer.callback_metrics[config.monitor])
-            for index, config in enumerate(trainer.lr_scheduler_configs)
-            if config.reduce_on_plateau
-            and config.interval == 'epoch'
-            and (trainer.current_epoch + 1) % config.frequency == 0
-            and config.monitor in trainer.callback_metrics
-        }
-        self._save(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._ended = True  # other callbacks may have changed the weights once more, such as to their average
-        self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        temporary = self.path.with_name(f'{self.path.name}.new')
-        trainer.save_checkpoint(temporary, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
-
-
-def _batches_begun(trainer: pl.Trainer) -> int:
-    """Return how many batches the training has taken (`current_epoch` is not up to date when a run is resumed)."""
-    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-    return int(progress.ready)
-
-
-def _has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
-    """Whether a checkpoint was written at the end of the training."""
-    epochs, steps = trainer.max_epochs, trainer.max_steps
-    last_epoch = epochs is not None and epochs >= 0 and checkpoint['epoch'] + 1 >= epochs
-    ended: bool = checkpoint['callbacks'][_SaveEveryEpoch.__qualname__]['ended']
-    return ended or last_epoch or (steps >= 0 and checkpoint['global_step'] >= steps)
-
-
-def _restore(checkpoint: dict[str, Any], trainer: pl.Trainer, module: MinMinModule) -> None:
-    """Make the module, and what a step of the user may ask the trainer, as they were at the end of the training."""
-    trainer.precision_plugin.convert_module(module)
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint['state_dict'])
-    trainer.fit_loop.load_state_dict(checkpoint['loops']['fit_loop'])
-    progress: Any = trainer.fit_loop.epoch_progress.current
-    progress.completed = progress.processed
-
-
-def _check_evaluator(evaluator: Any) -> None:
-    if not isinstance(evaluator, Lightning):
-        raise TypeError(
-            f'evaluator={type(evaluator).__name__} cannot train a supernet. Use an NNI Lightning evaluator: '
-            'nni.nas.evaluator.pytorch.Lightning, Classification or Regression.'
-        )
-    if isinstance(evaluator, Mutable) and evaluator.simplify():
-        raise ValueError(
-            f'The evaluator has the free choices {sorted(evaluator.simplify())}. Give them values: CafeNet searches widths.'
-        )
-    if not evaluator.module.automatic_optimization:
-        raise ValueError(
-            f'{type(evaluator.module).__name__} uses manual optimisation, so a step cannot be run without optimising. '
-            'Return the loss from training_step and leave automatic_optimization on.'
-        )
-
-
-def _training_loader(evaluator: Lightning) -> Any:
-    """Return the training loader of an evaluator: its own, its data module's, or its module's."""
-    if evaluator.datamodule is not None:
-        evaluator.datamodule.prepare_data()
-        evaluator.datamodule.setup('fit')
-        return evaluator.datamodule.train_dataloader()
-    if evaluator.train_dataloaders is not None:
-        return evaluator.train_dataloaders
-    if is_overridden('train_dataloader', evaluator.module):
-        evaluator.module.prepare_data()
-        evaluator.module.setup('fit')
-        return evaluator.module.train_dataloader()
-    raise ValueError('The evaluator has no training data. Give it train_dataloaders=... or datamodule=....')
-
-
-def _to_device(evaluator: Lightning, batch: Any, device: torch.device) -> Any:
-    """Bring a batch to a device as Lightning does: by the hooks of the data module, or else of the user's module."""
-
-    def hook(name: str) -> Any:
-        of_data = evaluator.datamodule is not None and is_overridden(name, evaluator.datamodule)
-        return getattr(evaluator.datamodule if of_data else evaluator.module.training_module, name)
-
-    batch = evaluator.trainer.precision_plugin.convert_input(batch)
-    batch = hook('on_before_batch_transfer')(batch, 0)
-    batch = hook('transfer_batch_to_device')(batch, device, 0)
-    return hook('on_after_batch_transfer')(batch, 0)
 
 
 def _instance(name: str, value: Any, kind: type) -> Any:

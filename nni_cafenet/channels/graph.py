@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tables import as_table
 from .constraints import Attribute
 from .cost import CostModel
 
@@ -24,16 +25,10 @@ class Listing(tuple[Item, ...]):
 
     def table(self) -> str:
         """Return the records as text in columns."""
-        from prettytable import PrettyTable
-
         if not self:
             return '(none)'
         rows = [record.row() for record in self]  # type: ignore[attr-defined]
-        table = PrettyTable(list(rows[0]), border=False, left_padding_width=0, right_padding_width=2)
-        for name, value in rows[0].items():
-            table.align[name] = 'r' if isinstance(value, (int, float)) else 'l'
-        table.add_rows([list(row.values()) for row in rows])
-        return str(table.get_string())
+        return as_table(list(rows[0]), [list(row.values()) for row in rows])
 
     def __str__(self) -> str:
         return self.table()

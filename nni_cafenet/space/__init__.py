@@ -1,6 +1,7 @@
 """From a channel graph to a space of widths, and from widths to a slim model.
 
-The files in the order of the work: ``bins`` (the widths that a group may have), ``width_space`` (the NNI model space),
+The files in the order of the work: ``bins`` (the widths that a group may have), ``checks`` (of
+widths and channel sets), ``width_space`` (the NNI model space),
 ``mutator`` (the front door that makes one), ``slim`` (the really smaller model), ``initialise`` (its untrained
 weights) and ``slim_files`` (the slim model on disk; needs torch alone).
 """

@@ -22,6 +22,7 @@ from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
+from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
 from .slim import slim_model
 from .slim_files import PathLike, save_slim
@@ -221,7 +222,7 @@ class WidthSpace(ModelSpace):
 
     def to_array(self, widths: Widths) -> Array:
         """Return widths as an array of shape (1, groups)."""
-        checked = self._check_widths(widths)
+        checked = check_widths(widths, self.full_widths)
         return np.array([[checked[label] for label in self.labels]], dtype=np.int64)
 
     def to_widths(self, row: Sequence[int]) -> dict[str, int]:
@@ -331,47 +332,13 @@ class WidthSpace(ModelSpace):
         save_slim(slim, path, widths, macs=self.macs(widths), params=self.params(widths))
         return slim
 
-    # --- checks -----------------------------------------------------------------------------------
-
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None, device: Any = None) -> Selection:
-        checked = self._check_widths(widths)
-        sets = {} if channel_sets is None else self._check_sets(checked, channel_sets)
+        checked = check_widths(widths, self.full_widths)
+        sets = {} if channel_sets is None else check_channel_sets(channel_sets, checked, self.full_widths)
         chosen = {label: sets.get(label, np.arange(width)) for label, width in checked.items()}
         if device is None:
             device = next((p.device for p in self.full_model.parameters()), torch.device('cpu'))
         return Selection(self.graph, chosen, device)
-
-    def _check_widths(self, widths: Widths) -> dict[str, int]:
-        full = self.full_widths
-        unknown = [label for label in widths if label not in full]
-        missing = [label for label in full if label not in widths]
-        if unknown or missing:
-            what = f'has the unknown label {unknown[0]!r}' if unknown else f'lacks the label {missing[0]!r}'
-            raise ValueError(f'widths {what}. Give one width for each of the {len(full)} labels in space.labels.')
-        for label, width in widths.items():
-            if not _is_whole(width) or not 1 <= width <= full[label]:
-                raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
-        return {label: int(widths[label]) for label in full}
-
-    def _check_sets(self, widths: Widths, channel_sets: ChannelSets) -> dict[str, Array]:
-        sets = {}
-        for label, channels in channel_sets.items():
-            if label not in widths:
-                raise ValueError(f'channel_sets has the unknown label {label!r}. Labels are in space.labels.')
-            indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels)
-            full = self.full_widths[label]
-            ascending = indices.ndim == 1 and indices.dtype.kind in 'iu' and bool((np.diff(indices) > 0).all())
-            if len(indices) != widths[label] or not ascending or indices[0] < 0 or indices[-1] >= full:
-                raise ValueError(
-                    f'channel_sets[{label!r}] must be {widths[label]} ascending channel indices below {full}, '
-                    f'got {indices.tolist()[:20]}.'
-                )
-            sets[label] = indices.astype(np.int64)
-        return sets
-
-
-def _is_whole(number: Any) -> bool:
-    return isinstance(number, (int, float, np.integer)) and not isinstance(number, bool) and number % 1 == 0
 
 
 def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:

@@ -109,6 +109,14 @@ class TrainingData:
     def __len__(self) -> int:
         return 0 if self._dataset is None else len(self._dataset)
 
+    def train_dataloader(self) -> Any:
+        """Return the training loader, as Lightning's data modules do."""
+        return self.train
+
+    def val_dataloader(self) -> Any:
+        """Return the held-out loader, which takes the place of validation data while the supernet trains."""
+        return self.heldout
+
     def batches(self, number: int) -> list[Any]:
         """Return some training batches, the same in every run of the same seed."""
         if number == 0:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from nni_cafenet.report.tables import as_markdown, as_table
+from nni_cafenet.tables import as_markdown, as_table
 
 
 def test_a_table_as_it_looks() -> None:

@@ -1,0 +1,52 @@
+"""Run a search: score what it proposes, and keep what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tqdm.auto import tqdm
+
+from .history import History, Scored
+from .searcher import Proposals
+
+__all__ = ['search_widths']
+
+
+def search_widths(
+    proposals: Proposals, score: Callable[[Mapping[str, int]], Scored], history: History, *, total: int, name: str
+) -> None:
+    """Run a search to its end, with a progress bar.
+
+    Widths that are in the history are not scored again. So a search resumes by running anew on its history: with the
+    same random numbers and the same scores it proposes the same widths.
+
+    Parameters
+    ----------
+    proposals
+        The coroutine of a searcher.
+    score
+        Scores one width.
+    history
+        What was scored before; new scores are added as soon as they are known.
+    total
+        How many widths there will be at most.
+    name
+        What the score is called in the progress bar.
+    """
+    with tqdm(total=total, desc='Search', unit='width', dynamic_ncols=True) as bar:
+        batch = next(proposals, None)
+        while batch is not None:
+            fitness = []
+            for widths in batch:
+                scored = history.find(widths)
+                if scored is None:
+                    scored = score(widths)
+                    history.add(scored)
+                fitness.append(history.fitness(scored))
+                bar.update()
+            best = history.best(1)
+            bar.set_postfix({f'best {name}': f'{best[0].score:.4f}' if best else 'none'})
+            try:
+                batch = proposals.send(fitness)
+            except StopIteration:
+                batch = None

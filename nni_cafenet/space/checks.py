@@ -1,0 +1,76 @@
+"""Widths and channel sets as users give them, held against the space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ['check_channel_sets', 'check_widths']
+
+
+def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
+    """Return widths in the order of the groups.
+
+    Parameters
+    ----------
+    widths
+        ``{label: channels}``.
+    full
+        The full width of every group.
+
+    Raises
+    ------
+    ValueError
+        If a label is unknown or missing, or a width is no whole number from 1 to the full width.
+    """
+    unknown = [label for label in widths if label not in full]
+    missing = [label for label in full if label not in widths]
+    if unknown or missing:
+        what = f'has the unknown label {unknown[0]!r}' if unknown else f'lacks the label {missing[0]!r}'
+        raise ValueError(f'widths {what}. Give one width for each of the {len(full)} labels in space.labels.')
+    for label, width in widths.items():
+        if not _is_whole(width) or not 1 <= width <= full[label]:
+            raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
+    return {label: int(widths[label]) for label in full}
+
+
+def check_channel_sets(
+    channel_sets: Mapping[str, Any], widths: Mapping[str, int], full: Mapping[str, int]
+) -> dict[str, NDArray[np.int64]]:
+    """Return channel sets as arrays.
+
+    Parameters
+    ----------
+    channel_sets
+        ``{label: channel indices}``, as tensors, arrays or lists; groups may be left out.
+    widths
+        The widths that they stand for.
+    full
+        The full width of every group.
+
+    Raises
+    ------
+    ValueError
+        If a label is unknown, or a set is not as many ascending indices of channels as its width.
+    """
+    sets = {}
+    for label, channels in channel_sets.items():
+        if label not in widths:
+            raise ValueError(f'channel_sets has the unknown label {label!r}. Labels are in space.labels.')
+        indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels)
+        ascending = indices.ndim == 1 and indices.dtype.kind in 'iu' and bool((np.diff(indices) > 0).all())
+        if not ascending or len(indices) != widths[label] or indices[0] < 0 or indices[-1] >= full[label]:
+            raise ValueError(
+                f'channel_sets[{label!r}] must be {widths[label]} ascending channel indices below {full[label]}, '
+                f'got {indices.tolist()}.'
+            )
+        sets[label] = indices.astype(np.int64)
+    return sets
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, (int, float, np.integer)) and not isinstance(number, bool) and number % 1 == 0

@@ -1,0 +1,58 @@
+"""What the user's evaluator must be, and what is taken from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nni.mutable import Mutable
+from nni.nas.evaluator.pytorch import Lightning
+from pytorch_lightning.utilities.model_helpers import is_overridden
+
+__all__ = ['check_evaluator', 'to_device', 'training_loader']
+
+
+def check_evaluator(evaluator: Any) -> None:
+    """Refuse an evaluator that cannot train a supernet, with a TypeError or ValueError that says why."""
+    if not isinstance(evaluator, Lightning):
+        raise TypeError(
+            f'evaluator={type(evaluator).__name__} cannot train a supernet. Use an NNI Lightning evaluator: '
+            'nni.nas.evaluator.pytorch.Lightning, Classification or Regression.'
+        )
+    if isinstance(evaluator, Mutable) and evaluator.simplify():
+        raise ValueError(
+            f'The evaluator has the free choices {sorted(evaluator.simplify())}. Give them values: CafeNet searches widths.'
+        )
+    if not evaluator.module.automatic_optimization:
+        raise ValueError(
+            f'{type(evaluator.module).__name__} uses manual optimisation, so a step cannot be run without optimising. '
+            'Return the loss from training_step and leave automatic_optimization on.'
+        )
+
+
+def training_loader(evaluator: Lightning) -> Any:
+    """Return the training loader of an evaluator: its own, its data module's, or its module's."""
+    if evaluator.datamodule is not None:
+        evaluator.datamodule.prepare_data()
+        evaluator.datamodule.setup('fit')
+        return evaluator.datamodule.train_dataloader()
+    if evaluator.train_dataloaders is not None:
+        return evaluator.train_dataloaders
+    if is_overridden('train_dataloader', evaluator.module):
+        evaluator.module.prepare_data()
+        evaluator.module.setup('fit')
+        return evaluator.module.train_dataloader()
+    raise ValueError('The evaluator has no training data. Give it train_dataloaders=... or datamodule=....')
+
+
+def to_device(evaluator: Lightning, batch: Any, device: torch.device) -> Any:
+    """Bring a batch to a device as Lightning does: by the hooks of the data module, or else of the user's module."""
+
+    def hook(name: str) -> Any:
+        of_data = evaluator.datamodule is not None and is_overridden(name, evaluator.datamodule)
+        return getattr(evaluator.datamodule if of_data else evaluator.module.training_module, name)
+
+    batch = evaluator.trainer.precision_plugin.convert_input(batch)
+    batch = hook('on_before_batch_transfer')(batch, 0)
+    batch = hook('transfer_batch_to_device')(batch, device, 0)
+    return hook('on_after_batch_transfer')(batch, 0)

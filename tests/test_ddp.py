@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = '''
+"""One search by two processes; each writes down what it did."""
+import json, os, sys
+from pathlib import Path
+
+import torch
+import torchmetrics
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+from nni.nas.experiment import NasExperiment
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import TensorDataset
+
+from nni_cafenet import CafeNet, EqualBins, LocallyFree, RandomSearch, WidthMutator, WidthSpace
+from nni_cafenet.testing import digits
+
+IMAGES, LABELS = (tensor[:120] for tensor in digits('train').tensors)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        return self.fc(x.mean((2, 3)))
+
+
+class User(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.accuracy = torchmetrics.Accuracy('multiclass', num_classes=10)
+
+    def training_step(self, batch, batch_idx):
+        x, y, ids = batch
+        loss = cross_entropy(self.model(x), y)
+        if self.training:
+            steps.append({'epoch': self.current_epoch, 'ids': ids.tolist(), 'sets': active, 'loss': float(loss)})
+        return loss
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        winners.append(active)
+
+    def on_train_end(self):
+        self.final = {name: p.tolist() for name, p in self.model.named_parameters()}
+
+    def validation_step(self, batch, batch_idx):
+        x, y, _ = batch
+        self.accuracy(self.model(x), y)
+        self.log('val_acc', self.accuracy)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+
+steps, winners, active = [], [], None
+activate = WidthSpace.activate
+
+
+def watch(self, widths, channel_sets=None):
+    global active
+    active = channel_sets and {label: chosen.tolist() for label, chosen in channel_sets.items()}
+    return activate(self, widths, channel_sets)
+
+
+if __name__ == '__main__':
+    WidthSpace.activate = watch
+    torch.set_num_threads(1)
+    root, rank = Path(sys.argv[1]), int(os.environ.get('LOCAL_RANK', 0))
+    torch.manual_seed(7)
+    space = WidthMutator(bins=EqualBins(8), verify=False).mutate(Net, example_input=(2, 1, 8, 8))
+    torch.manual_seed(rank)  # whatever else the processes draw, they must agree
+    loader = DataLoader(TensorDataset(IMAGES, LABELS, torch.arange(120)), batch_size=12, shuffle=True)
+    trainer = Trainer(
+        accelerator='cpu', devices=2, strategy='ddp', max_epochs=3, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=str(root / 'lightning'),
+    )
+    user = User()
+    strategy = CafeNet('50%', sharing=LocallyFree(3), search=RandomSearch(6), score='val_acc', holdout=0.2,
+                       statistics_batches=2)
+    experiment = NasExperiment(space, Lightning(user, trainer, train_dataloaders=loader), strategy)
+    experiment.config.experiment_working_directory = str(root / 'nni')
+    experiment.run()
+    record = {
+        'rank': trainer.global_rank,
+        'world': trainer.world_size,
+        'steps': steps,
+        'winners': winners,
+        'final': user.final,
+        'heldout': [int(i) for batch in strategy._data.heldout for i in batch[2]],
+        'history': [scored.to_json() for scored in strategy.history],
+        'best': experiment.export_top_models(formatter='dict'),
+    }
+    (root / f'rank{rank}.json').write_text(json.dumps(record))
+'''
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    """What the two processes wrote down, and their folder."""
+    root = tmp_path_factory.mktemp('ddp')
+    script = root / 'script.py'
+    script.write_text(SCRIPT)
+    environment = {
+        **os.environ,
+        'HOME': str(root),
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')]),
+    }
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', str(script), str(root)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    records = [json.loads((root / f'rank{rank}.json').read_text()) for rank in (0, 1)]
+    assert [(record['rank'], record['world']) for record in records] == [(0, 2), (1, 2)]
+    return records, root
+
+
+def by_step(record):
+    """Runs of the user's step, together for each batch."""
+    batches = []
+    for step in record['steps']:
+        if batches and batches[-1][0]['ids'] == step['ids']:
+            batches[-1].append(step)
+        else:
+            batches.append([step])
+    return batches
+
+
+def test_both_draw_the_same_widths_and_channel_sets(ranks):
+    (first, second), _ = ranks
+    assert [step['sets'] for step in first['steps']] == [step['sets'] for step in second['steps']]
+    assert len({json.dumps(step['sets']) for step in first['steps']}) > 10
+    # 96 training samples, 48 for each process: 4 batches an epoch
+    assert len(by_step(first)) == len(by_step(second)) == 12
+
+
+def test_both_choose_the_winner_by_the_mean_loss(ranks):
+    (first, second), _ = ranks
+    assert first['winners'] == second['winners']
+    disagreed = 0
+    for mine, theirs, winner in zip(by_step(first), by_step(second), first['winners']):
+        losses = np.array([[step['loss'] for step in mine], [step['loss'] for step in theirs]])
+        assert mine[int(losses.mean(0).argmin())]['sets'] == winner
+        disagreed += losses[0].argmin() != losses[1].argmin()
+    assert disagreed > 0  # else the mean was never put to the test
+
+
+def test_both_end_with_the_same_weights(ranks):
+    (first, second), _ = ranks
+    assert first['final'] == second['final']
+
+
+def test_each_sees_its_own_samples_in_another_order_every_epoch(ranks):
+    (first, second), _ = ranks
+    assert first['heldout'] == second['heldout']
+    seen = []
+    for epoch in range(3):
+        mine, theirs = (
+            [i for batch in by_step(record) if batch[0]['epoch'] == epoch for i in batch[0]['ids']]
+            for record in (first, second)
+        )
+        assert sorted(mine + theirs) == sorted(set(range(120)) - set(first['heldout']))
+        seen.append((mine, theirs))
+    assert len({str(mine) for mine, _ in seen}) == 3
+    assert len({str(sorted(mine)) for mine, _ in seen}) == 3  # other halves, too
+
+
+def test_both_give_the_same_result_and_one_folder_is_kept(ranks):
+    (first, second), root = ranks
+    assert first['history'] == second['history']
+    assert first['best'] == second['best']
+    assert len(first['history']) == 6
+    assert all(round(24 * record['score'], 3) % 1 == 0 for record in first['history'])  # each of 24 samples counts once
+    (folder,) = (root / 'lightning' / 'cafenet').iterdir()
+    lines = (folder / 'history.jsonl').read_text().splitlines()
+    assert [json.loads(line) for line in lines] == first['history']
+    assert (folder / 'supernet.ckpt').exists()

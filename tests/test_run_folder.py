@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nni_cafenet.errors import CafeNetError, ResumeError
+from nni_cafenet.run_folder import RunFolder, new_run_path
+
+SETTINGS = {'format': 1, 'seed': 0, 'budget': {'macs': 100}, 'choices': {'a': [1, 2], 'b': (1, 2, 3)}}
+
+
+def test_a_new_folder_holds_the_settings(tmp_path):
+    folder = RunFolder(tmp_path / 'a' / 'run', SETTINGS)
+    assert json.loads((folder.path / 'run.json').read_text()) == json.loads(json.dumps(SETTINGS))
+    assert folder.load_checkpoint() is None
+    assert not folder.trained
+
+
+def test_other_processes_make_nothing(tmp_path):
+    folder = RunFolder(tmp_path / 'run', SETTINGS, make=False)
+    assert folder.load_checkpoint() is None
+    assert not folder.trained
+    assert not list(tmp_path.iterdir())
+    RunFolder(tmp_path / 'run', SETTINGS)
+    with pytest.raises(ResumeError):
+        RunFolder(tmp_path / 'run', {}, make=False)
+
+
+def test_the_same_settings_go_on(tmp_path):
+    RunFolder(tmp_path, SETTINGS).mark_trained(epochs=3)
+    again = RunFolder(tmp_path, json.loads(json.dumps(SETTINGS)))
+    assert again.trained
+    assert json.loads((tmp_path / 'supernet.json').read_text()) == {'epochs': 3}
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    RunFolder(tmp_path, SETTINGS)
+    before = (tmp_path / 'run.json').read_bytes()
+    with pytest.raises(ResumeError) as error:
+        RunFolder(tmp_path, {**SETTINGS, 'seed': 5, 'budget': {'macs': 90}})
+    said = str(error.value)
+    assert str(tmp_path) in said
+    assert 'seed: 0 there, 5 now' in said
+    assert 'budget: {"macs": 100} there, {"macs": 90} now' in said
+    assert 'choices' not in said
+    assert 'another directory' in said
+    assert isinstance(error.value, (CafeNetError, ValueError))
+    assert (tmp_path / 'run.json').read_bytes() == before
+
+
+def test_settings_that_one_side_lacks(tmp_path):
+    RunFolder(tmp_path, {'seed': 0, 'old': 1})
+    with pytest.raises(ResumeError, match='old: 1 there, null now; new: null there, 2 now'):
+        RunFolder(tmp_path, {'seed': 0, 'new': 2})
+
+
+def test_long_values_are_cut_short(tmp_path):
+    RunFolder(tmp_path, {'choices': list(range(1000))})
+    with pytest.raises(ResumeError) as error:
+        RunFolder(tmp_path, {'choices': list(range(1001))})
+    assert len(str(error.value)) < 500
+
+
+def test_a_folder_with_other_things_in_it(tmp_path):
+    (tmp_path / 'notes.txt').write_text('mine')
+    RunFolder(tmp_path, SETTINGS)
+    assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
+def test_checkpoints_are_read_to_the_cpu(tmp_path):
+    folder = RunFolder(tmp_path, SETTINGS)
+    mine = {'best': np.float64(0.5), 'path': tmp_path}  # what a callback of the user may keep
+    torch.save({'state_dict': {'w': torch.ones(2)}, 'callbacks': mine}, folder.checkpoint)
+    checkpoint = folder.load_checkpoint()
+    assert checkpoint['callbacks'] == mine
+    assert checkpoint['state_dict']['w'].tolist() == [1, 1]
+
+
+def test_paths_of_new_runs_differ_and_are_not_made(tmp_path):
+    paths = {new_run_path(tmp_path) for _ in range(20)}
+    assert len(paths) == 20
+    assert all(path.parent == tmp_path / 'cafenet' for path in paths)
+    assert not list(tmp_path.iterdir())
