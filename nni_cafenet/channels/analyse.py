@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import nn
 
 from .graph import ChannelGraph
+from .grouping import group_channels
 from .inputs import ExampleInput
 from .selecting import LayerPattern, excluded_parts, restrict
-from .trace import trace
-from .verify import verify
+from .ties import tie_attention
+from .trace import follow, parameter_names
+from .verify import stands, verify, warn_of
 
 __all__ = ['analyse']
 
@@ -41,12 +44,40 @@ def analyse(
     ValueError
         If no group is left.
     """
-    graph = restrict(trace(model, example, excluded_parts(model, exclude)), model, include, exclude)
-    if check:
-        graph = verify(model, graph, example)
+    constraints = follow(model, example, excluded_parts(model, exclude))
+    readings = [
+        restrict(group_channels(reading, parameter_names(model), example.batch_size), model, include, exclude)
+        for reading in (constraints, tie_attention(constraints, model))
+        if reading is not None
+    ]
+    graph = _freest(model, readings, example) if check else readings[-1]
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'
             'Include more layers, or build the space from the part of the model whose widths shall be searched.'
         )
     return graph
+
+
+def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: ExampleInput) -> ChannelGraph:
+    """Return the reading of a model that real forwards leave the most freedom, verified.
+
+    The first that they confirm as it is counts; what is left of a reading is compared by the MACs that can change.
+    """
+    if len(readings) == 1:
+        return verify(model, readings[0], example)
+    if stands(model, readings[0], example):
+        return verify(model, readings[0], example, known=True)
+    tried = [verify(model, readings[-1], example, quiet=True)]
+    if tried[0].labels != readings[-1].labels:
+        tried.append(verify(model, readings[0], example, quiet=True))
+    freest = max(tried, key=_macs_that_can_change)
+    gone = set(readings[-1 if freest is tried[0] else 0].labels).difference(freest.labels)
+    warn_of({record.label: record.reason for record in freest.fixed if record.label in gone})
+    return freest
+
+
+def _macs_that_can_change(graph: ChannelGraph) -> int:
+    ones = np.ones_like(graph.full_widths)
+    most, least = graph.cost.macs_of(np.array([graph.full_widths, ones]))
+    return int(most - least)

@@ -17,13 +17,16 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol']
+__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
 
 Dim = Optional[Ids]
 """A dimension: its identities, or None where its size never changes."""
+
+TOGETHER = 'its channels can only be kept or removed all together'
+"""The reason where shuffles and chunks tie all channels to each other."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,15 @@ class Symbol:
 
 @dataclass(frozen=True)
 class CostTerm:
-    """Multiply-accumulates of one operator: a constant times the sizes of some dimensions."""
+    """Multiply-accumulates of one operator: a constant times the sizes of some dimensions.
+
+    ``vanishing`` is one more dimension, of which a single position costs nothing.
+    """
 
     operator: str
     constant: int
     dims: tuple[Ids, ...]
+    vanishing: Ids | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class Constraints:
     ----------
     parameters
         ``{name: Symbol}`` of every parameter and buffer.
+    attended
+        Dimensions that come out of attention (see `ties`).
     """
 
     parameters: dict[str, Symbol] = field(default_factory=dict)
@@ -96,6 +105,7 @@ class Constraints:
     costs: list[CostTerm] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
     mixed: list[Ids] = field(default_factory=list)
+    attended: list[Ids] = field(default_factory=list)
     count: int = 0
 
     def new(self, size: int) -> Ids:
@@ -140,7 +150,9 @@ class Constraints:
         self.fix(identities, '')
         return identities
 
-    def add_cost(self, operator: str, constant: int, dims: Iterable[tuple[int, Dim]]) -> None:
+    def add_cost(
+        self, operator: str, constant: int, dims: Iterable[tuple[int, Dim]], vanishing: Ids | None = None
+    ) -> None:
         """Add an operator's MACs: ``constant`` times the sizes of ``dims``, given as (full size, dim)."""
         tracked: list[Ids] = []
         for size, dim in dims:
@@ -149,7 +161,7 @@ class Constraints:
             else:
                 tracked.append(dim)
         if constant > 0:
-            self.costs.append(CostTerm(operator, constant, tuple(tracked)))
+            self.costs.append(CostTerm(operator, constant, tuple(tracked), vanishing))
 
     def component_of(self) -> NDArray[np.int64]:
         """Solve the statements: the number of its component for every identity, shape (count,)."""

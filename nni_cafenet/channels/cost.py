@@ -81,16 +81,21 @@ class CostModel:
         Channels that never change, shape (sizes,).
     macs, params
         The two polynomials of the sizes.
+    vanishing
+        Which sizes count as 0 where they are 1, shape (sizes,); None for none. ``torch.einsum`` multiplies element by
+        element where a single position is left to sum over, which is no matrix product.
     """
 
     weights: Array
     fixed: Array
     macs: Polynomial
     params: Polynomial
+    vanishing: NDArray[np.bool_] | None = None
 
     def sizes(self, widths: Array) -> Array:
         """Return the sizes of widths of shape (N, groups), shape (N, sizes). Exact: far below 2**53."""
-        return np.rint(widths.astype(np.float64) @ self.weights.T.astype(np.float64)).astype(np.int64) + self.fixed
+        sizes = np.rint(widths.astype(np.float64) @ self.weights.T.astype(np.float64)).astype(np.int64) + self.fixed
+        return sizes if self.vanishing is None else np.where(self.vanishing & (sizes == 1), 0, sizes)
 
     def macs_of(self, widths: Array) -> Array:
         """MACs of one sample, for widths of shape (N, groups); shape (N,)."""

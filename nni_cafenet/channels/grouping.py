@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .constraints import Constraints, Ids
+from .constraints import TOGETHER, Constraints, Ids
 from .cost import CostModel, Polynomial
 from .graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 
@@ -58,35 +58,51 @@ class _Grouping:
     def _group(self) -> tuple[Array, Array, list[tuple[str, int]]]:
         """Give every component its group and its place in it (-1 where fixed), and the groups their first dims."""
         number = int(self.component.max(initial=-1)) + 1
-        signature: list[list[tuple[int, int]]] = [[] for _ in range(number)]
-        counted = [*self.dims.values(), *(dim for term in self.constraints.costs for dim in term.dims)]
-        for index, dim in enumerate(counted):
-            components, counts = np.unique(self.component[dim], return_counts=True)
-            for component, count in zip(components.tolist(), counts.tolist()):
-                signature[component].append((index, count))
+        signature = self._signatures(number)
         group_of = np.full(number, -1, dtype=np.int64)
         channel_of = np.zeros(number, dtype=np.int64)
-        members: dict[tuple[tuple[int, int], ...], list[int]] = {}
-        first_dims: dict[tuple[tuple[int, int], ...], tuple[str, int]] = {}
+        members: dict[int, list[int]] = {}
+        first_dims: dict[int, tuple[str, int]] = {}
+        seen = np.zeros(number, dtype=bool)
+        seen[list(self.reasons)] = True
         produced = dict.fromkeys(self.constraints.produced)
         for key in [*produced, *(key for key in self.dims if key not in produced)]:
             if key not in self.dims:
                 continue
             components, first = np.unique(self.component[self.dims[key]], return_index=True)
-            for component in components[np.argsort(first)].tolist():
-                if component in self.reasons:
-                    continue
-                found = tuple(signature[component])
-                if first_dims.setdefault(found, key) == key:
+            components = components[np.argsort(first)]
+            for component in components[~seen[components]].tolist():
+                if key not in produced:
+                    self.reasons[component] = 'is made by no layer'  # a table of constants, read by a layer
+                else:
+                    found = int(signature[component])
+                    first_dims.setdefault(found, key)
                     members.setdefault(found, []).append(component)
+            seen[components] = True
         kept = [found for found in first_dims if len(members[found]) > 1]
         for found in first_dims:
-            if found not in kept:
-                self.reasons[members[found][0]] = 'is a single channel'
+            if len(members[found]) == 1:
+                component = members[found][0]
+                dim = self.dims[first_dims[found]]
+                whole = len(dim) > 1 and bool((self.component[dim] == component).all())
+                self.reasons[component] = TOGETHER if whole else 'is a single channel'
         for index, found in enumerate(kept):
             group_of[members[found]] = index
             channel_of[members[found]] = np.arange(len(members[found]))
         return group_of, channel_of, [first_dims[found] for found in kept]
+
+    def _signatures(self, number: int) -> Array:
+        """Number the components so that those that stand equally often in the same dimensions have the same number."""
+        signature = np.zeros(number, dtype=np.int64)
+        used = 0
+        costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
+        for dim in [*self.dims.values(), *costs]:
+            components, counts = np.unique(self.component[dim], return_counts=True)
+            pairs = np.stack([signature[components], counts])
+            classes, index = np.unique(pairs, axis=1, return_inverse=True)
+            signature[components] = used + 1 + index.reshape(-1)
+            used += classes.shape[1]
+        return signature
 
     def graph(self, parameters: Sequence[str], batch_size: int) -> ChannelGraph:
         layouts: list[Layout] = []
@@ -154,7 +170,8 @@ class _Grouping:
             stuck = components[self.group_of[components] < 0]
             reasons = dict.fromkeys(self.reasons.get(component, '') for component in stuck.tolist())
             if len(stuck):
-                fixed.append(FixedChannels(_layer(name), len(stuck), '; '.join(reason for reason in reasons if reason)))
+                why = '; '.join(reason for reason in reasons if reason) or 'is tied to channels that never change'
+                fixed.append(FixedChannels(_layer(name), len(stuck), why))
         return Listing(fixed)
 
     def _cost(self, parameters: Sequence[str], batch_size: int) -> CostModel:
@@ -162,7 +179,10 @@ class _Grouping:
         terms: dict[tuple[int, ...], int] = {}
         for term in self.constraints.costs:
             constant = term.constant // batch_size if term.constant % batch_size == 0 else term.constant
-            _add(terms, constant, [sizes.index(self.component[dim]) for dim in term.dims])
+            factors = [sizes.index(self.component[dim]) for dim in term.dims]
+            if term.vanishing is not None:
+                factors.append(sizes.index(self.component[term.vanishing], vanishing=True))
+            _add(terms, constant, factors)
         macs = _polynomial(terms)
         terms = {}
         for name in parameters:
@@ -174,7 +194,8 @@ class _Grouping:
                     constant *= size if dim is None else 1
                 _add(terms, constant, tracked)
         params = _polynomial(terms)
-        return CostModel(*sizes.matrix(), macs, params)
+        weights, fixed, vanishing = sizes.matrix()
+        return CostModel(weights, fixed, macs, params, vanishing)
 
 
 class _Sizes:
@@ -185,15 +206,16 @@ class _Sizes:
         self.widths = widths
         self.rows: dict[tuple[int, ...], int] = {}
 
-    def index(self, components: Array) -> int:
+    def index(self, components: Array, vanishing: bool = False) -> int:
         groups = self.group_of[components]
         counts = np.bincount(groups[groups >= 0], minlength=len(self.widths)) // self.widths
-        row = (int((groups < 0).sum()), *counts.tolist())
+        row = (int(vanishing), int((groups < 0).sum()), *counts.tolist())
         return self.rows.setdefault(row, len(self.rows))
 
-    def matrix(self) -> tuple[Array, Array]:
-        rows = np.array(list(self.rows), dtype=np.int64).reshape(len(self.rows), len(self.widths) + 1)
-        return np.ascontiguousarray(rows[:, 1:]), np.ascontiguousarray(rows[:, 0])
+    def matrix(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Return weights, fixed channels, and which sizes vanish, as `CostModel` takes them."""
+        rows = np.array(list(self.rows), dtype=np.int64).reshape(len(self.rows), len(self.widths) + 2)
+        return np.ascontiguousarray(rows[:, 2:]), np.ascontiguousarray(rows[:, 1]), rows[:, 0] > 0
 
 
 def _add(terms: dict[tuple[int, ...], int], constant: int, factors: list[int]) -> None:

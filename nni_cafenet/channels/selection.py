@@ -18,6 +18,8 @@ from .graph import ChannelGraph
 
 __all__ = ['Selection', 'put', 'take']
 
+_RMS_NORM = (nn.RMSNorm,) if hasattr(nn, 'RMSNorm') else ()
+
 Positions = tuple[Optional[Tensor], ...]
 """For each dimension of a tensor the positions that are kept, ascending; None for all."""
 
@@ -107,8 +109,12 @@ def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], gr
         return {'in_features': weight[1], 'out_features': weight[0]}
     if isinstance(module, _NormBase):
         return {'num_features': weight[0]}
-    if isinstance(module, nn.LayerNorm):
+    if isinstance(module, (nn.LayerNorm, *_RMS_NORM)):
         return {'normalized_shape': weight}
+    if isinstance(module, nn.GroupNorm):
+        return {'num_channels': weight[0]}
+    if isinstance(module, nn.Embedding):
+        return {'embedding_dim': weight[1]}
     return {}
 
 

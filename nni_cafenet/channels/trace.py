@@ -21,7 +21,7 @@ from .inputs import ExampleInput
 from .opaque import opaque_parts
 from .rules import Call, find_rule
 
-__all__ = ['trace', 'using_mode']
+__all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +50,11 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     nni_cafenet.errors.TraceError
         If the model does not run on the example, or cannot be exported.
     """
+    return group_channels(follow(model, example, opaque), parameter_names(model), example.batch_size)
+
+
+def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
+    """Collect what the rules state about a model; as `trace`, not solved yet."""
     constraints = Constraints()
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False):
@@ -63,8 +68,12 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
             for dim in symbol.dims:
                 constraints.fix(dim, 'is not used by the model')
     constraints.costs = costs
-    parameters = [name for name, _ in model.named_parameters()]
-    return group_channels(constraints, parameters, example.batch_size)
+    return constraints
+
+
+def parameter_names(model: nn.Module) -> list[str]:
+    """Name the parameters, each tensor once."""
+    return [name for name, _ in model.named_parameters()]
 
 
 def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, str]:

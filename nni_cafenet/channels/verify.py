@@ -1,14 +1,16 @@
 """Real forwards that hold a channel graph against its model.
 
 At random widths and random channel sets the model is run twice: on slices of its tensors (as the slim model runs), and
-whole, with everything that was not selected set to zero. Where no operator mixes channels the two must agree; elsewhere
-the slices must at least run and give outputs of the same shape. A group that does not stand this is fixed.
+whole, with everything that was not selected set to zero. Where no operator mixes channels the two must agree. Elsewhere
+the slices must run, and the full model must not notice when the channels of a group change places, everywhere at once:
+normalisation, softmax and means do not depend on the order. A group that does not stand this is fixed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +26,23 @@ from .run import call_with, using_attributes
 from .selection import Selection, put, take
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'verify']
+__all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
+_LARGE = 10**8
+"""Parameters from which on the order of channels is tried in the model's own precision, not in float64."""
 
-def verify(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph:
+
+def verify(
+    model: nn.Module,
+    graph: ChannelGraph,
+    example: ExampleInput,
+    seed: int = 0,
+    *,
+    known: bool = False,
+    quiet: bool = False,
+) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
 
     Parameters
@@ -42,15 +55,32 @@ def verify(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: i
         What the model is called with.
     seed
         Seed of the random widths and channel sets.
+    known
+        The graph `stands`: only its costs are left to measure.
+    quiet
+        Leave the warnings to the caller.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
-        reasons = checks.culprits(list(graph.labels))
+        reasons = {} if known else checks.culprits(list(graph.labels))
         if reasons:
-            for label, reason in reasons.items():
-                _logger.warning('The channels of %s keep their width: %s.', label, reason)
+            if not quiet:
+                warn_of(reasons)
             graph = graph.without(reasons)
         return _with_measured_macs(model, graph, example, checks)
+
+
+def warn_of(reasons: Mapping[str, str]) -> None:
+    """Warn of groups that keep their width, given as ``{label: why}``."""
+    for label, reason in reasons.items():
+        _logger.warning('The channels of %s keep their width: %s.', label, reason)
+
+
+def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> bool:
+    """Whether the model can really change all groups of the graph together; as `verify`, without looking for culprits."""
+    checks = _Checks(model, graph, example, np.random.default_rng(seed))
+    with using_mode(model, training=False), torch.no_grad():
+        return checks.problem(list(graph.labels)) is None
 
 
 def random_channel_sets(
@@ -72,6 +102,7 @@ class _Checks:
         self.example = example
         self.rng = rng
         self.mixed = {group.label for group in graph.groups if group.mixed}
+        self._in_order: list[Tensor] | None = None
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
@@ -81,7 +112,7 @@ class _Checks:
         return reasons
 
     def _accept(self, accepted: list[str], candidates: list[str], reasons: dict[str, str]) -> list[str]:
-        problem = self._problem([*accepted, *candidates]) if candidates else None
+        problem = self.problem([*accepted, *candidates]) if candidates else None
         if problem is None:
             return [*accepted, *candidates]
         if len(candidates) == 1:
@@ -91,13 +122,16 @@ class _Checks:
         accepted = self._accept(accepted, candidates[:half], reasons)
         return self._accept(accepted, candidates[half:], reasons)
 
-    def _problem(self, labels: list[str]) -> str | None:
+    def problem(self, labels: list[str]) -> str | None:
         """Run the model with these groups at random widths; say what is wrong, or None."""
         sets = random_channel_sets(self.graph, labels, self.rng)
         pure = {label: chosen for label, chosen in sets.items() if label not in self.mixed}
         try:
-            if any(label in self.mixed for label in sets):
+            mixed = [label for label in sets if label in self.mixed]
+            if mixed:
                 self.run_slices(sets, self.example)
+                if not self._unordered(mixed):
+                    return 'its channels do not stand where the analysis thinks'
             if any(label in self.trained_only for label in sets):
                 with using_mode(self.model, training=True):
                     self.run_slices(sets, self.example.with_batch_of_two())
@@ -134,6 +168,23 @@ class _Checks:
             return None
         return error <= 1e4 * precision * scale
 
+    def _unordered(self, labels: Sequence[str]) -> bool:
+        """Whether the full model gives the same when the channels of these groups change places."""
+        small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
+        tensors = _tensors(self.model, torch.float64 if small else None)
+        example = self.example.map(lambda t: t.double() if small and t.is_floating_point() else t)
+        if self._in_order is None:
+            self._in_order = _leaves(call_with(self.model, tensors, example.args, example.kwargs))
+        moved = _permuted(self.graph, tensors, labels, self.rng)
+        for before, after in zip(self._in_order, _leaves(call_with(self.model, moved, example.args, example.kwargs))):
+            if before.numel() and before.is_floating_point():
+                error = float(
+                    (before - after).abs().max() / before.abs().max().clamp_min(torch.finfo(before.dtype).tiny)
+                )
+                if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
+                    return False
+        return True
+
     def run_slices(self, sets: Mapping[str, Any], example: ExampleInput, dtype: torch.dtype | None = None) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
         selection = Selection(self.graph, sets, _device(self.model))
@@ -157,7 +208,7 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
     checks.graph = graph
     for chosen in ({}, sets):
         counter = FlopCounterMode(display=False)
-        with counter:
+        with counter, _without_fused_attention():
             checks.run_slices(chosen, example)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
         measured = counter.get_total_flops() // 2 // example.batch_size
@@ -173,6 +224,17 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
         np.vstack([macs.factors, np.full((1, degree), -1, dtype=np.int64)]),
     )
     return replace(graph, cost=replace(graph.cost, macs=constant))
+
+
+@contextlib.contextmanager
+def _without_fused_attention() -> Iterator[None]:
+    """Keep modules of torch from their fused kernels for attention, whose products no counter sees."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _tensors(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
@@ -192,6 +254,28 @@ def _masked(graph: ChannelGraph, tensors: Mapping[str, Tensor], sets: Mapping[st
             masked[name] = torch.zeros_like(tensors[name])
             put(masked[name], positions, take(tensors[name], positions))
     return masked
+
+
+def _permuted(
+    graph: ChannelGraph, tensors: Mapping[str, Tensor], labels: Sequence[str], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the full tensors with the channels of some groups in another order, the same everywhere."""
+    orders = {index: rng.permutation(group.width) for index, group in enumerate(graph.groups) if group.label in labels}
+    places = []
+    for layout in graph.layouts:
+        place = np.arange(len(layout))
+        for index, order in orders.items():
+            own = np.flatnonzero(layout.groups == index)
+            if len(own):
+                by_channel = own[np.argsort(layout.channels[own], kind='stable')].reshape(len(order), -1)
+                place[by_channel] = by_channel[order]
+        places.append(torch.from_numpy(place))
+    permuted = dict(tensors)
+    for name, indices in graph.dims.items():
+        for axis, layout_index in enumerate(indices):
+            if name in permuted and layout_index is not None:
+                permuted[name] = permuted[name].index_select(axis, places[layout_index].to(permuted[name].device))
+    return permuted
 
 
 def _leaves(output: Any) -> list[Tensor]:

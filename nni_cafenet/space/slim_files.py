@@ -36,8 +36,9 @@ _SIZES = (
 def save_slim(slim: nn.Module, path: PathLike, widths: Mapping[str, int], **facts: Any) -> None:
     """Write a slim model into a folder.
 
-    ``slim.pt`` holds its ``state_dict``; ``widths.json`` holds the widths, ``facts``, and the sizes that its modules
-    keep as attributes, which is all that is needed to rebuild it from the full model's factory.
+    ``slim.pt`` holds its ``state_dict``; ``widths.json`` holds the widths, ``facts``, and the whole numbers that its
+    modules keep as attributes (``groups``, ``embed_dim``), some of which follow the widths: all that is needed to rebuild
+    it from the full model's factory.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ def save_slim(slim: nn.Module, path: PathLike, widths: Mapping[str, int], **fact
     modules = {}
     for name, module in slim.named_modules():
         sizes = {key: getattr(module, key) for key in _SIZES if isinstance(getattr(module, key, None), (int, tuple))}
+        sizes.update((key, value) for key, value in vars(module).items() if type(value) is int and key[0] != '_')
         if sizes:
             modules[name] = sizes
     record = {'format': 1, 'widths': dict(widths), **facts, 'modules': modules}

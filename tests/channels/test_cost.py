@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nni_cafenet.channels.cost import CostModel, Polynomial
+from nni_cafenet.channels.rules import registry
 
 # 7 + 2 s0 + 3 s0 s1 + s1 s1
 POLYNOMIAL = Polynomial(np.array([7, 2, 3, 1]), np.array([[-1, -1], [0, -1], [0, 1], [1, 1]]))
@@ -83,8 +84,9 @@ def test_a_channel_costs_what_the_full_model_loses_without_it(full_size):
         assert int(graph.cost.macs_of(full[None])[0] - graph.cost.macs_of(narrower[None])[0]) == group.macs_a_channel
 
 
-def test_matrix_products_without_a_rule_are_measured(verified, wired):
-    # A transposed convolution has no rule: its channels are fixed, and its MACs are those that torch counts.
+def test_matrix_products_without_a_rule_are_measured(verified, wired, monkeypatch):
+    monkeypatch.delitem(registry._RULES, 'aten.conv_transpose2d')
+    # A transposed convolution without a rule: its channels are fixed, and its MACs are those that torch counts.
     model = wired(
         lambda net, x: net.c(net.up(net.b(net.a(x)))),
         a=nn.Conv2d(3, 4, 1),

@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import register_rule
-from nni_cafenet.channels import rules
 from nni_cafenet.channels.constraints import Attribute
 from nni_cafenet.channels.graph import Segment
 from nni_cafenet.channels.rules import find_rule
+from nni_cafenet.channels.rules import registry as rules
 
 Conv = nn.Conv2d
 Linear = nn.Linear
@@ -379,7 +379,7 @@ def test_fixed_positions_fix(groups):
     assert widths(whole) == {'a': 4}
 
 
-# --- products of activations: fixed, but counted --------------------------------------------------
+# --- products of activations ----------------------------------------------------------------------
 
 
 def attention(net, x):
@@ -387,13 +387,16 @@ def attention(net, x):
     return net.o(scores.softmax(-1) @ net.v(net.m(x)))
 
 
-def test_matrix_products_fix_what_they_multiply_and_are_counted(groups, wired):
+def test_matrix_products_tie_what_they_sum_over_and_are_counted(groups, wired):
     layers = {'q': Linear(3, 4), 'k': Linear(3, 4), 'v': Linear(6, 5), 'm': Linear(3, 6), 'o': Linear(5, 2)}
     graph = groups((1, 7, 3), attention, **copy.deepcopy(layers))
-    assert widths(graph) == {'m': 6}  # read by v alone, outside the products
-    assert {label: reason for label, reason in fixed(graph).items() if label != 'o'} == dict.fromkeys(
-        'qkv', 'cannot change in aten.matmul'
-    )
+    assert widths(graph) == {'q': 4, 'm': 6, 'v': 5}  # q and k are multiplied, v goes on to o
+    assert fixed(graph) == {'o': OUTPUT}
+    assert graph.groups[0].producers == ('q', 'k')
+    assert graph.groups[0].mixed
+    # A channel of q: 7 rows of 3 products in q and in k, and one of each of the 49 products of rows.
+    # A channel of v: 7 rows of 6 products in v and 2 in o, and 49 products of the scores with it.
+    assert [group.macs_a_channel for group in graph.groups] == [2 * 21 + 49, 7 * (3 + 5), 7 * (6 + 2) + 49]
     # 7 rows: q and k 12 each, m 18, v 30, o 10; the products 7*7*4 and 7*7*5.
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (12 + 12 + 18 + 30 + 10) + 49 * 9
     model = wired(attention, **layers)
@@ -408,8 +411,10 @@ def test_scaled_dot_product_attention_is_counted(groups):
         return F.scaled_dot_product_attention(net.q(x), net.k(x), net.v(x))
 
     graph = groups((1, 1, 7, 3), attended, q=Linear(3, 4), k=Linear(3, 4), v=Linear(3, 5))
-    assert widths(graph) == {}
+    assert widths(graph) == {'q': 4}
+    assert fixed(graph) == {'v': OUTPUT}
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (12 + 12 + 15) + 49 * (4 + 5)
+    assert int(graph.cost.macs_of(graph.full_widths[None] - 3)[0]) == 7 * (3 + 3 + 15) + 49 * (1 + 5)
 
 
 def test_sums_with_matrix_products_are_counted(groups):
@@ -417,7 +422,7 @@ def test_sums_with_matrix_products_are_counted(groups):
         return torch.baddbmm(net.c(x), net.a(x), net.b(x).transpose(1, 2))
 
     graph = groups((1, 7, 3), summed, a=Linear(3, 4), b=Linear(3, 4), c=Linear(3, 7))
-    assert widths(graph) == {}
+    assert widths(graph) == {'a': 4}
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (12 + 12 + 21) + 49 * 4
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.channels import rules
+from nni_cafenet.channels.rules import registry as rules
 from nni_cafenet.channels.verify import random_channel_sets
 
 Conv = nn.Conv2d
@@ -107,3 +107,18 @@ def test_the_same_seed_gives_the_same_sets(analysed, wired):
         assert 1 <= len(chosen) < full  # never all: that would test nothing
         assert (np.diff(chosen) > 0).all()
         assert 0 <= chosen[0] <= chosen[-1] < full
+
+
+def test_mixed_channels_in_the_wrong_place_are_found(monkeypatch, analysed, verified, wired):
+    # Layer normalisation mixes, so that zeros say nothing; another order of the channels does.
+    monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.flip': lambda call, x, axes: x.dims})
+
+    def flipped(net, x):
+        return net.b(net.n(net.a(x)).flip(-1))
+
+    members = {'a': nn.Linear(3, 4), 'n': nn.LayerNorm(4), 'b': nn.Linear(4, 2)}
+    model = wired(flipped, **members)
+    assert analysed(model, (1, 5, 3)).labels == ('a',)
+    graph = verified(model, (1, 5, 3))
+    assert graph.labels == ()
+    assert {r.label: r.reason for r in graph.fixed}['a'] == 'its channels do not stand where the analysis thinks'

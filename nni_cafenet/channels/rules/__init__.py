@@ -1,0 +1,9 @@
+"""How each family of operators passes channels on: one small rule a family, in a table that users extend.
+
+``registry`` holds the table; the other files register the rules of torch's own operators when they are imported.
+"""
+
+from . import cutting, elementwise, layers, moving, norms, products
+from .registry import Call, find_rule, register_rule
+
+__all__ = ['Call', 'cutting', 'elementwise', 'find_rule', 'layers', 'moving', 'norms', 'products', 'register_rule']

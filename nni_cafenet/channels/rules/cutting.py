@@ -1,0 +1,161 @@
+"""Operators that cut tensors into parts, take parts of them, and join them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..constraints import Dim, Symbol
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.cat', 'aten.concat')
+def concatenation(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
+    """Join along one dimension: its parts follow each other; the other dimensions agree."""
+    tensors = [tensor for tensor in tensors if len(tensor.shape) == len(call.shape)]
+    axis %= len(call.shape)
+    dims: list[Dim] = []
+    for index in range(len(call.shape)):
+        parts = [tensor.dims[index] for tensor in tensors]
+        if index != axis:
+            result = parts[0]
+            for part in parts[1:]:
+                result = call.same(result, part)
+            dims.append(result)
+        elif all(part is None for part in parts):
+            dims.append(None)
+        else:
+            solid = [call.constraints.solid(part, tensor.shape[axis]) for part, tensor in zip(parts, tensors)]
+            dims.append(np.concatenate(solid))
+    return dims
+
+
+@register_rule('aten.stack')
+def stack(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
+    """Join along a new dimension: the others agree."""
+    axis %= len(call.shape)
+    dims = list(tensors[0].dims)
+    for tensor in tensors[1:]:
+        dims = [call.same(left, right) for left, right in zip(dims, tensor.dims)]
+    return (*dims[:axis], None, *dims[axis:])
+
+
+@register_rule('aten.chunk')
+def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
+    """Cut a dimension into equal parts, which stay equal: they keep the same positions."""
+    axis %= len(x.shape)
+    dim = x.dims[axis]
+    sizes = [shape[axis] for shape in call.shapes]
+    if dim is not None and len(set(sizes)) > 1:
+        call.fix(dim, reason='is cut into unequal parts by aten.chunk')
+        dim = None
+    part = None
+    if dim is not None:
+        rows = dim.reshape(len(sizes), sizes[0])
+        part = rows[0]
+        for row in rows[1:]:
+            call.same(part, row)
+    return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for _ in sizes]
+
+
+@register_rule('aten.slice')
+def cut(call: Call, x: Symbol, axis: int = 0, start: Any = 0, end: Any = None, step: int = 1) -> Dims:
+    """Keep a range of one dimension; where that is not all of it, the bounds are the model's own numbers.
+
+    One of several equal parts may be cut at a share of the dimension's own size; where the bounds are numbers in the
+    model's code after all, real forwards show it: the part then has another size (see `verify`).
+    """
+    axis %= len(x.shape)
+    dim = x.dims[axis]
+    full, size = x.shape[axis], call.shape[axis]
+    if dim is None or full == size:
+        return x.dims
+    start = start or 0
+    start = start + full if start < 0 else start
+    if step != 1 or size == 0 or full % size or start % size:
+        call.fix(dim, reason=f'is cut at fixed positions by {call.operator}')
+        return (*x.dims[:axis], None, *x.dims[axis + 1 :])
+    rows = dim.reshape(-1, size)
+    for row in rows[1:]:
+        call.same(rows[0], row)
+    return (*x.dims[:axis], rows[start // size] if size > 1 else None, *x.dims[axis + 1 :])
+
+
+@register_rule('aten.select')
+def select(call: Call, x: Symbol, axis: int, index: Any) -> Dims:
+    """Take one position of a dimension."""
+    axis %= len(x.shape)
+    call.fix(x.dims[axis], reason='is indexed at a fixed position by aten.select')
+    return (*x.dims[:axis], *x.dims[axis + 1 :])
+
+
+@register_rule('aten.narrow')
+def narrow(call: Call, x: Symbol, axis: int, start: int, *_: Any) -> Dims:
+    """Keep a range of one dimension, as `cut`."""
+    return cut(call, x, axis, start)
+
+
+@register_rule('aten.split', 'aten.split_with_sizes', 'aten.unsafe_split', 'aten.unsafe_split_with_sizes')
+def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
+    """Cut a dimension at the model's numbers, which keep it fixed; several equal parts may come from its own size.
+
+    Where equal parts are a number in the model's code after all, real forwards show it: it then gets another number of
+    parts (see `verify`).
+    """
+    axis %= len(x.shape)
+    lengths = {shape[axis] for shape in call.shapes}
+    if x.dims[axis] is not None and (len(lengths) > 1 or len(call.shapes) == 1 or isinstance(sizes, Symbol)):
+        call.fix(x.dims[axis], reason=f'is cut at fixed positions by {call.operator}')
+        return [(*x.dims[:axis], None, *x.dims[axis + 1 :]) for _ in call.shapes]
+    return chunk(call, x, len(call.shapes), axis)
+
+
+@register_rule('aten.unbind')
+def unbind(call: Call, x: Symbol, axis: int = 0) -> Any:
+    """Take every position of a dimension by itself."""
+    axis %= len(x.shape)
+    call.fix(x.dims[axis], reason='is taken apart position by position by aten.unbind')
+    return [(*x.dims[:axis], *x.dims[axis + 1 :]) for _ in call.shapes]
+
+
+@register_rule('aten.glu')
+def gate(call: Call, x: Symbol, axis: int = -1) -> Dims:
+    """Multiply the first half of a dimension by the sigmoid of the second: both keep the same positions."""
+    axis %= len(x.shape)
+    dim = x.dims[axis]
+    if dim is None:
+        return x.dims
+    first, second = dim.reshape(2, -1)
+    return (*x.dims[:axis], call.same(first, second), *x.dims[axis + 1 :])
+
+
+@register_rule('aten.index')
+def index(call: Call, x: Symbol, indices: Sequence[Symbol | None], *_: Any) -> Any:
+    """Look positions up by tensors of indices: the dimensions that have one cannot change, the others stay."""
+    found = [axis for axis, tensor in enumerate(indices) if tensor is not None]
+    tensors = [tensor for tensor in indices if tensor is not None]
+    call.fix(*(dim for tensor in tensors for dim in tensor.dims), reason='holds positions for aten.index')
+    call.fix(*(x.dims[axis] for axis in found), reason='is looked up by its position in aten.index')
+    new = len(np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+    kept = [dim for axis, dim in enumerate(x.dims) if axis not in found]
+    if new + len(kept) != len(call.shape):
+        return call.fixed(x)[0]  # a mask takes several dimensions
+    start = found[0] if found == list(range(found[0], found[0] + len(found))) else 0
+    return (*kept[:start], *(None,) * new, *kept[start:])
+
+
+@register_rule('aten.index_select')
+def index_select(call: Call, x: Symbol, axis: int, positions: Symbol) -> Dims:
+    """Take some positions of a dimension."""
+    axis %= len(x.shape)
+    call.fix(x.dims[axis], reason='is looked up by its position in aten.index_select')
+    call.fix(*positions.dims)
+    return (*x.dims[:axis], None, *x.dims[axis + 1 :])
+
+
+@register_rule(*(f'aten.{name}' for name in 'new_zeros new_ones new_empty new_full'.split()))
+def new(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
+    """Make a tensor of the sizes that the model names."""
+    return (None,) * len(call.shape)

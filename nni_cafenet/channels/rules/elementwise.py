@@ -1,0 +1,127 @@
+"""Operators that work on every element or on every channel by itself, and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..constraints import Dim, Symbol
+from .registry import Call, Dims, Rule, register_rule
+
+
+@register_rule(
+    *(
+        f'aten.{name}{suffix}'
+        for name in (
+            'relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu elu celu selu leaky_relu mish tanh '
+            'softplus dropout feature_dropout alpha_dropout abs neg exp log sqrt rsqrt square reciprocal '
+            'logical_not bitwise_not round floor ceil trunc sign erf sin cos bernoulli fill zero clone log2 log1p expm1 '
+            'logsigmoid log_sigmoid softsign hardshrink softshrink tanhshrink threshold rrelu isnan isinf nan_to_num '
+            'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like'
+        ).split()
+        for suffix in ('', '_')
+    )
+)
+def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
+    """Keep every dimension: the output has the shape of the first argument."""
+    return x.dims
+
+
+@register_rule(
+    *(
+        f'aten.{name}{suffix}'
+        for name in (
+            'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
+            'logical_and logical_or logical_xor bitwise_and bitwise_or atan2 remainder fmod clamp clamp_min clamp_max '
+            'masked_fill'
+        ).split()
+        for suffix in ('', '_')
+    )
+)
+def broadcast(call: Call, *operands: Any, **__: Any) -> Dims:
+    """Line dimensions up from the right; those that meet must agree."""
+    symbols = [operand for operand in operands if isinstance(operand, Symbol)]
+    rank = len(call.shape)
+    dims: list[Dim] = []
+    for axis, size in enumerate(call.shape):
+        meeting = [
+            symbol.dims[axis - rank + len(symbol.shape)]
+            for symbol in symbols
+            if axis - rank + len(symbol.shape) >= 0 and symbol.shape[axis - rank + len(symbol.shape)] == size
+        ]
+        result = meeting[0] if meeting else None
+        for other in meeting[1:]:
+            result = call.same(result, other)
+        dims.append(result)
+    return dims
+
+
+@register_rule('aten.prelu')
+def prelu(call: Call, x: Symbol, weight: Symbol) -> Dims:
+    """One slope for all channels, or one for each (dimension 1)."""
+    if weight.shape[0] == 1:
+        return x.dims
+    return (x.dims[0], call.same(x.dims[1], weight.dims[0]), *x.dims[2:])
+
+
+def _spatial(rank: int) -> Rule:
+    def rule(call: Call, x: Symbol, *_: Any, **__: Any) -> Any:
+        call.fix(*x.dims[-rank:])
+        outputs = [(*x.dims[:-rank], *(None,) * rank) for _ in call.shapes]
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    return rule
+
+
+for _rank, _names in {
+    1: 'max_pool1d avg_pool1d adaptive_avg_pool1d upsample_nearest1d upsample_linear1d reflection_pad1d '
+    'replication_pad1d max_pool1d_with_indices adaptive_max_pool1d _upsample_nearest_exact1d',
+    2: 'max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d '
+    'upsample_bilinear2d upsample_bicubic2d reflection_pad2d replication_pad2d lp_pool2d _upsample_nearest_exact2d '
+    '_upsample_bilinear2d_aa _upsample_bicubic2d_aa',
+    3: 'max_pool3d max_pool3d_with_indices avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d upsample_nearest3d '
+    'upsample_trilinear3d reflection_pad3d replication_pad3d _upsample_nearest_exact3d',
+}.items():
+    register_rule(*(f'aten.{name}' for name in _names.split()))(_spatial(_rank))
+
+
+@register_rule('aten.pad', 'aten.constant_pad_nd')
+def padding(call: Call, x: Symbol, amounts: Sequence[int], *_: Any, **__: Any) -> Dims:
+    """Pad the last dimensions; ``amounts`` holds two numbers for each, the last dimension first."""
+    dims = list(x.dims)
+    for index in range(len(amounts) // 2):
+        if amounts[2 * index] != 0 or amounts[2 * index + 1] != 0:
+            call.fix(dims[-1 - index])
+            dims[-1 - index] = None
+    return dims
+
+
+@register_rule(
+    *(f'aten.{name}' for name in 'mean sum amax amin var std logsumexp softmax log_softmax softmin _softmax'.split())
+)
+def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
+    """Reduce over dimensions, or normalise along one."""
+    if not isinstance(axes, (int, list, tuple)) or isinstance(axes, bool):
+        return call.fixed(x)[0]
+    reduced = {axis % len(x.shape) for axis in ([axes] if isinstance(axes, int) else axes)}
+    for axis in reduced:
+        call.constraints.mix(x.dims[axis])
+    if len(call.shape) < len(x.shape):
+        return tuple(dim for axis, dim in enumerate(x.dims) if axis not in reduced)
+    keeps = call.shape == x.shape
+    return tuple(dim if keeps or axis not in reduced else None for axis, dim in enumerate(x.dims))
+
+
+@register_rule('aten.max', 'aten.min')
+def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> Any:
+    """Compare two tensors, or reduce over one dimension (values and indices), or over all."""
+    if isinstance(other, Symbol):
+        return broadcast(call, x, other)
+    dims = reduction(call, x, other)
+    return [dims for _ in call.shapes] if len(call.shapes) > 1 else dims
+
+
+@register_rule('aten.linalg_vector_norm', 'aten.norm')
+def vector_norm(call: Call, x: Symbol, order: Any = 2, axes: Any = None, *_: Any, **__: Any) -> Any:
+    """Reduce over dimensions, as `reduction`."""
+    return reduction(call, x, axes)

@@ -1,0 +1,139 @@
+"""Layers with weights: convolutions, linear layers, embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..constraints import Dim, Symbol, product
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.conv1d', 'aten.conv2d', 'aten.conv3d')
+def convolution(
+    call: Call,
+    x: Symbol,
+    weight: Symbol,
+    bias: Symbol | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Dims:
+    """Pass channels through a convolution. Weight: (out, in / groups, *kernel)."""
+    axis = len(x.shape) - len(weight.shape) + 1  # 1, or 0 for an input without batch
+    inputs, outputs, reads = x.dims[axis], weight.dims[0], weight.dims[1]
+    call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
+    call.produces(weight, 0)
+    if bias is not None:
+        call.same(outputs, bias.dims[0])
+    if groups == 1:
+        call.same(inputs, reads)
+        call.reads(weight, 1)
+    else:
+        _grouped(call, inputs, weight, groups, x.shape[axis])
+    positions = product(call.shape[:axis]) * product(call.shape[axis + 1 :]) * product(weight.shape[2:])
+    call.cost(positions, [(weight.shape[0], outputs), (weight.shape[1], reads)])
+    return (*x.dims[:axis], outputs, *(None,) * (len(x.shape) - axis - 1))
+
+
+def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: int) -> None:
+    """State what a grouped convolution asks for, by the finer of the two ways in which it can shrink.
+
+    Either whole groups go, with their inputs and outputs (a depthwise convolution is the case of one channel a
+    group), or every group keeps the same positions of its inputs and of its outputs.
+    """
+    outputs = weight.dims[0]
+    per_group_in, per_group_out = in_channels // groups, weight.shape[0] // groups
+    whole_groups = groups >= per_group_in and call.attribute('groups', weight, 0, per_group_out)
+    out_rows = call.constraints.solid(outputs, weight.shape[0]).reshape(groups, per_group_out)
+    if whole_groups:
+        call.fix(weight.dims[1], reason='')
+        if inputs is None:
+            call.fix(outputs, reason='is convolved group by group from channels that are fixed')
+            return
+        rows = inputs.reshape(groups, per_group_in)
+        for column in range(1, per_group_in):
+            call.same(rows[:, 0], rows[:, column])
+        for column in range(per_group_out):
+            call.same(rows[:, 0], out_rows[:, column])
+        return
+    for row in range(1, groups):
+        call.same(out_rows[0], out_rows[row])
+    if inputs is None:
+        call.fix(weight.dims[1])
+        return
+    rows = inputs.reshape(groups, per_group_in)
+    call.reads(weight, 1)
+    for row in range(groups):
+        call.same(weight.dims[1], rows[row])
+
+
+@register_rule('aten.linear')
+def linear(call: Call, x: Symbol, weight: Symbol, bias: Symbol | None = None) -> Dims:
+    """Pass features through a linear layer. Weight: (out, in)."""
+    call.same(x.dims[-1], weight.dims[1])
+    call.produces(weight, 0)
+    call.reads(weight, 1)
+    if bias is not None:
+        call.same(weight.dims[0], bias.dims[0])
+    rows = list(zip(x.shape[:-1], x.dims[:-1]))
+    call.cost(1, [*rows, (weight.shape[0], weight.dims[0]), (weight.shape[1], weight.dims[1])])
+    return (*x.dims[:-1], weight.dims[0])
+
+
+@register_rule('aten.conv_transpose1d', 'aten.conv_transpose2d', 'aten.conv_transpose3d')
+def transposed_convolution(
+    call: Call,
+    x: Symbol,
+    weight: Symbol,
+    bias: Symbol | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    *_: Any,
+) -> Dims:
+    """Pass channels through a transposed convolution. Weight: (in, out / groups, *kernel).
+
+    Every input position is multiplied with the whole kernel: MACs count the positions of the input.
+    """
+    axis = len(x.shape) - len(weight.shape) + 1
+    call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
+    inputs = call.same(x.dims[axis], weight.dims[0])
+    outputs = weight.dims[1] if groups == 1 else _transposed_groups(call, inputs, weight, groups)
+    if groups == 1 or inputs is not None:
+        call.reads(weight, 0)
+    call.produces(weight, 1)
+    if bias is not None:
+        outputs = call.same(outputs, bias.dims[0])
+    positions = product(x.shape[:axis]) * product(x.shape[axis + 1 :]) * product(weight.shape[2:])
+    call.cost(positions, [(weight.shape[0], weight.dims[0]), (weight.shape[1], weight.dims[1])])
+    return (*x.dims[:axis], outputs, *(None,) * (len(x.shape) - axis - 1))
+
+
+def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> Dim:
+    """State what a grouped transposed convolution asks for (see `_grouped`); return its output channels."""
+    per_group_in, per_group_out = weight.shape[0] // groups, weight.shape[1]
+    if inputs is None:
+        call.fix(weight.dims[1], reason='is convolved group by group from channels that are fixed')
+        return None
+    rows = inputs.reshape(groups, per_group_in)
+    if groups >= per_group_in and call.attribute('groups', weight, 0, per_group_in):
+        call.fix(weight.dims[1], reason='')
+        for column in range(1, per_group_in):
+            call.same(rows[:, 0], rows[:, column])
+        return np.repeat(rows[:, 0], per_group_out)
+    for row in range(1, groups):
+        call.same(rows[0], rows[row])
+    return np.tile(call.constraints.solid(weight.dims[1], per_group_out), groups)
+
+
+@register_rule('aten.embedding')
+def embedding(call: Call, weight: Symbol, indices: Symbol, *_: Any, **__: Any) -> Dims:
+    """Look rows up. Weight: (vocabulary, features)."""
+    call.fix(weight.dims[0], reason='is looked up by its position in aten.embedding')
+    call.fix(*indices.dims)
+    call.produces(weight, 1)
+    return (*(None,) * len(indices.shape), weight.dims[1])

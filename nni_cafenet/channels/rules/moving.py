@@ -1,0 +1,189 @@
+"""Operators that move channels: reshapes, reorderings, repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..constraints import TOGETHER, Dim, Symbol
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.flatten', 'aten.view', 'aten.reshape', 'aten.unflatten', 'aten._unsafe_view', 'aten.squeeze')
+@register_rule('aten.unsqueeze', 'aten.squeeze_', 'aten.unsqueeze_')
+def reshape(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
+    """Split and merge neighbouring dimensions, block by block."""
+    dims: list[Dim] = []
+    for sources, targets in _blocks(x.shape, call.shape):
+        dims.extend(_reshape_block(call, x, sources, call.shape[targets.start : targets.stop]))
+    return dims
+
+
+def _blocks(source: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[range, range]]:
+    """Cut two shapes of the same number of elements into the smallest pieces that correspond."""
+    blocks = []
+    i = j = 0
+    while i < len(source) or j < len(target):
+        start_i, start_j = i, j
+        left = source[i] if i < len(source) else 1
+        right = target[j] if j < len(target) else 1
+        i, j = min(i + 1, len(source)), min(j + 1, len(target))
+        while left != right:
+            if left < right:
+                left *= source[i]
+                i += 1
+            else:
+                right *= target[j]
+                j += 1
+        blocks.append((range(start_i, i), range(start_j, j)))
+    return blocks
+
+
+def _reshape_block(call: Call, x: Symbol, sources: range, shape: tuple[int, ...]) -> list[Dim]:
+    tracked = [axis for axis in sources if x.dims[axis] is not None]
+    if not tracked:
+        return [None] * len(shape)
+    if len(tracked) > 1:
+        call.fix(
+            *(x.dims[axis] for axis in tracked),
+            reason=f'{call.operator} merges two dimensions that could change',
+        )
+        return [None] * len(shape)
+    block = [x.shape[axis] for axis in sources]
+    place = [1] * len(block)
+    place[tracked[0] - sources.start] = -1
+    dim = x.dims[tracked[0]]
+    elements = np.broadcast_to(np.reshape(dim, place), block).reshape(shape)  # type: ignore[arg-type]
+    varying = [axis for axis in range(len(shape)) if np.any(np.take(elements, [0], axis) != elements)]
+    if not varying:
+        call.fix(dim, reason=TOGETHER)
+        return [None] * len(shape)
+    axis = varying[-1]  # what splits a channel dimension is a number of groups, then the channels of a group
+    columns = np.moveaxis(elements, axis, 0).reshape(shape[axis], -1)
+    unique = np.unique(columns, axis=1)
+    for column in range(1, unique.shape[1]):
+        call.same(unique[:, 0], unique[:, column])
+    return [unique[:, 0] if index == axis else None for index in range(len(shape))]
+
+
+@register_rule('aten.permute')
+def permute(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
+    """Reorder dimensions."""
+    return [x.dims[axis] for axis in axes]
+
+
+@register_rule('aten.transpose', 'aten.transpose_', 'aten.swapaxes', 'aten.swapdims')
+def transpose(call: Call, x: Symbol, first: int, second: int) -> Dims:
+    """Swap two dimensions."""
+    dims = list(x.dims)
+    dims[first], dims[second] = dims[second], dims[first]
+    return dims
+
+
+@register_rule('aten.t', 'aten.mT', 'aten.numpy_T')
+def reverse(call: Call, x: Symbol) -> Dims:
+    """Swap the last two dimensions, or reverse all."""
+    if call.operator == 'aten.mT':
+        return (*x.dims[:-2], x.dims[-1], x.dims[-2])
+    return x.dims[::-1]
+
+
+@register_rule('aten.movedim', 'aten.moveaxis')
+def movedim(call: Call, x: Symbol, source: Any, target: Any) -> Dims:
+    """Move dimensions to other places; the rest keep their order."""
+    rank = len(x.shape)
+    sources = [axis % rank for axis in ([source] if isinstance(source, int) else source)]
+    targets = [axis % rank for axis in ([target] if isinstance(target, int) else target)]
+    rest = iter(axis for axis in range(rank) if axis not in sources)
+    return [x.dims[sources[targets.index(axis)] if axis in targets else next(rest)] for axis in range(rank)]
+
+
+@register_rule('aten.flip')
+def flip(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
+    """Reverse the order of positions."""
+    flipped = {axis % len(x.shape) for axis in axes}
+    return [dim[::-1] if dim is not None and axis in flipped else dim for axis, dim in enumerate(x.dims)]
+
+
+@register_rule('aten.roll')
+def roll(call: Call, x: Symbol, shifts: Sequence[int], axes: Sequence[int] = ()) -> Dims:
+    """Shift positions by the model's own numbers; without axes over all dimensions as one."""
+    rolled = {axis % len(x.shape) for axis in axes} or set(range(len(x.shape)))
+    call.fix(*(x.dims[axis] for axis in rolled), reason='is shifted by a fixed number of positions in aten.roll')
+    return [None if axis in rolled else dim for axis, dim in enumerate(x.dims)]
+
+
+@register_rule('aten.expand', 'aten.expand_as')
+def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
+    """Repeat dimensions of size 1, to a size of the model or to that of another tensor; the others stay as they are."""
+    new = len(call.shape) - len(x.shape)
+    if isinstance(like, Symbol):
+        return [
+            call.same(dim, x.dims[axis - new]) if axis >= new and x.shape[axis - new] == like.shape[axis] > 1 else dim
+            for axis, dim in enumerate(like.dims)
+        ]
+    for axis, dim in enumerate(x.dims):
+        if x.shape[axis] != call.shape[axis + new]:
+            call.fix(dim)
+    return [None if axis < new else x.dims[axis - new] for axis in range(len(call.shape))]
+
+
+@register_rule('aten.repeat', 'aten.tile')
+def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
+    """Put copies one after the other; missing dimensions or repeats stand on the left."""
+    rank = len(call.shape)
+    dims = [None] * (rank - len(x.shape)) + list(x.dims)
+    times = [1] * (rank - len(repeats)) + list(repeats)
+    return [None if dim is None else np.tile(dim, count) for dim, count in zip(dims, times)]
+
+
+@register_rule('aten.repeat_interleave')
+def repeat_interleave(call: Call, x: Symbol, repeats: Any, axis: int | None = None, **__: Any) -> Any:
+    """Repeat every position some times."""
+    if not isinstance(repeats, int) or axis is None:
+        return call.fixed(x, *(s for s in (repeats,) if isinstance(s, Symbol)))[0]
+    axis %= len(x.shape)
+    return [np.repeat(d, repeats) if d is not None and i == axis else d for i, d in enumerate(x.dims)]
+
+
+@register_rule('aten.pixel_shuffle')
+def pixel_shuffle(call: Call, x: Symbol, factor: int) -> Dims:
+    """Turn factor * factor neighbouring channels into the pixels of one; those go together."""
+    dim = x.dims[-3]
+    call.fix(*x.dims[-2:], reason='')
+    if dim is not None:
+        rows = dim.reshape(-1, factor * factor)
+        for column in range(1, factor * factor):
+            call.same(rows[:, 0], rows[:, column])
+        dim = rows[:, 0] if len(rows) > 1 else None
+    return (*x.dims[:-3], dim, None, None)
+
+
+@register_rule('aten.pixel_unshuffle')
+def pixel_unshuffle(call: Call, x: Symbol, factor: int) -> Dims:
+    """Turn the pixels of a channel into factor * factor neighbouring channels."""
+    call.fix(*x.dims[-2:], reason='')
+    dim = x.dims[-3]
+    return (*x.dims[:-3], None if dim is None else np.repeat(dim, factor * factor), None, None)
+
+
+@register_rule('aten.channel_shuffle', 'aten.native_channel_shuffle')
+def channel_shuffle(call: Call, x: Symbol, groups: int) -> Dims:
+    """Interleave groups of channels (dimension 1), which all keep the same positions."""
+    dim = x.dims[1]
+    if dim is None:
+        return x.dims
+    rows = dim.reshape(groups, -1)
+    for row in rows[1:]:
+        call.same(rows[0], row)
+    return (x.dims[0], rows.T.reshape(-1), *x.dims[2:])
+
+
+@register_rule('aten.im2col')
+def unfold(call: Call, x: Symbol, kernel: Sequence[int], *_: Any) -> Dims:
+    """Turn the kernel positions of every channel into neighbouring channels: (N, C * kernel, L)."""
+    call.fix(*x.dims[-2:], reason='')
+    dim = x.dims[-3]
+    return (*x.dims[:-3], None if dim is None else np.repeat(dim, kernel[0] * kernel[1]), None)

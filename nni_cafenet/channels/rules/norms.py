@@ -1,0 +1,87 @@
+"""Normalisation: of every channel by itself, of groups of channels, and of all channels of a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..constraints import Dim, Symbol
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.batch_norm', 'aten.instance_norm')
+def batch_norm(
+    call: Call,
+    x: Symbol,
+    weight: Symbol | None = None,
+    bias: Symbol | None = None,
+    mean: Symbol | None = None,
+    variance: Symbol | None = None,
+    *_: Any,
+) -> Dims:
+    """Normalise every channel (dimension 1) by itself."""
+    channels = x.dims[1]
+    for vector in (weight, bias, mean, variance):
+        if vector is not None:
+            channels = call.same(channels, vector.dims[0])
+    return (x.dims[0], channels, *x.dims[2:])
+
+
+@register_rule('aten.layer_norm', 'aten.rms_norm')
+def layer_norm(
+    call: Call,
+    x: Symbol,
+    normalized_shape: Sequence[int],
+    weight: Symbol | None = None,
+    bias: Symbol | Any = None,
+    *_: Any,
+    **__: Any,
+) -> Dims:
+    """Normalise over the last dimensions together. Weight and bias: those dimensions.
+
+    ``normalized_shape`` is a number of the model that follows the weight (`size_attributes`); without a weight there is
+    nothing that it could follow.
+    """
+    first = len(x.shape) - len(normalized_shape)
+    if weight is None:
+        call.fix(*x.dims[first:], reason=f'is normalised by {call.operator} without a weight whose size could follow')
+        return (*x.dims[:first], *(None,) * len(normalized_shape))
+    dims: list[Dim] = list(x.dims[:first])
+    for index in range(len(normalized_shape)):
+        dim = call.same(x.dims[first + index], weight.dims[index])
+        if isinstance(bias, Symbol):
+            dim = call.same(dim, bias.dims[index])
+        call.constraints.mix(dim)
+        dims.append(dim)
+    return dims
+
+
+@register_rule('aten.group_norm')
+def group_norm(
+    call: Call,
+    x: Symbol,
+    groups: int,
+    weight: Symbol | None = None,
+    bias: Symbol | None = None,
+    *_: Any,
+) -> Dims:
+    """Normalise groups of neighbouring channels (dimension 1), by the finer of the two ways in which they can shrink.
+
+    Either whole groups go, or every group keeps the same of its channels. A module's ``num_groups`` follows its weight.
+    """
+    channels = x.dims[1]
+    for vector in (weight, bias):
+        if vector is not None:
+            channels = call.same(channels, vector.dims[0])
+    if channels is None:
+        return x.dims
+    a_group = x.shape[1] // groups
+    rows = channels.reshape(groups, a_group)
+    if groups >= a_group and weight is not None and call.attribute('num_groups', weight, 0, a_group):
+        for column in range(1, a_group):
+            call.same(rows[:, 0], rows[:, column])
+    else:
+        for row in range(1, groups):
+            call.same(rows[0], rows[row])
+        call.constraints.mix(channels)
+    return (x.dims[0], channels, *x.dims[2:])

@@ -1,0 +1,117 @@
+"""Products of activations: what is multiplied and summed agrees, everything else passes through; all is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..constraints import Dim, Symbol, product
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.matmul', 'aten.bmm', 'aten.mm')
+def matrix_product(call: Call, left: Symbol, right: Symbol) -> Any:
+    """Multiply (..., m, k) by (..., k, n). The leading dimensions are lined up from the right."""
+    if min(len(left.shape), len(right.shape)) < 2:
+        call.cost(product(call.shape) * left.shape[-1], [])
+        return call.fixed(left, right)[0]
+    inner = call.same(left.dims[-1], right.dims[-2])
+    if left.name is None and right.name is None:
+        call.constraints.mix(inner)  # what the model divides the products by may follow their length
+        if right.dims[-1] is not None:
+            call.constraints.attended.append(right.dims[-1])
+    if right.name is not None:
+        call.produces(right, len(right.shape) - 1)
+        call.reads(right, len(right.shape) - 2)
+    dims: list[Dim] = []
+    for axis in range(len(call.shape) - 2):
+        from_right = axis - len(call.shape)
+        meeting = [s.dims[from_right] for s in (left, right) if len(s.shape) >= -from_right and s.shape[from_right] > 1]
+        dim = meeting[0] if meeting else None
+        dims.append(call.same(dim, meeting[1]) if len(meeting) > 1 else dim)
+    dims += [left.dims[-2], right.dims[-1]]
+    call.cost(1, [(left.shape[-1], inner), *zip(call.shape, dims)])
+    return dims
+
+
+@register_rule('aten.addmm', 'aten.baddbmm')
+def matrix_product_and_sum(call: Call, bias: Symbol, left: Symbol, right: Symbol, **__: Any) -> Any:
+    """Add a matrix product to what lines up with it from the right."""
+    dims = matrix_product(call, left, right)
+    for axis, dim in enumerate(bias.dims):
+        place = axis - len(bias.dims)
+        if bias.shape[axis] == call.shape[place] > 1:
+            dims[place] = call.same(dims[place], dim)
+    return dims
+
+
+@register_rule('aten.scaled_dot_product_attention')
+def attention(
+    call: Call,
+    query: Symbol,
+    key: Symbol,
+    value: Symbol,
+    mask: Symbol | None = None,
+    *_: Any,
+    enable_gqa: bool = False,
+    **__: Any,
+) -> Any:
+    """Attend: query (..., rows, width), key (..., columns, width), value (..., columns, out)."""
+    symbols = [query, key, value, *([mask] if isinstance(mask, Symbol) else [])]
+    if enable_gqa or len({len(s.shape) for s in symbols[:3]}) > 1:
+        call.cost(product(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1]), [])
+        return call.fixed(*symbols)[0]
+    for symbol in symbols:
+        call.fix(*symbol.dims[:-1])
+    if isinstance(mask, Symbol):
+        call.fix(mask.dims[-1])
+    width = call.same(query.dims[-1], key.dims[-1])
+    call.constraints.mix(width)  # the products are divided by the root of their length
+    call.constraints.mix(value.dims[-1])
+    if value.dims[-1] is not None:
+        call.constraints.attended.append(value.dims[-1])
+    products = product(query.shape[:-1]) * key.shape[-2]
+    call.cost(products, [(query.shape[-1], width)])
+    call.cost(products, [(value.shape[-1], value.dims[-1])])
+    return (*(None,) * (len(call.shape) - 1), value.dims[-1])
+
+
+@register_rule('aten.einsum')
+def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
+    """Line up the dimensions of one letter. Two tensors are multiplied like matrices, and counted so.
+
+    Where a single position is left to sum over, torch multiplies element by element, which is no matrix product.
+    """
+    inputs, _, output = equation.replace(' ', '').partition('->')
+    letters = inputs.split(',')
+    plain = '.' not in equation and '->' in equation and len(tensors) <= 2
+    if not plain or any(len(set(term)) < len(term) for term in letters):
+        return call.fixed(*tensors)[0]
+    sizes: dict[str, int] = {}
+    dims: dict[str, Dim] = {}
+    for term, tensor in zip(letters, tensors):
+        for letter, size, dim in zip(term, tensor.shape, tensor.dims):
+            if letter not in sizes or sizes[letter] == 1:
+                sizes[letter], dims[letter] = size, dim
+            elif size > 1:
+                dims[letter] = call.same(dims[letter], dim)
+    shared = set(letters[0]).intersection(*letters[1:])
+    alone = [x for x in sizes if x not in output and x not in shared]
+    summed = [x for x in sizes if x not in output and x in shared and sizes[x] > 1]
+    for letter in [*alone, *(summed if len(tensors) == 1 or len(summed) > 1 else ())]:
+        call.fix(dims[letter])
+        dims[letter] = None
+    if len(tensors) == 2 and summed:
+        width = dims[summed[0]]
+        call.constraints.mix(width)
+        factors = [(sizes[x], dims[x]) for x in sizes if x not in alone and not (width is not None and x in summed)]
+        call.cost(1, factors, vanishing=width)
+    for letter in letters[-1]:
+        if len(tensors) == 2 and letter in output and letter not in shared and dims[letter] is not None:
+            call.constraints.attended.append(dims[letter])  # type: ignore[arg-type]
+    return [dims[letter] for letter in output]
+
+
+@register_rule('aten.outer')
+def outer(call: Call, left: Symbol, right: Symbol) -> Dims:
+    """Multiply every element of a vector with every one of another."""
+    return (left.dims[0], right.dims[0])
