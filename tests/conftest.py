@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import os
 import warnings
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: the networks are too small for threads to pay
 
 import numpy as np
 import pytest
