@@ -42,6 +42,15 @@ __all__ = ['DigitsModule', 'QuickstartOptions', 'QuickstartResult', 'quickstart'
 
 BATCH = 64
 
+_SILENT: dict[str, Any] = {
+    'accelerator': 'cpu',
+    'logger': False,
+    'enable_checkpointing': False,
+    'enable_progress_bar': False,
+    'enable_model_summary': False,
+}
+"""Options of Lightning's trainer: progress is shown by our own bars, and state is kept by the run's folder."""
+
 
 @dataclass(frozen=True)
 class QuickstartOptions:
@@ -174,11 +183,7 @@ def _search(space: WidthSpace, folder: Path, options: QuickstartOptions) -> Cafe
         DigitsModule(num_classes=10),
         Trainer(
             max_epochs=options.supernet_epochs,
-            accelerator='cpu',
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            **_SILENT,
             callbacks=[_EpochBar('Supernet', options.supernet_epochs)],
             default_root_dir=str(folder),
         ),
@@ -233,11 +238,7 @@ def _train(space: WidthSpace, widths: dict[str, int], seed: int, options: Quicks
         module.set_model(model)
         trainer = pl.Trainer(
             max_epochs=options.epochs,
-            accelerator='cpu',
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            **_SILENT,
             callbacks=[_Tick(bar)],
         )
         trainer.fit(module, DataLoader(digits('train'), batch_size=BATCH, shuffle=True))
