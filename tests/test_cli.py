@@ -47,7 +47,14 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     output = tmp_path / 'out'
     command = [sys.executable, '-m', 'nni_cafenet.cli', 'quickstart', '--output', str(output)]
     environment = {**os.environ, 'HOME': str(tmp_path), 'OMP_NUM_THREADS': '1'}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )
     try:
         _wait_for(output / 'supernet.ckpt', process)
         process.send_signal(signal.SIGINT)

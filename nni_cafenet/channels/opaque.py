@@ -23,7 +23,7 @@ _outputs: dict[str, list[Tensor]] = {}
 """What each part that is opaque now returned in a real forward; read by the operator while a model is exported."""
 
 
-@torch.library.custom_op('nni_cafenet::opaque', mutates_args=())
+@torch.library.custom_op('nni_cafenet::opaque', mutates_args=(), schema='(Tensor[] inputs, str part) -> Tensor[]')
 def _opaque(inputs: list[Tensor], part: str) -> list[Tensor]:
     """Stand for a part of a model."""
     return [torch.empty_like(output) for output in _outputs[part]]
