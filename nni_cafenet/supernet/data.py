@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +10,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler, Subset
 
 __all__ = ['EpochSampler', 'TrainingData']
-
-_logger = logging.getLogger(__name__)
 
 
 class EpochSampler(Sampler[int]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from .randomness import load_random_state, random_state
 from .sharing import Sharing
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
-
-_logger = logging.getLogger(__name__)
 
 _FORWARDED = (
     'backward',
