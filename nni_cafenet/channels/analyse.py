@@ -50,7 +50,7 @@ def analyse(
         for reading in (constraints, tie_attention(constraints, model))
         if reading is not None
     ]
-    graph = _freest(model, readings, example) if check else readings[-1]
+    graph = _freest(model, readings, example, constraints.recorded) if check else readings[-1]
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'
@@ -59,18 +59,18 @@ def analyse(
     return graph
 
 
-def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: ExampleInput) -> ChannelGraph:
+def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: ExampleInput, recorded: bool) -> ChannelGraph:
     """Return the reading of a model that real forwards leave the most freedom, verified.
 
     The first that they confirm as it is counts; what is left of a reading is compared by the MACs that can change.
     """
     if len(readings) == 1:
-        return verify(model, readings[0], example)
-    if stands(model, readings[0], example):
-        return verify(model, readings[0], example, known=True)
-    tried = [verify(model, readings[-1], example, quiet=True)]
+        return verify(model, readings[0], example, recorded=recorded)
+    if stands(model, readings[0], example, recorded=recorded):
+        return verify(model, readings[0], example, known=True, recorded=recorded)
+    tried = [verify(model, readings[-1], example, quiet=True, recorded=recorded)]
     if tried[0].labels != readings[-1].labels:
-        tried.append(verify(model, readings[0], example, quiet=True))
+        tried.append(verify(model, readings[0], example, quiet=True, recorded=recorded))
     freest = max(tried, key=_macs_that_can_change)
     gone = set(readings[-1 if freest is tried[0] else 0].labels).difference(freest.labels)
     warn_of({record.label: record.reason for record in freest.fixed if record.label in gone})

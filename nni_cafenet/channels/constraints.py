@@ -95,6 +95,8 @@ class Constraints:
         ``{name: Symbol}`` of every parameter and buffer.
     attended
         Dimensions that come out of attention (see `ties`).
+    recorded
+        Whether the operators are those of one real run, whose outputs may have other sizes for other values.
     """
 
     parameters: dict[str, Symbol] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class Constraints:
     attributes: list[Attribute] = field(default_factory=list)
     mixed: list[Ids] = field(default_factory=list)
     attended: list[Ids] = field(default_factory=list)
+    recorded: bool = False
     count: int = 0
 
     def new(self, size: int) -> Ids:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.export.graph_signature import InputKind
 
-from ..errors import TraceError
 from .constraints import Constraints, Dim, Symbol
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
-from .opaque import opaque_parts
+from .operators import operators_of
 from .rules import Call, find_rule
 
 __all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
@@ -114,21 +110,21 @@ def _keeping_buffers(model: nn.Module) -> Iterator[None]:
 def _follow(
     model: nn.Module, example: ExampleInput, opaque: Sequence[str], constraints: Constraints, names: dict[str, str]
 ) -> set[str]:
-    """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
-    program = _export(model, example, opaque)
-    kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
+    """Run the rules over every operator of the model; return the names of the tensors that it uses."""
+    operators = operators_of(model, example, opaque)
+    constraints.recorded |= operators.recorded
     modules = dict(model.named_modules(remove_duplicate=False))
     values: dict[fx.Node, Any] = {}
     seen: set[str] = set()
-    for node in program.graph.nodes:
-        if node.op == 'placeholder':
-            spec = kinds.get(node.name)
-            name = names.get(spec.target) if spec is not None and spec.target is not None else None
-            if name is not None and spec is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-                values[node] = constraints.parameters[name]
-                seen.update({name, str(spec.target)} if node.users else ())
-            else:
-                values[node] = _constant(node)
+    for node in operators.graph.nodes:
+        if node in operators.after_values:
+            for symbol in _symbols([values[source] for source in node.all_input_nodes]):
+                for dim in symbol.dims:
+                    constraints.fix(dim, "is used after the model's Python code has read values")
+        if node.op == 'placeholder' and node.name in operators.tensors:
+            target = operators.tensors[node.name]
+            values[node] = constraints.parameters[names[target]]
+            seen.update({names[target], target} if node.users else ())
         elif node.op == 'call_function':
             values[node] = _apply(node, values, constraints, modules)
         elif node.op == 'output':
@@ -197,69 +193,6 @@ def _constant(node: fx.Node) -> Symbol | None:
 def _symbols(values: Any) -> list[Symbol]:
     leaves = torch.utils._pytree.tree_leaves(values, is_leaf=lambda leaf: isinstance(leaf, Symbol))
     return [leaf for leaf in leaves if isinstance(leaf, Symbol)]
-
-
-def _export(model: nn.Module, example: ExampleInput, opaque: Sequence[str]) -> torch.export.ExportedProgram:
-    """Export a model, with errors that say what to do about it."""
-    try:
-        with _silence():
-            return torch.export.export(model, example.args, example.kwargs or None, strict=False)
-    except Exception as error:
-        _check_runs(model, example)
-        if opaque:
-            with opaque_parts(model, example, opaque):
-                return _export(model, example, ())
-        part = _failing_part(model, error)
-        where = f'its part {part!r}' if part else 'it'
-        remedy = (
-            f'Leave that part whole with exclude=[{part!r}], or build the space from a sub-module without it.'
-            if part
-            else 'Build the space from a sub-module that can be exported, without Python control flow on values.'
-        )
-        raise TraceError(
-            f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
-            f'{type(error).__name__}: {_first_line(error)}. {remedy}'
-        ) from error
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what torch prints and logs of a failed export to itself: the exception says it again."""
-    torch_logs = logging.getLogger('torch')
-    level = torch_logs.level
-    try:
-        torch_logs.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), io.StringIO() as sink:
-            warnings.simplefilter('ignore')
-            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-                yield
-    finally:
-        torch_logs.setLevel(level)
-
-
-def _check_runs(model: nn.Module, example: ExampleInput) -> None:
-    """Tell an example input that the model rejects from a model that cannot be exported."""
-    try:
-        with torch.no_grad():
-            model(*example.args, **example.kwargs)
-    except Exception as error:
-        raise TraceError(
-            f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}: '
-            f'{type(error).__name__}: {_first_line(error)}. Give an input that model(example_input) accepts.'
-        ) from error
-
-
-def _failing_part(model: nn.Module, error: BaseException) -> str:
-    """Name the innermost sub-module whose forward is on the stack of an error."""
-    names = {id(module): name for name, module in model.named_modules()}
-    found = ''
-    frames = error.__traceback__
-    while frames is not None:
-        owner = frames.tb_frame.f_locals.get('self')
-        if isinstance(owner, nn.Module):
-            found = names.get(id(owner), '') or found
-        frames = frames.tb_next
-    return found
 
 
 def _first_line(error: BaseException) -> str:

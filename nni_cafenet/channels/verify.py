@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from .cost import Polynomial
 from .graph import ChannelGraph
 from .inputs import ExampleInput
 from .run import call_with, using_attributes
-from .selection import Selection, put, take
+from .selection import Selection, take
+from .substitute import Change, Substitute, converted, masked, permuted
 from .trace import using_mode
 
 __all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of']
@@ -42,6 +43,7 @@ def verify(
     *,
     known: bool = False,
     quiet: bool = False,
+    recorded: bool = False,
 ) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
 
@@ -59,8 +61,10 @@ def verify(
         The graph `stands`: only its costs are left to measure.
     quiet
         Leave the warnings to the caller.
+    recorded
+        The sizes of what the model returns may depend on values (see `Constraints`).
     """
-    checks = _Checks(model, graph, example, np.random.default_rng(seed))
+    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
     with using_mode(model, training=False), torch.no_grad():
         reasons = {} if known else checks.culprits(list(graph.labels))
         if reasons:
@@ -76,9 +80,11 @@ def warn_of(reasons: Mapping[str, str]) -> None:
         _logger.warning('The channels of %s keep their width: %s.', label, reason)
 
 
-def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> bool:
+def stands(
+    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, recorded: bool = False
+) -> bool:
     """Whether the model can really change all groups of the graph together; as `verify`, without looking for culprits."""
-    checks = _Checks(model, graph, example, np.random.default_rng(seed))
+    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
     with using_mode(model, training=False), torch.no_grad():
         return checks.problem(list(graph.labels)) is None
 
@@ -96,14 +102,19 @@ def random_channel_sets(
 
 
 class _Checks:
-    def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, rng: np.random.Generator) -> None:
+    def __init__(
+        self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, rng: np.random.Generator, recorded: bool
+    ) -> None:
         self.model = model
         self.graph = graph
         self.example = example
         self.rng = rng
+        self.recorded = recorded
         self.mixed = {group.label for group in graph.groups if group.mixed}
-        self._in_order: list[Tensor] | None = None
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
+        self._in_order: list[Tensor] | None = None
+        modules = dict(model.named_modules())
+        self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
         """Find the groups with which the model fails, and why; all are tried together first."""
@@ -135,7 +146,7 @@ class _Checks:
             if any(label in self.trained_only for label in sets):
                 with using_mode(self.model, training=True):
                     self.run_slices(sets, self.example.with_batch_of_two())
-            for dtype in (None, torch.float64):
+            for dtype in (torch.float64,) if self.recorded else (None, torch.float64):
                 verdict = self._agree(pure, dtype)
                 if verdict is not None:
                     return None if verdict else 'at another width the network computes something else'
@@ -146,53 +157,68 @@ class _Checks:
 
     def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None) -> bool | None:
         """Whether slices and zeros agree; None where the numbers are too close to tell in this precision."""
-        tensors = _tensors(self.model, dtype)
-        example = self.example.map(lambda t: t.to(dtype) if dtype and t.is_floating_point() else t)
-        whole = _leaves(call_with(self.model, tensors, example.args, example.kwargs))
-        sliced = _leaves(self.run_slices(sets, example, dtype))
-        masked = _leaves(call_with(self.model, _masked(self.graph, tensors, sets), example.args, example.kwargs))
-        if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in whole]:
+        example = _converted(self.example, dtype)
+        whole = self._outputs(example, dtype)
+        sliced = self._watching(lambda: self.run_slices(sets, example, dtype))
+        zeros = self._outputs(example, dtype, masked(self.graph, sets, _device(self.model)))
+        if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
-        error, effect, scale = 0.0, 0.0, 0.0
-        for w, s, m in zip(whole, sliced, masked):
-            if w.numel() and w.is_floating_point():
-                error = max(error, float((s - m).abs().max()))
-                effect = max(effect, float((w - m).abs().max()))
-                scale = max(scale, float(w.abs().max()))
-        precision = torch.finfo(whole[0].dtype).eps if whole and whole[0].is_floating_point() else 0.0
-        if not np.isfinite(error + effect + scale):
-            return None if dtype is None else True
-        if error <= 1e-2 * effect:
-            return True
-        if dtype is None and effect < 1e4 * precision * scale:
-            return None
-        return error <= 1e4 * precision * scale
+        verdicts = [
+            _verdict(s, z, w if w.shape == z.shape else torch.zeros_like(z), last=dtype is not None)
+            for s, z, w in zip(sliced, zeros, whole)
+            if z.numel() and z.is_floating_point()
+        ]
+        return False if False in verdicts else None if None in verdicts else True
 
     def _unordered(self, labels: Sequence[str]) -> bool:
         """Whether the full model gives the same when the channels of these groups change places."""
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
-        tensors = _tensors(self.model, torch.float64 if small else None)
-        example = self.example.map(lambda t: t.double() if small and t.is_floating_point() else t)
+        dtype = torch.float64 if small or self.recorded else None
+        example = _converted(self.example, dtype)
         if self._in_order is None:
-            self._in_order = _leaves(call_with(self.model, tensors, example.args, example.kwargs))
-        moved = _permuted(self.graph, tensors, labels, self.rng)
-        for before, after in zip(self._in_order, _leaves(call_with(self.model, moved, example.args, example.kwargs))):
+            self._in_order = self._outputs(example, dtype)
+        moved = self._outputs(example, dtype, permuted(self.graph, labels, self.rng, _device(self.model)))
+        if [leaf.shape for leaf in moved] != [leaf.shape for leaf in self._in_order]:
+            return False
+        for before, after in zip(self._in_order, moved):
             if before.numel() and before.is_floating_point():
-                error = float(
-                    (before - after).abs().max() / before.abs().max().clamp_min(torch.finfo(before.dtype).tiny)
-                )
+                smallest = torch.finfo(before.dtype).tiny
+                error = float((before - after).abs().max() / before.abs().max().clamp_min(smallest))
                 if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
                     return False
         return True
 
+    def _outputs(self, example: ExampleInput, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
+        """Run the whole model in some precision, with other values for its tensors."""
+        precision = () if dtype is None else (converted(dtype),)
+        with Substitute(self.model, *precision, *changes):
+            return self._watching(lambda: self.model(*example.args, **example.kwargs))
+
+    def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
+        """Return the tensors that a call of the model returns.
+
+        Where a detector finds nothing they are empty: what its layers of fixed width make is returned as well.
+        """
+        seen: list[Any] = []
+        hooks = [
+            layer.register_forward_hook(lambda module, args, output: seen.append(output)) for layer in self._watched
+        ]
+        try:
+            output = call()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return _leaves((output, seen))
+
     def run_slices(self, sets: Mapping[str, Any], example: ExampleInput, dtype: torch.dtype | None = None) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
         selection = Selection(self.graph, sets, _device(self.model))
-        tensors = _tensors(self.model, dtype)
         sliced = {
-            name: take(tensor, selection.positions[name]) if name in selection.positions else tensor
-            for name, tensor in tensors.items()
+            name: take(tensor, selection.positions.get(name, ()))
+            for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
         }
+        if dtype is not None:
+            sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
         if self.model.training:
             sliced.update({name: sliced[name].clone() for name, _ in self.model.named_buffers()})
         with using_attributes(self.model, selection.attributes(self.model)):
@@ -206,14 +232,14 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
     sets = random_channel_sets(graph, graph.labels, checks.rng)
     differences = []
     checks.graph = graph
-    for chosen in ({}, sets):
+    for chosen in ({},) if checks.recorded else ({}, sets):
         counter = FlopCounterMode(display=False)
         with counter, _without_fused_attention():
             checks.run_slices(chosen, example)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
         measured = counter.get_total_flops() // 2 // example.batch_size
         differences.append(measured - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0]))
-    if differences[0] != differences[1]:
+    if len(set(differences)) > 1:
         _logger.warning('The counted MACs and the cost model differ by %d and %d at two widths.', *differences)
     if min(differences) <= 0:
         return graph
@@ -237,45 +263,23 @@ def _without_fused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _tensors(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {
-        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
+def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:
+    """Whether one output is the same, held against what the zeros change; None where it is too close to tell."""
+    error = float((sliced - zeros).abs().max())
+    effect = float((whole - zeros).abs().max())
+    scale = float(whole.abs().max())
+    precision = torch.finfo(zeros.dtype).eps
+    if not np.isfinite(error + effect + scale):
+        return True if last else None
+    if error <= 1e-2 * effect:
+        return True
+    if not last and effect < 1e4 * precision * scale:
+        return None
+    return error <= 1e4 * precision * scale
 
 
-def _masked(graph: ChannelGraph, tensors: Mapping[str, Tensor], sets: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the full tensors with everything that was not selected set to zero."""
-    selection = Selection(graph, sets, next(iter(tensors.values())).device if tensors else 'cpu')
-    masked = dict(tensors)
-    for name, positions in selection.positions.items():
-        if name in tensors and any(position is not None for position in positions):
-            masked[name] = torch.zeros_like(tensors[name])
-            put(masked[name], positions, take(tensors[name], positions))
-    return masked
-
-
-def _permuted(
-    graph: ChannelGraph, tensors: Mapping[str, Tensor], labels: Sequence[str], rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Return the full tensors with the channels of some groups in another order, the same everywhere."""
-    orders = {index: rng.permutation(group.width) for index, group in enumerate(graph.groups) if group.label in labels}
-    places = []
-    for layout in graph.layouts:
-        place = np.arange(len(layout))
-        for index, order in orders.items():
-            own = np.flatnonzero(layout.groups == index)
-            if len(own):
-                by_channel = own[np.argsort(layout.channels[own], kind='stable')].reshape(len(order), -1)
-                place[by_channel] = by_channel[order]
-        places.append(torch.from_numpy(place))
-    permuted = dict(tensors)
-    for name, indices in graph.dims.items():
-        for axis, layout_index in enumerate(indices):
-            if name in permuted and layout_index is not None:
-                permuted[name] = permuted[name].index_select(axis, places[layout_index].to(permuted[name].device))
-    return permuted
+def _converted(example: ExampleInput, dtype: torch.dtype | None) -> ExampleInput:
+    return example.map(lambda tensor: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
 
 
 def _leaves(output: Any) -> list[Tensor]:

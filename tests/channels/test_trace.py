@@ -171,8 +171,8 @@ def test_a_model_is_left_as_it_was_when_a_part_of_it_stays_whole(wired):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_model_that_cannot_be_exported_as_a_whole():
-    model = Branching()
+def test_a_model_that_cannot_be_exported_as_a_whole(wired):
+    model = wired(lambda net, x: net.b(net.a(x) if x.sum() > 0 else -net.a(x)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
     with pytest.raises(TraceError, match='torch.export rejects it with .*Build the space from a sub-module'):
         analyse(model, ExampleInput.of(PICTURE, model))
 

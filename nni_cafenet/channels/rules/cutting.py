@@ -134,16 +134,35 @@ def gate(call: Call, x: Symbol, axis: int = -1) -> Dims:
 @register_rule('aten.index')
 def index(call: Call, x: Symbol, indices: Sequence[Symbol | None], *_: Any) -> Any:
     """Look positions up by tensors of indices: the dimensions that have one cannot change, the others stay."""
+    dims = _looked_up(call, x, indices)
+    return dims if len(dims) == len(call.shape) else call.fixed(x)[0]  # a mask takes several dimensions
+
+
+@register_rule('aten.index_put', 'aten.index_put_')
+def index_put(call: Call, x: Symbol, indices: Sequence[Symbol | None], values: Symbol, *_: Any) -> Any:
+    """Write values to positions that tensors of indices give: the other dimensions agree."""
+    if any(tensor is not None and len(tensor.shape) > 1 for tensor in indices):
+        return call.fixed(x, values)[0]  # perhaps a mask, which takes several dimensions
+    part = _looked_up(call, x, indices)
+    met = list(part)
+    for axis, (size, dim) in enumerate(zip(reversed(values.shape), reversed(values.dims)), 1):
+        if size > 1:
+            met[-axis] = call.same(part[-axis], dim)
+    kept = iter(dim for axis, dim in enumerate(met) if part[axis] is not None)
+    looked_up = [axis < len(indices) and indices[axis] is not None for axis in range(len(x.shape))]
+    return [None if dim is None or there else next(kept) for dim, there in zip(x.dims, looked_up)]
+
+
+def _looked_up(call: Call, x: Symbol, indices: Sequence[Symbol | None]) -> list[Dim]:
+    """Return the dims of ``x[indices]``, where every tensor of indices stands for one dimension."""
     found = [axis for axis, tensor in enumerate(indices) if tensor is not None]
     tensors = [tensor for tensor in indices if tensor is not None]
-    call.fix(*(dim for tensor in tensors for dim in tensor.dims), reason='holds positions for aten.index')
-    call.fix(*(x.dims[axis] for axis in found), reason='is looked up by its position in aten.index')
+    call.fix(*(dim for tensor in tensors for dim in tensor.dims), reason=f'holds positions for {call.operator}')
+    call.fix(*(x.dims[axis] for axis in found), reason=f'is looked up by its position in {call.operator}')
     new = len(np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
     kept = [dim for axis, dim in enumerate(x.dims) if axis not in found]
-    if new + len(kept) != len(call.shape):
-        return call.fixed(x)[0]  # a mask takes several dimensions
     start = found[0] if found == list(range(found[0], found[0] + len(found))) else 0
-    return (*kept[:start], *(None,) * new, *kept[start:])
+    return [*kept[:start], *(None,) * new, *kept[start:]]
 
 
 @register_rule('aten.index_select')
@@ -155,7 +174,10 @@ def index_select(call: Call, x: Symbol, axis: int, positions: Symbol) -> Dims:
     return (*x.dims[:axis], None, *x.dims[axis + 1 :])
 
 
-@register_rule(*(f'aten.{name}' for name in 'new_zeros new_ones new_empty new_full'.split()))
-def new(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
-    """Make a tensor of the sizes that the model names."""
-    return (None,) * len(call.shape)
+@register_rule(*(f'aten.{name}' for name in 'zeros ones empty full new_zeros new_ones new_empty new_full'.split()))
+def new(call: Call, *_: Any, **__: Any) -> Dims:
+    """Make a tensor of one value, of sizes that the model's code names.
+
+    They may be numbers of the code or sizes of other tensors: what it meets decides, and real forwards tell.
+    """
+    return [call.constraints.new(size) if size > 1 else None for size in call.shape]

@@ -17,7 +17,8 @@ from .registry import Call, Dims, Rule, register_rule
             'softplus dropout feature_dropout alpha_dropout abs neg exp log sqrt rsqrt square reciprocal '
             'logical_not bitwise_not round floor ceil trunc sign erf sin cos bernoulli fill zero clone log2 log1p expm1 '
             'logsigmoid log_sigmoid softsign hardshrink softshrink tanhshrink threshold rrelu isnan isinf nan_to_num '
-            'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like'
+            'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like '
+            'lift_fresh_copy resolve_conj resolve_neg'
         ).split()
         for suffix in ('', '_')
     )
@@ -33,13 +34,15 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
         for name in (
             'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
             'logical_and logical_or logical_xor bitwise_and bitwise_or atan2 remainder fmod clamp clamp_min clamp_max '
-            'masked_fill'
+            'masked_fill copy'
         ).split()
         for suffix in ('', '_')
     )
 )
-def broadcast(call: Call, *operands: Any, **__: Any) -> Dims:
+def broadcast(call: Call, *operands: Any, **__: Any) -> Any:
     """Line dimensions up from the right; those that meet must agree."""
+    if call.operator == 'aten.where' and len(operands) == 1:
+        return call.fixed(*operands)  # the positions of what is not zero
     symbols = [operand for operand in operands if isinstance(operand, Symbol)]
     rank = len(call.shape)
     dims: list[Dim] = []
@@ -119,6 +122,24 @@ def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> An
         return broadcast(call, x, other)
     dims = reduction(call, x, other)
     return [dims for _ in call.shapes] if len(call.shapes) > 1 else dims
+
+
+@register_rule(*(f'aten.{name}' for name in 'argmax argmin argsort sort cumsum cumprod'.split()))
+def along(call: Call, x: Symbol, axis: Any = -1, *_: Any, **__: Any) -> Any:
+    """Order, sum up or find positions along one dimension, which cannot change."""
+    if not isinstance(axis, int) or isinstance(axis, bool):
+        return [tuple(dims) for dims in call.fixed(x)] if len(call.shapes) > 1 else call.fixed(x)[0]
+    call.fix(x.dims[axis])
+    kept = [None if index == axis % len(x.shape) else dim for index, dim in enumerate(x.dims)]
+    if len(call.shape) < len(x.shape):
+        del kept[axis]
+    return [tuple(kept) for _ in call.shapes] if len(call.shapes) > 1 else kept
+
+
+@register_rule('aten.topk')
+def topk(call: Call, x: Symbol, number: int, axis: int = -1, *_: Any, **__: Any) -> Any:
+    """Take the largest along one dimension, as `along`."""
+    return along(call, x, axis)
 
 
 @register_rule('aten.linalg_vector_norm', 'aten.norm')

@@ -1,0 +1,92 @@
+"""Run a model as if its tensors had other values, made operator by operator, so that no second copy of it is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from .graph import ChannelGraph
+from .selection import Selection, put, take
+
+__all__ = ['Change', 'Substitute', 'converted', 'masked', 'permuted']
+
+Change = Callable[[str, Tensor], Tensor]
+"""Gives the other value of a parameter or buffer, from its name and its own value."""
+
+
+class Substitute(TorchFunctionMode):
+    """Inside this block every operator gets other values for the parameters and buffers of a model.
+
+    A value is made when an operator asks for it and dropped when that has run.
+
+    Parameters
+    ----------
+    model
+        The model. It is left as it was.
+    changes
+        Applied one after the other.
+    """
+
+    def __init__(self, model: nn.Module, *changes: Change) -> None:
+        super().__init__()
+        self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+        self._changes = changes
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = pytree.tree_map_only(Tensor, self._value, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+    def _value(self, tensor: Tensor) -> Tensor:
+        name = self._names.get(id(tensor))
+        if name is not None:
+            for change in self._changes:
+                tensor = change(name, tensor)
+        return tensor
+
+
+def converted(dtype: torch.dtype) -> Change:
+    """Return the change of floating-point tensors to another precision."""
+    return lambda _, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Change:
+    """Return the change that sets everything to zero that channel sets do not select."""
+    positions = Selection(graph, channel_sets, device).positions
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        chosen = positions.get(name, ())
+        if all(kept is None for kept in chosen):
+            return tensor
+        zeros = torch.zeros_like(tensor)
+        put(zeros, chosen, take(tensor, chosen))
+        return zeros
+
+    return change
+
+
+def permuted(graph: ChannelGraph, labels: Sequence[str], rng: np.random.Generator, device: torch.device) -> Change:
+    """Return the change that puts the channels of some groups in another order, the same everywhere."""
+    orders = {index: rng.permutation(group.width) for index, group in enumerate(graph.groups) if group.label in labels}
+    places = []
+    for layout in graph.layouts:
+        place = np.arange(len(layout))
+        for index, order in orders.items():
+            own = np.flatnonzero(layout.groups == index)
+            if len(own):
+                by_channel = own[np.argsort(layout.channels[own], kind='stable')].reshape(len(order), -1)
+                place[by_channel] = by_channel[order]
+        places.append(torch.from_numpy(place).to(device))
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            if index is not None:
+                tensor = tensor.index_select(axis, places[index])
+        return tensor
+
+    return change
