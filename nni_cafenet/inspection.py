@@ -76,8 +76,8 @@ class LayerRecord:
     share
         The same as a share of all MACs, 0 to 1.
     group
-        Label of the channel group that it makes (of the first, where it makes several); None where its output widths
-        are fixed.
+        Label of the channel group that it makes (of the first, where it makes several); None where it makes none, because
+        its output widths are fixed or it only multiplies what others made.
     """
 
     layer: str
@@ -95,6 +95,8 @@ class Inspection:
     ----------
     name
         What the model is called.
+    inputs
+        Shapes of the tensors of the example input: MACs are those of one sample of it.
     groups
         The channel groups, in the order of the network.
     fixed
@@ -110,6 +112,7 @@ class Inspection:
     """
 
     name: str
+    inputs: tuple[tuple[int, ...], ...]
     groups: tuple[GroupRecord, ...]
     fixed: tuple[FixedRecord, ...]
     layers: tuple[LayerRecord, ...]
@@ -156,15 +159,12 @@ def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
     """
     full, smallest = space.full_widths, space.smallest_widths
     macs = space.macs(full)
-    maker = {layer: group.label for group in reversed(space.graph.groups) for layer in group.producers}
     return Inspection(
         name=name or type(space.full_model).__name__,
+        inputs=tuple(tuple(tensor.shape) for tensor in space.example_input.tensors()),
         groups=_groups(space, macs),
         fixed=tuple(FixedRecord(record.label, record.width, record.reason) for record in space.graph.fixed),
-        layers=tuple(
-            LayerRecord(layer, count, _share(count, macs), maker.get(layer))
-            for layer, count in layer_macs(space.full_model, space.example_input).items()
-        ),
+        layers=_layers(space, macs),
         macs=macs,
         params=space.params(full),
         smallest_macs=space.macs(smallest),
@@ -193,6 +193,24 @@ def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
         )
         for group, binned, cost in zip(space.graph.groups, space.groups, own)
     )
+
+
+def _layers(space: WidthSpace, macs: int) -> tuple[LayerRecord, ...]:
+    counts = layer_macs(space.full_model, space.example_input)
+    makes = {layer: group.label for group in reversed(space.graph.groups) for layer in group.producers}
+    for name, _ in space.full_model.named_modules():
+        if name in makes and name not in counts:
+            # It never runs: the module that holds it uses its weights. The last one makes what comes out.
+            holder = next((outer for outer in _holders(name) if outer in counts), None)
+            if holder is not None:
+                makes[holder] = makes[name]
+    return tuple(LayerRecord(layer, count, _share(count, macs), makes.get(layer)) for layer, count in counts.items())
+
+
+def _holders(name: str) -> list[str]:
+    """The modules that hold a module, the innermost first: of ``'a.b.c'`` they are ``'a.b'``, ``'a'`` and ``''``."""
+    parts = name.split('.')
+    return ['.'.join(parts[:end]) for end in range(len(parts) - 1, -1, -1)]
 
 
 def _share(part: int, whole: int) -> float:

@@ -114,7 +114,7 @@ SMALL = ['inspect', 'my_nets:small', '--input', '1', '3', '4', '4']
 def test_inspect_prints_tables_and_says_what_is_going_on(nets, capsys):
     assert cli.main(SMALL) == 0
     out, progress = capsys.readouterr()
-    assert out.startswith('my_nets:small: 2 channel groups\n')
+    assert out.startswith('my_nets:small, input (1, 3, 4, 4): 2 channel groups\n')
     assert '| 4     |        5 | is an output of the model |' in out
     assert '| full     | 1,216 |' in out  # 16 * (3 * 8 + 8 * 4) + 64 * 5
     assert 'reading its channel groups from (1, 3, 4, 4)' in progress
@@ -161,7 +161,7 @@ def test_inspect_takes_a_torchvision_name_and_a_saved_model(nets, capsys):
     assert cli.main(['inspect', 'net.pt', '--input', '1', '2']) == 2
     assert 'add --unpickle' in capsys.readouterr().err
     assert cli.main(['inspect', 'net.pt', '--input', '1', '2', '--unpickle']) == 0
-    assert capsys.readouterr().out.startswith('net.pt: 1 channel groups')
+    assert capsys.readouterr().out.startswith('net.pt, input (1, 2): 1 channel groups')
 
 
 @pytest.mark.parametrize(

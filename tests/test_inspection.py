@@ -47,6 +47,7 @@ def test_fixed_and_layers(found):
 
 
 def test_totals(found):
+    assert found.inputs == ((1, 3, 4, 4),)
     assert (found.name, found.macs, found.smallest_macs) == ('tiny', 916, 16 * 3 + 16 + 5)
     # Weights and biases 24 + 8 and 32 + 4 and 20 + 5, batch normalisation 16; then 3 + 1, 1 + 1, 5 + 5 and 2.
     assert (found.params, found.smallest_params) == (109, 18)
@@ -67,6 +68,23 @@ def test_a_group_that_makes_and_reads_a_layer_counts_its_macs_once():
     (group,) = inspect_space(WidthSpace(Residual(), example_input=(2, 3))).groups
     assert (group.macs, group.share) == (18 + 36 + 12, 1.0)
     assert group.macs_a_channel == 3 + 2 * 6 + 2
+
+
+def test_a_module_that_uses_the_weights_of_layers_makes_the_group_of_the_last():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rise, self.fall = nn.Linear(6, 12), nn.Linear(12, 4)
+
+        def forward(self, x):
+            x = nn.functional.linear(x, self.rise.weight).relu()
+            return nn.functional.linear(x, self.fall.weight)
+
+    model = nn.Sequential(nn.Linear(3, 6), Functional(), nn.Linear(4, 2))
+    layers = inspect_space(WidthSpace(model, example_input=(2, 3))).layers
+    assert [(record.layer, record.macs, record.group) for record in layers] == [
+        *(('0', 18, '0'), ('1', 72 + 48, '1.fall'), ('2', 8, None))
+    ]
 
 
 def test_plain_values_and_csv(found):

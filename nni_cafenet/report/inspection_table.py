@@ -21,8 +21,9 @@ _COLUMNS = ('label', 'width', 'bin', 'widths', 'macs', 'share', 'macs_a_channel'
 def inspection_text(found: Inspection) -> str:
     """The groups, what is fixed, and the totals; lists of layers are cut after the first."""
     share = found.smallest_macs / found.macs if found.macs else 1.0
+    inputs = ' and '.join(map(str, found.inputs))
     lines = [
-        f'{found.name}: {len(found.groups)} channel groups',
+        f'{found.name}, input {inputs}: {len(found.groups)} channel groups',
         '',
         as_table(_HEADERS, [_row(group) for group in found.groups], align='lrrlrrll'),
         '',

@@ -19,8 +19,8 @@ _WIDTH = 11.0
 _ROW = 0.19
 _HEAD, _FOOT = 0.75, 0.5
 _MOST_ROWS = 400
-_FIXED = '#b0b7c0'
-_LETTERS = 44  # of a name
+_NO_GROUP = '#b0b7c0'
+_LETTERS = 38  # of a name
 
 
 def check_plot(suffix: str) -> None:
@@ -58,8 +58,8 @@ def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, su
     Parameters
     ----------
     layers
-        Name, MACs (multiply-accumulates of one sample) and channel group of each layer; the group is None where the
-        output widths are fixed. Of more than 400 layers the 400 with the most MACs are drawn.
+        Name, MACs (multiply-accumulates of one sample) and channel group of each layer; the group is None where
+        the layer makes none that can change. Of more than 400 layers the 400 with the most MACs are drawn.
     title
         What stands above.
     suffix
@@ -89,7 +89,7 @@ def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, su
     # Text stays text: it can be searched, and the file is small.
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'nni-cafenet', 'font.size': 8}):
         figure = Figure(figsize=(_WIDTH, height), layout=None)
-        _draw(figure.add_axes((0.27, _FOOT / height, 0.5, 1 - (_HEAD + _FOOT) / height)), drawn)
+        _draw(figure.add_axes((0.27, _FOOT / height, 0.46, 1 - (_HEAD + _FOOT) / height)), drawn)
         figure.text(0.02, 1 - 0.3 / height, _plain(title), fontsize=12, fontweight='bold')
         figure.text(0.02, 1 - 0.5 / height, _subtitle(layers, drawn), color='#5f6c7b')
         picture = io.BytesIO()
@@ -110,11 +110,11 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
 
     tab20 = colormaps['tab20']
     groups = list(dict.fromkeys(group for *_, group in layers if group is not None))
-    # Nine strong colours, then nine light ones; the grey pair of the palette looks like _FIXED.
+    # Nine strong colours, then nine light ones; the grey pair of the palette looks like _NO_GROUP.
     order = [*range(0, 14, 2), 16, 18, *range(1, 15, 2), 17, 19]
     colours: dict[str | None, Any] = {group: tab20(order[index % len(order)]) for index, group in enumerate(groups)}
     rows = range(len(layers))
-    axes.barh(rows, [macs for _, macs, _ in layers], color=[colours.get(group, _FIXED) for *_, group in layers])
+    axes.barh(rows, [macs for _, macs, _ in layers], color=[colours.get(group, _NO_GROUP) for *_, group in layers])
     axes.set_yticks(rows, [_plain(_shortened(name or '(the model itself)')) for name, *_ in layers])
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(macs for _, macs, _ in layers) or 1)
@@ -125,7 +125,7 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
     axes.tick_params(axis='y', length=0)
     axes.spines[['top', 'right']].set_visible(False)
     for row, (_, macs, group) in enumerate(layers):
-        text = f'{format_count(macs)}  {_plain(_shortened(group)) if group else "fixed"}'
+        text = f'{format_count(macs)}  {_plain(_shortened(group)) if group else "no group"}'
         axes.annotate(text, (macs, row), xytext=(4, 0), textcoords='offset points', va='center', annotation_clip=False)
 
 

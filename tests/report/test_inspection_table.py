@@ -10,12 +10,16 @@ from nni_cafenet.inspection import FixedRecord, GroupRecord, Inspection
 from nni_cafenet.report.inspection_table import inspection_csv, inspection_text
 
 GROUP = GroupRecord('conv1', 100, 32, (10, 32, 64, 96, 100), 5_000_000, 0.25, 50_000, ('conv1',), ('conv2', 'fc'), ())
-FOUND = Inspection('net', (GROUP,), (), (), 20_000_000, 1000, 200_000, 10, 0.7, 2.0)
+FOUND = Inspection('net', ((1, 3, 8, 8), (1, 2)), (GROUP,), (), (), 20_000_000, 1000, 200_000, 10, 0.7, 2.0)
 
 
 def cells(text: str, label: str) -> list[str]:
     (row,) = (line for line in text.splitlines() if line.startswith(f'| {label} '))
     return [cell.strip() for cell in row.split('|')[1:-1]]
+
+
+def test_the_first_line():
+    assert inspection_text(FOUND).startswith('net, input (1, 3, 8, 8) and (1, 2): 1 channel groups\n')
 
 
 def test_a_row_is_short():
