@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.set_defaults(run=_quickstart)
     inspect = commands.add_parser(
         'inspect',
+        usage='nni-cafenet inspect MODEL --input N [N ...] [options]',  # --input would swallow a model behind it
         help='the channel groups of any model, and what its widths cost',
         description=_INSPECT,
         epilog=_INSPECT_EXAMPLES,

@@ -195,6 +195,14 @@ def test_inspect_refuses_a_wrong_shape_and_a_wrong_name(nets, capsys):
     assert "did you mean 'resnet50'" in capsys.readouterr().err
 
 
+def test_inspect_tells_that_the_model_comes_first(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        cli.main(['inspect', '--input', '1', '3', '4', '4', 'resnet18'])
+    error = capsys.readouterr().err
+    assert error.startswith('usage: nni-cafenet inspect MODEL --input N [N ...] [options]')
+    assert 'required: MODEL' in error
+
+
 def test_inspect_checks_files_before_any_work(nets, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
