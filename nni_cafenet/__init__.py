@@ -12,6 +12,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .channels.rules import register_rule
+    from .inspection import inspect_space
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -31,6 +32,7 @@ _HOMES = {
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
+    'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
@@ -47,6 +49,7 @@ __all__ = [
     'WidthMutator',
     'WidthSpace',
     '__version__',
+    'inspect_space',
     'load_slim',
     'register_rule',
     'save_slim',

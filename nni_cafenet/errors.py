@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ['CafeNetError', 'ResumeError', 'TraceError', 'TrainingDivergedError']
+__all__ = [
+    'CafeNetError',
+    'MissingExtraError',
+    'ModelSpecError',
+    'ResumeError',
+    'TraceError',
+    'TrainingDivergedError',
+]
 
 
 class CafeNetError(Exception):
@@ -19,3 +26,11 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class ResumeError(CafeNetError, ValueError):
     """A folder holds the state of another run."""
+
+
+class ModelSpecError(CafeNetError, ValueError):
+    """The words that name a model name none, or making it fails."""
+
+
+class MissingExtraError(CafeNetError, ImportError):
+    """A package that is not installed is needed; the message says how to install it."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
-__all__ = ['append_line', 'read_jsonl', 'save_torch', 'write_json', 'write_text']
+__all__ = ['append_line', 'read_jsonl', 'save_torch', 'write_bytes', 'write_json', 'write_text']
 
 _logger = logging.getLogger(__name__)
 
@@ -36,8 +36,22 @@ def write_text(path: _PathLike, text: str) -> None:
     name. If that fails, the old file is as it was and the temporary one is gone; only a killed process
     can leave one.
     """
+    write_bytes(path, text.encode('utf-8'))
+
+
+def write_bytes(path: _PathLike, content: bytes) -> None:
+    """
+    Write a file whole, as by `write_text`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        What it shall hold.
+    """
     with _replacing(path) as file:
-        file.write(text.encode('utf-8'))
+        file.write(content)
 
 
 def write_json(path: _PathLike, obj: object) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_cafenet import files
-from nni_cafenet.files import append_line, read_jsonl, save_torch, write_json, write_text
+from nni_cafenet.files import append_line, read_jsonl, save_torch, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -24,6 +24,14 @@ def names(folder: Path) -> list[str]:
 
 
 # --- whole files ---
+
+
+def test_write_bytes_replaces(tmp_path: Path) -> None:
+    path = tmp_path / 'picture.png'
+    for content in (b'\x89PNG\r\n', b''):
+        write_bytes(path, content)
+        assert path.read_bytes() == content
+    assert names(tmp_path) == ['picture.png']
 
 
 def test_write_text_makes_folders_and_replaces(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..channels.graph import ChannelGroup
 
-__all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned']
+__all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned', 'parse_bins']
 
 
 class Bins(ABC):
@@ -153,6 +153,24 @@ def binned(groups: Sequence[ChannelGroup], bins: Bins, min_ratio: float, divisor
         between = range(size * (smallest // size + 1), group.width, size)
         result.append(BinnedGroup(group.label, group.width, size, tuple(sorted({smallest, *between, group.width}))))
     return result
+
+
+def parse_bins(text: str) -> Bins:
+    """Read a rule for bins: ``'1:32'`` is ``FlopsSensitiveBins(1, 32)``, ``'20'`` is ``EqualBins(20)``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or out of range.
+    """
+    words = text.split(':')
+    if len(words) > 2 or not all(word.isascii() and word.isdigit() for word in words):
+        raise ValueError(
+            f'bins={text!r} is no rule for bins: write SMALLEST:LARGEST in channels, such as 1:32, for bins of about '
+            'the same MACs, or how many bins a group has, such as 20.'
+        )
+    numbers = [int(word) for word in words]
+    return EqualBins(*numbers) if len(numbers) == 1 else FlopsSensitiveBins(*numbers)
 
 
 def _round_up(number: int, step: int) -> int:

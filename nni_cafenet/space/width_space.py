@@ -138,6 +138,11 @@ class WidthSpace(ModelSpace):
         return self.graph.labels
 
     @property
+    def example_input(self) -> ExampleInput:
+        """What the model is called with."""
+        return self._example
+
+    @property
     def choices(self) -> dict[str, tuple[int, ...]]:
         """``{label: widths}``, ascending; the last is the full width."""
         return {group.label: group.choices for group in self.groups}

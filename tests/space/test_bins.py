@@ -7,7 +7,7 @@ from torch import nn
 
 from nni_cafenet import EqualBins, FlopsSensitiveBins
 from nni_cafenet.channels.graph import ChannelGroup
-from nni_cafenet.space.bins import binned
+from nni_cafenet.space.bins import binned, parse_bins
 
 
 def group(width: int, macs: int = 1, label: str = 'a') -> ChannelGroup:
@@ -174,3 +174,14 @@ def test_the_smallest_bin_must_not_be_above_the_largest():
 def test_min_ratio_must_be_a_share(value):
     with pytest.raises(ValueError, match='min_ratio=.* must lie between 0 and 1'):
         choices(8, 2, min_ratio=value)
+
+
+def test_rules_for_bins_as_words():
+    assert parse_bins('1:32') == FlopsSensitiveBins(1, 32)
+    assert parse_bins('20') == EqualBins(20)
+
+
+@pytest.mark.parametrize('text', ['', 'many', '1:2:3', '1:', '-1', '1.5', '²'])
+def test_words_that_are_no_rule_for_bins(text):
+    with pytest.raises(ValueError, match='is no rule for bins: write SMALLEST:LARGEST'):
+        parse_bins(text)
