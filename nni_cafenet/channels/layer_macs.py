@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .inputs import ExampleInput
 from .run import call_with
 from .trace import using_mode
-from .verify import _without_fused_attention
+from .verify import without_fused_attention
 
 __all__ = ['layer_macs']
 
@@ -65,7 +65,7 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
         handles.append(module.register_forward_hook(leave))
     try:
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        with using_mode(model, training=False), torch.no_grad(), _without_fused_attention(), counter:
+        with using_mode(model, training=False), torch.no_grad(), without_fused_attention(), counter:
             call_with(model, buffers, example.args, example.kwargs)
     finally:
         for handle in handles:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from .selection import Selection, take
 from .substitute import Change, Substitute, converted, masked, permuted
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of']
+__all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of', 'without_fused_attention']
 
 _logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class _Checks:
         self.recorded = recorded
         self.mixed = {group.label for group in graph.groups if group.mixed}
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
-        self._in_order: list[Tensor] | None = None
+        self._full: dict[torch.dtype | None, list[Tensor]] = {}
         modules = dict(model.named_modules())
         self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
 
@@ -146,25 +147,34 @@ class _Checks:
             if any(label in self.trained_only for label in sets):
                 with using_mode(self.model, training=True):
                     self.run_slices(sets, self.example.with_batch_of_two())
-            for dtype in (torch.float64,) if self.recorded else (None, torch.float64):
-                verdict = self._agree(pure, dtype)
-                if verdict is not None:
-                    return None if verdict else 'at another width the network computes something else'
+            verdict = None if self.recorded else self._agree(pure, None, last=False)
+            if verdict is None:
+                verdict = self._agree(pure, self._precise, last=True)
+            if not verdict:
+                return 'at another width the network computes something else'
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return f'at another width the model fails with {type(error).__name__}: {first[:200]}'
         return None
 
-    def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None) -> bool | None:
-        """Whether slices and zeros agree; None where the numbers are too close to tell in this precision."""
-        example = _converted(self.example, dtype)
-        whole = self._outputs(example, dtype)
-        sliced = self._watching(lambda: self.run_slices(sets, example, dtype))
-        zeros = self._outputs(example, dtype, masked(self.graph, sets, _device(self.model)))
+    @cached_property
+    def _precise(self) -> torch.dtype | None:
+        """float64; None where the model's code does not run in it, for the precision that the model has."""
+        try:
+            self._whole(torch.float64)
+        except Exception:  # noqa: BLE001 - the user's code may insist on a precision
+            return None
+        return torch.float64
+
+    def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None, *, last: bool) -> bool | None:
+        """Whether slices and zeros agree; None where the numbers are too close to tell, unless it is the last try."""
+        whole = self._whole(dtype)
+        sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
+        zeros = self._outputs(dtype, masked(self.graph, sets, _device(self.model)))
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
         verdicts = [
-            _verdict(s, z, w if w.shape == z.shape else torch.zeros_like(z), last=dtype is not None)
+            _verdict(s, z, w if w.shape == z.shape else torch.zeros_like(z), last=last)
             for s, z, w in zip(sliced, zeros, whole)
             if z.numel() and z.is_floating_point()
         ]
@@ -173,14 +183,12 @@ class _Checks:
     def _unordered(self, labels: Sequence[str]) -> bool:
         """Whether the full model gives the same when the channels of these groups change places."""
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
-        dtype = torch.float64 if small or self.recorded else None
-        example = _converted(self.example, dtype)
-        if self._in_order is None:
-            self._in_order = self._outputs(example, dtype)
-        moved = self._outputs(example, dtype, permuted(self.graph, labels, self.rng, _device(self.model)))
-        if [leaf.shape for leaf in moved] != [leaf.shape for leaf in self._in_order]:
+        dtype = self._precise if small or self.recorded else None
+        in_order = self._whole(dtype)
+        moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, _device(self.model)))
+        if [leaf.shape for leaf in moved] != [leaf.shape for leaf in in_order]:
             return False
-        for before, after in zip(self._in_order, moved):
+        for before, after in zip(in_order, moved):
             if before.numel() and before.is_floating_point():
                 smallest = torch.finfo(before.dtype).tiny
                 error = float((before - after).abs().max() / before.abs().max().clamp_min(smallest))
@@ -188,8 +196,15 @@ class _Checks:
                     return False
         return True
 
-    def _outputs(self, example: ExampleInput, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
+    def _whole(self, dtype: torch.dtype | None) -> list[Tensor]:
+        """Return what the full model returns, in some precision; it is run once."""
+        if dtype not in self._full:
+            self._full[dtype] = self._outputs(dtype)
+        return self._full[dtype]
+
+    def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
         """Run the whole model in some precision, with other values for its tensors."""
+        example = _converted(self.example, dtype)
         precision = () if dtype is None else (converted(dtype),)
         with Substitute(self.model, *precision, *changes):
             return self._watching(lambda: self.model(*example.args, **example.kwargs))
@@ -234,7 +249,7 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
     checks.graph = graph
     for chosen in ({},) if checks.recorded else ({}, sets):
         counter = FlopCounterMode(display=False)
-        with counter, _without_fused_attention():
+        with counter, without_fused_attention():
             checks.run_slices(chosen, example)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
         measured = counter.get_total_flops() // 2 // example.batch_size
@@ -253,7 +268,7 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
 
 
 @contextlib.contextmanager
-def _without_fused_attention() -> Iterator[None]:
+def without_fused_attention() -> Iterator[None]:
     """Keep modules of torch from their fused kernels for attention, whose products no counter sees."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
