@@ -12,18 +12,24 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind
+from torch.nn.modules.conv import _ConvNd
 
 from ..errors import TraceError
-from .constraints import Constraints, Dim, Symbol
+from .constraints import Constraints, Dim, Symbol, layer_of
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
 from .opaque import opaque_parts
+from .plain_calls import PlainCalls
 from .rules import Call, find_rule
+from .selection import put
 
 __all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
 
 _logger = logging.getLogger(__name__)
+
+_BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
+"""Operators that run a graph of their own: what stands in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
 
 
 def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
@@ -55,18 +61,29 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
 
 def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
     """Collect what the rules state about a model; as `trace`, not solved yet."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        example = example.map(lambda tensor: tensor.to('meta'))
     constraints = Constraints()
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False):
         seen = _follow(model, example, opaque, constraints, names)
     costs, constraints.costs = constraints.costs, []
+    unused = 'is not used by the model'
     if any(name not in seen for name, _ in model.named_parameters()):
-        with using_mode(model, training=True), _keeping_buffers(model):
-            seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+        try:
+            with using_mode(model, training=True), _keeping_buffers(model):
+                seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+        except TraceError as error:
+            unused = 'is not used in evaluation mode, and the model could not be followed in training mode'
+            _logger.warning('What %s uses in training mode only keeps its width: %s', type(model).__name__, error)
     for name, symbol in constraints.parameters.items():
         if name not in seen:
             for dim in symbol.dims:
-                constraints.fix(dim, 'is not used by the model')
+                constraints.fix(dim, unused)
+    known = {name for name, _ in constraints.produced}
+    for name, symbol in constraints.parameters.items():
+        if '.parametrizations.' in f'.{name}' and name not in known and len(symbol.shape) > 1:
+            constraints.produced.append((name, 0))  # a weight that comes out of operators without a rule
     constraints.costs = costs
     return constraints
 
@@ -81,9 +98,11 @@ def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, s
     first: dict[int, str] = {}
     names: dict[str, str] = {}
     both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    convolutions = {name for name, module in model.named_modules() if isinstance(module, _ConvNd)}
     for name, tensor in both:
         names[name] = first.setdefault(id(tensor), name)
-        constraints.parameter(names[name], tensor.shape)
+        kernel = 2 if layer_of(names[name]) in convolutions else None
+        constraints.parameter(names[name], tensor.shape, kernel)
     return names
 
 
@@ -108,7 +127,7 @@ def _keeping_buffers(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, values in before:
-                buffer.copy_(values)
+                put(buffer, (None,) * buffer.dim(), values)
 
 
 def _follow(
@@ -118,26 +137,52 @@ def _follow(
     program = _export(model, example, opaque)
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs if hasattr(spec.arg, 'name')}
     modules = dict(model.named_modules(remove_duplicate=False))
-    values: dict[fx.Node, Any] = {}
     seen: set[str] = set()
-    for node in program.graph.nodes:
+    values: list[Symbol | None] = []
+    for node in program.graph.find_nodes(op='placeholder'):
+        spec = kinds.get(node.name)
+        target = str(spec.target).removeprefix(PlainCalls.PREFIX) if spec is not None else ''
+        name = names.get(target)
+        if name is not None and spec is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            values.append(constraints.parameters[name])
+            seen.update({name, target} if node.users else ())
+        else:
+            values.append(_constant(node))
+    outputs = _symbols(_run(program.graph_module, values, constraints, modules))
+    if not outputs:
+        raise TraceError(
+            f'The model {type(model).__name__} returns no tensor for example_input ({example.describe()}) in '
+            f'{"training" if model.training else "evaluation"} mode: nothing shows what its layers are for. '
+            'Let its forward return what it computes.'
+        )
+    for symbol in outputs:
+        for dim in symbol.dims:
+            constraints.fix(dim, 'is an output of the model')
+    return seen
+
+
+def _run(
+    graph_module: fx.GraphModule, inputs: Sequence[Any], constraints: Constraints, modules: dict[str, nn.Module]
+) -> Any:
+    """Run the rules over a graph whose placeholders stand for ``inputs``; return what its output stands for."""
+    values: dict[fx.Node, Any] = {}
+    given = iter(inputs)
+    for node in graph_module.graph.nodes:
         if node.op == 'placeholder':
-            spec = kinds.get(node.name)
-            name = names.get(spec.target) if spec is not None and spec.target is not None else None
-            if name is not None and spec is not None and spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-                values[node] = constraints.parameters[name]
-                seen.update({name, str(spec.target)} if node.users else ())
-            else:
-                values[node] = _constant(node)
+            values[node] = next(given)
+        elif node.op == 'output':
+            return fx.node.map_arg(node.args[0], lambda n: values[n])
+        elif node.op == 'get_attr' and isinstance(getattr(graph_module, str(node.target), None), fx.GraphModule):
+            values[node] = getattr(graph_module, str(node.target))
+        elif str(node.target) in _BLOCKS:
+            arguments: Any = fx.node.map_arg(node.args, lambda n: values[n])
+            first = next(i for i, argument in enumerate(arguments) if isinstance(argument, fx.GraphModule))
+            values[node] = _run(arguments[first], arguments[first + 1 :], constraints, modules)
         elif node.op == 'call_function':
             values[node] = _apply(node, values, constraints, modules)
-        elif node.op == 'output':
-            for symbol in _symbols(fx.node.map_arg(node.args, lambda n: values[n])):
-                for dim in symbol.dims:
-                    constraints.fix(dim, 'is an output of the model')
         else:
             values[node] = _constant(node)
-    return seen
+    return None
 
 
 def _apply(
@@ -203,7 +248,8 @@ def _export(model: nn.Module, example: ExampleInput, opaque: Sequence[str]) -> t
     """Export a model, with errors that say what to do about it."""
     try:
         with _silence():
-            return torch.export.export(model, example.args, example.kwargs or None, strict=False)
+            calls = PlainCalls(model, example)
+            return torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
         _check_runs(model, example)
         if opaque:
@@ -239,6 +285,7 @@ def _silence() -> Iterator[None]:
 
 def _check_runs(model: nn.Module, example: ExampleInput) -> None:
     """Tell an example input that the model rejects from a model that cannot be exported."""
+    example = example.fresh()
     try:
         with torch.no_grad():
             model(*example.args, **example.kwargs)

@@ -24,6 +24,8 @@ from .graph import ChannelGraph
 from .inputs import ExampleInput
 from .run import call_with, using_attributes
 from .selection import Selection, put, take
+from .structures import tensors_in
+from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
 __all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of']
@@ -67,7 +69,7 @@ def verify(
             if not quiet:
                 warn_of(reasons)
             graph = graph.without(reasons)
-        return _with_measured_macs(model, graph, example, checks)
+        return _with_measured_macs(graph, checks)
 
 
 def warn_of(reasons: Mapping[str, str]) -> None:
@@ -103,6 +105,10 @@ class _Checks:
         self.rng = rng
         self.mixed = {group.label for group in graph.groups if group.mixed}
         self._in_order: list[Tensor] | None = None
+        self.device = check_device(model)
+        self.telling = telling_tensors(model, self.device)
+        if any(tensor.is_meta for tensor in model.parameters()):
+            self.example = telling_inputs(example, self.device)
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
@@ -146,22 +152,26 @@ class _Checks:
 
     def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None) -> bool | None:
         """Whether slices and zeros agree; None where the numbers are too close to tell in this precision."""
-        tensors = _tensors(self.model, dtype)
         example = self.example.map(lambda t: t.to(dtype) if dtype and t.is_floating_point() else t)
-        whole = _leaves(call_with(self.model, tensors, example.args, example.kwargs))
-        sliced = _leaves(self.run_slices(sets, example, dtype))
-        masked = _leaves(call_with(self.model, _masked(self.graph, tensors, sets), example.args, example.kwargs))
+        whole = self._call(self.tensors(dtype), example)
+        sliced = tensors_in(self.run_slices(sets, example, dtype))
+        masked = self._call(_masked(self.graph, self.tensors(dtype), sets), example)
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in whole]:
             return False
-        error, effect, scale = 0.0, 0.0, 0.0
-        for w, s, m in zip(whole, sliced, masked):
-            if w.numel() and w.is_floating_point():
-                error = max(error, float((s - m).abs().max()))
-                effect = max(effect, float((w - m).abs().max()))
-                scale = max(scale, float(w.abs().max()))
+        if self.device.type == 'meta':
+            return True
+        compared = [
+            leaves for leaves in zip(whole, sliced, masked) if leaves[0].numel() and leaves[0].is_floating_point()
+        ]
+        for leaves, verdict in ((whole, None), (sliced, False), (masked, None)):
+            if not all(bool(leaf.isfinite().all()) for leaf in leaves if leaf.is_floating_point()):
+                if dtype is not None and leaves is whole:
+                    _logger.warning('The model returns values that are not finite: only shapes are checked.')
+                return None if dtype is None else verdict is None
+        error = max((float((s - m).abs().max()) for _, s, m in compared), default=0.0)
+        effect = max((float((w - m).abs().max()) for w, _, m in compared), default=0.0)
+        scale = max((float(w.abs().max()) for w, _, _ in compared), default=0.0)
         precision = torch.finfo(whole[0].dtype).eps if whole and whole[0].is_floating_point() else 0.0
-        if not np.isfinite(error + effect + scale):
-            return None if dtype is None else True
         if error <= 1e-2 * effect:
             return True
         if dtype is None and effect < 1e4 * precision * scale:
@@ -170,13 +180,15 @@ class _Checks:
 
     def _unordered(self, labels: Sequence[str]) -> bool:
         """Whether the full model gives the same when the channels of these groups change places."""
+        if self.device.type == 'meta':
+            return True
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
-        tensors = _tensors(self.model, torch.float64 if small else None)
+        dtype = torch.float64 if small else None
         example = self.example.map(lambda t: t.double() if small and t.is_floating_point() else t)
         if self._in_order is None:
-            self._in_order = _leaves(call_with(self.model, tensors, example.args, example.kwargs))
-        moved = _permuted(self.graph, tensors, labels, self.rng)
-        for before, after in zip(self._in_order, _leaves(call_with(self.model, moved, example.args, example.kwargs))):
+            self._in_order = self._call(self.tensors(dtype), example)
+        moved = _permuted(self.graph, self.tensors(dtype), labels, self.rng)
+        for before, after in zip(self._in_order, self._call(moved, example)):
             if before.numel() and before.is_floating_point():
                 error = float(
                     (before - after).abs().max() / before.abs().max().clamp_min(torch.finfo(before.dtype).tiny)
@@ -187,19 +199,33 @@ class _Checks:
 
     def run_slices(self, sets: Mapping[str, Any], example: ExampleInput, dtype: torch.dtype | None = None) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
-        selection = Selection(self.graph, sets, _device(self.model))
-        tensors = _tensors(self.model, dtype)
+        selection = Selection(self.graph, sets, self.device)
         sliced = {
             name: take(tensor, selection.positions[name]) if name in selection.positions else tensor
+            for name, tensor in self.tensors(dtype).items()
+        }
+        inputs = example.fresh()
+        with using_attributes(self.model, selection.attributes(self.model)):
+            return call_with(self.model, sliced, inputs.args, inputs.kwargs)
+
+    def tensors(self, dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """Return what a call runs on: telling values, and buffers that it may write into."""
+        tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers()), **self.telling}
+        own = {name for name, _ in self.model.named_buffers()}
+        return {
+            name: tensor.detach().to(
+                dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype, copy=name in own
+            )
             for name, tensor in tensors.items()
         }
-        if self.model.training:
-            sliced.update({name: sliced[name].clone() for name, _ in self.model.named_buffers()})
-        with using_attributes(self.model, selection.attributes(self.model)):
-            return call_with(self.model, sliced, example.args, example.kwargs)
+
+    def _call(self, tensors: dict[str, Tensor], example: ExampleInput) -> list[Tensor]:
+        """Call the full model with some tensors; return those that it returns."""
+        inputs = example.fresh()
+        return tensors_in(call_with(self.model, tensors, inputs.args, inputs.kwargs))
 
 
-def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleInput, checks: _Checks) -> ChannelGraph:
+def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
     """Add the MACs of operators that no rule counts, where they are the same at every width."""
     if not graph.groups:
         return graph
@@ -209,9 +235,9 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
     for chosen in ({}, sets):
         counter = FlopCounterMode(display=False)
         with counter, _without_fused_attention():
-            checks.run_slices(chosen, example)
+            checks.run_slices(chosen, checks.example)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
-        measured = counter.get_total_flops() // 2 // example.batch_size
+        measured = counter.get_total_flops() // 2 // checks.example.batch_size
         differences.append(measured - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0]))
     if differences[0] != differences[1]:
         _logger.warning('The counted MACs and the cost model differ by %d and %d at two widths.', *differences)
@@ -235,14 +261,6 @@ def _without_fused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-def _tensors(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {
-        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
 
 
 def _masked(graph: ChannelGraph, tensors: Mapping[str, Tensor], sets: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -276,12 +294,3 @@ def _permuted(
             if name in permuted and layout_index is not None:
                 permuted[name] = permuted[name].index_select(axis, places[layout_index].to(permuted[name].device))
     return permuted
-
-
-def _leaves(output: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-
-
-def _device(model: nn.Module) -> torch.device:
-    tensor = next(model.parameters(), None)
-    return torch.device('cpu') if tensor is None else tensor.device

@@ -3,7 +3,18 @@
 ``registry`` holds the table; the other files register the rules of torch's own operators when they are imported.
 """
 
-from . import cutting, elementwise, layers, moving, norms, products
+from . import cutting, derived, elementwise, layers, moving, norms, products
 from .registry import Call, find_rule, register_rule
 
-__all__ = ['Call', 'cutting', 'elementwise', 'find_rule', 'layers', 'moving', 'norms', 'products', 'register_rule']
+__all__ = [
+    'Call',
+    'cutting',
+    'derived',
+    'elementwise',
+    'find_rule',
+    'layers',
+    'moving',
+    'norms',
+    'products',
+    'register_rule',
+]

@@ -33,7 +33,7 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
         for name in (
             'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
             'logical_and logical_or logical_xor bitwise_and bitwise_or atan2 remainder fmod clamp clamp_min clamp_max '
-            'masked_fill'
+            'masked_fill copy'
         ).split()
         for suffix in ('', '_')
     )
