@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +12,14 @@ from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
 from .selecting import LayerPattern, excluded_parts, restrict
+from .telling import check_device
 from .ties import tie_attention
 from .trace import follow, parameter_names
 from .verify import stands, verify, warn_of
 
 __all__ = ['analyse']
+
+_logger = logging.getLogger(__name__)
 
 
 def analyse(
@@ -44,6 +48,11 @@ def analyse(
     ValueError
         If no group is left.
     """
+    if check_device(model).type == 'meta':
+        _logger.warning(
+            '%s is on the meta device and large: shapes are checked at other widths, values are not.',
+            type(model).__name__,
+        )
     constraints = follow(model, example, excluded_parts(model, exclude))
     readings = [
         restrict(group_channels(reading, parameter_names(model), example.batch_size), model, include, exclude)

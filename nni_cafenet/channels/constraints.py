@@ -9,6 +9,7 @@ connected components of a graph, so that the work grows linearly with the number
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol']
+__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
@@ -110,18 +111,31 @@ class Constraints:
     attended: list[Ids] = field(default_factory=list)
     recorded: bool = False
     count: int = 0
+    _starts: list[tuple[int, str, int]] = field(default_factory=list)
 
     def new(self, size: int) -> Ids:
         """Return ``size`` identities that nothing has been said about."""
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)
 
-    def parameter(self, name: str, shape: Sequence[int]) -> Symbol:
-        """Register a parameter or buffer; dimensions of size 1 never change."""
+    def parameter(self, name: str, shape: Sequence[int], rigid: int | None = None) -> Symbol:
+        """Register a parameter or buffer; dimensions of size 1 never change, nor do those from axis ``rigid`` on."""
         if name not in self.parameters:
-            dims = tuple(self.new(size) if size > 1 else None for size in shape)
+            changes = len(shape) if rigid is None else rigid
+            dims = tuple(self.new(size) if size > 1 and axis < changes else None for axis, size in enumerate(shape))
             self.parameters[name] = Symbol(tuple(shape), dims, name)
+            self._starts += [(int(dim[0]), name, axis) for axis, dim in enumerate(dims) if dim is not None]
         return self.parameters[name]
+
+    def owner(self, dim: Dim) -> tuple[str, int] | None:
+        """Return the parameter and the axis that the identities of a dimension come from, or None."""
+        if dim is None or not len(dim):
+            return None
+        place = bisect.bisect_right(self._starts, (int(dim.reshape(-1)[0]), '\U0010ffff', 0)) - 1
+        if place < 0:
+            return None
+        start, name, axis = self._starts[place]
+        return (name, axis) if dim.reshape(-1)[0] < start + self.parameters[name].shape[axis] else None
 
     def same(self, left: Dim, right: Dim, reason: str) -> Dim:
         """State that two dimensions agree, position by position; return one that stands for both."""
@@ -182,3 +196,9 @@ class Constraints:
 def product(sizes: Iterable[int]) -> int:
     """Return the product of sizes; 1 for none."""
     return math.prod(sizes)
+
+
+def layer_of(parameter: str) -> str:
+    """Return the name of the layer that owns a parameter: what it is a parametrization of, if it is part of one."""
+    layer, found, _ = f'.{parameter}'.partition('.parametrizations.')
+    return layer[1:] if found else parameter.rpartition('.')[0]

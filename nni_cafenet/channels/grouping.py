@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .constraints import TOGETHER, Constraints, Ids
+from .constraints import TOGETHER, Constraints, Ids, layer_of
 from .cost import CostModel, Polynomial
 from .graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 
@@ -231,7 +231,7 @@ def _polynomial(terms: dict[tuple[int, ...], int]) -> Polynomial:
 
 def _layer(parameter: str) -> str:
     """Return the name of the layer that owns a parameter; of the parameter where the model itself does."""
-    return parameter.rpartition('.')[0] or parameter
+    return layer_of(parameter) or parameter
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

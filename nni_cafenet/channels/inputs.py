@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+
+from .structures import map_tensors, tensors_in
 
 __all__ = ['ExampleInput']
 
@@ -16,7 +19,8 @@ __all__ = ['ExampleInput']
 class ExampleInput:
     """Positional and keyword arguments of one call of a model.
 
-    Dimension 0 of the first tensor is taken for the batch: costs are given for one sample of it.
+    Dimension 0 of the first tensor is taken for the batch: costs are given for one sample of it. Where the first argument
+    is a list of tensors of three dimensions (pictures), each of them is a sample.
 
     Parameters
     ----------
@@ -37,7 +41,8 @@ class ExampleInput:
         ----------
         example
             A shape such as ``(1, 3, 224, 224)`` (filled with seeded normal values), a tensor, a tuple or list of
-            positional arguments, a dict of keyword arguments, or an ``ExampleInput``.
+            positional arguments, a dict of keyword arguments, or an ``ExampleInput``. A named tuple or a dataclass is
+            one positional argument.
         model
             Gives the device and the floating-point type of inputs made from a shape.
 
@@ -52,8 +57,12 @@ class ExampleInput:
             return cls((_normal(tuple(example), model),), {})
         if isinstance(example, torch.Tensor):
             return cls((example,), {})
+        if dataclasses.is_dataclass(example) and not isinstance(example, type):
+            return cls((example,), {})
         if isinstance(example, Mapping):
             return cls((), dict(example))
+        if isinstance(example, tuple) and hasattr(example, '_fields'):
+            return cls((example,), {})
         if isinstance(example, (tuple, list)) and len(example) > 0:
             return cls(tuple(example), {})
         raise TypeError(
@@ -63,26 +72,41 @@ class ExampleInput:
 
     @property
     def batch_size(self) -> int:
-        """Size of dimension 0 of the first tensor; 1 where there is none."""
+        """Size of dimension 0 of the first tensor, or the number of pictures in a list of them; 1 where there is none."""
+        if self._pictures:
+            return len(self._pictures)
         for tensor in self.tensors():
             if tensor.dim() > 0:
                 return int(tensor.shape[0])
         return 1
 
+    @property
+    def _pictures(self) -> list[Any]:
+        """The first argument, if it is a list of tensors of three dimensions; empty if not."""
+        first = self.args[0] if self.args else None
+        if isinstance(first, list) and all(isinstance(item, torch.Tensor) and item.dim() == 3 for item in first):
+            return first
+        return []
+
     def tensors(self) -> list[torch.Tensor]:
-        """Return the tensors among the arguments, in order."""
-        leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        """Return the tensors among the arguments, in order, those inside containers and objects too."""
+        return tensors_in((self.args, self.kwargs))
 
     def map(self, function: Any) -> ExampleInput:
         """Return the same arguments with ``function`` applied to every tensor."""
-        args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, function, (self.args, self.kwargs))
+        args, kwargs = map_tensors(function, (self.args, self.kwargs))
         return ExampleInput(args, kwargs)
+
+    def fresh(self) -> ExampleInput:
+        """Return copies for one call: a model may write into its inputs."""
+        return self.map(lambda tensor: tensor.detach().clone())
 
     def with_batch_of_two(self) -> ExampleInput:
         """Return arguments with at least two samples (batch normalisation in training mode needs two values)."""
         if self.batch_size > 1:
             return self
+        if self._pictures:
+            return ExampleInput((self._pictures * 2, *self.args[1:]), self.kwargs)
         return self.map(lambda tensor: torch.cat([tensor, tensor]) if tensor.dim() > 0 else tensor)
 
     def describe(self) -> str:

@@ -74,7 +74,8 @@ def opaque_parts(model: nn.Module, example: ExampleInput, parts: Sequence[str]) 
     handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
     try:
         with torch.no_grad():
-            model(*example.args, **example.kwargs)
+            inputs = example.fresh()
+            model(*inputs.args, **inputs.kwargs)
     finally:
         for handle in handles:
             handle.remove()

@@ -16,6 +16,7 @@ from torch.export.graph_signature import InputKind
 from ..errors import TraceError
 from .inputs import ExampleInput
 from .opaque import opaque_parts
+from .plain_calls import PlainCalls
 from .record import record, values_seen
 
 __all__ = ['Operators', 'operators_of']
@@ -29,8 +30,8 @@ class Operators:
 
     Parameters
     ----------
-    graph
-        ATen operators; a node's ``meta['val']`` holds the shapes of its outputs.
+    module
+        The graph of ATen operators; a node's ``meta['val']`` holds the shapes of its outputs.
     tensors
         ``{placeholder: name of the parameter or buffer}``.
     recorded
@@ -39,7 +40,7 @@ class Operators:
         Nodes that run after the model's Python code has seen values; in a recorded graph only.
     """
 
-    graph: fx.Graph
+    module: fx.GraphModule
     tensors: Mapping[str, str]
     recorded: bool = False
     after_values: frozenset[fx.Node] = frozenset()
@@ -64,7 +65,8 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     """
     try:
         with _silence():
-            program = torch.export.export(model, example.args, example.kwargs or None, strict=False)
+            calls = PlainCalls(model, example)
+            program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
         _check_runs(model, example)
         if opaque:
@@ -75,31 +77,31 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
             return recorded
         raise _rejection(model, error) from error
     tensors = {
-        spec.arg.name: spec.target
+        spec.arg.name: spec.target.removeprefix(PlainCalls.PREFIX)
         for spec in program.graph_signature.input_specs
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target is not None
     }
-    return Operators(program.graph, tensors)
+    return Operators(program.graph_module, tensors)
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
     """Record one real run; None where it may go another way with other values."""
     try:
         with _silence():
-            graph, tensors = record(model, example)
+            module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
         _logger.info('%s could not be recorded either: %s', type(model).__name__, _first_line(error))
         return None
-    after = frozenset(values_seen(graph))
+    after = frozenset(values_seen(module.graph))
     parameters = {name for name, _ in model.named_parameters()}
-    for node in graph.nodes:
+    for node in module.graph.nodes:
         if (
             after
             and tensors.get(node.name) in parameters
             and (not node.users or any(user in after for user in node.users))
         ):
             return None
-    return Operators(graph, tensors, True, after)
+    return Operators(module, tensors, True, after)
 
 
 def _rejection(model: nn.Module, error: Exception) -> TraceError:
@@ -133,14 +135,15 @@ def _silence() -> Iterator[None]:
 
 def _check_runs(model: nn.Module, example: ExampleInput) -> None:
     """Tell an example input that the model rejects from a model that cannot be exported."""
+    example = example.fresh()
     try:
         with torch.no_grad():
             model(*example.args, **example.kwargs)
     except Exception as error:
-        mode = ' in training mode, which some of its parameters are only used in' if model.training else ''
+        mode = ' in training mode' if model.training else ''
         raise TraceError(
             f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}{mode}: '
-            f'{type(error).__name__}: {_first_line(error)}. Give an input that model(example_input) accepts.'
+            f'{type(error).__name__}: {_first_line(error)}. Give an input that model(example_input) accepts{mode}.'
         ) from error
 
 

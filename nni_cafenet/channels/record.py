@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from .inputs import ExampleInput
+from .plain_calls import PlainCalls
 from .run import call_with
 
 __all__ = ['READS', 'record', 'values_seen']
@@ -25,7 +25,7 @@ READS = ('aten.item', 'aten._local_scalar_dense')
 """Operators that hand a value of a tensor to Python."""
 
 
-def record(model: nn.Module, example: ExampleInput) -> tuple[fx.Graph, dict[str, str]]:
+def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str]]:
     """Run a model and record its ATen operators.
 
     Parameters
@@ -40,25 +40,21 @@ def record(model: nn.Module, example: ExampleInput) -> tuple[fx.Graph, dict[str,
     The graph, and ``{placeholder: name}`` of the parameters and buffers among its placeholders.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    leaves, structure = pytree.tree_flatten((example.args, example.kwargs))
-    places = [index for index, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    calls = PlainCalls(model, example)
 
     def run(values: list[Tensor], inputs: list[Tensor]) -> Any:
-        for place, tensor in zip(places, inputs):
-            leaves[place] = tensor
-        args, kwargs = pytree.tree_unflatten(leaves, structure)
+        given = {PlainCalls.PREFIX + name: value for name, value in zip(tensors, values)}
         with _RecordReads():
-            return pytree.tree_leaves(call_with(model, dict(zip(tensors, values)), args, kwargs))
+            return call_with(calls, given, tuple(inputs), {})
 
-    inputs = [leaves[place].detach().clone() for place in places]
     recorder = make_fx(run, tracing_mode='real', pre_dispatch=True, _error_on_data_dependent_ops=False)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        recorded = recorder(list(tensors.values()), inputs)
+        recorded = recorder(list(tensors.values()), list(calls.tensors))
     for node in recorded.graph.nodes:
         if node.op == 'get_attr':
             node.meta.setdefault('val', getattr(recorded, str(node.target), None))
     placeholders = [node.name for node in recorded.graph.nodes if node.op == 'placeholder']
-    return recorded.graph, dict(zip(placeholders, tensors))
+    return recorded, dict(zip(placeholders, tensors))
 
 
 def values_seen(graph: fx.Graph) -> set[fx.Node]:

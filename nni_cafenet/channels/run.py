@@ -12,9 +12,9 @@ from torch.func import functional_call
 __all__ = ['apply_attributes', 'call_with', 'using_attributes']
 
 
-def call_with(model: nn.Module, tensors: Mapping[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a model with some of its parameters and buffers replaced."""
-    return functional_call(model, dict(tensors), args, kwargs)
+def call_with(model: nn.Module, tensors: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a model with some of its parameters and buffers replaced; ``tensors`` afterwards holds those it has set."""
+    return functional_call(model, tensors, args, kwargs)
 
 
 def apply_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

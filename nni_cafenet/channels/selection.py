@@ -123,21 +123,23 @@ def take(tensor: Tensor, positions: Positions) -> Tensor:
     for axis, chosen in enumerate(positions):
         if chosen is None:
             continue
-        first, last = int(chosen[0]), int(chosen[-1])
+        first, last = (0, -1) if chosen.is_meta else (int(chosen[0]), int(chosen[-1]))
         if last - first + 1 == len(chosen):
             tensor = tensor.narrow(axis, first, len(chosen))
         else:
-            tensor = tensor.index_select(axis, chosen)
+            tensor = tensor.index_select(axis, chosen.to(tensor.device))
     return tensor
 
 
 def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
-    """Write values into the selected part of a tensor, in place."""
+    """Write values into the selected part of a tensor, in place; not into one whose elements share memory."""
+    if tensor.layout == torch.strided and any(s == 0 and n > 1 for s, n in zip(tensor.stride(), tensor.shape)):
+        return  # nothing else can write into it either: expanded constants
     if all(chosen is None for chosen in positions):
         tensor.copy_(values)
         return
     index: list[Any] = []
     for axis, chosen in enumerate(positions):
-        every = torch.arange(tensor.shape[axis], device=tensor.device) if chosen is None else chosen
+        every = torch.arange(tensor.shape[axis], device=tensor.device) if chosen is None else chosen.to(tensor.device)
         index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
     tensor[tuple(index)] = values

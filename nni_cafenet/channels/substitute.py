@@ -14,14 +14,21 @@ from torch.utils import _pytree as pytree
 from .graph import ChannelGraph
 from .selection import Selection, put, take
 
-__all__ = ['Change', 'Substitute', 'converted', 'masked', 'permuted']
+__all__ = ['Change', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'replaced']
 
 Change = Callable[[str, Tensor], Tensor]
 """Gives the other value of a parameter or buffer, from its name and its own value."""
 
 
+def changed(name: str, tensor: Tensor, *changes: Change) -> Tensor:
+    """Apply changes to a parameter or buffer, one after the other."""
+    for change in changes:
+        tensor = change(name, tensor)
+    return tensor
+
+
 class Substitute(TorchFunctionMode):
-    """Inside this block every operator gets other values for the parameters and buffers of a model.
+    """Inside this block every operator gets other values for the parameters of a model.
 
     A value is made when an operator asks for it and dropped when that has run.
 
@@ -35,7 +42,7 @@ class Substitute(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, *changes: Change) -> None:
         super().__init__()
-        self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+        self._names = {id(tensor): name for name, tensor in model.named_parameters()}
         self._changes = changes
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
@@ -44,10 +51,12 @@ class Substitute(TorchFunctionMode):
 
     def _value(self, tensor: Tensor) -> Tensor:
         name = self._names.get(id(tensor))
-        if name is not None:
-            for change in self._changes:
-                tensor = change(name, tensor)
-        return tensor
+        return tensor if name is None else changed(name, tensor.detach(), *self._changes)
+
+
+def replaced(values: Mapping[str, Tensor]) -> Change:
+    """Return the change of some tensors to given ones."""
+    return lambda name, tensor: values.get(name, tensor)
 
 
 def converted(dtype: torch.dtype) -> Change:

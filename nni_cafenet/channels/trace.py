@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd
 
-from .constraints import Constraints, Dim, Symbol
+from ..errors import TraceError
+from .constraints import Constraints, Dim, Symbol, layer_of
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
 from .operators import operators_of
 from .rules import Call, find_rule
+from .selection import put
 
 __all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
 
 _logger = logging.getLogger(__name__)
+
+_BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
+"""Operators that run a graph of their own: what stands in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
 
 
 def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
@@ -51,18 +57,31 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
 
 def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
     """Collect what the rules state about a model; as `trace`, not solved yet."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        example = example.map(lambda tensor: tensor.to('meta'))
     constraints = Constraints()
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False):
         seen = _follow(model, example, opaque, constraints, names)
     costs, constraints.costs = constraints.costs, []
-    if any(name not in seen for name, _ in model.named_parameters()):
-        with using_mode(model, training=True), _keeping_buffers(model):
-            seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+    left = [name for name, _ in model.named_parameters() if name not in seen]
+    if left:
+        try:
+            with using_mode(model, training=True), _keeping_buffers(model):
+                seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+        except TraceError as error:
+            raise TraceError(
+                f'{layer_of(left[0])} of {type(model).__name__} is not used in evaluation mode, and what it does '
+                f'in training mode cannot be seen: {error} Or remove it from the model, if nothing uses it.'
+            ) from error
     for name, symbol in constraints.parameters.items():
         if name not in seen:
             for dim in symbol.dims:
                 constraints.fix(dim, 'is not used by the model')
+    known = {name for name, _ in constraints.produced}
+    for name, symbol in constraints.parameters.items():
+        if '.parametrizations.' in f'.{name}' and name not in known and len(symbol.shape) > 1:
+            constraints.produced.append((name, 0))  # a weight that comes out of operators without a rule
     constraints.costs = costs
     return constraints
 
@@ -77,9 +96,11 @@ def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, s
     first: dict[int, str] = {}
     names: dict[str, str] = {}
     both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    convolutions = {name for name, module in model.named_modules() if isinstance(module, _ConvNd)}
     for name, tensor in both:
         names[name] = first.setdefault(id(tensor), name)
-        constraints.parameter(names[name], tensor.shape)
+        kernel = 2 if layer_of(names[name]) in convolutions else None
+        constraints.parameter(names[name], tensor.shape, kernel)
     return names
 
 
@@ -104,36 +125,68 @@ def _keeping_buffers(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for buffer, values in before:
-                buffer.copy_(values)
+                put(buffer, (None,) * buffer.dim(), values)
 
 
 def _follow(
     model: nn.Module, example: ExampleInput, opaque: Sequence[str], constraints: Constraints, names: dict[str, str]
 ) -> set[str]:
-    """Run the rules over every operator of the model; return the names of the tensors that it uses."""
+    """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
     operators = operators_of(model, example, opaque)
     constraints.recorded |= operators.recorded
     modules = dict(model.named_modules(remove_duplicate=False))
-    values: dict[fx.Node, Any] = {}
     seen: set[str] = set()
-    for node in operators.graph.nodes:
-        if node in operators.after_values:
-            for symbol in _symbols([values[source] for source in node.all_input_nodes]):
+    values: list[Symbol | None] = []
+    for node in operators.module.graph.find_nodes(op='placeholder'):
+        target = operators.tensors.get(node.name)
+        if target in names:
+            values.append(constraints.parameters[names[target]])
+            seen.update({names[target], target} if node.users else ())
+        else:
+            values.append(_constant(node))
+    outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values))
+    if not outputs:
+        raise TraceError(
+            f'The model {type(model).__name__} returns no tensor for example_input ({example.describe()}) in '
+            f'{"training" if model.training else "evaluation"} mode: nothing shows what its layers are for. '
+            'Let its forward return what it computes.'
+        )
+    for symbol in outputs:
+        for dim in symbol.dims:
+            constraints.fix(dim, 'is an output of the model')
+    return seen
+
+
+def _run(
+    graph_module: fx.GraphModule,
+    inputs: Sequence[Any],
+    constraints: Constraints,
+    modules: dict[str, nn.Module],
+    after_values: Collection[fx.Node] = (),
+) -> Any:
+    """Run the rules over a graph whose placeholders stand for ``inputs``; return what its output stands for."""
+    values: dict[fx.Node, Any] = {}
+    given = iter(inputs)
+    for node in graph_module.graph.nodes:
+        for source in node.all_input_nodes if node in after_values else ():
+            for symbol in _symbols(values[source]):
                 for dim in symbol.dims:
                     constraints.fix(dim, "is used after the model's Python code has read values")
-        if node.op == 'placeholder' and node.name in operators.tensors:
-            target = operators.tensors[node.name]
-            values[node] = constraints.parameters[names[target]]
-            seen.update({names[target], target} if node.users else ())
+        if node.op == 'placeholder':
+            values[node] = next(given)
+        elif node.op == 'output':
+            return fx.node.map_arg(node.args[0], lambda n: values[n])
+        elif node.op == 'get_attr' and isinstance(getattr(graph_module, str(node.target), None), fx.GraphModule):
+            values[node] = getattr(graph_module, str(node.target))
+        elif str(node.target) in _BLOCKS:
+            arguments: Any = fx.node.map_arg(node.args, lambda n: values[n])
+            first = next(i for i, argument in enumerate(arguments) if isinstance(argument, fx.GraphModule))
+            values[node] = _run(arguments[first], arguments[first + 1 :], constraints, modules)
         elif node.op == 'call_function':
             values[node] = _apply(node, values, constraints, modules)
-        elif node.op == 'output':
-            for symbol in _symbols(fx.node.map_arg(node.args, lambda n: values[n])):
-                for dim in symbol.dims:
-                    constraints.fix(dim, 'is an output of the model')
         else:
             values[node] = _constant(node)
-    return seen
+    return None
 
 
 def _apply(

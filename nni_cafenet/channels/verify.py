@@ -25,7 +25,9 @@ from .graph import ChannelGraph
 from .inputs import ExampleInput
 from .run import call_with, using_attributes
 from .selection import Selection, take
-from .substitute import Change, Substitute, converted, masked, permuted
+from .structures import tensors_in
+from .substitute import Change, Substitute, changed, converted, masked, permuted, replaced
+from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
 __all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of', 'without_fused_attention']
@@ -72,7 +74,7 @@ def verify(
             if not quiet:
                 warn_of(reasons)
             graph = graph.without(reasons)
-        return _with_measured_macs(model, graph, example, checks)
+        return _with_measured_macs(graph, checks)
 
 
 def warn_of(reasons: Mapping[str, str]) -> None:
@@ -112,6 +114,10 @@ class _Checks:
         self.rng = rng
         self.recorded = recorded
         self.mixed = {group.label for group in graph.groups if group.mixed}
+        self.device = check_device(model)
+        self._telling = replaced(telling_tensors(model, self.device))
+        if any(tensor.is_meta for tensor in model.parameters()):
+            self.example = telling_inputs(example, self.device)
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         modules = dict(model.named_modules())
@@ -170,9 +176,13 @@ class _Checks:
         """Whether slices and zeros agree; None where the numbers are too close to tell, unless it is the last try."""
         whole = self._whole(dtype)
         sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
-        zeros = self._outputs(dtype, masked(self.graph, sets, _device(self.model)))
+        zeros = self._outputs(dtype, masked(self.graph, sets, self.device))
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
+        if self.device.type == 'meta':
+            return True
+        if last and not all(bool(leaf.isfinite().all()) for leaf in whole if leaf.is_floating_point()):
+            _logger.warning('The model returns values that are not finite: only shapes are checked there.')
         verdicts = [
             _verdict(s, z, w if w.shape == z.shape else torch.zeros_like(z), last=last)
             for s, z, w in zip(sliced, zeros, whole)
@@ -182,10 +192,12 @@ class _Checks:
 
     def _unordered(self, labels: Sequence[str]) -> bool:
         """Whether the full model gives the same when the channels of these groups change places."""
+        if self.device.type == 'meta':
+            return True
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
         dtype = self._precise if small or self.recorded else None
         in_order = self._whole(dtype)
-        moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, _device(self.model)))
+        moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, self.device))
         if [leaf.shape for leaf in moved] != [leaf.shape for leaf in in_order]:
             return False
         for before, after in zip(in_order, moved):
@@ -203,11 +215,12 @@ class _Checks:
         return self._full[dtype]
 
     def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
-        """Run the whole model in some precision, with other values for its tensors."""
+        """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
         example = _converted(self.example, dtype)
-        precision = () if dtype is None else (converted(dtype),)
-        with Substitute(self.model, *precision, *changes):
-            return self._watching(lambda: self.model(*example.args, **example.kwargs))
+        every = (self._telling, *(() if dtype is None else (converted(dtype),)), *changes)
+        buffers = {name: changed(name, buffer, *every).clone() for name, buffer in self.model.named_buffers()}
+        with Substitute(self.model, *every):
+            return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs))
 
     def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
         """Return the tensors that a call of the model returns.
@@ -223,24 +236,25 @@ class _Checks:
         finally:
             for hook in hooks:
                 hook.remove()
-        return _leaves((output, seen))
+        return tensors_in((output, seen))
 
     def run_slices(self, sets: Mapping[str, Any], example: ExampleInput, dtype: torch.dtype | None = None) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
-        selection = Selection(self.graph, sets, _device(self.model))
+        selection = Selection(self.graph, sets, self.device)
+        buffers = dict(self.model.named_buffers())
         sliced = {
-            name: take(tensor, selection.positions.get(name, ()))
-            for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
+            name: take(self._telling(name, tensor.detach()), selection.positions.get(name, ()))
+            for name, tensor in [*self.model.named_parameters(), *buffers.items()]
         }
         if dtype is not None:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
-        if self.model.training:
-            sliced.update({name: sliced[name].clone() for name, _ in self.model.named_buffers()})
+        sliced.update({name: sliced[name].clone() for name in buffers})
+        inputs = example.fresh()
         with using_attributes(self.model, selection.attributes(self.model)):
-            return call_with(self.model, sliced, example.args, example.kwargs)
+            return call_with(self.model, sliced, inputs.args, inputs.kwargs)
 
 
-def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleInput, checks: _Checks) -> ChannelGraph:
+def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
     """Add the MACs of operators that no rule counts, where they are the same at every width."""
     if not graph.groups:
         return graph
@@ -250,9 +264,9 @@ def _with_measured_macs(model: nn.Module, graph: ChannelGraph, example: ExampleI
     for chosen in ({},) if checks.recorded else ({}, sets):
         counter = FlopCounterMode(display=False)
         with counter, without_fused_attention():
-            checks.run_slices(chosen, example)
+            checks.run_slices(chosen, checks.example)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
-        measured = counter.get_total_flops() // 2 // example.batch_size
+        measured = counter.get_total_flops() // 2 // checks.example.batch_size
         differences.append(measured - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0]))
     if len(set(differences)) > 1:
         _logger.warning('The counted MACs and the cost model differ by %d and %d at two widths.', *differences)
@@ -280,12 +294,16 @@ def without_fused_attention() -> Iterator[None]:
 
 def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:
     """Whether one output is the same, held against what the zeros change; None where it is too close to tell."""
+    if not bool(whole.isfinite().all()):
+        return True if last else None  # there is nothing to hold it against
+    if not bool(sliced.isfinite().all()):
+        return False if last else None
+    if not bool(zeros.isfinite().all()):
+        return True if last else None
     error = float((sliced - zeros).abs().max())
     effect = float((whole - zeros).abs().max())
     scale = float(whole.abs().max())
     precision = torch.finfo(zeros.dtype).eps
-    if not np.isfinite(error + effect + scale):
-        return True if last else None
     if error <= 1e-2 * effect:
         return True
     if not last and effect < 1e4 * precision * scale:
@@ -294,13 +312,6 @@ def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> boo
 
 
 def _converted(example: ExampleInput, dtype: torch.dtype | None) -> ExampleInput:
-    return example.map(lambda tensor: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
-
-
-def _leaves(output: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-
-
-def _device(model: nn.Module) -> torch.device:
-    tensor = next(model.parameters(), None)
-    return torch.device('cpu') if tensor is None else tensor.device
+    return example.map(
+        lambda tensor: tensor.detach().to(dtype if dtype and tensor.is_floating_point() else tensor.dtype, copy=True)
+    )

@@ -56,6 +56,8 @@ def _fans(weight: Tensor) -> tuple[int, int]:
 
 
 def _law_of(weight: Tensor) -> str | None:
+    if weight.is_meta:
+        return None
     spread = float(weight.float().std())
     if weight.numel() < 64 or spread == 0:
         return None

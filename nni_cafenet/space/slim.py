@@ -10,15 +10,20 @@ from torch import nn
 
 from ..channels.run import apply_attributes
 from ..channels.selection import Selection
+from ..channels.structures import tensors_in
+from .closures import rebind_functions
 
 __all__ = ['slim_model']
+
+_OWN = ('_parameters', '_buffers', '_modules')
 
 
 def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
     """Return a copy of a model that has only what a selection picks.
 
     Everything but the selected tensors is a deep copy; the full tensors are never copied. Modules keep their classes,
-    tied parameters stay tied, and hooks and modes are kept.
+    tied parameters stay tied, and hooks and modes are kept. Functions that close over modules of the model close over
+    those of the copy.
 
     Parameters
     ----------
@@ -37,6 +42,13 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
         for name, buffer in model.named_buffers():
             if name in slices:
                 memo[id(buffer)] = slices[name].detach().clone(memory_format=torch.contiguous_format)
+    for (
+        module
+    ) in model.modules():  # results of earlier calls that the code keeps: deepcopy refuses those with gradients
+        for tensor in tensors_in([value for name, value in vars(module).items() if name not in _OWN]):
+            if tensor.grad_fn is not None:
+                memo[id(tensor)] = tensor.detach().clone()
     slim = copy.deepcopy(model, memo)
+    rebind_functions(slim, memo)
     apply_attributes(slim, selection.attributes(model))
     return slim

@@ -21,6 +21,7 @@ from ..channels.inputs import ExampleInput
 from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
+from ..channels.wrappers import bare_model, fill_lazy_layers
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
@@ -49,7 +50,9 @@ class WidthSpace(ModelSpace):
     ----------
     model
         The model, or a factory that makes it (needed where a space travels to another process, and for untrained slim
-        models with the initialisation of the model's own constructor).
+        models with the initialisation of the model's own constructor). ``torch.compile`` and data parallelism are taken
+        off, lazy layers are filled by one call. On the meta device the space has exact costs and makes slim models of
+        that device; values at other widths are checked with random weights, up to 1 GiB.
     args, kwargs
         Arguments of the factory.
     example_input
@@ -82,6 +85,8 @@ class WidthSpace(ModelSpace):
         If the model rejects the example input, or cannot be exported.
     ValueError
         If no channel group can change, or an option is out of range.
+    TypeError
+        If the model is no Python module that could run at other widths (TorchScript, an exported or quantised model).
     """
 
     full_model: nn.Module
@@ -103,10 +108,11 @@ class WidthSpace(ModelSpace):
         verify: bool = True,
     ) -> None:
         super().__init__()
-        self._make = None if isinstance(model, nn.Module) else lambda: model(*args, **dict(kwargs or {}))
         full_model = _instance(model, args, kwargs)
-        self._adopt(full_model)
         self._example = ExampleInput.of(example_input, full_model)
+        fill_lazy_layers(full_model, self._example)
+        self._make = None if isinstance(model, nn.Module) else lambda: self._made_anew(model, args, kwargs)
+        self._adopt(full_model)
         self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
         self.groups = tuple(binned(self.graph.groups, bins or FlopsSensitiveBins(), min_ratio, divisor))
         self._active: Selection | None = None
@@ -122,6 +128,11 @@ class WidthSpace(ModelSpace):
         """Make the slim model of NNI's sample without keeping the space (NNI calls this where trials are rebuilt)."""
         with frozen_context({'__arch__': False}):  # inside NNI's model_context: make the space, not the model
             return cls(model, *rest, **options).freeze(sample)
+
+    def _made_anew(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
+        made = _instance(model, args, kwargs)
+        fill_lazy_layers(made, self._example)
+        return made
 
     def _adopt(self, model: nn.Module) -> None:
         """Share the dictionaries of the model, so that its tensors and children are those of the space."""
@@ -268,9 +279,10 @@ class WidthSpace(ModelSpace):
         # a forward used, and the full buffers change again before the backward of another channel set. Version counters
         # do not tell which changed: batch normalisation leaves them as they were.
         buffers = {name: _copy_of(tensors.get(name), buffer) for name, buffer in self.full_model.named_buffers()}
-        output = call_with(self.full_model, {**tensors, **buffers}, args, kwargs)
-        for name, buffer in self.full_model.named_buffers():
-            put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), buffers[name])
+        given = {**tensors, **buffers}
+        output = call_with(self.full_model, given, args, kwargs)
+        for name, buffer in self.full_model.named_buffers():  # given: the model may have put others in their place
+            put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), given[name].detach())
         return output
 
     @contextlib.contextmanager
@@ -323,7 +335,8 @@ class WidthSpace(ModelSpace):
                     reset()
             return fresh
         full = self._make()
-        fresh = slim_model(full, self._selection(widths, channel_sets, 'cpu'))
+        device = next((parameter.device for parameter in full.parameters()), 'cpu')
+        fresh = slim_model(full, self._selection(widths, channel_sets, device))
         fit_initialisation(full, fresh)
         return fresh
 
@@ -352,13 +365,17 @@ def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:
 
 
 def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
+    if isinstance(model, ModelSpace):
+        raise TypeError(f'model={type(model).__name__} is a model space already; give the model that it was made of.')
+    if isinstance(model, torch.export.ExportedProgram):
+        raise TypeError('model is an ExportedProgram, for one width. Give the module that was exported.')
     if isinstance(model, nn.Module):
         if args or kwargs:
             raise TypeError('A live model takes no further arguments; give a factory to pass arguments to it.')
-        return model
+        return bare_model(model)
     if not callable(model):
         raise TypeError(f'model={model!r} must be a torch.nn.Module or a factory that makes one.')
     made = model(*args, **dict(kwargs or {}))
     if not isinstance(made, nn.Module):
         raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
-    return made
+    return bare_model(made)

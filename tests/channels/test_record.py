@@ -54,7 +54,8 @@ def test_the_operators_and_tensors_of_a_run():
     model = Chosen().eval()
     before = copy.deepcopy(model.state_dict())
     state = torch.get_rng_state()
-    graph, tensors = record(model, ExampleInput.of(PICTURE, model))
+    module, tensors = record(model, ExampleInput.of(PICTURE, model))
+    graph = module.graph
     names = [str(node.target).rpartition('.')[0] for node in graph.nodes if node.op == 'call_function']
     assert names[:5] == ['aten.conv2d', 'aten.batch_norm', 'aten.relu', 'aten.conv2d', 'aten.flatten']
     assert list(tensors.values()) == [*dict(model.named_parameters()), *dict(model.named_buffers())]
@@ -80,7 +81,7 @@ def test_what_runs_after_python_has_seen_values():
             return run(self.a, x)
 
     model = Model()
-    graph, _ = record(model, ExampleInput.of((4, 3), model))
+    graph = record(model, ExampleInput.of((4, 3), model))[0].graph
     nodes = [node for node in graph.nodes if node.op in ('call_function', 'output')]
     reads = [index for index, node in enumerate(nodes) if str(node.target).rpartition('.')[0] in READS]
     assert len(reads) == 2

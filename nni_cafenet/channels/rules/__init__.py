@@ -3,12 +3,13 @@
 ``registry`` holds the table; the other files register the rules of torch's own operators when they are imported.
 """
 
-from . import cutting, elementwise, layers, moving, norms, products, vision
+from . import cutting, derived, elementwise, layers, moving, norms, products, vision
 from .registry import Call, find_rule, register_rule
 
 __all__ = [
     'Call',
     'cutting',
+    'derived',
     'elementwise',
     'find_rule',
     'layers',

@@ -24,6 +24,7 @@ def convolution(
     """Pass channels through a convolution. Weight: (out, in / groups, *kernel)."""
     axis = len(x.shape) - len(weight.shape) + 1  # 1, or 0 for an input without batch
     inputs, outputs, reads = x.dims[axis], weight.dims[0], weight.dims[1]
+    _sizes_of_computed(call, weight, 'out_channels', *(['in_channels'] if groups == 1 else []))
     call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
     call.produces(weight, 0)
     if bias is not None:
@@ -36,6 +37,13 @@ def convolution(
     positions = product(call.shape[:axis]) * product(call.shape[axis + 1 :]) * product(weight.shape[2:])
     call.cost(positions, [(weight.shape[0], outputs), (weight.shape[1], reads)])
     return (*x.dims[:axis], outputs, *(None,) * (len(x.shape) - axis - 1))
+
+
+def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:
+    """Make the numbers in which a layer keeps its sizes follow a weight that is computed from other parameters."""
+    if weight.name is None:
+        for axis, name in enumerate(names):
+            call.attribute(name, weight, axis, 1)
 
 
 def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: int) -> None:
@@ -74,6 +82,7 @@ def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: 
 def linear(call: Call, x: Symbol, weight: Symbol, bias: Symbol | None = None) -> Dims:
     """Pass features through a linear layer. Weight: (out, in)."""
     call.same(x.dims[-1], weight.dims[1])
+    _sizes_of_computed(call, weight, 'out_features', 'in_features')
     call.produces(weight, 0)
     call.reads(weight, 1)
     if bias is not None:

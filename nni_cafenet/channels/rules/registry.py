@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from ..constraints import Attribute, Constraints, Dim, Symbol
+from ..constraints import Attribute, Constraints, Dim, Symbol, layer_of
 
 __all__ = ['Call', 'Dims', 'Rule', 'find_rule', 'register_rule']
 
@@ -94,13 +94,19 @@ class Call:
 
     def produces(self, weight: Symbol, axis: int) -> None:
         """Record that the positions of a parameter's axis are the output channels of a layer."""
-        if weight.name is not None and (weight.name, axis) not in self.constraints.produced:
-            self.constraints.produced.append((weight.name, axis))
+        found = self._origin(weight, axis)
+        if found is not None and found not in self.constraints.produced:
+            self.constraints.produced.append(found)
 
     def reads(self, weight: Symbol, axis: int) -> None:
         """Record that the positions of a parameter's axis are the input channels of a layer."""
-        if weight.name is not None and (weight.name, axis) not in self.constraints.read:
-            self.constraints.read.append((weight.name, axis))
+        found = self._origin(weight, axis)
+        if found is not None and found not in self.constraints.read:
+            self.constraints.read.append(found)
+
+    def _origin(self, weight: Symbol, axis: int) -> tuple[str, int] | None:
+        """Return the parameter and axis that a weight's axis is; for a weight that is computed, those it comes from."""
+        return (weight.name, axis) if weight.name is not None else self.constraints.owner(weight.dims[axis])
 
     def cost(self, constant: int, dims: Iterable[tuple[int, Dim]], vanishing: Dim = None) -> None:
         """Add multiply-accumulates: a constant times the sizes of dims, given as (full size, dim).
@@ -111,12 +117,13 @@ class Call:
 
     def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
         """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none."""
-        if weight.name is None:
+        found = self._origin(weight, axis)
+        if found is None:
             return False
-        path = weight.name.rpartition('.')[0]
+        path = layer_of(found[0])
         if not hasattr(self.modules.get(path), name):
             return False
-        attribute = Attribute(path, name, weight.name, axis, divisor)
+        attribute = Attribute(path, name, *found, divisor)
         if attribute not in self.constraints.attributes:
             self.constraints.attributes.append(attribute)
         return True

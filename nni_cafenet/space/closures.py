@@ -1,0 +1,59 @@
+"""Functions that a copied model holds but that still call the original: ``deepcopy`` copies no function.
+
+A forward or a hook that was put on a model from outside may close over the model or its parts (``old = model.forward``).
+In the copy it would run the full model's modules.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from typing import Any
+
+from torch import nn
+
+__all__ = ['rebind_functions']
+
+
+def rebind_functions(model: nn.Module, memo: dict[int, Any]) -> None:
+    """Let the functions that the modules of a copied model hold close over the copies.
+
+    Parameters
+    ----------
+    model
+        The copy; changed in place.
+    memo
+        What ``copy.deepcopy`` filled while it made the copy: ``{id of the original: copy}``.
+    """
+    copies = {id(module) for module in model.modules()}
+    for module in model.modules():
+        attributes = vars(module)
+        for name, value in attributes.items():
+            if isinstance(value, types.FunctionType):
+                attributes[name] = _rebound(value, memo, copies)
+            elif isinstance(value, dict) and name.endswith('_hooks'):
+                value.update((key, _rebound(hook, memo, copies)) for key, hook in list(value.items()))
+
+
+def _rebound(function: Any, memo: dict[int, Any], copies: set[int], depth: int = 0) -> Any:
+    """Return a function with copies in the place of modules that it closes over; the function itself if it has none."""
+    if not isinstance(function, types.FunctionType) or not function.__closure__ or depth > 8:
+        return function
+    cells = []
+    for cell in function.__closure__:
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not filled yet
+            cells.append(cell)
+            continue
+        new = _rebound(value, memo, copies, depth + 1)
+        owner = value.__self__ if isinstance(value, types.MethodType) else value
+        if isinstance(owner, nn.Module) and id(memo.get(id(owner))) in copies:
+            new = copy.deepcopy(value, memo)
+        cells.append(cell if new is value else types.CellType(new))
+    if all(new is old for new, old in zip(cells, function.__closure__)):
+        return function
+    made = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, tuple(cells))
+    made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    made.__dict__.update(function.__dict__)
+    return made
