@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .channels.rules import register_rule
+    from .channels.rules import register_layer, register_rule
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -32,6 +32,7 @@ _HOMES = {
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
     'load_slim': 'space.slim_files',
+    'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
 }
@@ -48,6 +49,7 @@ __all__ = [
     'WidthSpace',
     '__version__',
     'load_slim',
+    'register_layer',
     'register_rule',
     'save_slim',
 ]

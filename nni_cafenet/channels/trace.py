@@ -15,10 +15,11 @@ from torch.export.graph_signature import InputKind
 
 from ..errors import TraceError
 from .constraints import Constraints, Dim, Symbol
+from .declared import follow_sizes
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
-from .opaque import opaque_parts
+from .opaque import layers_with_rules, opaque_parts
 from .rules import Call, find_rule
 
 __all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
@@ -57,17 +58,19 @@ def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) 
     """Collect what the rules state about a model; as `trace`, not solved yet."""
     constraints = Constraints()
     names = _register_tensors(model, constraints)
-    with using_mode(model, training=False):
-        seen = _follow(model, example, opaque, constraints, names)
+    with using_mode(model, training=False), layers_with_rules(model, example) as owned:
+        seen = _follow(model, example, opaque, constraints, names) | owned
     costs, constraints.costs = constraints.costs, []
     if any(name not in seen for name, _ in model.named_parameters()):
-        with using_mode(model, training=True), _keeping_buffers(model):
-            seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+        two = example.with_batch_of_two()
+        with using_mode(model, training=True), _keeping_buffers(model), layers_with_rules(model, two) as owned:
+            seen |= _follow(model, two, opaque, constraints, names) | owned
     for name, symbol in constraints.parameters.items():
         if name not in seen:
             for dim in symbol.dims:
                 constraints.fix(dim, 'is not used by the model')
     constraints.costs = costs
+    follow_sizes(constraints, model, names)
     return constraints
 
 

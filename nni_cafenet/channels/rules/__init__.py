@@ -4,6 +4,19 @@
 """
 
 from . import cutting, elementwise, layers, moving, norms, products
-from .registry import Call, find_rule, register_rule
+from .registry import Call, LayerCall, find_layer, find_rule, register_layer, register_rule
 
-__all__ = ['Call', 'cutting', 'elementwise', 'find_rule', 'layers', 'moving', 'norms', 'products', 'register_rule']
+__all__ = [
+    'Call',
+    'LayerCall',
+    'cutting',
+    'elementwise',
+    'find_layer',
+    'find_rule',
+    'layers',
+    'moving',
+    'norms',
+    'products',
+    'register_layer',
+    'register_rule',
+]
