@@ -440,11 +440,33 @@ def distance(left, right) -> float:
     return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(left, right))
 
 
+def in_another_order(space: WidthSpace, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """Return the model's tensors with the channels of every group in another order, the same everywhere.
+
+    The model must not notice, or a channel stands elsewhere than the graph says.
+    """
+    orders = [rng.permutation(group.width) for group in space.graph.groups]
+    places = []
+    for layout in space.graph.layouts:
+        place = np.arange(len(layout))
+        for index, order in enumerate(orders):
+            own = [np.flatnonzero((layout.groups == index) & (layout.channels == c)) for c in range(len(order))]
+            for to, source in enumerate(order.tolist()):
+                place[own[to]] = own[source]
+        places.append(torch.from_numpy(place))
+    moved = dict(space.full_model.state_dict())
+    for name, indices in space.graph.dims.items():
+        for axis, index in enumerate(indices):
+            if index is not None:
+                moved[name] = moved[name].index_select(axis, places[index])
+    return moved
+
+
 def check(network) -> WidthSpace | None:
     """Hold the space of a network against the contracts; None where no channel of it can change."""
     rank = network[0]
     try:
-        space = WidthSpace(build(*network), example_input=(1, 3, *SIZES[rank])).double()
+        space = WidthSpace(build(*network), example_input=(1, 3, *SIZES[rank])).double().eval()
     except ValueError as error:
         if 'no channel group that can change' not in str(error):
             raise
@@ -452,6 +474,10 @@ def check(network) -> WidthSpace | None:
     x = torch.randn(2, 3, *SIZES[rank], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     rng = np.random.default_rng(0)
     full = space.full_widths
+    for _ in range(3):
+        with torch.no_grad():
+            moved = torch.func.functional_call(space.full_model, in_another_order(space, rng), (x,))
+            assert distance(tensors(moved), tensors(space.full_model(x))) < 1e-9, 'channels stand elsewhere'
     some = [{label: int(rng.integers(1, width + 1)) for label, width in full.items()} for _ in range(2)]
     for widths in (space.smallest_widths, full, dict.fromkeys(full, 1), *some):
         sets = {label: np.sort(rng.choice(full[label], width, replace=False)) for label, width in widths.items()}
