@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nni_cafenet.channels.analyse import analyse
 from nni_cafenet.channels.constraints import Attribute
+from nni_cafenet.channels.inputs import ExampleInput
 
 Conv = nn.Conv2d
 Linear = nn.Linear
@@ -202,6 +204,35 @@ def test_equal_parts_of_numbers_in_the_code_are_found(verified, wired, halves):
 def test_unequal_parts_fix(groups):
     graph = groups(PICTURE, lambda net, x: net.b(net.a(x).split([1, 3], 1)[1]), a=Conv(3, 4, 1), b=Conv(3, 2, 1))
     assert fixed(graph)['a'] == 'is cut at fixed positions by aten.split_with_sizes'
+
+
+def test_uneven_parts_that_were_joined_there_change_by_themselves(groups):
+    def joined(net, x):
+        one, two = net.a(x), net.b(x)
+        first, second = torch.cat([one, two], 1).split([one.shape[1], two.shape[1]], 1)
+        return net.c(first) + net.d(second)
+
+    layers = {'a': Conv(3, 4, 1), 'b': Conv(3, 6, 1), 'c': Conv(4, 2, 1), 'd': Conv(6, 2, 1)}
+    graph = groups(PICTURE, joined, **layers)
+    assert widths(graph) == {'a': 4, 'b': 6}
+    assert graph.groups[0].readers == ('c',)
+    assert graph.groups[1].readers == ('d',)
+
+
+def test_queries_beside_keys_and_values_of_another_input(wired, caplog):
+    # torch cuts the joined weight into [E, 2 E]: the inputs of the attention change with the stream that they read.
+    def crossed(net, x):
+        y = net.a(x)
+        return net.b(net.attend(y, net.other(x), net.other(x), need_weights=False)[0] + y)
+
+    attend = nn.MultiheadAttention(4, 2, batch_first=True)
+    layers = {'a': Linear(3, 4), 'other': Linear(3, 4), 'attend': attend, 'b': Linear(4, 2)}
+    model = wired(crossed, **layers)
+    example = ExampleInput.of((1, 5, 3), model)
+    graph = analyse(model, example)
+    assert 'keep their width' not in caplog.text
+    assert widths(graph)['a'] == 2  # of each of the 2 heads
+    assert layout(graph, 'attend.in_proj_weight')[0] == [('a', 12, 6, 1)]
 
 
 def test_glu_gates_one_half_by_the_other(groups):
