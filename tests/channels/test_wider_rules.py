@@ -421,10 +421,28 @@ def test_einsum_lines_letters_up(groups, wired):
     assert counter.get_total_flops() / 2 == one
 
 
+def test_dots_in_an_einsum_stand_for_the_dimensions_that_line_up(groups):
+    def scaled(net, x):
+        y = torch.einsum('...d,d->...d', net.a(x), net.g)
+        return net.b(torch.einsum('b...c,...oc->b...o', y, net.w))
+
+    graph = groups(
+        (1, 7, 3),
+        scaled,
+        a=Linear(3, 4),
+        g=nn.Parameter(torch.rand(4)),
+        w=nn.Parameter(torch.rand(7, 5, 4)),
+        b=Linear(5, 2),
+    )
+    assert widths(graph) == {'a': 4}
+    assert layout(graph, 'w') == [[], [], [('a', 4, 1, 1)]]
+    assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (3 * 4 + 4 * 5 + 5 * 2)
+
+
 def test_other_einsums_fix(groups):
     graph = groups(
         (1, 7, 3),
-        lambda net, x: net.b(torch.einsum('...d,d->...d', net.a(x), net.g)),
+        lambda net, x: net.b(torch.einsum('bnd,d,d->bnd', net.a(x), net.g, net.g)),
         a=Linear(3, 4),
         g=nn.Parameter(torch.rand(4)),
         b=Linear(4, 2),

@@ -536,7 +536,7 @@ def whole_norm(rank, c, a, b):
         return x / (1 + x.norm(dim=1, keepdim=True)) * net.g
 
     def by_response(net, x):
-        return x * (net.g * x.norm(dim=spatial(rank), keepdim=True)).softmax(1)
+        return x * (net.g * x.square().sum(spatial(rank), keepdim=True)).softmax(1)
 
     if a % 6 == 5:
         return nn.utils.parametrizations.weight_norm(CONV[rank](c, c, 1)), c
