@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .channels.rules import register_rule
+    from .channels.rules import register_layer, register_rule
     from .inspection import inspect_space
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
@@ -34,6 +34,7 @@ _HOMES = {
     'WidthSpace': 'space.width_space',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
+    'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
 }
@@ -51,6 +52,7 @@ __all__ = [
     '__version__',
     'inspect_space',
     'load_slim',
+    'register_layer',
     'register_rule',
     'save_slim',
 ]

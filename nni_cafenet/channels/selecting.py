@@ -1,4 +1,9 @@
-"""``include`` and ``exclude``: which layers of a model may change their widths."""
+"""``include`` and ``exclude``: which layers of a model may change their widths.
+
+A pattern that is text is the name of a layer, or of a part and then all that is inside. Where the model has no such
+name, it is the end of one: ``'conv1'`` names every layer or part called so, such as ``layer1.0.conv1``, and ``'0.conv1'``
+those in a part called ``0``. Text with ``*``, ``?`` or ``[`` is a shell pattern of whole names.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,8 @@ from .graph import ChannelGraph
 __all__ = ['LayerPattern', 'excluded_parts', 'restrict']
 
 LayerPattern = Union[str, 're.Pattern[str]', type]
-"""A layer's name, the name of a part that holds it, a shell pattern, a regular expression, or a module class."""
+"""A layer's name, the name of a part that holds it, the end of either, a shell pattern, a regular expression, or a
+module class."""
 
 
 def restrict(
@@ -72,6 +78,8 @@ def _matching(argument: str, patterns: Iterable[LayerPattern], modules: dict[str
     found: set[str] = set()
     for pattern in _as_list(argument, patterns):
         matches = {name for name, module in modules.items() if name and _matches(pattern, name, module)}
+        if not matches and isinstance(pattern, str):
+            matches = {name for name in modules if name and f'.{pattern}.' in f'.{name}.'}
         if not matches:
             some = ', '.join([name for name, module in modules.items() if name and not list(module.children())][:5])
             raise ValueError(f'{argument}: {pattern!r} matches no layer of the model. Layers are named like {some}.')

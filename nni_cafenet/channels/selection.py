@@ -77,7 +77,9 @@ class Selection:
         for attribute in self._attributes:
             size = self._sizes[attribute.parameter][attribute.axis]
             if size is not None:
-                values.setdefault(attribute.module, {})[attribute.name] = size // attribute.divisor
+                number = size // attribute.divisor
+                alone = not isinstance(getattr(modules[attribute.module], attribute.name), tuple)
+                values.setdefault(attribute.module, {})[attribute.name] = number if alone else (number,)
         for owner, leaves in shapes.items():
             found = values.setdefault(owner, {})
             groups = int(found.get('groups', getattr(modules[owner], 'groups', 1)))

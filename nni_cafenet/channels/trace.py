@@ -13,9 +13,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..errors import TraceError
 from .constraints import Constraints, Dim, Symbol, layer_of
+from .declared import follow_sizes
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
+from .opaque import layers_with_rules
 from .operators import operators_of
 from .rules import Call, find_rule
 from .selection import put
@@ -61,14 +63,15 @@ def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) 
         example = example.map(lambda tensor: tensor.to('meta'))
     constraints = Constraints()
     names = _register_tensors(model, constraints)
-    with using_mode(model, training=False):
-        seen = _follow(model, example, opaque, constraints, names)
+    with using_mode(model, training=False), layers_with_rules(model, example) as owned:
+        seen = _follow(model, example, opaque, constraints, names) | owned
     costs, constraints.costs = constraints.costs, []
     left = [name for name, _ in model.named_parameters() if name not in seen]
     if left:
+        two = example.with_batch_of_two()
         try:
-            with using_mode(model, training=True), _keeping_buffers(model):
-                seen |= _follow(model, example.with_batch_of_two(), opaque, constraints, names)
+            with using_mode(model, training=True), _keeping_buffers(model), layers_with_rules(model, two) as owned:
+                seen |= _follow(model, two, opaque, constraints, names) | owned
         except TraceError as error:
             raise TraceError(
                 f'{layer_of(left[0])} of {type(model).__name__} is not used in evaluation mode, and what it does '
@@ -83,6 +86,7 @@ def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) 
         if '.parametrizations.' in f'.{name}' and name not in known and len(symbol.shape) > 1:
             constraints.produced.append((name, 0))  # a weight that comes out of operators without a rule
     constraints.costs = costs
+    follow_sizes(constraints, model, names)
     return constraints
 
 

@@ -37,6 +37,12 @@ _logger = logging.getLogger(__name__)
 _LARGE = 10**8
 """Parameters from which on the order of channels is tried in the model's own precision, not in float64."""
 
+_CHEAP = 10**9
+"""MACs of the example input below which every check is made at three random widths, not at one."""
+
+_IN_VAIN = 4
+"""How often the culprits may be looked for in vain until all groups that are left are taken for culprits."""
+
 
 def verify(
     model: nn.Module,
@@ -118,15 +124,23 @@ class _Checks:
         self._telling = replaced(telling_tensors(model, self.device))
         if any(tensor.is_meta for tensor in model.parameters()):
             self.example = telling_inputs(example, self.device)
+        macs = int(graph.cost.macs_of(graph.full_widths[None])[0]) * example.batch_size if graph.groups else 0
+        self.draws = 3 if macs < _CHEAP else 1
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         modules = dict(model.named_modules())
         self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
-        """Find the groups with which the model fails, and why; all are tried together first."""
+        """Find the groups with which the model fails, and why, until it stands with all others together."""
         reasons: dict[str, str] = {}
-        self._accept([], labels, reasons)
+        left, in_vain = labels, 0
+        while (problem := self.problem(left)) is not None:
+            found: dict[str, str] = {}
+            self._accept([], left, found)
+            in_vain += not found
+            reasons.update(found if in_vain < _IN_VAIN else dict.fromkeys(left, problem))
+            left = [label for label in left if label not in reasons]
         return reasons
 
     def _accept(self, accepted: list[str], candidates: list[str], reasons: dict[str, str]) -> list[str]:
@@ -141,7 +155,17 @@ class _Checks:
         return self._accept(accepted, candidates[half:], reasons)
 
     def problem(self, labels: list[str]) -> str | None:
-        """Run the model with these groups at random widths; say what is wrong, or None."""
+        """Run the model with these groups at several random widths; say what is wrong, or None.
+
+        One channel set may hide what is wrong: a wrong order of channels, where the set is the same in both orders.
+        """
+        for _ in range(self.draws if labels else 0):
+            found = self._problem_of_one_draw(labels)
+            if found is not None:
+                return found
+        return None
+
+    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
         sets = random_channel_sets(self.graph, labels, self.rng)
         pure = {label: chosen for label, chosen in sets.items() if label not in self.mixed}
         try:

@@ -56,7 +56,7 @@ def save_slim(slim: nn.Module, path: PathLike, widths: Mapping[str, int], **fact
     modules = {}
     for name, module in slim.named_modules():
         sizes = {key: getattr(module, key) for key in _SIZES if isinstance(getattr(module, key, None), (int, tuple))}
-        sizes.update((key, value) for key, value in vars(module).items() if type(value) is int and key[0] != '_')
+        sizes.update((key, value) for key, value in vars(module).items() if _is_number(value))
         if sizes:
             modules[name] = sizes
     record = {'format': 1, 'widths': dict(widths), **facts, 'modules': modules}
@@ -104,6 +104,11 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
     if weights:
         model.load_state_dict(state)
     return model
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a whole number, or a tuple of one."""
+    return type(value) is int or (type(value) is tuple and len(value) == 1 and type(value[0]) is int)
 
 
 def _resize(model: nn.Module, state: Mapping[str, torch.Tensor], tensors: str) -> None:

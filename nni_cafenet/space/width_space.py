@@ -61,8 +61,8 @@ class WidthSpace(ModelSpace):
     bins
         The rule for bins; default `FlopsSensitiveBins`.
     include, exclude
-        Layers whose output widths may, or may not, change: names, names of parts, shell patterns, compiled regular
-        expressions or module classes. Default: all may.
+        Layers whose output widths may, or may not, change: names, names of parts, ends of either (``'conv1'``), shell
+        patterns, compiled regular expressions or module classes. Default: all may.
     min_ratio
         Smallest width of a group as a share of its full width; 0: one bin.
     divisor

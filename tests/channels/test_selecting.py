@@ -76,6 +76,55 @@ def test_exclude(pick, patterns, labels):
         assert pick(exclude=patterns).labels == labels
 
 
+@pytest.fixture
+def nested(wired):
+    """``nested(exclude=...)``: what may change of conv1, then a.conv1 and a.b.conv1 and a.b.conv2.inner."""
+
+    def chain(*layers):
+        return lambda net, x: [x := getattr(net, name)(x) for name in layers][-1]
+
+    conv = nn.Conv2d
+    inner = wired(chain('inner'), inner=conv(6, 7, 1))
+    b = wired(chain('conv1', 'conv2'), conv1=conv(5, 6, 1), conv2=inner)
+    a = wired(chain('only', 'b'), only=conv(4, 5, 1), b=b)
+    model = wired(chain('conv3', 'a', 'head'), conv3=conv(3, 4, 1), a=a, head=conv(7, 2, 1))
+    return lambda **options: analyse(model, ExampleInput.of((1, 3, 2, 2), model), **options).labels
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'labels'),
+    [
+        ('only', ('a.only',)),
+        ('b.conv1', ('a.b.conv1',)),
+        ('b', ('a.b.conv1', 'a.b.conv2.inner')),  # a part inside another
+        ('conv2', ('a.b.conv2.inner',)),
+        ('inner', ('a.b.conv2.inner',)),
+        ('a', ('a.only', 'a.b.conv1', 'a.b.conv2.inner')),
+    ],
+)
+def test_the_end_of_a_name(nested, pattern, labels):
+    assert nested(include=[pattern]) == labels
+    everything = ('conv3', 'a.only', 'a.b.conv1', 'a.b.conv2.inner')
+    assert set(nested(exclude=[pattern])) == set(everything).difference(labels)
+
+
+@pytest.mark.parametrize('pattern', ['onv1', 'conv', 'nly', 'b.only', 'a..b', ''])
+def test_a_piece_of_a_name_is_no_end(nested, pattern):
+    with pytest.raises(ValueError, match='matches no layer'):
+        nested(exclude=[pattern])
+
+
+def test_a_whole_name_goes_before_the_end_of_others(wired):
+    def both(net, x):
+        return net.head(net.part.conv(net.conv(x)))
+
+    part = wired(lambda net, x: x, conv=nn.Conv2d(4, 5, 1))
+    model = wired(both, conv=nn.Conv2d(3, 4, 1), part=part, head=nn.Conv2d(5, 2, 1))
+    example = ExampleInput.of((1, 3, 2, 2), model)
+    assert analyse(model, example, include=['conv']).labels == ('conv',)
+    assert analyse(model, example, include=['*conv']).labels == ('conv', 'part.conv')
+
+
 def test_exclude_wins_and_says_so(pick):
     graph = pick(include=['stem', 'body'], exclude=['body.first'])
     assert graph.labels == ('stem',)

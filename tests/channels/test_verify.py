@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nni_cafenet.channels.inputs import ExampleInput
 from nni_cafenet.channels.rules import registry as rules
-from nni_cafenet.channels.verify import random_channel_sets
+from nni_cafenet.channels.verify import random_channel_sets, stands, verify
 
 Conv = nn.Conv2d
 PICTURE = (1, 3, 6, 6)
@@ -122,3 +123,23 @@ def test_mixed_channels_in_the_wrong_place_are_found(monkeypatch, analysed, veri
     graph = verified(model, (1, 5, 3))
     assert graph.labels == ()
     assert {r.label: r.reason for r in graph.fixed}['a'] == 'its channels do not stand where the analysis thinks'
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_reversed_order_is_found_whatever_is_drawn(monkeypatch, analysed, wired, seed):
+    # Many channel sets of 4 channels are the same in both orders: {1, 2}, {0, 3}. One draw would not do.
+    monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.flip': lambda call, x, axes: x.dims})
+
+    def reversed_between(net, x):
+        return net.d(net.c(net.b(net.a(x)).relu() * net.g.flip(0)[:, None, None]))
+
+    model = wired(
+        reversed_between,
+        **{'a': Conv(3, 6, 1), 'b': Conv(6, 4, 1), 'c': Conv(4, 6, 1), 'd': Conv(6, 2, 1)},
+        g=nn.Parameter(torch.rand(4)),
+    )
+    example = ExampleInput.of(PICTURE, model)
+    graph = analysed(model, PICTURE)
+    assert graph.labels == ('a', 'b', 'c')
+    assert 'b' not in verify(model, graph, example, seed).labels
+    assert not stands(model, graph, example, seed)

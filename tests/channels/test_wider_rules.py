@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nni_cafenet.channels.analyse import analyse
 from nni_cafenet.channels.constraints import Attribute
+from nni_cafenet.channels.inputs import ExampleInput
 
 Conv = nn.Conv2d
 Linear = nn.Linear
@@ -204,6 +206,35 @@ def test_unequal_parts_fix(groups):
     assert fixed(graph)['a'] == 'is cut at fixed positions by aten.split_with_sizes'
 
 
+def test_uneven_parts_that_were_joined_there_change_by_themselves(groups):
+    def joined(net, x):
+        one, two = net.a(x), net.b(x)
+        first, second = torch.cat([one, two], 1).split([one.shape[1], two.shape[1]], 1)
+        return net.c(first) + net.d(second)
+
+    layers = {'a': Conv(3, 4, 1), 'b': Conv(3, 6, 1), 'c': Conv(4, 2, 1), 'd': Conv(6, 2, 1)}
+    graph = groups(PICTURE, joined, **layers)
+    assert widths(graph) == {'a': 4, 'b': 6}
+    assert graph.groups[0].readers == ('c',)
+    assert graph.groups[1].readers == ('d',)
+
+
+def test_queries_beside_keys_and_values_of_another_input(wired, caplog):
+    # torch cuts the joined weight into [E, 2 E]: the inputs of the attention change with the stream that they read.
+    def crossed(net, x):
+        y = net.a(x)
+        return net.b(net.attend(y, net.other(x), net.other(x), need_weights=False)[0] + y)
+
+    attend = nn.MultiheadAttention(4, 2, batch_first=True)
+    layers = {'a': Linear(3, 4), 'other': Linear(3, 4), 'attend': attend, 'b': Linear(4, 2)}
+    model = wired(crossed, **layers)
+    example = ExampleInput.of((1, 5, 3), model)
+    graph = analyse(model, example)
+    assert 'keep their width' not in caplog.text
+    assert widths(graph)['a'] == 2  # of each of the 2 heads
+    assert layout(graph, 'attend.in_proj_weight')[0] == [('a', 12, 6, 1)]
+
+
 def test_glu_gates_one_half_by_the_other(groups):
     graph = groups(PICTURE, lambda net, x: net.b(F.glu(net.a(x), 1)), a=Conv(3, 8, 1), b=Conv(4, 2, 1))
     assert layout(graph, 'a.weight')[0] == [('a', 8, 2, 1)]
@@ -390,10 +421,28 @@ def test_einsum_lines_letters_up(groups, wired):
     assert counter.get_total_flops() / 2 == one
 
 
+def test_dots_in_an_einsum_stand_for_the_dimensions_that_line_up(groups):
+    def scaled(net, x):
+        y = torch.einsum('...d,d->...d', net.a(x), net.g)
+        return net.b(torch.einsum('b...c,...oc->b...o', y, net.w))
+
+    graph = groups(
+        (1, 7, 3),
+        scaled,
+        a=Linear(3, 4),
+        g=nn.Parameter(torch.rand(4)),
+        w=nn.Parameter(torch.rand(7, 5, 4)),
+        b=Linear(5, 2),
+    )
+    assert widths(graph) == {'a': 4}
+    assert layout(graph, 'w') == [[], [], [('a', 4, 1, 1)]]
+    assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (3 * 4 + 4 * 5 + 5 * 2)
+
+
 def test_other_einsums_fix(groups):
     graph = groups(
         (1, 7, 3),
-        lambda net, x: net.b(torch.einsum('...d,d->...d', net.a(x), net.g)),
+        lambda net, x: net.b(torch.einsum('bnd,d,d->bnd', net.a(x), net.g, net.g)),
         a=Linear(3, 4),
         g=nn.Parameter(torch.rand(4)),
         b=Linear(4, 2),

@@ -4,18 +4,21 @@
 """
 
 from . import cutting, derived, elementwise, layers, moving, norms, products, vision
-from .registry import Call, find_rule, register_rule
+from .registry import Call, LayerCall, find_layer, find_rule, register_layer, register_rule
 
 __all__ = [
     'Call',
+    'LayerCall',
     'cutting',
     'derived',
     'elementwise',
+    'find_layer',
     'find_rule',
     'layers',
     'moving',
     'norms',
     'products',
+    'register_layer',
     'register_rule',
     'vision',
 ]

@@ -99,17 +99,34 @@ def narrow(call: Call, x: Symbol, axis: int, start: int, *_: Any) -> Dims:
 
 @register_rule('aten.split', 'aten.split_with_sizes', 'aten.unsafe_split', 'aten.unsafe_split_with_sizes')
 def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
-    """Cut a dimension at the model's numbers, which keep it fixed; several equal parts may come from its own size.
+    """Cut a dimension into parts of several sizes, where these may be sizes of the model's own layers.
 
-    Where equal parts are a number in the model's code after all, real forwards show it: it then gets another number of
-    parts (see `verify`).
+    Several equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the
+    weights of queries beside those of keys and values). Parts that were joined at the same places before may change each
+    by itself. Any other cut is at numbers of the code. Where the code holds numbers after all, real forwards show it:
+    they then cut at other places (see `verify`).
     """
     axis %= len(x.shape)
-    lengths = {shape[axis] for shape in call.shapes}
-    if x.dims[axis] is not None and (len(lengths) > 1 or len(call.shapes) == 1 or isinstance(sizes, Symbol)):
-        call.fix(x.dims[axis], reason=f'is cut at fixed positions by {call.operator}')
-        return [(*x.dims[:axis], None, *x.dims[axis + 1 :]) for _ in call.shapes]
-    return chunk(call, x, len(call.shapes), axis)
+    dim = x.dims[axis]
+    lengths = [shape[axis] for shape in call.shapes]
+    if dim is None or (len(set(lengths)) == 1 and len(lengths) > 1 and not isinstance(sizes, Symbol)):
+        return chunk(call, x, len(lengths), axis)
+    places = np.cumsum(lengths)[:-1]
+    parts: list[Dim] = list(np.split(dim, places))
+    smallest = min(lengths)
+    if isinstance(sizes, Symbol) or len(lengths) == 1 or smallest == 0:
+        natural = False
+    elif x.name is not None and smallest > 1 and not any(length % smallest for length in lengths):
+        natural = True
+        rows = dim.reshape(-1, smallest)
+        for row in rows[1:]:
+            call.same(rows[0], row)
+    else:
+        natural = smallest > 1 and bool((dim[places] != dim[places - 1] + 1).all())
+    if not natural:
+        call.fix(dim, reason=f'is cut at fixed positions by {call.operator}')
+        parts = [None for _ in lengths]
+    return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for part in parts]
 
 
 @register_rule('aten.unbind')

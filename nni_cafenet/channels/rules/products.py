@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 from ..constraints import Dim, Symbol, product
@@ -81,9 +82,9 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
 
     Where a single position is left to sum over, torch multiplies element by element, which is no matrix product.
     """
-    inputs, _, output = equation.replace(' ', '').partition('->')
+    inputs, _, output = _spelled_out(equation.replace(' ', ''), tensors).partition('->')
     letters = inputs.split(',')
-    plain = '.' not in equation and '->' in equation and len(tensors) <= 2
+    plain = '->' in equation and len(tensors) <= 2
     if not plain or any(len(set(term)) < len(term) for term in letters):
         return call.fixed(*tensors)[0]
     sizes: dict[str, int] = {}
@@ -109,6 +110,16 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
         if len(tensors) == 2 and letter in output and letter not in shared and dims[letter] is not None:
             call.constraints.attended.append(dims[letter])  # type: ignore[arg-type]
     return [dims[letter] for letter in output]
+
+
+def _spelled_out(equation: str, tensors: list[Symbol]) -> str:
+    """Put letters in the place of dots, the same ones for dimensions that line up from the right."""
+    inputs, arrow, output = equation.partition('->')
+    unused = [letter for letter in string.ascii_letters if letter not in equation]
+    counts = [len(s.shape) - len(term.replace('...', '')) for term, s in zip(inputs.split(','), tensors)]
+    longest = ''.join(unused[: max(count if '...' in term else 0 for count, term in zip(counts, inputs.split(',')))])
+    terms = [term.replace('...', longest[len(longest) - n :]) for n, term in zip(counts, inputs.split(','))]
+    return ','.join(terms) + arrow + output.replace('...', longest)
 
 
 @register_rule('aten.outer')

@@ -1,26 +1,45 @@
-"""The table of rules, open to users, and what a rule states through.
+"""The tables of rules, of operators and of layers, open to users, and what a rule states through.
 
-A rule is a function ``rule(call, *arguments) -> dims``. Its arguments are those of the ATen operator, tensors replaced
-by `Symbol`. It states what must agree through ``call`` and returns one `Dim` for every dimension of the output (a list
-of such tuples where the operator returns several tensors). Operators without a rule fix what they touch.
+A rule is a function ``rule(call, *arguments) -> dims``. Its arguments are those of the ATen operator, or of the layer's
+``forward``, tensors replaced by `Symbol`. It states what must agree through ``call`` and returns one `Dim` for every
+dimension of the output (a list of such tuples where several tensors are returned). Operators without a rule fix what
+they touch; layers without one are followed operator by operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..constraints import Attribute, Constraints, Dim, Symbol, layer_of
 
-__all__ = ['Call', 'Dims', 'Rule', 'find_rule', 'register_rule']
+__all__ = ['Call', 'Dims', 'Layer', 'LayerCall', 'Rule', 'find_layer', 'find_rule', 'register_layer', 'register_rule']
 
 Dims = Sequence[Dim]
 Rule = Callable[..., Any]
 
+
+@dataclass(frozen=True)
+class Layer:
+    """What users registered of a class of modules.
+
+    Parameters
+    ----------
+    rule
+        How channels pass through the layer as a whole; None where its operators are followed.
+    sizes
+        ``{attribute: (parameter, axis)}``: numbers that the layer keeps, each with the dimension that it follows.
+    """
+
+    rule: Rule | None = None
+    sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
 _RULES: dict[str, Rule] = {}
+_LAYERS: dict[type, Layer] = {}
 
 
 def register_rule(*operators: str) -> Callable[[Rule], Rule]:
@@ -49,6 +68,84 @@ def register_rule(*operators: str) -> Callable[[Rule], Rule]:
 def find_rule(operator: str) -> Rule | None:
     """Return the rule of an operator, or None."""
     return _RULES.get(operator)
+
+
+def register_layer(
+    *classes: type[nn.Module], sizes: Mapping[str, tuple[str, int]] | None = None
+) -> Callable[[Rule], Rule]:
+    """Register what cannot be seen of a class of modules: numbers that follow a width, or how channels pass through.
+
+    Called, it registers the ``sizes``; used as a decorator, a rule as well. Subclasses are included unless they are
+    registered themselves. What was registered of the class before is replaced.
+
+    Parameters
+    ----------
+    classes
+        Classes of modules.
+    sizes
+        ``{attribute: (parameter, axis)}``: an attribute that holds a whole number (or a tuple of one) and follows the
+        size of a dimension of one of the layer's own parameters, such as ``{'dim': ('weight', 0)}``. Where the
+        attribute is a share of that size (a number of groups, a number of heads), it stays the same share.
+
+    Returns
+    -------
+    A decorator for the rule ``rule(call, *inputs) -> dims``, for layers with an operator that has no rule or that cannot
+    be exported. ``inputs`` are the arguments of the layer's ``forward``, tensors replaced by `Symbol`; ``call`` is a
+    `LayerCall`, whose ``call.tensor('weight')`` is the `Symbol` of a parameter of the layer.
+
+    Raises
+    ------
+    TypeError
+        If a class is no class of modules, or ``sizes`` or the rule is of another form.
+
+    Examples
+    --------
+    >>> register_layer(GroupedScale, sizes={'groups': ('weight', 0)})  # the rest is seen in its operators
+
+    >>> @register_layer(Scale, sizes={'dim': ('weight', 0)})           # nothing of forward(x) is looked at
+    ... def scale(call, x):
+    ...     channels = call.same(x.dims[1], call.tensor('weight').dims[0])
+    ...     return (x.dims[0], channels, *x.dims[2:])
+    """
+    if not classes:
+        raise TypeError('register_layer() names no class. Give the class of the layers: register_layer(MyLayer).')
+    for owner in classes:
+        if not isinstance(owner, type) or not issubclass(owner, nn.Module) or owner is nn.Module:
+            raise TypeError(
+                f'register_layer({owner!r}): give a class of your own layers, derived from torch.nn.Module.'
+            )
+    checked = _checked_sizes(sizes)
+    for owner in classes:
+        _LAYERS[owner] = Layer(None, checked)
+
+    def register(rule: Rule) -> Rule:
+        if not callable(rule):
+            raise TypeError(f'register_layer(...)({rule!r}): the rule must be a function rule(call, *inputs) -> dims.')
+        for owner in classes:
+            _LAYERS[owner] = Layer(rule, checked)
+        return rule
+
+    return register
+
+
+def _checked_sizes(sizes: Any) -> dict[str, tuple[str, int]]:
+    example = "such as {'dim': ('weight', 0)}"
+    if sizes is None:
+        return {}
+    if not isinstance(sizes, Mapping):
+        raise TypeError(f'sizes={sizes!r} must be a dict from attributes to (parameter, axis), {example}.')
+    checked = {}
+    for name, source in sizes.items():
+        good = isinstance(source, (tuple, list)) and len(source) == 2 and isinstance(source[0], str)
+        if not isinstance(name, str) or not good or type(source[1]) is not int:
+            raise TypeError(f'sizes: {name!r}: {source!r} must be an attribute: (parameter, axis), {example}.')
+        checked[name] = (source[0], source[1])
+    return checked
+
+
+def find_layer(owner: type) -> Layer | None:
+    """Return what is registered of a class of modules, or else of the nearest class that it is derived from."""
+    return next((_LAYERS[base] for base in owner.__mro__ if base in _LAYERS), None)
 
 
 @dataclass(frozen=True)
@@ -127,3 +224,50 @@ class Call:
         if attribute not in self.constraints.attributes:
             self.constraints.attributes.append(attribute)
         return True
+
+
+@dataclass(frozen=True)
+class LayerCall(Call):
+    """One call of a registered layer, as `Call`.
+
+    Parameters
+    ----------
+    path
+        Name of the layer in the model.
+    """
+
+    path: str = ''
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer; its numbers are those of the full model."""
+        return self.modules[self.path]
+
+    def tensor(self, name: str) -> Symbol | None:
+        """Return the symbol of a parameter or buffer of the layer; None where the layer holds None (no bias).
+
+        Parameters
+        ----------
+        name
+            Its name in the layer, such as ``'weight'`` or ``'inner.weight'``.
+
+        Raises
+        ------
+        KeyError
+            If the layer has none of this name.
+        """
+        own = dict(own_tensors(self.module))
+        if name not in own:
+            parent, _, leaf = name.rpartition('.')
+            holder = dict(self.module.named_modules()).get(parent)
+            if holder is not None and getattr(holder, leaf, self) is None:
+                return None
+            raise KeyError(f'{self.operator} has no parameter {name!r}; it has {", ".join(own) or "none"}')
+        known = self.constraints.parameters
+        return next(known[key] for key, tensor in own_tensors(self.modules['']) if tensor is own[name] and key in known)
+
+
+def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters and buffers of a module with their names in it, tied ones under each of their names."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return [*parameters, *module.named_buffers(remove_duplicate=False)]
