@@ -9,8 +9,8 @@ model has a process of its own, with one thread, so that none can end the run. R
     python benchmarks/coverage.py --rows ours.jsonl peers.jsonl --markdown docs/coverage.md
 
 MACs are multiply-accumulates of one sample (FlopCounterMode / 2), without fused attention kernels, which no counter sees.
-Two-stage detectors are compared at the proposals of the full model: how many boxes their second stage sees depends on
-values. The page says how to read every column.
+Two-stage detectors are compared at the proposals and detections of the full model: how many boxes their heads see depends
+on values. The page says how to read every column.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class Case:
     def make(self) -> nn.Module:
         """Return the model with fresh weights, the same at each call, in eval mode.
 
-        No vector of it is constant, so that no wrong slice goes unseen. Detectors keep every detection, however
-        unlikely: with fresh weights there would be none.
+        No vector of it is constant, so that no wrong slice goes unseen. Detectors keep detections however unlikely: with
+        fresh weights there would be none.
         """
         torch.manual_seed(0)
         options: dict[str, Any] = {'init_weights': False} if self.name in ('googlenet', 'inception_v3') else {}
@@ -72,12 +72,15 @@ class Case:
         return model.eval()
 
     def arguments(self, *, training: bool = False, dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
-        """Return what the model is called with: one sample, in training mode two, and two boxes a picture in detection."""
+        """Return what the model is called with: one sample, in training mode two; detectors also get two boxes a picture.
+
+        Detectors are given a batch like all others, which they take apart themselves: dimension 0 is the batch.
+        """
         generator = torch.Generator().manual_seed(0)
         samples = torch.randn((2 if training else 1, *self.shape), generator=generator).to(dtype)
         if self.family != 'detection':
             return (samples,)
-        pictures = list(samples.sigmoid())
+        pictures = samples.sigmoid()
         return (pictures, [_two_boxes(self.shape[-1], dtype) for _ in pictures]) if training else (pictures,)
 
 
@@ -92,27 +95,39 @@ def cases() -> dict[str, Case]:
 
 
 @contextlib.contextmanager
-def same_proposals(model: nn.Module) -> Iterator[None]:
-    """Give a two-stage detector, and every copy and part of it, the proposals of its first call in each mode.
+def same_boxes(model: nn.Module) -> Iterator[None]:
+    """Give a two-stage detector, and every copy and part of it, the boxes of its first call in each mode.
 
-    How many boxes the second stage sees, and with it the MACs, depends on values. A network of other widths has other
-    values, but is compared at the same boxes. Models without ``rpn`` are left alone.
+    How many proposals the box head sees, and how many detections the mask head, depends on values, and with it the MACs. A
+    network of other widths has other values, but is compared at the same boxes. Where detections are replayed, their
+    scores are all that the box head computed, so that it is compared too. Models without ``rpn`` are left alone.
     """
-    stage = getattr(model, 'rpn', None)
-    if stage is None:
+    if not hasattr(model, 'rpn'):
         yield
         return
-    recorded: dict[bool, list[Tensor]] = {}
+    proposals: dict[bool, list[Tensor]] = {}
+    detections: list[tuple[list[Tensor], list[Tensor]]] = []
+    find = model.roi_heads.postprocess_detections
 
-    def replay(module: nn.Module, inputs: Any, output: tuple[list[Tensor], Any]) -> tuple[list[Tensor], Any]:
+    def replay_proposals(module: nn.Module, inputs: Any, output: tuple[list[Tensor], Any]) -> tuple[list[Tensor], Any]:
         boxes, losses = output
-        return copy.copy(recorded.setdefault(module.training, boxes)), losses
+        return copy.copy(proposals.setdefault(module.training, boxes)), losses
 
-    handle = stage.register_forward_hook(replay)
+    def replay_detections(logits: Tensor, moves: Tensor, *rest: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        if not detections:
+            boxes, _, labels = find(logits, moves, *rest)
+            detections.append((boxes, labels))
+        boxes, labels = detections[0]
+        computed = torch.cat([logits.flatten(), moves.flatten()])
+        return list(boxes), [computed] * len(boxes), list(labels)
+
+    handle = model.rpn.register_forward_hook(replay_proposals)
+    model.roi_heads.postprocess_detections = replay_detections
     try:
         yield
     finally:
         handle.remove()
+        del model.roi_heads.postprocess_detections
 
 
 def _picture(name: str) -> tuple[int, int, int]:

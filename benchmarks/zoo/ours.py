@@ -13,7 +13,7 @@ from torch import nn
 from nni_cafenet import WidthSpace, __version__
 
 from .measures import distance, peak_memory, run, run_counted, stopwatch
-from .models import Case, same_proposals
+from .models import Case, same_boxes
 
 TOLERANCE = 1e-9
 """The largest distance between supernet and slim model that counts as exact, in float64."""
@@ -53,7 +53,7 @@ def measure(case: Case, draws: int) -> dict[str, Any]:
         'fixed': dict(Counter(record.reason for record in space.graph.fixed)),
     }
     model.double()
-    with same_proposals(model):
+    with same_boxes(model):
         return {**row, **check(space, case, draws), 'memory_of_checks': round(peak_memory())}
 
 
@@ -67,7 +67,7 @@ def check(space: WidthSpace, case: Case, draws: int) -> dict[str, Any]:
     arguments = {mode: case.arguments(training=mode, dtype=torch.float64) for mode in (False, True)}
     if case.family == 'detection':
         for mode in (False, True):
-            run(space.train(mode), arguments[mode])  # the full model's proposals are those of all others
+            run(space.train(mode), arguments[mode])  # the full model's boxes are those of all others
     macs_exact, params_exact, error, worst = True, True, 0.0, ''
     for name, sets in channel_sets(space, draws):
         widths = {label: len(chosen) for label, chosen in sets.items()}

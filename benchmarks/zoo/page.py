@@ -46,8 +46,8 @@ _NOTES = """\
 - **exact, ours**: at the smallest, the largest and random widths, with random channel sets, in eval and in training mode
   (auxiliary heads included), in float64: the supernet gives what the slim model gives (*error*, relative to the largest
   value, below 1e-9), and MACs and parameters are those that are counted on the slim model.
-- **Two-stage detectors** see the proposals of the full model at all widths: the MACs of the second stage depend on how many
-  there are.
+- **Two-stage detectors** see the proposals and detections of the full model at all widths: the MACs of the box head and
+  of the mask head depend on how many there are. What the box head computes is compared as it is.
 - **Torch-Pruning** is used as documented, without a recipe a model: L1 magnitude, half of every group, the last layers
   ignored, the heads of `nn.MultiheadAttention` named. *exact*: the pruned model computes what the full one does with
   zeros in the channels that were removed (float64). *runs*: the shape is right, but where layers mix channels (layer

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models import FAMILIES, Case, cases, same_proposals
+from zoo.models import FAMILIES, Case, cases, same_boxes
 
 
 def test_every_family_is_there():
@@ -45,10 +45,11 @@ def test_training_takes_two_samples():
     assert two.shape == (2, 3, 2, 4, 4)
 
 
-def test_detectors_take_lists_of_pictures_and_in_training_two_boxes_each():
+def test_detectors_take_pictures_and_in_training_two_boxes_each():
     case = Case('any', 'detection', (3, 40, 40))
     (pictures,) = case.arguments()
-    assert [picture.shape for picture in pictures] == [(3, 40, 40)]
+    assert pictures.shape == (1, 3, 40, 40)
+    assert 0 < pictures.min() < pictures.max() < 1
     pictures, targets = case.arguments(training=True)
     assert len(pictures) == len(targets) == 2
     assert targets[0]['boxes'].tolist() == [[4, 4, 20, 24], [16, 12, 36, 32]]
@@ -64,32 +65,67 @@ class _Proposals(nn.Module):
         return [x * self.scale], {'loss': self.scale * 2}
 
 
+class _Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.box = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.box.weight)
+
+    def forward(self, proposals):
+        values = self.box(proposals[0][:, None])
+        if self.training:
+            return values
+        return self.postprocess_detections(values, -values, proposals)
+
+    def postprocess_detections(self, logits, moves, proposals):
+        chosen = logits.flatten() > 1.5
+        return [proposals[0][chosen]], [logits.flatten()[chosen]], [chosen.nonzero().flatten()]
+
+
 class _TwoStages(nn.Module):
     def __init__(self):
         super().__init__()
         self.rpn = _Proposals()
+        self.roi_heads = _Heads()
 
     def forward(self, x):
-        return self.rpn(x)
+        proposals, losses = self.rpn(x)
+        return proposals, losses, self.roi_heads(proposals)
+
+
+X = torch.tensor([1.0, 2.0])
 
 
 def test_proposals_of_the_first_call_in_a_mode_are_given_to_copies_with_other_weights():
     model = _TwoStages()
-    x = torch.tensor([1.0, 2.0])
-    with same_proposals(model):
-        model.eval()(x)
-        model.train()(10 * x)
+    with same_boxes(model):
+        model.eval()(X)
+        model.train()(10 * X)
         other = copy.deepcopy(model)
         with torch.no_grad():
             other.rpn.scale.fill_(3.0)
-        boxes, losses = other.eval()(x)
+        boxes, losses, _ = other.eval()(X)
         assert boxes[0].tolist() == [1.0, 2.0]
         assert losses['loss'].item() == 6.0
-        assert other.train()(x)[0][0].tolist() == [10.0, 20.0]
-    assert model.eval()(5 * x)[0][0].tolist() == [5.0, 10.0]
+        assert other.train()(X)[0][0].tolist() == [10.0, 20.0]
+    assert model.eval()(5 * X)[0][0].tolist() == [5.0, 10.0]
+
+
+def test_detections_of_the_first_call_are_given_with_all_that_the_box_head_computes():
+    model = _TwoStages().eval()
+    with same_boxes(model):
+        model(X)
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            other.roi_heads.box.weight.fill_(0.5)  # alone it would find nothing
+        boxes, scores, labels = other(X)[2]
+        assert (boxes[0].tolist(), labels[0].tolist()) == ([2.0], [1])
+        assert scores[0].tolist() == [0.5, 1.0, -0.5, -1.0]
+    boxes, scores, labels = model(X)[2]
+    assert scores[0].tolist() == [2.0]
 
 
 def test_models_of_one_stage_are_left_alone():
     model = nn.Linear(2, 1)
-    with same_proposals(model):
+    with same_boxes(model):
         assert not model._forward_hooks
