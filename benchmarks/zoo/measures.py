@@ -1,0 +1,117 @@
+"""What is read off a model and a process: outputs, their distance, MACs, seconds, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def run(model: nn.Module, arguments: tuple[Any, ...], *, seed: int = 0) -> list[Tensor]:
+    """Call a model without gradients and return the tensors of its output; dropout is drawn from the seed."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        return [leaf for leaf in torch.utils._pytree.tree_leaves(model(*arguments)) if isinstance(leaf, Tensor)]
+
+
+def run_counted(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[list[Tensor], int]:
+    """Call a model as `run` does; return its output and the multiply-accumulates of the call (``FlopCounterMode / 2``)."""
+    with FlopCounterMode(display=False) as counter:
+        output = run(model, arguments)
+    return output, counter.get_total_flops() // 2
+
+
+def distance(left: list[Tensor], right: list[Tensor]) -> float:
+    """Return the largest difference, relative to the largest value of its tensor; inf where shapes differ or a NaN is.
+
+    Values that both outputs have, infinities included, do not differ.
+    """
+    if not left or [a.shape for a in left] != [b.shape for b in right]:
+        return math.inf
+    return max(_distance(a.double(), b.double()) for a, b in zip(left, right))
+
+
+def _distance(left: Tensor, right: Tensor) -> float:
+    if left.numel() == 0 or bool((left == right).all()):
+        return 0.0
+    error = float((left - right).abs().max() / right.abs().max().clamp_min(1e-30))
+    return error if math.isfinite(error) else math.inf
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of a block.
+
+    Parameters
+    ----------
+    seconds
+        Of the clock on the wall.
+    cpu_seconds
+        Of this process on its processors.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def row(self) -> dict[str, float]:
+        """Return the two as columns of a row."""
+        return {'seconds': round(self.seconds, 2), 'cpu_seconds': round(self.cpu_seconds, 2)}
+
+
+@contextlib.contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """Measure how long a block takes."""
+    watch, wall, cpu = Stopwatch(), time.perf_counter(), time.process_time()
+    try:
+        yield watch
+    finally:
+        watch.seconds, watch.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+
+
+class OutOfTimeError(BaseException):
+    """A block took more time than it may; no ``except Exception`` of a tool shall swallow it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTimeError` in a block that takes more processor time (main thread only, as signals are)."""
+
+    def stop(*_: Any) -> None:
+        raise OutOfTimeError(f'more than {seconds:g} s')
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process had so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == 'darwin' else peak / 2**10
+
+
+def limit_memory(gibibytes: float) -> None:
+    """Let allocations fail beyond so much memory (Linux), before the machine runs out of it."""
+    if gibibytes > 0:
+        size = int(gibibytes * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the kind and the first line of an error's message, cut to a table's width."""
+    message = (str(error).strip().splitlines() or [''])[0][:160]
+    return f'{type(error).__name__}: {message}' if message else type(error).__name__
