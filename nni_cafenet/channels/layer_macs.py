@@ -64,9 +64,13 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
         handles.append(module.register_forward_pre_hook(enter(name)))
         handles.append(module.register_forward_hook(leave))
     try:
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        tensors = {
+            name: parameter.detach() for name, parameter in model.named_parameters()
+        }  # the counter asks for that
+        tensors.update((name, buffer.clone()) for name, buffer in model.named_buffers())
+        inputs = example.fresh()
         with using_mode(model, training=False), torch.no_grad(), without_fused_attention(), counter:
-            call_with(model, buffers, example.args, example.kwargs)
+            call_with(model, tensors, inputs.args, inputs.kwargs)
     finally:
         for handle in handles:
             handle.remove()

@@ -460,3 +460,81 @@ def test_a_bare_matrix_is_a_layer(groups):
     )
     assert widths(graph) == {'a': 4, 'w': 5}
     assert not graph.groups[0].mixed
+
+
+# --- whole heads, folds, masks --------------------------------------------------------------------
+
+
+def test_whole_heads_go_where_the_code_leaves_their_number_open(groups):
+    def attend(net, x):  # x: (batch, 5 rows, 3)
+        query, key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.q, net.k, net.v))
+        y = F.scaled_dot_product_attention(query, key, value)
+        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+
+    graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 24), v=Linear(3, 24), o=Linear(24, 2))
+    assert widths(graph) == {'q': 6}  # heads
+    assert layout(graph, 'q.weight') == [[('q', 24, 1, 4)], []]
+    assert layout(graph, 'o.weight') == [[], [('q', 24, 1, 4)]]
+    assert int(graph.cost.macs_of(torch.tensor([[2]]).numpy())[0]) == 5 * 8 * 3 * 3 + 2 * 2 * 5 * 5 * 4 + 5 * 8 * 2
+
+
+def test_grouped_queries_go_with_the_head_that_serves_them(groups):
+    def attend(net, x):
+        query = net.q(x).view(2, 5, -1, 4).transpose(1, 2)
+        key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
+        y = F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+
+    graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 12), v=Linear(3, 12), o=Linear(24, 2))
+    assert widths(graph) == {'q': 3}
+    assert layout(graph, 'q.weight') == [[('q', 24, 1, 8)], []]
+    assert layout(graph, 'k.weight') == [[('q', 12, 1, 4)], []]
+
+
+def test_heads_that_are_repeated_by_hand(groups):
+    def attend(net, x):
+        query = net.q(x).view(2, 5, -1, 4).transpose(1, 2)
+        key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
+        key, value = (
+            t[:, :, None].expand(2, t.shape[1], 2, 5, 4).reshape(2, t.shape[1] * 2, 5, 4) for t in (key, value)
+        )
+        y = (query @ key.transpose(2, 3) / 2).softmax(-1) @ value
+        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+
+    graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 12), v=Linear(3, 12), o=Linear(24, 2))
+    assert widths(graph) == {'q': 3}
+    assert layout(graph, 'q.weight') == [[('q', 24, 1, 8)], []]
+
+
+def test_folding_adds_up_the_positions_of_a_kernel(groups):
+    graph = groups(
+        PICTURE,
+        lambda net, x: net.b(F.fold(F.unfold(net.a(x), 2, stride=2), (6, 6), 2, stride=2)),
+        a=Conv(3, 4, 1),
+        b=Conv(4, 2, 1),
+    )
+    assert widths(graph) == {'a': 4}
+
+
+def test_reshaping_to_the_shape_of_another(groups):
+    graph = groups(
+        PICTURE,
+        lambda net, x: net.b(net.a(x).flatten(2).reshape_as(net.c(x)) + net.c(x)),
+        a=Conv(3, 4, 1),
+        b=Conv(4, 2, 1),
+        c=Conv(3, 4, 1),
+    )
+    assert widths(graph) == {'a': 4}
+
+
+def test_a_mask_over_several_dimensions_leaves_the_others_free(groups):
+    def run(net, x):  # x: (batch, rows, 3)
+        y = net.a(x)
+        mask = torch.ones(2, 5, dtype=torch.bool, device=x.device)
+        mask[:, 3:] = False
+        y = torch.index_put(y, (mask,), net.embedding.weight[0])
+        return net.b(y)
+
+    graph = groups((2, 5, 3), run, a=Linear(3, 4), b=Linear(4, 2), embedding=nn.Embedding(2, 4))
+    assert widths(graph) == {'a': 4}
+    assert layout(graph, 'embedding.weight') == [[], [('a', 4, 1, 1)]]

@@ -152,22 +152,38 @@ def gate(call: Call, x: Symbol, axis: int = -1) -> Dims:
 def index(call: Call, x: Symbol, indices: Sequence[Symbol | None], *_: Any) -> Any:
     """Look positions up by tensors of indices: the dimensions that have one cannot change, the others stay."""
     dims = _looked_up(call, x, indices)
-    return dims if len(dims) == len(call.shape) else call.fixed(x)[0]  # a mask takes several dimensions
+    masked = _mask_rank(x, indices)
+    if masked and len(x.shape) - masked + 1 == len(call.shape):
+        return [None, *x.dims[masked:]]
+    return dims if len(dims) == len(call.shape) else call.fixed(x)[0]
 
 
 @register_rule('aten.index_put', 'aten.index_put_')
 def index_put(call: Call, x: Symbol, indices: Sequence[Symbol | None], values: Symbol, *_: Any) -> Any:
     """Write values to positions that tensors of indices give: the other dimensions agree."""
-    if any(tensor is not None and len(tensor.shape) > 1 for tensor in indices):
-        return call.fixed(x, values)[0]  # perhaps a mask, which takes several dimensions
-    part = _looked_up(call, x, indices)
+    masked = _mask_rank(x, indices)
+    if masked:
+        call.fix(*x.dims[:masked], reason=f'is chosen by a mask in {call.operator}')
+        part, looked_up = [None, *x.dims[masked:]], [axis < masked for axis in range(len(x.shape))]
+    else:
+        part = _looked_up(call, x, indices)
+        looked_up = [axis < len(indices) and indices[axis] is not None for axis in range(len(x.shape))]
+    if len(values.shape) > len(part):
+        return call.fixed(x, values)[0]
     met = list(part)
     for axis, (size, dim) in enumerate(zip(reversed(values.shape), reversed(values.dims)), 1):
         if size > 1:
             met[-axis] = call.same(part[-axis], dim)
     kept = iter(dim for axis, dim in enumerate(met) if part[axis] is not None)
-    looked_up = [axis < len(indices) and indices[axis] is not None for axis in range(len(x.shape))]
     return [None if dim is None or there else next(kept) for dim, there in zip(x.dims, looked_up)]
+
+
+def _mask_rank(x: Symbol, indices: Sequence[Symbol | None]) -> int:
+    """Return how many dimensions a mask takes, if the only index is one for several dimensions; 0 if not."""
+    only = indices[0] if len(indices) == 1 else None
+    return (
+        len(only.shape) if only is not None and len(only.shape) > 1 and only.shape == x.shape[: len(only.shape)] else 0
+    )
 
 
 def _looked_up(call: Call, x: Symbol, indices: Sequence[Symbol | None]) -> list[Dim]:

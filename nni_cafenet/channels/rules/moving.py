@@ -12,13 +12,20 @@ from .registry import Call, Dims, register_rule
 
 
 @register_rule('aten.flatten', 'aten.view', 'aten.reshape', 'aten.unflatten', 'aten._unsafe_view', 'aten.squeeze')
-@register_rule('aten.unsqueeze', 'aten.squeeze_', 'aten.unsqueeze_')
-def reshape(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
-    """Split and merge neighbouring dimensions, block by block."""
+@register_rule('aten.unsqueeze', 'aten.squeeze_', 'aten.unsqueeze_', 'aten.reshape_as', 'aten.view_as')
+def reshape(call: Call, x: Symbol, *sizes: Any, **__: Any) -> Dims:
+    """Split and merge neighbouring dimensions, block by block.
+
+    Of the parts of a channel dimension the one changes whose size the model leaves open (-1: heads in
+    ``x.view(batch, rows, -1, 64)``), else the last.
+    """
+    named = sizes[-1] if sizes and isinstance(sizes[-1], (list, tuple)) else ()
+    left_open = list(named).index(-1) if len(named) == len(call.shape) and -1 in named else None
     dims: list[Dim] = []
     for sources, targets in _blocks(x.shape, call.shape):
-        dims.extend(_reshape_block(call, x, sources, call.shape[targets.start : targets.stop]))
-    return dims
+        dims.extend(_reshape_block(call, x, sources, targets, left_open))
+    like = sizes[0] if sizes else None
+    return [call.same(*pair) for pair in zip(dims, like.dims)] if isinstance(like, Symbol) else dims
 
 
 def _blocks(source: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[range, range]]:
@@ -41,7 +48,8 @@ def _blocks(source: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[rang
     return blocks
 
 
-def _reshape_block(call: Call, x: Symbol, sources: range, shape: tuple[int, ...]) -> list[Dim]:
+def _reshape_block(call: Call, x: Symbol, sources: range, targets: range, left_open: int | None) -> list[Dim]:
+    shape = call.shape[targets.start : targets.stop]
     tracked = [axis for axis in sources if x.dims[axis] is not None]
     if not tracked:
         return [None] * len(shape)
@@ -61,6 +69,8 @@ def _reshape_block(call: Call, x: Symbol, sources: range, shape: tuple[int, ...]
         call.fix(dim, reason=TOGETHER)
         return [None] * len(shape)
     axis = varying[-1]  # what splits a channel dimension is a number of groups, then the channels of a group
+    if left_open is not None and left_open - targets.start in varying:
+        axis = left_open - targets.start
     columns = np.moveaxis(elements, axis, 0).reshape(shape[axis], -1)
     unique = np.unique(columns, axis=1)
     for column in range(1, unique.shape[1]):
@@ -179,6 +189,19 @@ def channel_shuffle(call: Call, x: Symbol, groups: int) -> Dims:
     for row in rows[1:]:
         call.same(rows[0], row)
     return (x.dims[0], rows.T.reshape(-1), *x.dims[2:])
+
+
+@register_rule('aten.col2im')
+def fold(call: Call, x: Symbol, size: Any, kernel: Sequence[int], *_: Any) -> Dims:
+    """Add up the kernel positions of every channel, which are neighbours, to a picture: (N, C, H, W)."""
+    dim = x.dims[-2]
+    call.fix(x.dims[-1], reason='')
+    if dim is not None:
+        rows = dim.reshape(-1, kernel[0] * kernel[1])
+        for column in range(1, rows.shape[1]):
+            call.same(rows[:, 0], rows[:, column])
+        dim = rows[:, 0] if len(rows) > 1 else None
+    return (*x.dims[:-2], dim, None, None)
 
 
 @register_rule('aten.im2col')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from typing import Any
 
 from ..constraints import Dim, Symbol, product
@@ -56,24 +57,45 @@ def attention(
     enable_gqa: bool = False,
     **__: Any,
 ) -> Any:
-    """Attend: query (..., rows, width), key (..., columns, width), value (..., columns, out)."""
+    """Attend: query (..., heads, rows, width), key (..., heads, columns, width), value (..., heads, columns, out).
+
+    Grouped queries (``enable_gqa``): every head of key and value serves as many neighbouring heads of the query.
+    """
     symbols = [query, key, value, *([mask] if isinstance(mask, Symbol) else [])]
-    if enable_gqa or len({len(s.shape) for s in symbols[:3]}) > 1:
+    if len({len(s.shape) for s in symbols[:3]}) > 1:
         call.cost(product(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1]), [])
         return call.fixed(*symbols)[0]
-    for symbol in symbols:
-        call.fix(*symbol.dims[:-1])
+    call.fix(query.dims[-2], key.dims[-2], value.dims[-2])
     if isinstance(mask, Symbol):
-        call.fix(mask.dims[-1])
+        call.fix(*mask.dims[-2:])
+    leading = [_head(call, symbols, axis, enable_gqa) for axis in range(-len(query.shape), -2)]
     width = call.same(query.dims[-1], key.dims[-1])
     call.constraints.mix(width)  # the products are divided by the root of their length
     call.constraints.mix(value.dims[-1])
-    if value.dims[-1] is not None:
-        call.constraints.attended.append(value.dims[-1])
-    products = product(query.shape[:-1]) * key.shape[-2]
-    call.cost(products, [(query.shape[-1], width)])
-    call.cost(products, [(value.shape[-1], value.dims[-1])])
-    return (*(None,) * (len(call.shape) - 1), value.dims[-1])
+    call.constraints.attended.extend(dim for dim in (*leading, value.dims[-1]) if dim is not None)
+    batch = list(zip(query.shape[:-2], leading))
+    products = query.shape[-2] * key.shape[-2]
+    call.cost(products, [*batch, (query.shape[-1], width)])
+    call.cost(products, [*batch, (value.shape[-1], value.dims[-1])])
+    return (*leading, None, value.dims[-1])
+
+
+def _head(call: Call, symbols: Sequence[Symbol], axis: int, grouped: bool) -> Dim:
+    """State that a leading dimension of attention agrees; return that of the query."""
+    query = symbols[0].dims[axis]
+    size = symbols[0].shape[axis]
+    for symbol in symbols[1:]:
+        if len(symbol.shape) < -axis or symbol.shape[axis] == 1 < size:
+            continue
+        if symbol.shape[axis] == size:
+            query = call.same(query, symbol.dims[axis])
+        elif grouped and query is not None:
+            rows = query.reshape(symbol.shape[axis], -1)
+            for column in range(rows.shape[1]):
+                call.same(symbol.dims[axis], rows[:, column])
+        else:
+            call.fix(query, symbol.dims[axis])
+    return query
 
 
 @register_rule('aten.einsum')
