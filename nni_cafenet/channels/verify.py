@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .cost import Polynomial
+from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
 from .run import call_with, using_attributes
@@ -128,6 +129,7 @@ class _Checks:
         self.draws = 3 if macs < _CHEAP else 1
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
+        self._taken: dict[torch.dtype | None, list[Decision]] = {}
         modules = dict(model.named_modules())
         self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
 
@@ -199,8 +201,11 @@ class _Checks:
     def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None, *, last: bool) -> bool | None:
         """Whether slices and zeros agree; None where the numbers are too close to tell, unless it is the last try."""
         whole = self._whole(dtype)
-        sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
-        zeros = self._outputs(dtype, masked(self.graph, sets, self.device))
+        decisions = Decisions()
+        with decisions if self.recorded else contextlib.nullcontext():
+            zeros = self._outputs(dtype, masked(self.graph, sets, self.device))
+        with Decisions(decisions.taken) if self.recorded else contextlib.nullcontext():
+            sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
         if self.device.type == 'meta':
@@ -221,7 +226,8 @@ class _Checks:
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
         dtype = self._precise if small or self.recorded else None
         in_order = self._whole(dtype)
-        moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, self.device))
+        with Decisions(self._taken.get(dtype, ())) if self.recorded else contextlib.nullcontext():
+            moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, self.device))
         if [leaf.shape for leaf in moved] != [leaf.shape for leaf in in_order]:
             return False
         for before, after in zip(in_order, moved):
@@ -235,7 +241,10 @@ class _Checks:
     def _whole(self, dtype: torch.dtype | None) -> list[Tensor]:
         """Return what the full model returns, in some precision; it is run once."""
         if dtype not in self._full:
-            self._full[dtype] = self._outputs(dtype)
+            decisions = Decisions()
+            with decisions if self.recorded else contextlib.nullcontext():
+                self._full[dtype] = self._outputs(dtype)
+            self._taken[dtype] = decisions.taken
         return self._full[dtype]
 
     def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..constraints import TOGETHER, Dim, Symbol
 from .registry import Call, Dims, register_rule
@@ -72,10 +73,18 @@ def _reshape_block(call: Call, x: Symbol, sources: range, targets: range, left_o
     if left_open is not None and left_open - targets.start in varying:
         axis = left_open - targets.start
     columns = np.moveaxis(elements, axis, 0).reshape(shape[axis], -1)
-    unique = np.unique(columns, axis=1)
+    unique = _distinct_columns(columns)
     for column in range(1, unique.shape[1]):
         call.same(unique[:, 0], unique[:, column])
     return [unique[:, 0] if index == axis else None for index in range(len(shape))]
+
+
+def _distinct_columns(columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct columns of an array, told apart by a hash: work grows with the size of the array."""
+    factors = np.random.default_rng(0).integers(1, 2**62, size=len(columns), dtype=np.int64)
+    with np.errstate(over='ignore'):
+        hashes = factors @ columns
+    return columns[:, np.sort(np.unique(hashes, return_index=True)[1])]
 
 
 @register_rule('aten.permute')

@@ -1,0 +1,87 @@
+"""Let two runs of a model take the same decisions, so that what they compute in between can be compared.
+
+A detector keeps the boxes with the best scores. Where two scores are almost the same, rounding decides which one stays, and
+two runs that agree to the last digit return other boxes. A decision is what has whole numbers or truth values as its
+result and real numbers as its input: an order, positions, a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+__all__ = ['Decision', 'Decisions']
+
+_ALONG = {'topk': 2, 'kthvalue': 2, 'sort': 1, 'max': 1, 'min': 1, 'median': 1, 'mode': 1, 'cummax': 1, 'cummin': 1}
+"""Operators that return values and their positions along a dimension, and which argument that is."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an operator made of inputs of some shapes: those of its results that are no real numbers."""
+
+    operator: str
+    shapes: list[torch.Size]
+    chosen: list[Tensor]
+
+
+class Decisions(TorchFunctionMode):
+    """Record the decisions of a run, or repeat recorded ones.
+
+    Parameters
+    ----------
+    taken
+        None to record; else what another run took (`taken`), to repeat in the same order. From the first decision on that
+        does not fit (another operator, inputs of other shapes) the run takes its own.
+
+    Attributes
+    ----------
+    taken
+        The decisions of this run.
+    """
+
+    def __init__(self, taken: Sequence[Decision] = ()) -> None:
+        super().__init__()
+        self.taken: list[Decision] = []
+        self._given = list(taken)
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        leaves, tree = pytree.tree_flatten(result)
+        chosen = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not _real(leaf)]
+        inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not chosen or not any(_real(leaf) for leaf in inputs):
+            return result
+        name = getattr(function, '__name__', str(function))
+        decision = Decision(name, [leaf.shape for leaf in inputs], chosen)
+        if self._given:
+            own, decision = decision, self._given.pop(0)
+            if (decision.operator, decision.shapes) != (own.operator, own.shapes):
+                self._given.clear()
+                return result
+            repeated = iter(decision.chosen)
+            leaves = [next(repeated) if isinstance(leaf, Tensor) and not _real(leaf) else leaf for leaf in leaves]
+            if name in _ALONG and len(leaves) == 2:
+                leaves[0] = _values(args, kwargs, _ALONG[name], leaves[1])
+            result = pytree.tree_unflatten(leaves, tree)
+        self.taken.append(decision)
+        return result
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _values(args: Any, kwargs: Any, place: int, positions: Tensor) -> Tensor:
+    """Return the values at positions along the dimension that an operator was called with."""
+    axis = kwargs.get('dim', args[place] if len(args) > place and type(args[place]) is int else -1)
+    if positions.dim() == args[0].dim():
+        return torch.take_along_dim(args[0], positions, axis)
+    return torch.take_along_dim(args[0], positions.unsqueeze(axis), axis).squeeze(axis)
