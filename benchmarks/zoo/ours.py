@@ -31,6 +31,16 @@ def measure(case: Case, draws: int) -> dict[str, Any]:
     draws
         How many random widths to check, beside the smallest and the largest.
     """
+    space, row = build(case)
+    model = space.full_model.double()
+    if case.family == 'detection':  # how many boxes are found, and cost MACs, is another number in this precision
+        space = WidthSpace(model, example_input=case.arguments(dtype=torch.float64))
+    with same_boxes(model):
+        return {**row, **check(space, case, draws), 'memory_of_checks': round(peak_memory())}
+
+
+def build(case: Case) -> tuple[WidthSpace, dict[str, Any]]:
+    """Build the space of a model; return it and the columns that it takes no check to fill."""
     model = case.make()
     run(model, case.arguments())
     before = peak_memory()
@@ -52,11 +62,7 @@ def measure(case: Case, draws: int) -> dict[str, Any]:
         'memory_growth': round(growth),
         'fixed': dict(Counter(record.reason for record in space.graph.fixed)),
     }
-    model.double()
-    if case.family == 'detection':  # how many boxes are found, and cost MACs, is another number in this precision
-        space = WidthSpace(model, example_input=case.arguments(dtype=torch.float64))
-    with same_boxes(model):
-        return {**row, **check(space, case, draws), 'memory_of_checks': round(peak_memory())}
+    return space, row
 
 
 def check(space: WidthSpace, case: Case, draws: int) -> dict[str, Any]:

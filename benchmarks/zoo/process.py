@@ -20,6 +20,9 @@ MODULES = {'ours': 'nni_cafenet', 'torch-pruning': 'torch_pruning', 'modelopt': 
 _PATIENCE = 10  # a peer's process may take so many times its limit: with checks, and on a busy machine
 
 
+BUILD_ONLY = -1
+
+
 def installed_tools() -> list[str]:
     """Return the tools that can be imported here."""
     return [tool for tool, module in MODULES.items() if importlib.util.find_spec(module) is not None]
@@ -35,7 +38,7 @@ def row_of(tool: str, model: str, *, draws: int, seconds: float, memory: float) 
     model
         Name of the model.
     draws
-        Random widths to check.
+        Random widths to check; `BUILD_ONLY`: of ours nothing is checked.
     seconds
         Time limit: of the whole process for ours, of the tool's own work, in processor time, for peers.
     memory
@@ -84,7 +87,7 @@ def measure(tool: str, model: str, *, draws: int, seconds: float, memory: float)
             from . import ours
 
             ours.warm_up()
-            return {**row, **ours.measure(case, draws)}
+            return {**row, **(ours.build(case)[1] if draws == BUILD_ONLY else ours.measure(case, draws))}
         if tool == 'torch-pruning':
             from . import with_torch_pruning as peer
         else:
