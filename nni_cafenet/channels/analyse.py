@@ -83,27 +83,26 @@ def _freest(
     """
     recorded = constraints.recorded
     free = replace(constraints, doubtful=[]) if constraints.doubtful else constraints
-    ways = (lambda reading, _: reading, tie_attention, tie_around_attention)
-    readings = []
-    for way in ways:
-        reading = way(free, model)
-        if reading is None:
-            continue
+    tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
+    if not tied and not constraints.doubtful:
+        return verify(model, solved(constraints), example, recorded=recorded)
+    readings: list[ChannelGraph] = []
+    for reading in (free, *tied):
         readings.append(solved(reading))
         if stands(model, readings[-1], example, recorded=recorded):
             return verify(model, readings[-1], example, known=True, recorded=recorded)
-    for reading in readings:
-        graph = repaired(model, reading, example, recorded=recorded)
+    for each in readings:
+        graph = repaired(model, each, example, recorded=recorded)
         if graph is not None:
             return verify(model, graph, example, known=True, recorded=recorded)
     if constraints.doubtful:
         readings.append(solved(tie_attention(constraints, model) or constraints))
     tried = [
-        (reading, verify(model, reading, example, quiet=True, recorded=recorded))
-        for reading in [*readings[1:][::-1], readings[0]]
+        (each, verify(model, each, example, quiet=True, recorded=recorded))
+        for each in [*readings[1:][::-1], readings[0]]
     ]
-    reading, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
-    warn_of({record.label: record.reason for record in freest.fixed if record not in reading.fixed})
+    solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
+    warn_of({record.label: record.reason for record in freest.fixed if record not in solution.fixed})
     return freest
 
 
