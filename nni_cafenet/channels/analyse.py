@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
+from .constraints import Constraints
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
 from .selecting import LayerPattern, excluded_parts, restrict
 from .telling import check_device
-from .ties import tie_attention
+from .ties import tie_around_attention, tie_attention
 from .trace import follow, parameter_names
-from .verify import stands, verify, warn_of
+from .verify import repaired, stands, verify, warn_of
 
 __all__ = ['analyse']
 
@@ -54,12 +56,15 @@ def analyse(
             type(model).__name__,
         )
     constraints = follow(model, example, excluded_parts(model, exclude))
-    readings = [
-        restrict(group_channels(reading, parameter_names(model), example.batch_size), model, include, exclude)
-        for reading in (constraints, tie_attention(constraints, model))
-        if reading is not None
-    ]
-    graph = _freest(model, readings, example, constraints.recorded) if check else readings[-1]
+    names = parameter_names(model)
+
+    def solved(reading: Constraints) -> ChannelGraph:
+        return restrict(group_channels(reading, names, example.batch_size), model, include, exclude)
+
+    if check:
+        graph = _freest(model, constraints, example, solved)
+    else:
+        graph = solved(tie_attention(constraints, model) or constraints)
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'
@@ -68,21 +73,36 @@ def analyse(
     return graph
 
 
-def _freest(model: nn.Module, readings: Sequence[ChannelGraph], example: ExampleInput, recorded: bool) -> ChannelGraph:
+def _freest(
+    model: nn.Module, constraints: Constraints, example: ExampleInput, solved: Callable[[Constraints], ChannelGraph]
+) -> ChannelGraph:
     """Return the reading of a model that real forwards leave the most freedom, verified.
 
-    The first that they confirm as it is counts; what is left of a reading is compared by the MACs that can change.
+    The first that they confirm as it is counts, then the first that they confirm once numbers that modules keep follow the
+    widths; what is left of a reading is compared by the MACs that can change.
     """
-    if len(readings) == 1:
-        return verify(model, readings[0], example, recorded=recorded)
-    if stands(model, readings[0], example, recorded=recorded):
-        return verify(model, readings[0], example, known=True, recorded=recorded)
-    tried = [verify(model, readings[-1], example, quiet=True, recorded=recorded)]
-    if tried[0].labels != readings[-1].labels:
-        tried.append(verify(model, readings[0], example, quiet=True, recorded=recorded))
-    freest = max(tried, key=_macs_that_can_change)
-    gone = set(readings[-1 if freest is tried[0] else 0].labels).difference(freest.labels)
-    warn_of({record.label: record.reason for record in freest.fixed if record.label in gone})
+    recorded = constraints.recorded
+    free = replace(constraints, doubtful=[]) if constraints.doubtful else constraints
+    tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
+    if not tied and not constraints.doubtful:
+        return verify(model, solved(constraints), example, recorded=recorded)
+    readings: list[ChannelGraph] = []
+    for reading in (free, *tied):
+        readings.append(solved(reading))
+        if stands(model, readings[-1], example, recorded=recorded):
+            return verify(model, readings[-1], example, known=True, recorded=recorded)
+    for each in readings:
+        graph = repaired(model, each, example, recorded=recorded)
+        if graph is not None:
+            return verify(model, graph, example, known=True, recorded=recorded)
+    if constraints.doubtful:
+        readings.append(solved(tie_attention(constraints, model) or constraints))
+    tried = [
+        (each, verify(model, each, example, quiet=True, recorded=recorded))
+        for each in [*readings[1:][::-1], readings[0]]
+    ]
+    solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
+    warn_of({record.label: record.reason for record in freest.fixed if record not in solution.fixed})
     return freest
 
 

@@ -18,7 +18,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
+__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Cut', 'Dim', 'Ids', 'Place', 'Symbol', 'layer_of']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
@@ -76,7 +76,8 @@ class CostTerm:
 class Attribute:
     """A number that a module keeps and that follows a width, such as ``groups`` of a depthwise convolution.
 
-    Its value is the size of dimension ``axis`` of ``parameter``, divided by ``divisor``.
+    Its value is the size of dimension ``axis`` of ``parameter``, or of the positions ``span`` of it (from, to), divided
+    by ``divisor``. ``index`` names the element where the module keeps the number in a tuple or a list.
     """
 
     module: str
@@ -84,6 +85,26 @@ class Attribute:
     parameter: str
     axis: int
     divisor: int
+    index: int | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Positions of a dimension of a parameter: from ``start`` to before ``stop``."""
+
+    parameter: str
+    axis: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sizes of parts that an operator cuts a dimension into, and where their positions come from; None: from several."""
+
+    lengths: tuple[int, ...]
+    parts: tuple[Place | None, ...]
 
 
 @dataclass
@@ -96,6 +117,11 @@ class Constraints:
         ``{name: Symbol}`` of every parameter and buffer.
     attended
         Dimensions that come out of attention (see `ties`).
+    doubtful
+        Dimensions that can change only if the model takes the places where it cuts them from numbers of its modules
+        (see `numbers`), and why not. They count as fixed.
+    cuts
+        Where operators cut dimensions into several parts.
     recorded
         Whether the operators are those of one real run, whose outputs may have other sizes for other values.
     """
@@ -109,6 +135,8 @@ class Constraints:
     attributes: list[Attribute] = field(default_factory=list)
     mixed: list[Ids] = field(default_factory=list)
     attended: list[Ids] = field(default_factory=list)
+    doubtful: list[tuple[Ids, str]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
@@ -136,6 +164,20 @@ class Constraints:
             return None
         start, name, axis = self._starts[place]
         return (name, axis) if dim.reshape(-1)[0] < start + self.parameters[name].shape[axis] else None
+
+    def cut(self, parts: Sequence[Ids]) -> None:
+        """Note that an operator cuts a dimension into these parts."""
+        found = Cut(tuple(len(part) for part in parts), tuple(self._place(part) for part in parts))
+        if found not in self.cuts:
+            self.cuts.append(found)
+
+    def _place(self, part: Ids) -> Place | None:
+        owner = self.owner(part)
+        if owner is None or (np.diff(part) != 1).any():
+            return None
+        dim = self.parameters[owner[0]].dims[owner[1]]
+        start = int(part[0]) - (0 if dim is None else int(dim[0]))
+        return Place(*owner, start, start + len(part)) if dim is not None and start + len(part) <= len(dim) else None
 
     def same(self, left: Dim, right: Dim, reason: str) -> Dim:
         """State that two dimensions agree, position by position; return one that stands for both."""

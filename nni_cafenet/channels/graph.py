@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tables import as_table
-from .constraints import Attribute
+from .constraints import Attribute, Cut
 from .cost import CostModel
 
 __all__ = ['ChannelGraph', 'ChannelGroup', 'FixedChannels', 'Layout', 'Listing', 'Segment']
@@ -169,6 +169,8 @@ class ChannelGraph:
         Numbers of modules that follow a width.
     cost
         MACs and parameters as functions of the widths.
+    cuts
+        Where the model cuts dimensions into several parts.
     """
 
     groups: Listing[ChannelGroup]
@@ -177,6 +179,7 @@ class ChannelGraph:
     layouts: tuple[Layout, ...]
     attributes: tuple[Attribute, ...]
     cost: CostModel
+    cuts: tuple[Cut, ...] = ()
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

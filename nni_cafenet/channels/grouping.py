@@ -49,7 +49,7 @@ class _Grouping:
 
     def _fixed_components(self) -> dict[int, str]:
         reasons: dict[int, str] = {}
-        for dim, reason in self.constraints.fixed:
+        for dim, reason in [*self.constraints.fixed, *self.constraints.doubtful]:
             for component in np.unique(self.component[dim]).tolist():
                 if not reasons.get(component):
                     reasons[component] = reason
@@ -132,6 +132,7 @@ class _Grouping:
                 if frozen_dims.get(attribute.parameter, (None,) * 9)[attribute.axis] is not None
             ),
             cost=cost,
+            cuts=tuple(self.constraints.cuts),
         )
 
     def _groups(self, cost: CostModel) -> Listing[ChannelGroup]:

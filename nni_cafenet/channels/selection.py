@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
@@ -49,6 +51,11 @@ class Selection:
             self.positions[name] = tuple(None if index is None else tensors[index] for index in indices)
             self._sizes[name] = tuple(None if index is None else sizes[index] for index in indices)
         self._attributes = graph.attributes
+        self._spans = {
+            (attribute.parameter, attribute.axis, attribute.span): _within(chosen[index], attribute.span)
+            for attribute in graph.attributes
+            if attribute.span is not None and (index := graph.dims[attribute.parameter][attribute.axis]) is not None
+        }
 
     def slices(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the selected part of every parameter and buffer that is not selected whole.
@@ -77,14 +84,30 @@ class Selection:
         for attribute in self._attributes:
             size = self._sizes[attribute.parameter][attribute.axis]
             if size is not None:
-                number = size // attribute.divisor
-                alone = not isinstance(getattr(modules[attribute.module], attribute.name), tuple)
-                values.setdefault(attribute.module, {})[attribute.name] = number if alone else (number,)
+                if attribute.span is not None:
+                    size = self._spans[attribute.parameter, attribute.axis, attribute.span]
+                found = values.setdefault(attribute.module, {})
+                before = found.get(attribute.name, getattr(modules[attribute.module], attribute.name))
+                found[attribute.name] = _with_number(before, attribute.index, size // attribute.divisor)
         for owner, leaves in shapes.items():
             found = values.setdefault(owner, {})
             groups = int(found.get('groups', getattr(modules[owner], 'groups', 1)))
             found.update(size_attributes(modules[owner], leaves, groups))
         return values
+
+
+def _within(positions: NDArray[np.int64] | None, span: tuple[int, int]) -> int:
+    """Return how many of the selected positions stand in a span; None selects all."""
+    return span[1] - span[0] if positions is None else int(np.subtract(*np.searchsorted(positions, span[::-1])))
+
+
+def _with_number(before: Any, index: int | None, number: int) -> Any:
+    """Return what a module keeps, with another number in it: alone, or as an element of a tuple or a list."""
+    if not isinstance(before, (tuple, list)):
+        return number
+    numbers = list(before)
+    numbers[index or 0] = number
+    return type(before)(numbers)
 
 
 def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:

@@ -79,9 +79,24 @@ def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.d
     return change
 
 
-def permuted(graph: ChannelGraph, labels: Sequence[str], rng: np.random.Generator, device: torch.device) -> Change:
-    """Return the change that puts the channels of some groups in another order, the same everywhere."""
-    orders = {index: rng.permutation(group.width) for index, group in enumerate(graph.groups) if group.label in labels}
+def permuted(
+    graph: ChannelGraph,
+    labels: Sequence[str],
+    rng: np.random.Generator,
+    device: torch.device,
+    within: Mapping[str, Any] | None = None,
+) -> Change:
+    """Return the change that puts the channels of some groups in another order, the same everywhere.
+
+    With ``within``, channel sets of these groups, the channels of each set change places among themselves.
+    """
+    orders = {}
+    for index, group in enumerate(graph.groups):
+        if group.label in labels:
+            moved = np.arange(group.width) if within is None else np.asarray(within[group.label])
+            order = rng.permutation(moved)
+            orders[index] = np.arange(group.width)
+            orders[index][moved] = np.roll(order, 1) if np.array_equal(order, moved) else order
     places = []
     for layout in graph.layouts:
         place = np.arange(len(layout))

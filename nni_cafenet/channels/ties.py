@@ -8,7 +8,7 @@ that reads attention tied to its outputs, numbers of modules following. Real for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 
 from .constraints import Attribute, Constraints, Ids
 
-__all__ = ['tie_attention']
+__all__ = ['tie_around_attention', 'tie_attention']
 
 
 def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
@@ -33,7 +33,28 @@ def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | N
     -------
     The constraints with the ties, or None if the model has no such layer.
     """
+    return _tied(constraints, model, list(_readers(constraints)))
+
+
+def tie_around_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+    """Tie as `tie_attention`, and so the other square layers beside a layer that reads attention.
+
+    They make queries, keys and values, or a smaller picture of the stream, whose code takes the width from the stream:
+    ``self.q(x).reshape(batch, rows, heads, channels // heads)``. None if there is no such layer.
+    """
     readers = list(_readers(constraints))
+    known = {name for name, _, _ in readers}
+    modules = {_parent(name) for name in known}
+    around = [
+        (name, constraints.parameters[name].dims[0], constraints.parameters[name].dims[1])
+        for name, axis in constraints.read
+        if axis == 1 and name not in known and _parent(name) in modules and _square(constraints, name)
+    ]
+    more = [(name, outputs, inputs) for name, outputs, inputs in around if outputs is not None and inputs is not None]
+    return _tied(constraints, model, [*readers, *more]) if more else None
+
+
+def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[str, Ids, Ids]]) -> Constraints | None:
     if not readers:
         return None
     pairs = [(outputs, inputs) for _, outputs, inputs in readers]
@@ -60,11 +81,21 @@ def _readers(constraints: Constraints) -> Iterator[tuple[str, Ids, Ids]]:
         attended[component[dim]] = True
     for name, axis in constraints.read:
         weight = constraints.parameters[name]
-        if axis != 1 or len(weight.shape) != 2 or weight.shape[0] != weight.shape[1]:
+        if axis != 1 or len(weight.shape) != 2 or not _square(constraints, name):
             continue
         outputs, inputs = weight.dims
         if outputs is not None and inputs is not None and attended[component[inputs]].all():
             yield name, outputs, inputs
+
+
+def _square(constraints: Constraints, name: str) -> bool:
+    shape = constraints.parameters[name].shape
+    return len(shape) > 1 and shape[0] == shape[1]
+
+
+def _parent(name: str) -> str:
+    """Return the module that holds the layer of a parameter."""
+    return name.rpartition('.')[0].rpartition('.')[0]
 
 
 def _numbers(name: str, full: int, repeats: int, modules: dict[str, nn.Module]) -> Iterator[Attribute]:
@@ -72,7 +103,7 @@ def _numbers(name: str, full: int, repeats: int, modules: dict[str, nn.Module]) 
 
     A number that could be the heads as well as their width is left alone.
     """
-    path = name.rpartition('.')[0].rpartition('.')[0]
+    path = _parent(name)
     nearest = path
     while True:
         for number, value in vars(modules[path]).items():

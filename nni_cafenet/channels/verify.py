@@ -3,7 +3,8 @@
 At random widths and random channel sets the model is run twice: on slices of its tensors (as the slim model runs), and
 whole, with everything that was not selected set to zero. Where no operator mixes channels the two must agree. Elsewhere
 the slices must run, and the full model must not notice when the channels of a group change places, everywhere at once:
-normalisation, softmax and means do not depend on the order. A group that does not stand this is fixed.
+normalisation, softmax and means do not depend on the order. A group that does not stand this is fixed, unless the model
+stands it once numbers that its modules keep follow the widths (`repair`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .cost import Polynomial
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
+from .repair import Repair
 from .run import call_with, using_attributes
 from .selection import Selection, take
 from .structures import tensors_in
@@ -31,7 +33,7 @@ from .substitute import Change, Substitute, changed, converted, masked, permuted
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'stands', 'verify', 'warn_of', 'without_fused_attention']
+__all__ = ['random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of', 'without_fused_attention']
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +42,12 @@ _LARGE = 10**8
 
 _CHEAP = 10**9
 """MACs of the example input below which every check is made at three random widths, not at one."""
+
+_REPAIRS = 12
+"""Places of a model's code in which numbers that modules keep are looked for, one after the other."""
+
+_REDRAWS = 20
+"""How often a channel set is drawn until it is another one from the other end."""
 
 _IN_VAIN = 4
 """How often the culprits may be looked for in vain until all groups that are left are taken for culprits."""
@@ -77,10 +85,9 @@ def verify(
     checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
     with using_mode(model, training=False), torch.no_grad():
         reasons = {} if known else checks.culprits(list(graph.labels))
-        if reasons:
-            if not quiet:
-                warn_of(reasons)
-            graph = graph.without(reasons)
+        if not quiet:
+            warn_of(reasons)
+        graph = checks.graph.without(reasons)
         return _with_measured_macs(graph, checks)
 
 
@@ -99,15 +106,32 @@ def stands(
         return checks.problem(list(graph.labels)) is None
 
 
+def repaired(
+    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, recorded: bool = False
+) -> ChannelGraph | None:
+    """Return the graph with numbers of modules following widths, so that it `stands`; None if they do not make it."""
+    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
+    with using_mode(model, training=False), torch.no_grad():
+        labels = list(graph.labels)
+        return checks.graph if checks.problem(labels) is None or checks.repair(labels) else None
+
+
 def random_channel_sets(
     graph: ChannelGraph, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Return a random channel set of a random width for each of some groups."""
+    """Return a random channel set of a random width for each of some groups.
+
+    None is the same from both ends where that can be: it would hide channels that stand in reverse.
+    """
     sets = {}
     for group in graph.groups:
         if group.label in labels:
-            width = int(rng.integers(1, group.width)) if group.width > 1 else 1
-            sets[group.label] = np.sort(rng.choice(group.width, size=width, replace=False)).astype(np.int64)
+            for _ in range(_REDRAWS):
+                width = int(rng.integers(1, group.width)) if group.width > 1 else 1
+                chosen = np.sort(rng.choice(group.width, size=width, replace=False)).astype(np.int64)
+                if not np.array_equal(chosen, group.width - 1 - chosen[::-1]):
+                    break
+            sets[group.label] = chosen
     return sets
 
 
@@ -131,13 +155,16 @@ class _Checks:
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         self._taken: dict[torch.dtype | None, list[Decision]] = {}
         modules = dict(model.named_modules())
+        self.failed: Mapping[str, Any] | None = None
+        self._attributes = graph.attributes
+        self._repair = Repair(model)
         self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
         """Find the groups with which the model fails, and why, until it stands with all others together."""
         reasons: dict[str, str] = {}
         left, in_vain = labels, 0
-        while (problem := self.problem(left)) is not None:
+        while (problem := self.problem(left)) is not None and not self.repair(left):
             found: dict[str, str] = {}
             self._accept([], left, found)
             in_vain += not found
@@ -150,11 +177,37 @@ class _Checks:
         if problem is None:
             return [*accepted, *candidates]
         if len(candidates) == 1:
+            if self.repair([*accepted, *candidates]):
+                return [*accepted, *candidates]
             reasons[candidates[0]] = problem
             return accepted
         half = len(candidates) // 2
         accepted = self._accept(accepted, candidates[:half], reasons)
         return self._accept(accepted, candidates[half:], reasons)
+
+    def repair(self, labels: list[str]) -> bool:
+        """Let numbers of modules follow widths until the model stands with these groups; False if it does not.
+
+        Only after a `problem` with these groups.
+        """
+        before = self.graph
+        for _ in range(_REPAIRS):
+            sets = self.failed
+            if sets is None:
+                break
+            found = self._repair.further(self.graph, partial(self.run_slices, sets, self.example, None))
+            if found is None:
+                break
+            known, self.graph = self.graph, found
+            if self.problem(labels) is None:
+                return True
+            if found is known:
+                break
+            if self.failed is None:
+                self._repair.reject(found)
+                self.graph, self.failed = known, sets
+        self.graph = before
+        return False
 
     def problem(self, labels: list[str]) -> str | None:
         """Run the model with these groups at several random widths; say what is wrong, or None.
@@ -169,12 +222,13 @@ class _Checks:
 
     def _problem_of_one_draw(self, labels: list[str]) -> str | None:
         sets = random_channel_sets(self.graph, labels, self.rng)
+        self.failed = None
         pure = {label: chosen for label, chosen in sets.items() if label not in self.mixed}
         try:
             mixed = [label for label in sets if label in self.mixed]
             if mixed:
                 self.run_slices(sets, self.example)
-                if not self._unordered(mixed):
+                if not self._unordered(mixed) or not self._unordered_slices(sets, mixed):
                     return 'its channels do not stand where the analysis thinks'
             if any(label in self.trained_only for label in sets):
                 with using_mode(self.model, training=True):
@@ -185,6 +239,7 @@ class _Checks:
             if not verdict:
                 return 'at another width the network computes something else'
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            self.failed = sets
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return f'at another width the model fails with {type(error).__name__}: {first[:200]}'
         return None
@@ -201,10 +256,9 @@ class _Checks:
     def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None, *, last: bool) -> bool | None:
         """Whether slices and zeros agree; None where the numbers are too close to tell, unless it is the last try."""
         whole = self._whole(dtype)
-        decisions = Decisions()
-        with decisions if self.recorded else contextlib.nullcontext():
+        with self._deciding() as decisions:
             zeros = self._outputs(dtype, masked(self.graph, sets, self.device))
-        with Decisions(decisions.taken) if self.recorded else contextlib.nullcontext():
+        with self._deciding(decisions.taken):
             sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
@@ -226,23 +280,44 @@ class _Checks:
         small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
         dtype = self._precise if small or self.recorded else None
         in_order = self._whole(dtype)
-        with Decisions(self._taken.get(dtype, ())) if self.recorded else contextlib.nullcontext():
+        with self._deciding(self._taken.get(dtype, ())):
             moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, self.device))
-        if [leaf.shape for leaf in moved] != [leaf.shape for leaf in in_order]:
-            return False
-        for before, after in zip(in_order, moved):
-            if before.numel() and before.is_floating_point():
-                smallest = torch.finfo(before.dtype).tiny
-                error = float((before - after).abs().max() / before.abs().max().clamp_min(smallest))
-                if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
-                    return False
-        return True
+        return _alike(in_order, moved)
+
+    def _unordered_slices(self, sets: Mapping[str, Any], labels: Sequence[str]) -> bool:
+        """Whether slices give the same when their channels of these groups change places.
+
+        Asked where numbers that may be equal to a width by chance follow it: the slices then might stand in wrong places.
+        """
+        if self.device.type == 'meta' or self.graph.attributes == self._attributes:
+            return True
+        widths = {group.label: group.width for group in self.graph.groups if group.label in labels and group.width > 2}
+        several = {label: self.rng.integers(2, width) for label, width in widths.items()}  # one has no other place
+        sets = {
+            **sets,
+            **{label: np.sort(self.rng.choice(widths[label], n, replace=False)) for label, n in several.items()},
+        }
+        other = permuted(self.graph, labels, self.rng, self.device, within=sets)
+        runs: list[list[Tensor]] = []
+        taken: list[Decision] = []
+        for change in (None, other):
+            with self._deciding(taken) as decisions:
+                example = _converted(self.example, self._precise)
+                runs.append(tensors_in(self.run_slices(sets, example, self._precise, change=change)))
+            taken = decisions.taken
+        return _alike(*runs)
+
+    @contextlib.contextmanager
+    def _deciding(self, taken: Sequence[Decision] = ()) -> Iterator[Decisions]:
+        """Record the decisions of a run, or repeat those taken, where they matter."""
+        decisions = Decisions(taken)
+        with decisions if self.recorded else contextlib.nullcontext():
+            yield decisions
 
     def _whole(self, dtype: torch.dtype | None) -> list[Tensor]:
         """Return what the full model returns, in some precision; it is run once."""
         if dtype not in self._full:
-            decisions = Decisions()
-            with decisions if self.recorded else contextlib.nullcontext():
+            with self._deciding() as decisions:
                 self._full[dtype] = self._outputs(dtype)
             self._taken[dtype] = decisions.taken
         return self._full[dtype]
@@ -271,12 +346,20 @@ class _Checks:
                 hook.remove()
         return tensors_in((output, seen))
 
-    def run_slices(self, sets: Mapping[str, Any], example: ExampleInput, dtype: torch.dtype | None = None) -> Any:
+    def run_slices(
+        self,
+        sets: Mapping[str, Any],
+        example: ExampleInput,
+        dtype: torch.dtype | None = None,
+        graph: ChannelGraph | None = None,
+        change: Change | None = None,
+    ) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
-        selection = Selection(self.graph, sets, self.device)
+        selection = Selection(graph or self.graph, sets, self.device)
         buffers = dict(self.model.named_buffers())
+        changes = [self._telling] if change is None else [self._telling, change]
         sliced = {
-            name: take(self._telling(name, tensor.detach()), selection.positions.get(name, ()))
+            name: take(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
             for name, tensor in [*self.model.named_parameters(), *buffers.items()]
         }
         if dtype is not None:
@@ -342,6 +425,19 @@ def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> boo
     if not last and effect < 1e4 * precision * scale:
         return None
     return error <= 1e4 * precision * scale
+
+
+def _alike(in_order: list[Tensor], moved: list[Tensor]) -> bool:
+    """Whether two runs give the same but for rounding."""
+    if [leaf.shape for leaf in moved] != [leaf.shape for leaf in in_order]:
+        return False
+    for before, after in zip(in_order, moved):
+        if before.numel() and before.is_floating_point():
+            smallest = torch.finfo(before.dtype).tiny
+            error = float((before - after).abs().max() / before.abs().max().clamp_min(smallest))
+            if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
+                return False
+    return True
 
 
 def _converted(example: ExampleInput, dtype: torch.dtype | None) -> ExampleInput:

@@ -98,7 +98,8 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
     for name, sizes in record['modules'].items():
         module = model.get_submodule(name)
         for key, value in sizes.items():
-            setattr(module, key, tuple(value) if isinstance(value, list) else value)
+            kind = list if type(getattr(module, key, None)) is list else tuple
+            setattr(module, key, kind(value) if isinstance(value, list) else value)
     for tensors in ('_parameters', '_buffers'):
         _resize(model, state, tensors)
     if weights:
@@ -107,8 +108,8 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a whole number, or a tuple of one."""
-    return type(value) is int or (type(value) is tuple and len(value) == 1 and type(value[0]) is int)
+    """Whether a value is a whole number, or a tuple or list of them."""
+    return type(value) is int or (type(value) in (tuple, list) and {type(number) for number in value} == {int})
 
 
 def _resize(model: nn.Module, state: Mapping[str, torch.Tensor], tensors: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..constraints import Dim, Symbol
+from ..constraints import Dim, Ids, Symbol
 from .registry import Call, Dims, register_rule
 
 
@@ -55,6 +55,7 @@ def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
     if dim is not None:
         rows = dim.reshape(len(sizes), sizes[0])
         part = rows[0]
+        call.constraints.cut(list(rows))
         for row in rows[1:]:
             call.same(part, row)
     return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for _ in sizes]
@@ -103,8 +104,9 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
 
     Several equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the
     weights of queries beside those of keys and values). Parts that were joined at the same places before may change each
-    by itself. Any other cut is at numbers of the code. Where the code holds numbers after all, real forwards show it:
-    they then cut at other places (see `verify`).
+    by itself. Any other cut is at numbers of the code, or at numbers that modules keep (see `numbers`): parts of one size
+    then keep the same positions. Where the code holds numbers after all, real forwards show it: they then cut at other
+    places (see `verify`).
     """
     axis %= len(x.shape)
     dim = x.dims[axis]
@@ -123,10 +125,28 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
             call.same(rows[0], row)
     else:
         natural = smallest > 1 and bool((dim[places] != dim[places - 1] + 1).all())
-    if not natural:
-        call.fix(dim, reason=f'is cut at fixed positions by {call.operator}')
+    reason = f'is cut at fixed positions by {call.operator}'
+    if isinstance(sizes, Symbol) or len(lengths) == 1 or smallest == 0:
+        call.fix(dim, reason=reason)
         parts = [None for _ in lengths]
+    else:
+        call.constraints.cut(np.split(dim, places))
+        parts = parts if natural else _parts_of_one_size(call, dim, parts, reason)
     return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for part in parts]
+
+
+def _parts_of_one_size(call: Call, dim: Ids, parts: Sequence[Dim], reason: str) -> list[Dim]:
+    """Tie parts of one size; single positions never change."""
+    call.constraints.doubtful.append((dim, reason))
+    first: dict[int, Ids] = {}
+    result: list[Dim] = []
+    for part in parts:
+        if part is None or len(part) == 1:
+            call.fix(part, reason=reason)
+            result.append(None)
+        else:
+            result.append(call.same(first.setdefault(len(part), part), part))
+    return result
 
 
 @register_rule('aten.unbind')
