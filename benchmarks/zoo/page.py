@@ -56,6 +56,7 @@ _NOTES = """\
   how many choices they have together, as configured by default: multiples of 32. *at half*: the choices nearest to half of
   each width; in brackets with multiples of 1. *exact*: the exported subnet computes what the converted model did
   (float32).
+- An empty cell was not measured.
 - *eval only*: right in eval mode, but in training mode the smaller network fails. *out of time*: the work of the tool alone
   took more processor time than its limit."""
 

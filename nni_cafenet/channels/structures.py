@@ -48,7 +48,7 @@ def _parts(value: Any) -> list[Any]:
         return list(value)
     if dataclasses.is_dataclass(value):
         return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    if not pytree.tree_is_leaf(value):
-        leaves: list[Any] = pytree.tree_leaves(value)
+    leaves: list[Any] = pytree.tree_leaves(value)
+    if len(leaves) != 1 or leaves[0] is not value:
         return leaves
     return list(getattr(value, '__dict__', {}).values())

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.attention
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -399,11 +400,12 @@ def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
 
 @contextlib.contextmanager
 def without_fused_attention() -> Iterator[None]:
-    """Keep modules of torch from their fused kernels for attention, whose products no counter sees."""
+    """Keep torch from its fused kernels for attention, whose products not every release counts."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
