@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from .graph import ChannelGraph
 from .selection import Selection, put, take
 
-__all__ = ['Change', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'replaced']
+__all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'replaced']
 
 Change = Callable[[str, Tensor], Tensor]
 """Gives the other value of a parameter or buffer, from its name and its own value."""
@@ -52,6 +52,31 @@ class Substitute(TorchFunctionMode):
     def _value(self, tensor: Tensor) -> Tensor:
         name = self._names.get(id(tensor))
         return tensor if name is None else changed(name, tensor.detach(), *self._changes)
+
+
+class InDouble(TorchFunctionMode):
+    """Inside this block code that asks for float32 gets float64, and so do new tensors.
+
+    Some models compute parts of themselves in float32 whatever they are given (norms, softmax, positions). What is left of
+    a comparison in float64 then has the digits of float32 only.
+    """
+
+    def __enter__(self) -> InDouble:
+        self._before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_default_dtype(self._before)
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        if function is Tensor.float:
+            function = Tensor.double
+        args = tuple(torch.float64 if argument is torch.float32 else argument for argument in args)
+        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
+        return function(*args, **kwargs)
 
 
 def replaced(values: Mapping[str, Tensor]) -> Change:

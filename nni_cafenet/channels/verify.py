@@ -30,7 +30,7 @@ from .repair import Repair
 from .run import call_with, using_attributes
 from .selection import Selection, take
 from .structures import tensors_in
-from .substitute import Change, Substitute, changed, converted, masked, permuted, replaced
+from .substitute import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
@@ -328,7 +328,7 @@ class _Checks:
         example = _converted(self.example, dtype)
         every = (self._telling, *(() if dtype is None else (converted(dtype),)), *changes)
         buffers = {name: changed(name, buffer, *every).clone() for name, buffer in self.model.named_buffers()}
-        with Substitute(self.model, *every):
+        with _precision(dtype), Substitute(self.model, *every):
             return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs))
 
     def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
@@ -367,7 +367,7 @@ class _Checks:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
         sliced.update({name: sliced[name].clone() for name in buffers})
         inputs = example.fresh()
-        with using_attributes(self.model, selection.attributes(self.model)):
+        with using_attributes(self.model, selection.attributes(self.model)), _precision(dtype):
             return call_with(self.model, sliced, inputs.args, inputs.kwargs)
 
 
@@ -440,6 +440,10 @@ def _alike(in_order: list[Tensor], moved: list[Tensor]) -> bool:
             if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
                 return False
     return True
+
+
+def _precision(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    return InDouble() if dtype is torch.float64 else contextlib.nullcontext()
 
 
 def _converted(example: ExampleInput, dtype: torch.dtype | None) -> ExampleInput:

@@ -143,3 +143,20 @@ def test_a_reversed_order_is_found_whatever_is_drawn(monkeypatch, analysed, wire
     assert graph.labels == ('a', 'b', 'c')
     assert 'b' not in verify(model, graph, example, seed).labels
     assert not stands(model, graph, example, seed)
+
+
+def test_code_that_insists_on_float32_is_held_to_all_digits(analysed, wired, caplog):
+    # A norm that is computed in float32, as in most language models; its channels may be in any order.
+    def run(net, x):
+        y = net.a(x)
+        z = y.to(torch.float32)
+        z = z * torch.rsqrt(z.float().pow(2).mean(1, keepdim=True) + 1e-6)
+        return net.b(z.to(y.dtype) * net.g[:, None, None])
+
+    model = wired(run, a=Conv(3, 6, 1), b=Conv(6, 2, 1), g=nn.Parameter(torch.rand(6)))
+    before = torch.get_default_dtype()
+    graph = analysed(model, PICTURE)
+    assert graph.groups[0].mixed
+    assert verify(model, graph, ExampleInput.of(PICTURE, model)).labels == ('a',)
+    assert 'keep their width' not in caplog.text
+    assert torch.get_default_dtype() is before
