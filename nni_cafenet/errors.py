@@ -9,7 +9,13 @@ __all__ = [
     'ResumeError',
     'TraceError',
     'TrainingDivergedError',
+    'first_line',
 ]
+
+
+def first_line(error: BaseException, most: int = 300, otherwise: str = 'no message') -> str:
+    """Return the first line of an error's message, at most so many characters of it; ``otherwise`` if it has none."""
+    return (str(error).strip().splitlines() or [otherwise])[0][:most]
 
 
 class CafeNetError(Exception):

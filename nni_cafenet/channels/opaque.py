@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..errors import first_line
 from .inputs import ExampleInput
 from .rules import Call, LayerCall, find_layer, register_rule
 from .rules.registry import Dims, Rule, own_tensors
@@ -86,8 +87,7 @@ def _pass(call: Call, inputs: list[Any], part: str, index: int) -> Sequence[Dims
         try:
             return _through(own, layer.rule, inputs, _calls[part][index])
         except Exception as error:  # noqa: BLE001 - rules may be the user's
-            first = (str(error).strip().splitlines() or ['no message'])[0][:300]
-            problem = f'whose rule failed with {type(error).__name__}: {first}'
+            problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
             _logger.warning('The layer %s keeps the channels that reach it: it is one %s.', name, problem)
         for key, _tensor in own_tensors(module):
             symbol = own.tensor(key)

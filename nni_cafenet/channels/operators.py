@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
-from ..errors import TraceError
+from ..errors import TraceError, first_line
 from .inputs import ExampleInput
 from .opaque import opaque_parts
 from .plain_calls import PlainCalls
@@ -90,7 +90,7 @@ def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
         with _silence():
             module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
-        _logger.info('%s could not be recorded either: %s', type(model).__name__, _first_line(error))
+        _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
         return None
     after = frozenset(values_seen(module.graph))
     parameters = {name for name, _ in model.named_parameters()}
@@ -114,7 +114,7 @@ def _rejection(model: nn.Module, error: Exception) -> TraceError:
     )
     return TraceError(
         f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
-        f'{type(error).__name__}: {_first_line(error)}. {remedy}'
+        f'{type(error).__name__}: {first_line(error)}. {remedy}'
     )
 
 
@@ -143,7 +143,7 @@ def _check_runs(model: nn.Module, example: ExampleInput) -> None:
         mode = ' in training mode' if model.training else ''
         raise TraceError(
             f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}{mode}: '
-            f'{type(error).__name__}: {_first_line(error)}. Give an input that model(example_input) accepts{mode}.'
+            f'{type(error).__name__}: {first_line(error)}. Give an input that model(example_input) accepts{mode}.'
         ) from error
 
 
@@ -158,7 +158,3 @@ def _failing_part(model: nn.Module, error: BaseException) -> str:
             found = names.get(id(owner), '') or found
         frames = frames.tb_next
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ['no message'])[0][:300]

@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ..errors import TraceError
+from ..errors import TraceError, first_line
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .declared import follow_sizes
 from .graph import ChannelGraph
@@ -228,7 +228,7 @@ def _run_rule(call: Call, several: bool, arguments: Any, keywords: Any) -> Seque
                 return results
             problem = 'whose rule does not give one dim for every dimension of its outputs'
         except Exception as error:  # noqa: BLE001 - rules may be the user's
-            problem = f'whose rule failed with {type(error).__name__}: {_first_line(error)}'
+            problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
         _logger.warning('The operator %s keeps the channels that reach it: it is one %s.', call.operator, problem)
     for symbol in _symbols((arguments, keywords)):
         call.fix(*symbol.dims, reason=f'reaches {call.operator}, {problem}')
@@ -250,7 +250,3 @@ def _constant(node: fx.Node) -> Symbol | None:
 def _symbols(values: Any) -> list[Symbol]:
     leaves = torch.utils._pytree.tree_leaves(values, is_leaf=lambda leaf: isinstance(leaf, Symbol))
     return [leaf for leaf in leaves if isinstance(leaf, Symbol)]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ['no message'])[0][:300]

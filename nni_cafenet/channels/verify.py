@@ -22,6 +22,7 @@ import torch.nn.attention
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..errors import first_line
 from .cost import Polynomial
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
@@ -241,8 +242,8 @@ class _Checks:
                 return 'at another width the network computes something else'
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             self.failed = sets
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return f'at another width the model fails with {type(error).__name__}: {first[:200]}'
+            name = type(error).__name__
+            return f'at another width the model fails with {name}: {first_line(error, 200, name)}'
         return None
 
     @cached_property
