@@ -81,26 +81,22 @@ def _freest(
     The first that they confirm as it is counts, then the first that they confirm once numbers that modules keep follow the
     widths; what is left of a reading is compared by the MACs that can change.
     """
-    recorded = constraints.recorded
     free = replace(constraints, doubtful=[]) if constraints.doubtful else constraints
     tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
     if not tied and not constraints.doubtful:
-        return verify(model, solved(constraints), example, recorded=recorded)
+        return verify(model, solved(constraints), example)
     readings: list[ChannelGraph] = []
     for reading in (free, *tied):
         readings.append(solved(reading))
-        if stands(model, readings[-1], example, recorded=recorded):
-            return verify(model, readings[-1], example, known=True, recorded=recorded)
+        if stands(model, readings[-1], example):
+            return verify(model, readings[-1], example, known=True)
     for each in readings:
-        graph = repaired(model, each, example, recorded=recorded)
+        graph = repaired(model, each, example)
         if graph is not None:
-            return verify(model, graph, example, known=True, recorded=recorded)
+            return verify(model, graph, example, known=True)
     if constraints.doubtful:
         readings.append(solved(tie_attention(constraints, model) or constraints))
-    tried = [
-        (each, verify(model, each, example, quiet=True, recorded=recorded))
-        for each in [*readings[1:][::-1], readings[0]]
-    ]
+    tried = [(each, verify(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]
     solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
     warn_of({record.label: record.reason for record in freest.fixed if record not in solution.fixed})
     return freest

@@ -171,6 +171,8 @@ class ChannelGraph:
         MACs and parameters as functions of the widths.
     cuts
         Where the model cuts dimensions into several parts.
+    recorded
+        Whether the sizes of what the model returns may depend on values (see `Constraints`).
     """
 
     groups: Listing[ChannelGroup]
@@ -180,6 +182,7 @@ class ChannelGraph:
     attributes: tuple[Attribute, ...]
     cost: CostModel
     cuts: tuple[Cut, ...] = ()
+    recorded: bool = False
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ class _Grouping:
             ),
             cost=cost,
             cuts=tuple(self.constraints.cuts),
+            recorded=self.constraints.recorded,
         )
 
     def _groups(self, cost: CostModel) -> Listing[ChannelGroup]:

@@ -63,7 +63,6 @@ def verify(
     *,
     known: bool = False,
     quiet: bool = False,
-    recorded: bool = False,
 ) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
 
@@ -81,10 +80,8 @@ def verify(
         The graph `stands`: only its costs are left to measure.
     quiet
         Leave the warnings to the caller.
-    recorded
-        The sizes of what the model returns may depend on values (see `Constraints`).
     """
-    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
+    checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         reasons = {} if known else checks.culprits(list(graph.labels))
         if not quiet:
@@ -99,20 +96,16 @@ def warn_of(reasons: Mapping[str, str]) -> None:
         _logger.warning('The channels of %s keep their width: %s.', label, reason)
 
 
-def stands(
-    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, recorded: bool = False
-) -> bool:
+def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> bool:
     """Whether the model can really change all groups of the graph together; as `verify`, without looking for culprits."""
-    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
+    checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         return checks.problem(list(graph.labels)) is None
 
 
-def repaired(
-    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, recorded: bool = False
-) -> ChannelGraph | None:
+def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
     """Return the graph with numbers of modules following widths, so that it `stands`; None if they do not make it."""
-    checks = _Checks(model, graph, example, np.random.default_rng(seed), recorded)
+    checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         labels = list(graph.labels)
         return checks.graph if checks.problem(labels) is None or checks.repair(labels) else None
@@ -138,14 +131,12 @@ def random_channel_sets(
 
 
 class _Checks:
-    def __init__(
-        self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, rng: np.random.Generator, recorded: bool
-    ) -> None:
+    def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, rng: np.random.Generator) -> None:
         self.model = model
         self.graph = graph
         self.example = example
         self.rng = rng
-        self.recorded = recorded
+        self.recorded = graph.recorded
         self.mixed = {group.label for group in graph.groups if group.mixed}
         self.device = check_device(model)
         self._telling = replaced(telling_tensors(model, self.device))
@@ -160,7 +151,7 @@ class _Checks:
         self.failed: Mapping[str, Any] | None = None
         self._attributes = graph.attributes
         self._repair = Repair(model)
-        self._watched = [modules[record.label] for record in graph.fixed if recorded and record.label in modules]
+        self._watched = [modules[record.label] for record in graph.fixed if graph.recorded and record.label in modules]
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
         """Find the groups with which the model fails, and why, until it stands with all others together."""
@@ -422,12 +413,13 @@ def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> boo
     error = float((sliced - zeros).abs().max())
     effect = float((whole - zeros).abs().max())
     scale = float(whole.abs().max())
-    precision = torch.finfo(zeros.dtype).eps
-    if error <= 1e-2 * effect:
+    negligible = 1e4 * torch.finfo(zeros.dtype).eps * scale
+    closest = 1e-6 if zeros.dtype is torch.float64 else 1e-2 if last else 1e-4
+    if error <= closest * effect:
         return True
-    if not last and effect < 1e4 * precision * scale:
-        return None
-    return error <= 1e4 * precision * scale
+    if last:
+        return error <= negligible
+    return False if min(error, effect) > negligible and error > 1e-2 * effect else None
 
 
 def _alike(in_order: list[Tensor], moved: list[Tensor]) -> bool:
