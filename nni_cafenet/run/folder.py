@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .errors import ResumeError
-from .files import write_json
+from ..errors import ResumeError
+from ..files import write_json
 
 __all__ = ['RunFolder', 'new_run_path']
 
