@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -9,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
-from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace
+from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 
+from .errors import LimitReachedError
+from .files import write_json
+from .run.finalist_results import TrainedModel, finalists_table
+from .run.finalists import BASELINE, Finalist, TrainedFinalist
 from .run.folder import RunFolder, new_run_path
-from .run.options import RunOptions, instance
-from .run.supernet import SupernetRun
+from .run.in_process import InProcess, Stages
+from .run.options import FinalistOptions, RunOptions, instance
+from .run.setup import RunSetup
 from .search.budget import Budget
 from .search.driver import search_widths
 from .search.evolution import Evolution
-from .search.history import History
+from .search.history import History, Scored
 from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
@@ -65,10 +72,27 @@ class CafeNet(OneShotStrategy):
     statistics_batches
         Training batches from which the running statistics of a width are re-estimated; 0: off.
     seed
-        Seed of widths, channel sets, the cut of the data and the search.
+        Seed of widths, channel sets, the cut of the data, the search, and the training of finalists.
+    finalists
+        How many of the best widths are trained by the evaluator at the end of the search, besides the uniformly scaled
+        network of the same MACs; ``export_top_models`` then ranks what was trained. 0 (default): none, widths are ranked
+        by their scores.
+    finalist_weights
+        What finalists start from: ``'fresh'`` (default), as the model's own factory makes them, or ``'inherited'`` from
+        the supernet.
+    finalist_evaluator
+        Trains the finalists; default: the experiment's evaluator.
+    metric
+        What trained finalists are ranked by: a name that their evaluator logs, such as ``'val_acc'``. Default: what it
+        reports to NNI.
+    metric_higher_is_better
+        Which way the metric is better; default: as its name says.
     directory
-        Where the run keeps its state. A run that was killed goes on from there, with the same result. Default: a new
-        folder below the trainer's ``default_root_dir``, which NNI's own checkpoint remembers.
+        Where the run keeps its state. A run that was killed goes on from there, with the same result. Default: the folder
+        ``cafenet`` of the experiment where it runs trials; else a new folder below the trainer's ``default_root_dir``,
+        which NNI's own checkpoint remembers.
+    trial_directory
+        The same folder as trials on other machines see it, if they see it under another path.
 
     Raises
     ------
@@ -90,7 +114,13 @@ class CafeNet(OneShotStrategy):
         score_data: Any = None,
         statistics_batches: int = 20,
         seed: int = 0,
+        finalists: int = 0,
+        finalist_weights: str = 'fresh',
+        finalist_evaluator: Any = None,
+        metric: str | None = None,
+        metric_higher_is_better: bool | None = None,
         directory: str | os.PathLike[str] | None = None,
+        trial_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.budget_spec = budget
@@ -106,11 +136,19 @@ class CafeNet(OneShotStrategy):
             statistics_batches=statistics_batches,
             seed=seed,
         )
+        self.finalist_options = FinalistOptions.checked(
+            number=finalists,
+            weights=finalist_weights,
+            metric=metric,
+            higher_is_better=metric_higher_is_better,
+        )
+        self.finalist_evaluator = finalist_evaluator
         self.directory = None if directory is None else Path(directory)
+        self.trial_directory = None if trial_directory is None else os.fspath(trial_directory)
         self._budget: Budget | None = None
-        self._supernet: SupernetRun | None = None
+        self._setup: RunSetup | None = None
         self._history: History | None = None
-        self._scorer: Scorer | None = None
+        self._trained: list[TrainedFinalist] = []
         self._finished = False
 
     # --- before anything runs ---------------------------------------------------------------------
@@ -128,33 +166,44 @@ class CafeNet(OneShotStrategy):
         self.options.sharing.check(model.groups)
         return model
 
-    def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> RawFormatModelSpace:  # type: ignore[override]
-        if not isinstance(model_space, RawFormatModelSpace) or not isinstance(engine, SequentialExecutionEngine):
-            raise TypeError(
-                "CafeNet runs in NNI's sequential engine, on the raw model format. Leave the experiment's config out, or "
-                "use NasExperimentConfig('sequential', 'raw', 'local')."
-            )
-        space = self.mutate_model(model_space.model_space)
+    def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
+        space = self.mutate_model(_live_space(model_space, engine))
         self._budget = Budget.parse(self.budget_spec, space)
-        self._supernet = SupernetRun(space, model_space.evaluator, self.options)
+        evaluator = model_space.evaluator
+        self._setup = setup = RunSetup(space, evaluator, self.options, self.finalist_options, self.finalist_evaluator)
         if self.directory is None:
-            self.directory = new_run_path(self._supernet.trainer.default_root_dir)
-        self._mutated_model_space = self._supernet.model_space()
+            self.directory = _default_directory(engine, setup)
+        self._mutated_model_space = setup.supernet.model_space()
         return self._mutated_model_space
 
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        supernet: SupernetRun = _known(self._supernet)
-        folder = RunFolder(_known(self.directory), self._settings(), make=supernet.trainer.is_global_zero)
+        setup: RunSetup = _known(self._setup)
+        folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
+        stages = self._stages(folder)
         try:
-            supernet.train(folder, lambda: self.engine.submit_models(_known(self._mutated_model_space)))
-            self._search(folder)
+            stages.train_supernet()
+            self._search(folder, stages)
+            self._train_finalists(folder, stages)
+        except LimitReachedError as error:
+            _logger.warning('%s', error)
         except KeyboardInterrupt:
             _logger.warning('Interrupted. To go on, run again with CafeNet(..., directory=%r).', str(folder.path))
             raise
-        self._finished = True
+        else:
+            self._finished = True
+        finally:
+            stages.close()
+
+    def _stages(self, folder: RunFolder) -> Stages:
+        setup: RunSetup = _known(self._setup)
+        if isinstance(self.engine, SequentialExecutionEngine):
+            return InProcess(setup, folder, self.engine)
+        from .trials.as_trials import AsTrials
+
+        return AsTrials(setup, folder, self.engine, self.trial_directory)
 
     @property
     def finished(self) -> bool:
@@ -163,7 +212,7 @@ class CafeNet(OneShotStrategy):
 
     def _settings(self) -> dict[str, Any]:
         space, budget, options = self._space, _known(self._budget), self.options
-        return {
+        settings = {
             'format': 1,
             'seed': options.seed,
             'budget': dict(budget.limits),
@@ -171,20 +220,22 @@ class CafeNet(OneShotStrategy):
             'patterns': options.patterns,
             'search': repr(self.search),
             'score': [options.score, options.higher_is_better, options.score_patterns],
-            'data': [len(_known(self._supernet).data), options.holdout, options.statistics_batches],
+            'data': [len(_known(self._setup).supernet.data), options.holdout, options.statistics_batches],
             'macs': space.macs(space.full_widths),
             'choices': {label: list(widths) for label, widths in space.choices.items()},
         }
+        if self.finalist_options.number:
+            settings['finalists'] = dataclasses.astuple(self.finalist_options)
+        return settings
 
-    def _search(self, folder: RunFolder) -> None:
+    def _search(self, folder: RunFolder, stages: Stages) -> None:
         """Search widths. Those that were scored before are taken from the history: the search is run again on them."""
-        supernet, options = _known(self._supernet), self.options
-        path = folder.history if supernet.trainer.is_global_zero else None
+        setup, options = _known(self._setup), self.options
+        path = folder.history if setup.supernet.trainer.is_global_zero else None
         self._history = history = History(path, higher_is_better=options.higher_is_better)
-        self._scorer = scorer = supernet.scorer()
         space, budget = self._space, _known(self._budget)
         proposals = self.search.propose(space, budget, np.random.default_rng([options.seed, 1]))
-        search_widths(proposals, scorer.score, history, total=self.search.total, name=options.score)
+        search_widths(proposals, stages.score, history, total=self.search.total, name=options.score)
         if path is not None:
             history.export(folder.path, space.labels)
         space.activate(space.full_widths)
@@ -193,6 +244,27 @@ class CafeNet(OneShotStrategy):
             way = 'higher' if options.higher_is_better else 'lower'
             _logger.info('Best of %d widths: %s %.5g (%s is better)', len(history), options.score, best[0].score, way)
 
+    def _train_finalists(self, folder: RunFolder, stages: Stages) -> None:
+        """Train the best widths and the baseline, each by the user's evaluator."""
+        if self.finalist_options.number == 0:
+            return
+        finalists = self._choose_finalists(folder, stages)
+        self._trained = stages.train_finalists(finalists)
+        _logger.info('%s', finalists_table(self._trained, self._space, _known(self._setup).metric))
+
+    def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
+        if folder.finalists.exists():
+            return [Finalist.from_json(record) for record in json.loads(folder.finalists.read_text(encoding='utf-8'))]
+        best = self.history.best(self.finalist_options.number)
+        if not best:
+            raise RuntimeError('No width could be scored, so there are no finalists: see history.csv.')
+        finalists = [Finalist(str(rank), scored) for rank, scored in enumerate(best, start=1)]
+        uniform = self._space.uniform_within(max(scored.macs for scored in best))
+        finalists += [Finalist(BASELINE, scored) for scored in stages.score([uniform])]
+        if _known(self._setup).supernet.trainer.is_global_zero:
+            write_json(folder.finalists, [finalist.to_json() for finalist in finalists])
+        return finalists
+
     # --- results ----------------------------------------------------------------------------------
 
     @property
@@ -200,19 +272,42 @@ class CafeNet(OneShotStrategy):
         """Every width that was scored."""
         return _known(self._history)
 
+    @property
+    def trained(self) -> list[TrainedFinalist]:
+        """The finalists and the baseline, as far as they were trained."""
+        return list(self._trained)
+
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """Yield the best searched models, best first.
+        """Yield the best trained finalists, best first; without finalists, the best searched widths.
 
         Parameters
         ----------
         sort
-            False: in the order in which they were scored.
+            False: in the order in which they were scored or chosen.
         limit
             How many; None: all.
         """
+        setup: RunSetup = _known(self._setup)
+        if self._trained:
+            metric, folder = setup.metric, RunFolder(_known(self.directory))
+            ranked = sorted(self._trained, key=lambda each: -metric.fitness(each.metric)) if sort else self._trained
+            for each in ranked[:limit]:
+                yield TrainedModel(self._space, each, folder.finalist(each.finalist.name))
+            return
         records = self.history.best(limit) if sort else list(self.history)[:limit]
         for scored in records:
-            yield SearchedModel(_known(self._scorer), scored)
+            yield SearchedModel(self._space, scored, self._slim)
+
+    def _slim(self, scored: Scored) -> Any:
+        return self._scorer.slim(scored)
+
+    @property
+    def _scorer(self) -> Scorer:
+        """What scored the widths; where trials did, the supernet is fetched from its checkpoint first."""
+        setup: RunSetup = _known(self._setup)
+        if not isinstance(self.engine, SequentialExecutionEngine) and 'scorer' not in vars(setup):
+            setup.supernet.restore(RunFolder(_known(self.directory)))
+        return setup.scorer
 
     def state_dict(self) -> dict[str, Any]:
         """Return the run's folder: the state itself is kept there."""
@@ -232,8 +327,29 @@ class CafeNet(OneShotStrategy):
 
     @property
     def _space(self) -> WidthSpace:
-        supernet: SupernetRun = _known(self._supernet)
-        return supernet.space
+        setup: RunSetup = _known(self._setup)
+        return setup.space
+
+
+def _live_space(model_space: Any, engine: Any) -> Any:
+    """Return the space that the user gave the experiment."""
+    if isinstance(engine, SequentialExecutionEngine) and isinstance(model_space, RawFormatModelSpace):
+        return model_space.model_space
+    formats = (RawFormatModelSpace, SimplifiedModelSpace)
+    if isinstance(engine, TrainingServiceExecutionEngine) and isinstance(model_space, formats):
+        return engine.nodejs_binding.model_space
+    raise TypeError(
+        "CafeNet runs in NNI's sequential engine, on the raw model format (leave the experiment's config out, or use "
+        "NasExperimentConfig('sequential', 'raw', 'local')), or as trials of a training service: "
+        "NasExperimentConfig('ts', 'simplified', 'local')."
+    )
+
+
+def _default_directory(engine: Any, setup: RunSetup) -> Path:
+    if isinstance(engine, SequentialExecutionEngine):
+        return new_run_path(setup.supernet.trainer.default_root_dir)
+    experiment = engine.nodejs_binding
+    return Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'cafenet'
 
 
 def _known(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from ..search.scoring import better_when_higher
 from ..supernet.sharing import LocallyFree, Sharing
 
-__all__ = ['RunOptions', 'at_least', 'instance']
+__all__ = ['FinalistOptions', 'RunOptions', 'at_least', 'instance']
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,31 @@ class RunOptions:
             statistics_batches=at_least('statistics_batches', statistics_batches, 0),
             seed=at_least('seed', seed, 0),
         )
+
+
+@dataclass(frozen=True)
+class FinalistOptions:
+    """How the best widths are trained at the end of a run.
+
+    Parameters
+    ----------
+    number, weights, metric, higher_is_better
+        ``finalists``, ``finalist_weights``, ``metric`` and ``metric_higher_is_better`` of `CafeNet`.
+    """
+
+    number: int
+    weights: str
+    metric: str | None
+    higher_is_better: bool | None
+
+    @classmethod
+    def checked(
+        cls, *, number: int, weights: str, metric: str | None, higher_is_better: bool | None
+    ) -> FinalistOptions:
+        """Return the options; a ValueError where one is out of range."""
+        if weights not in ('fresh', 'inherited'):
+            raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
+        return cls(at_least('finalists', number, 0), weights, metric, higher_is_better)
 
 
 def instance(name: str, value: Any, kind: type) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.space import ModelStatus, RawFormatModelSpace
-from pytorch_lightning.trainer.states import TrainerStatus
 
 from ..search.scoring import Scorer
 from ..space.width_space import WidthSpace
@@ -22,6 +20,7 @@ from ..supernet.evaluator import check_evaluator, to_device, training_loader
 from ..supernet.lightning import MinMinModule
 from ..supernet.randomness import seeded
 from .folder import RunFolder
+from .interrupt import keyboard_interrupts
 from .options import RunOptions
 
 __all__ = ['SupernetRun']
@@ -131,7 +130,8 @@ class SupernetRun:
             trainer.callbacks.extend(  # type: ignore[attr-defined]
                 [*callbacks, SaveEveryEpoch(folder.checkpoint)]
             )
-            self._fit(fit or partial(self.evaluator.evaluate, self.space))
+            with keyboard_interrupts(trainer):
+                (fit or partial(self.evaluator.evaluate, self.space))()
         if trainer.is_global_zero and not folder.trained:
             folder.mark_trained(epochs=trainer.current_epoch)
 
@@ -146,20 +146,16 @@ class SupernetRun:
         restore(checkpoint, self.trainer, self.module)
         return True
 
-    def _fit(self, fit: Callable[[], Any]) -> None:
-        """Run the evaluator; Ctrl-C arrives as KeyboardInterrupt (Lightning makes it SystemExit)."""
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            fit()
-        except SystemExit:
-            if self.trainer.state.status != TrainerStatus.INTERRUPTED:
-                raise
-            signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt('The training of the supernet was interrupted.') from None
+    def scorer(self, *, patterns: int | None = None, statistics_batches: int | None = None) -> Scorer:
+        """Return what scores widths, with its batches on the device where the supernet was trained.
 
-    def scorer(self) -> Scorer:
-        """Return what scores widths, with its batches on the device where the supernet was trained."""
+        Parameters
+        ----------
+        patterns, statistics_batches
+            Others than the run was asked for: for a look at the supernet while it trains.
+        """
         trainer, module, options = self.trainer, self.module, self.options
+        batches = options.statistics_batches if statistics_batches is None else statistics_batches
         device = trainer.strategy.root_device
         module.trainer = trainer
         module.training_module.trainer = trainer
@@ -168,9 +164,7 @@ class SupernetRun:
         module.to(device)
         with seeded(options.seed):
             heldout = [to_device(self.evaluator, batch, device) for batch in self.data.heldout]
-            statistics = [
-                to_device(self.evaluator, batch, device) for batch in self.data.batches(options.statistics_batches)
-            ]
+            statistics = [to_device(self.evaluator, batch, device) for batch in self.data.batches(batches)]
         return Scorer(
             module,
             sharing=options.sharing,
@@ -178,7 +172,7 @@ class SupernetRun:
             statistics=statistics,
             score=options.score,
             higher_is_better=options.higher_is_better,
-            patterns=options.score_patterns,
+            patterns=options.score_patterns if patterns is None else patterns,
             seed=options.seed,
             context=trainer.precision_plugin.forward_context,
         )
