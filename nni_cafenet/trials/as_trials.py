@@ -105,7 +105,7 @@ class AsTrials:
         if not folder.initial.exists():
             weights = {name: tensor.detach().cpu() for name, tensor in space.state_dict().items()}
             save_torch({'weights': weights, 'random': random_state()}, folder.initial)
-        job = Job('supernet', {'stage': 'supernet'}, {'stage': 'supernet', **self._costs(space.full_widths)})
+        job = Job('supernet', {'stage': 'supernet'}, {'stage': 'supernet'}, self._details(space.full_widths))
         with tqdm(total=1, desc='Supernet', unit='trial', dynamic_ncols=True) as bar:
             lost = self.runner.run([job], done=lambda job: folder.trained, ended=lambda job: bar.update())
         if lost:
@@ -114,7 +114,8 @@ class AsTrials:
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Yield the scores of some widths, in their order, found by search trials side by side."""
         if self._pool is None:
-            self._pool = SearchPool(self.runner, self.folder, {'stage': 'search'}, reserved=self._finalists)
+            largest = self._details(self.setup.space.full_widths)
+            self._pool = SearchPool(self.runner, self.folder, largest, reserved=self._finalists)
         return self._pool.score(batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> list[TrainedFinalist]:
@@ -143,17 +144,22 @@ class AsTrials:
     def _job(self, finalist: Finalist) -> Job:
         baseline = finalist.name == BASELINE
         summary = mutation_summary(
-            self.setup.space, finalist.scored.widths, stage='baseline' if baseline else f'top {finalist.name}'
+            self.setup.space, finalist.scored.widths, stage='baseline' if baseline else 'finalist'
         )
         name = 'baseline' if baseline else f'finalist {finalist.name}'
-        return Job(name, {'stage': 'finalist', 'finalist': finalist.to_json()}, summary)
+        task = {'stage': 'finalist', 'finalist': finalist.to_json()}
+        return Job(name, task, summary, self._details(finalist.scored.widths))
 
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
         return read_result(finalist, self.folder.finalist(finalist.name))
 
-    def _costs(self, widths: Mapping[str, int]) -> dict[str, Any]:
-        summary = mutation_summary(self.setup.space, widths)
-        return {name: summary[name] for name in ('MACs', 'MACs %', 'params')}
+    def _details(self, widths: Mapping[str, int]) -> dict[str, Any]:
+        """What the web UI shows of a trial on demand, where its summary is short: only finalists are drawn."""
+        return {
+            'widths': dict(widths),
+            'MACs': self.setup.space.macs(widths),
+            'params': self.setup.space.params(widths),
+        }
 
 
 def _manager(engine: TrainingServiceExecutionEngine) -> int | None:

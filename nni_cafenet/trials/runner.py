@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from nni.nas.experiment import NasExperiment
 from ..errors import ExperimentEndedError, LimitReachedError, TrialFailedError
 from ..run.session import Session
 from .trial import CafeNetTrial
+from .watchdog import end_group
 
 __all__ = ['Job', 'TrialRunner']
 
@@ -50,8 +52,8 @@ class Job:
         What it is called in messages, such as ``'finalist 2'``.
     task
         What the trial is told to do.
-    summary
-        What the web UI shows of it.
+    summary, details
+        What the web UI shows of it: as axes and columns, and on demand.
 
     Attributes
     ----------
@@ -64,6 +66,7 @@ class Job:
     name: str
     task: dict[str, Any]
     summary: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     status: str = 'SUBMITTED'
     trial: str = ''
@@ -137,6 +140,7 @@ class TrialRunner:
         if not now and time.monotonic() - self._polled < _POLL:
             return
         self.session.beat()
+        self._check_manager()
         try:
             status = self.experiment.get_status()
             parameters = self.experiment.get_experiment_profile()['params']
@@ -145,8 +149,8 @@ class TrialRunner:
             self._silent(error)
             return
         self._polled = self._heard = time.monotonic()
-        if status in ('STOPPING', 'STOPPED', 'ERROR'):
-            raise self._ended(f'the NNI manager says {status}')
+        if status == 'ERROR':
+            raise self._ended('the NNI manager reports an error')
         self.concurrency = int(parameters['trialConcurrency'])
         limit = parameters.get('maxTrialNumber')
         self._limit = math.inf if limit is None else int(limit)
@@ -175,19 +179,57 @@ class TrialRunner:
         parameter = trial.hyperParameters[0].parameter_id
         self.session.assign(job.trial, {**job.task, 'name': job.name, 'task': job.key, 'parameter_id': parameter})
 
-    def _silent(self, error: Exception) -> None:
+    def _check_manager(self) -> None:
+        """Notice the end of the manager, which is a child of this process.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If somebody stopped it: as Ctrl-C does.
+        ExperimentEndedError
+            If it failed or was killed. Its trials are ended, too.
+        """
         process = self.experiment._proc
-        gone = process is not None and process.poll() is not None
-        if gone or time.monotonic() - self._heard > _PATIENCE:
-            raise self._ended('the NNI manager has stopped') from error
+        code = process.poll() if isinstance(process, subprocess.Popen) else None
+        if code is None:
+            return
+        if code == 0:
+            _logger.warning('The experiment was stopped by nnictl or by another process. %s', self._how_to_go_on())
+            self._let_go()
+            raise KeyboardInterrupt
+        raise self._ended(f'the NNI manager (process {process.pid}) has ended with exit code {code}')
+
+    def _silent(self, error: Exception) -> None:
+        """Put up with a manager that does not answer, for a while."""
+        if time.monotonic() - self._heard > _PATIENCE:
+            raise self._ended(f'the NNI manager has not answered for {_PATIENCE:.0f} s') from error
         time.sleep(0.2)
 
     def _ended(self, why: str) -> ExperimentEndedError:
         experiment = self.experiment
-        return ExperimentEndedError(
-            f'The experiment has ended before its run: {why}. Nothing that was trained or scored is lost. To go on: '
-            f'NasExperiment(space, evaluator, strategy, config, id={experiment.id!r}).resume(port).'
+        log = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'log'
+        errors = _last_lines(log / 'nnimanager.log', 3, 'ERROR')
+        errors = f' The last errors in {log / "nnimanager.log"}:\n{errors}\n' if errors else ' '
+        message = f'The experiment has ended before its run: {why}.{errors}{self._how_to_go_on()}'
+        process = experiment._proc
+        self._let_go()
+        if process is not None:
+            end_group(process.pid, grace=0.0)
+        return ExperimentEndedError(message)
+
+    def _how_to_go_on(self) -> str:
+        return (
+            'Nothing that was trained or scored is lost. To go on: NasExperiment(space, evaluator, strategy, config, '
+            f'id={self.experiment.id!r}).resume(port).'
         )
+
+    def _let_go(self) -> None:
+        """Keep NNI from waiting for a manager that is gone, and from five tracebacks about it."""
+        for name in ('nni.runtime.command_channel.websocket.channel', 'nni.runtime.tuner_command_channel.channel'):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.engine._channel_listen_stop_event.set()
+        self.engine._channel._channel._closing = True
+        self.experiment._proc = None
 
     # --- jobs -------------------------------------------------------------------------------------
 
@@ -203,7 +245,7 @@ class TrialRunner:
                 del self._others[job.trial]
                 return
         job.status, job.trial = 'SUBMITTED', ''
-        job.model = CafeNetTrial(self.path, job.key, job.summary)  # the engine keeps a weak reference
+        job.model = CafeNetTrial(self.path, job.key, job.summary, job.details)  # the engine keeps a weak reference
         self._used += 1
         self.engine.submit_models(job.model)
 
@@ -296,10 +338,10 @@ class TrialRunner:
         return TrialFailedError(self.failure(job))
 
 
-def _last_lines(path: Path) -> str:
+def _last_lines(path: Path, number: int = _ERROR_LINES, word: str = '') -> str:
     try:
         text = path.read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
-    lines = [line for line in text.splitlines() if line.strip()]
-    return '\n'.join(f'    {line}' for line in lines[-_ERROR_LINES:])
+    lines = [line for line in text.splitlines() if line.strip() and word in line]
+    return '\n'.join(f'    {line}' for line in lines[-number:])

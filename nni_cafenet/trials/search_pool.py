@@ -38,16 +38,16 @@ class SearchPool:
         Runs them.
     folder
         The folder of the run: scores that were found in an earlier life of it are not asked for again.
-    summary
-        What the web UI shows of a search trial.
+    details
+        What the web UI shows of a search trial on demand.
     reserved
         Trials that the experiment must still have room for afterwards.
     """
 
-    def __init__(self, runner: TrialRunner, folder: RunFolder, summary: Mapping[str, Any], *, reserved: int) -> None:
+    def __init__(self, runner: TrialRunner, folder: RunFolder, details: Mapping[str, Any], *, reserved: int) -> None:
         self.runner = runner
         self.folder = folder
-        self.summary = dict(summary)
+        self.details = dict(details)
         self.reserved = reserved
         self._workers: list[_Worker] = []
         self._known: dict[WidthsKey, Scored] = {}
@@ -118,7 +118,7 @@ class SearchPool:
         for _ in range(int(min(runner.concurrency - len(self._workers), work - len(working), room))):
             self._number += 1
             name = f'{self._number:03d}'
-            job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, self.summary)
+            job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, {'stage': 'search'}, self.details)
             self._workers.append(_Worker(job, Mailbox(self.folder.search / name)))
             runner.submit(job)
         if len(working) > max(1, runner.concurrency):

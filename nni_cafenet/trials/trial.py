@@ -32,23 +32,26 @@ class CafeNetTrial(ExecutableModelSpace):
     task
         Name of the task, by which the main process knows the trial again.
     summary
-        ``mutation_summary``: what the web UI shows of it.
+        ``mutation_summary``: what the web UI draws as axes and shows as columns.
+    details
+        What it shows on demand.
     """
 
-    def __init__(self, path: str, task: str, summary: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, task: str, summary: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         super().__init__(ModelStatus.Frozen)
         self.evaluator = None
         self.sample = None
         self.path = path
         self.task = task
         self.summary = dict(summary)
+        self.details = dict(details)
 
     def _dump(self) -> dict[str, Any]:
-        return {'mutation_summary': self.summary, 'task': self.task, 'run': self.path}
+        return {'mutation_summary': self.summary, 'details': self.details, 'task': self.task, 'run': self.path}
 
     @classmethod
     def _load(cls, **parts: Any) -> CafeNetTrial:
-        return cls(parts['run'], parts['task'], parts['mutation_summary'])
+        return cls(parts['run'], parts['task'], parts['mutation_summary'], parts['details'])
 
     def extra_repr(self) -> str:
         """Return the task and the folder."""
