@@ -208,7 +208,7 @@ class TrialRunner:
     def _ended(self, why: str) -> ExperimentEndedError:
         experiment = self.experiment
         log = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'log'
-        errors = _last_lines(log / 'nnimanager.log', 3, 'ERROR')
+        errors = _errors(log / 'nnimanager.log')
         errors = f' The last errors in {log / "nnimanager.log"}:\n{errors}\n' if errors else ' '
         message = f'The experiment has ended before its run: {why}.{errors}{self._how_to_go_on()}'
         process = experiment._proc
@@ -310,6 +310,7 @@ class TrialRunner:
         message = self.failure(job)
         if job.failures == 1:
             _logger.warning('%s It is tried once more.', message)
+            self._jobs = {key: other for key, other in self._jobs.items() if other is not job}
             job.key = uuid.uuid4().hex
             return False
         _logger.error('%s', message)
@@ -326,11 +327,12 @@ class TrialRunner:
         )
 
     def failure(self, job: Job) -> str:
-        """Say how a job failed: its end of the error log, and where the whole of it is."""
-        text = f'Trial {job.trial or "?"} ({job.name}) has ended as {job.status}.'
+        """Say how a job failed: with what error, and where its log is."""
+        how = 'was killed or cancelled' if job.status == 'USER_CANCELED' else f'has ended as {job.status}'
+        text = f'Trial {job.trial or "?"} ({job.name}) {how}.'
         if job.log is None:
             return text
-        lines = _last_lines(job.log / 'trial.stderr')
+        lines = _traceback(job.log / 'trial.stderr')
         return f'{text} Its log is in {job.log}.' + (f' It ends with:\n{lines}\n' if lines else '')
 
     def error(self, job: Job) -> TrialFailedError:
@@ -338,10 +340,25 @@ class TrialRunner:
         return TrialFailedError(self.failure(job))
 
 
-def _last_lines(path: Path, number: int = _ERROR_LINES, word: str = '') -> str:
+def _traceback(path: Path) -> str:
+    """Return the end of the last traceback in a log, indented."""
+    lines = _lines(path)
+    starts = [number for number, line in enumerate(lines) if line.startswith('Traceback (most recent call last)')]
+    return _indented(lines[starts[-1] :][-_ERROR_LINES:]) if starts else ''
+
+
+def _errors(path: Path) -> str:
+    """Return the last errors in the log of the NNI manager, indented."""
+    return _indented([line for line in _lines(path) if 'ERROR' in line][-3:])
+
+
+def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding='utf-8', errors='replace')
     except OSError:
-        return ''
-    lines = [line for line in text.splitlines() if line.strip() and word in line]
-    return '\n'.join(f'    {line}' for line in lines[-number:])
+        return []
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return '\n'.join(f'    {line}' for line in lines)
