@@ -11,7 +11,7 @@ __all__ = ['SummarisedSpace', 'mutation_summary']
 
 Value = Union[str, int, float]
 
-_LONGEST = 20  # characters of a label: axes of the web UI stand close
+_LONGEST = 24  # characters of a label: axes of the web UI stand close
 _COARSE = 4  # fewer axes than these say too little of a model
 _COSTS = ('MACs', 'MACs %', 'params')
 
@@ -58,9 +58,10 @@ def mutation_summary(
     Returns
     -------
     dict of str to str, int or float
-        In this order: ``'stage'``; the width of every group, in channels, or the kept share of every block's channels, in
-        percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full network), ``'params'``;
-        then ``more``. Labels are cut in the middle where they are long. Keys depend on the space alone, not on the widths.
+        In this order: ``'stage'``; the width of every group, in channels, or the kept share of every block's channels,
+        in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full network),
+        ``'params'``; then ``more``. Labels are cut in the middle where they are long. Keys depend on the space alone,
+        not on the widths.
 
     Raises
     ------
@@ -147,4 +148,4 @@ def _cut(name: str, size: int) -> str:
     if len(name) <= size:
         return name
     head = (size - 2) // 2
-    return f'{name[:head]}..{name[len(name) - (size - 2 - head) :]}'
+    return f'{name[:head].rstrip(".")}..{name[len(name) - (size - 2 - head) :].lstrip(".")}'

@@ -22,9 +22,11 @@ from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
 from ..channels.wrappers import bare_model, fill_lazy_layers
+from ..mends import mend_nni
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
+from .simplified import simplify_with_summary
 from .slim import slim_model
 from .slim_files import PathLike, save_slim
 
@@ -341,8 +343,9 @@ class WidthSpace(ModelSpace):
         return fresh
 
     def freeze(self, sample: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
-        """Return the slim model of an NNI sample, with inherited weights (see `slim`)."""
-        return self.slim(sample, channel_sets)
+        """Return the slim model of an NNI sample, with inherited weights (see `slim`); choices of others are ignored."""
+        full = self.full_widths
+        return self.slim({label: width for label, width in sample.items() if label in full}, channel_sets)
 
     def save_slim(self, path: PathLike, widths: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
         """Write the slim model of some widths into a folder (see `nni_cafenet.save_slim`), and return it."""
@@ -379,3 +382,7 @@ def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None)
     if not isinstance(made, nn.Module):
         raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
     return bare_model(made)
+
+
+mend_nni()
+simplify_with_summary(WidthSpace)

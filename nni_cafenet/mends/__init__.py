@@ -1,0 +1,19 @@
+"""Faults of NNI's experiments, each mended in a file of its own that says what NNI lacks.
+
+They act on this process alone, nothing on disk is changed, and each does nothing where NNI did well without it. They
+are in place once a `WidthSpace` can be made.
+"""
+
+from __future__ import annotations
+
+from .parameters import give_each_trial_its_own_parameter
+from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
+
+__all__ = ['mend_nni']
+
+
+def mend_nni() -> None:
+    """Mend them all; a second call does nothing."""
+    give_each_trial_its_own_parameter()
+    skip_unknown_commands()
+    load_checkpoints_of_strategies()
