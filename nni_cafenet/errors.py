@@ -9,6 +9,7 @@ __all__ = [
     'ResumeError',
     'TraceError',
     'TrainingDivergedError',
+    'TravelError',
     'first_line',
 ]
 
@@ -32,6 +33,10 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class ResumeError(CafeNetError, ValueError):
     """A folder holds the state of another run."""
+
+
+class TravelError(CafeNetError, TypeError):
+    """Something cannot be sent to trial processes."""
 
 
 class ModelSpecError(CafeNetError, ValueError):
