@@ -13,14 +13,17 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .channels.rules import register_layer, register_rule
     from .inspection import inspect_space
+    from .recipes import traced
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
     from .space.mutator import WidthMutator
     from .space.slim_files import load_slim, save_slim
     from .space.width_space import WidthSpace
+    from .stored import factory_of, traced_tensors
     from .strategy import CafeNet
     from .supernet.sharing import Fixed, LocallyFree
+    from .traveling import check_travels
 
 _HOMES = {
     'CafeNet': 'strategy',
@@ -32,11 +35,15 @@ _HOMES = {
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
+    'check_travels': 'traveling',
+    'factory_of': 'stored',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
+    'traced': 'recipes',
+    'traced_tensors': 'stored',
 }
 
 __all__ = [
@@ -50,11 +57,15 @@ __all__ = [
     'WidthMutator',
     'WidthSpace',
     '__version__',
+    'check_travels',
+    'factory_of',
     'inspect_space',
     'load_slim',
     'register_layer',
     'register_rule',
     'save_slim',
+    'traced',
+    'traced_tensors',
 ]
 
 

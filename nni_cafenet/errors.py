@@ -11,6 +11,7 @@ __all__ = [
     'ResumeError',
     'TraceError',
     'TrainingDivergedError',
+    'TravelError',
     'TrialFailedError',
     'first_line',
 ]
@@ -47,6 +48,10 @@ class ExperimentEndedError(CafeNetError, RuntimeError):
 
 class LimitReachedError(CafeNetError, RuntimeError):
     """The experiment's own limits (number of trials, duration) let no further trials start."""
+
+
+class TravelError(CafeNetError, TypeError):
+    """Something cannot be sent to trial processes."""
 
 
 class ModelSpecError(CafeNetError, ValueError):
