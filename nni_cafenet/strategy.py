@@ -17,7 +17,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 
 from .errors import LimitReachedError
 from .files import write_json
-from .run.finalist_results import TrainedModel, finalists_table
+from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, TrainedFinalist
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
@@ -32,6 +32,7 @@ from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .space.width_space import WidthSpace
 from .supernet.sharing import Sharing
+from .traveling import check_travels
 
 __all__ = ['CafeNet']
 
@@ -170,11 +171,18 @@ class CafeNet(OneShotStrategy):
         space = self.mutate_model(_live_space(model_space, engine))
         self._budget = Budget.parse(self.budget_spec, space)
         evaluator = model_space.evaluator
+        if not isinstance(engine, SequentialExecutionEngine):
+            self._check_travels(space, evaluator)
         self._setup = setup = RunSetup(space, evaluator, self.options, self.finalist_options, self.finalist_evaluator)
         if self.directory is None:
             self.directory = _default_directory(engine, setup)
         self._mutated_model_space = setup.supernet.model_space()
         return self._mutated_model_space
+
+    def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
+        """Refuse what cannot be sent to trials, before the first one starts."""
+        others = {'finalist_evaluator': self.finalist_evaluator, 'score_data': self.options.score_data}
+        check_travels(space, evaluator, **{name: value for name, value in others.items() if value is not None})
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -250,7 +258,7 @@ class CafeNet(OneShotStrategy):
             return
         finalists = self._choose_finalists(folder, stages)
         self._trained = stages.train_finalists(finalists)
-        _logger.info('%s', finalists_table(self._trained, self._space, _known(self._setup).metric))
+        _logger.info('%s', self.report())
 
     def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
         if folder.finalists.exists():
@@ -271,6 +279,13 @@ class CafeNet(OneShotStrategy):
     def history(self) -> History:
         """Every width that was scored."""
         return _known(self._history)
+
+    def report(self) -> str:
+        """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
+        setup: RunSetup = _known(self._setup)
+        if self._trained:
+            return finalists_table(self._trained, self._space, setup.metric)
+        return widths_table(self.history.best(5), self._space, self.options.score)
 
     @property
     def trained(self) -> list[TrainedFinalist]:

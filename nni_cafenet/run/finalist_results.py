@@ -9,12 +9,15 @@ import torch
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 from torch import nn
 
+from ..search.history import Scored
 from ..space.width_space import WidthSpace
 from ..tables import as_table
 from ..units import format_count
 from .finalists import BASELINE, Metric, TrainedFinalist
 
-__all__ = ['TrainedModel', 'finalists_table']
+__all__ = ['TrainedModel', 'finalists_table', 'widths_table']
+
+_COSTS = ('MACs', 'MACs %', 'params')
 
 
 class TrainedModel(RawFormatModelSpace):
@@ -55,11 +58,19 @@ class TrainedModel(RawFormatModelSpace):
 
 def finalists_table(trained: Sequence[TrainedFinalist], space: WidthSpace, metric: Metric) -> str:
     """Return a table of trained finalists, best first."""
-    full = space.macs(space.full_widths)
     rows = []
     for each in sorted(trained, key=lambda each: -metric.fitness(each.metric)):
-        scored = each.finalist.scored
         name = 'uniform (baseline)' if each.finalist.name == BASELINE else f'finalist {each.finalist.name}'
-        share = f'{100 * scored.macs / full:.1f} %'
-        rows.append([name, format_count(scored.macs), share, format_count(scored.params), scored.score, each.metric])
-    return as_table(['network', 'MACs', 'MACs %', 'params', 'search score', metric.name or 'metric'], rows)
+        rows.append([name, *_costs(each.finalist.scored, space), each.finalist.scored.score, each.metric])
+    return as_table(['network', *_COSTS, 'search score', metric.name or 'metric'], rows)
+
+
+def widths_table(scored: Sequence[Scored], space: WidthSpace, score: str) -> str:
+    """Return a table of scored widths, in their order."""
+    rows = [[rank, *_costs(each, space), each.score] for rank, each in enumerate(scored, start=1)]
+    return as_table(['rank', *_COSTS, score], rows)
+
+
+def _costs(scored: Scored, space: WidthSpace) -> list[str]:
+    share = 100 * scored.macs / space.macs(space.full_widths)
+    return [format_count(scored.macs), f'{share:.1f} %', format_count(scored.params)]
