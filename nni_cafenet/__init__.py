@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
     from .supernet.sharing import Fixed, LocallyFree
+    from .within_budget import WithinBudget
 
 _HOMES = {
     'CafeNet': 'strategy',
@@ -32,6 +33,7 @@ _HOMES = {
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
+    'WithinBudget': 'within_budget',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_layer': 'channels.rules',
@@ -49,6 +51,7 @@ __all__ = [
     'RandomSearch',
     'WidthMutator',
     'WidthSpace',
+    'WithinBudget',
     '__version__',
     'inspect_space',
     'load_slim',
