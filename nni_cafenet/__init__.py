@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .strategy import CafeNet
     from .supernet.sharing import Fixed, LocallyFree
     from .traveling import check_travels
+    from .within_budget import WithinBudget
 
 _HOMES = {
     'CafeNet': 'strategy',
@@ -37,6 +38,7 @@ _HOMES = {
     'WidthSpace': 'space.width_space',
     'check_travels': 'traveling',
     'factory_of': 'stored',
+    'WithinBudget': 'within_budget',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_layer': 'channels.rules',
@@ -56,6 +58,7 @@ __all__ = [
     'RandomSearch',
     'WidthMutator',
     'WidthSpace',
+    'WithinBudget',
     '__version__',
     'check_travels',
     'factory_of',
