@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
-import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -65,6 +61,16 @@ const series = fiber.stateNode.getEchartsInstance().getOption().series ?? [];
 return Object.fromEntries(series.map(curve => [curve.name, curve.data]));
 """
 
+# Hides icons, replaces texts, and returns where the page ends.
+PREPARE_PICTURE = """
+document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden}'}));
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode())
+    for (const [text, shown] of Object.entries(arguments[0]))
+        texts.currentNode.data = texts.currentNode.data.replace(text, shown);
+return document.querySelector('.overview, .detailTable').getBoundingClientRect().bottom;
+"""
+
 
 @pytest.fixture(scope='session')
 def driver(tmp_path_factory):
@@ -101,59 +107,6 @@ def ui(driver, tmp_path):
     """
     pictures = pathlib.Path(os.environ.get('NNI_CAFENET_SCREENSHOTS') or tmp_path)
     return lambda port: WebUI(driver, f'http://127.0.0.1:{port}', pictures)
-
-
-# A process of its own, which ends by SIGTERM and then stops the experiment, as NNI has it at every exit.
-RUN = """
-import signal, sys, time, {0}
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-{0}.run({1}, {2!r})
-while True:
-    time.sleep(1)
-"""
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    """``experiment(module)``: start ``module.run(port, folder)`` and return NNI's connection to the experiment's manager.
-
-    The module lies beside this file; its trials can import it too.
-    """
-    from nni.experiment import Experiment, rest
-
-    running, output = [], tmp_path / 'output'
-
-    def start(module: str) -> Experiment:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        paths = [str(pathlib.Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])]
-        environment = {**os.environ, 'HOME': str(tmp_path), 'PYTHONPATH': os.pathsep.join(paths)}
-        command = [sys.executable, '-c', RUN.format(module, port, str(tmp_path / 'experiments'))]
-        with output.open('w') as file:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=tmp_path, env=environment
-            )
-        running.append((process, port))
-        end = time.monotonic() + 60
-        while time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(OSError):  # connection refused
-                if rest.get(port, '/check-status')['status'] == 'RUNNING':
-                    return Experiment.connect(port)
-            time.sleep(0.2)
-        pytest.fail('The experiment did not start.')
-
-    yield start
-    for process, port in running:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                rest.delete(port, '/experiment')
-            process.kill()
-            process.wait()
-    print(output.read_text() if running else '')  # pytest shows it where a test has failed
 
 
 @dataclasses.dataclass
@@ -229,15 +182,13 @@ class WebUI:
         self.wait_for('.intermediate-graph canvas')
         return self.driver.execute_script(READ_CURVES, '.intermediate-graph')
 
-    def picture(self, name: str) -> pathlib.Path:
-        """Save the whole page, without the icons that could not be loaded, and return the path."""
-        self.driver.execute_script(
-            "document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden}'}))"
-        )
+    def picture(self, name: str, shown: dict[str, str] | None = None) -> pathlib.Path:
+        """Save the whole page, without the icons that could not be loaded, and return the path.
+
+        Texts that ``shown`` has are replaced: paths of this machine by some that say more to a reader.
+        """
         time.sleep(1.2)  # charts appear slowly
-        height = self.driver.execute_script(
-            "return document.querySelector('.overview, .detailTable').getBoundingClientRect().bottom"
-        )
+        height = self.driver.execute_script(PREPARE_PICTURE, shown or {})
         clip = {'x': 0, 'y': 0, 'width': WIDTH, 'height': height + 16, 'scale': 1}
         png = self.driver.execute_cdp_cmd('Page.captureScreenshot', {'clip': clip, 'captureBeyondViewport': True})
         path = self.pictures / f'{name}.png'
