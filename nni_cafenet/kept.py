@@ -22,7 +22,12 @@ import cloudpickle
 import nni
 import numpy as np
 import torch
-from nni.common.serializer import PayloadTooLarge
+from nni.common.serializer import (
+    PayloadTooLarge,
+    get_hybrid_cls_or_func_name,
+    import_cls_or_func_from_hybrid_name,
+)
+from nni.mutable import Mutable
 
 from . import nni_repairs  # noqa: F401  what is sent must also be read
 from .units import format_count
@@ -68,11 +73,11 @@ class Kept:
             raise PayloadTooLarge(
                 f'A {type(self.value).__name__} has {format_count(len(packed))}B pickled; the limit is {limit()} bytes.'
             )
-        return {'pickle': base64.b64encode(packed).decode()}
+        return {'pickle': base64.urlsafe_b64encode(packed).decode()}
 
     @classmethod
     def _load(cls, pickle: str) -> Kept:
-        return cls(cloudpickle.loads(zlib.decompress(base64.b64decode(pickle))))
+        return cls(cloudpickle.loads(zlib.decompress(base64.urlsafe_b64decode(pickle))))
 
 
 class RecipePickler(cloudpickle.Pickler):
@@ -81,12 +86,13 @@ class RecipePickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make a recorded object again; others go cloudpickle's way."""
         if is_recorded(obj):
-            return _made_again, (obj.trace_symbol, list(obj.trace_args), dict(obj.trace_kwargs))
+            name = get_hybrid_cls_or_func_name(obj.trace_symbol, sys.maxsize)
+            return _made_again, (name, list(obj.trace_args), dict(obj.trace_kwargs))
         return super().reducer_override(obj)
 
 
-def _made_again(symbol: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    return nni.trace(symbol)(*args, **kwargs)
+def _made_again(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    return nni.trace(import_cls_or_func_from_hybrid_name(name))(*args, **kwargs)
 
 
 def is_recorded(value: Any) -> bool:
@@ -151,6 +157,8 @@ def _survives(value: Any) -> bool:
         return all(map(_survives, value))
     if type(value) is dict:
         return all(type(key) is str and not key.startswith('__') and _survives(item) for key, item in value.items())
+    if isinstance(value, type) and hasattr(value, 'trace_symbol') and '_traced' not in vars(value):
+        return False  # nni.trace of a function has marked it, and NNI takes it for an object
     if isinstance(value, type) or inspect.isroutine(value):
         return '.' not in getattr(value, '__qualname__', '.') and importable(value)
-    return is_recorded(value) or (hasattr(value, '_dump') and hasattr(value, '_load'))
+    return isinstance(value, (Kept, Mutable)) or is_recorded(value)

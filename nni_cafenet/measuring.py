@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import first_line
-from .kept import RecipePickler
+from .kept import RecipePickler, is_recorded
 from .units import format_count
 
 __all__ = ['format_bytes', 'heaviest', 'measured']
@@ -62,7 +62,9 @@ class _Scale(RecipePickler):
             self.data[id(obj)] = obj.nbytes
             return bool, ()
         reduced = super().reducer_override(obj) if self.recipes else cloudpickle.Pickler.reducer_override(self, obj)
-        if isinstance(obj, ModuleType):
+        if self.recipes and is_recorded(obj):
+            self.modules[obj.trace_symbol.__module__] = None
+        elif isinstance(obj, ModuleType):
             self.modules[obj.__name__] = None
         elif reduced is NotImplemented and (isinstance(obj, type) or inspect.isfunction(obj)):
             self.modules[obj.__module__] = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import inspect
+import operator
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import torch
@@ -17,7 +19,7 @@ from nni.common.serializer import (
     is_wrapped_with_trace,
 )
 from nni.nas.nn.pytorch import ModelSpace
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -99,22 +101,22 @@ def traced(what: _T) -> _T:
 # --- how an object was made -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Recipe:
-    """A call that makes an object: what was called, with what, under which seed; which part of the result it is."""
+    """A call that makes an object: what was called, with what, under which seed; where in the result the object is."""
 
     made_by: Any
     seed: int
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    part: Any = None
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    place: tuple[Any, ...] = ()
 
     def __deepcopy__(self, memo: Any) -> _Recipe:
         return self
 
     def __reduce__(self) -> Any:  # what is decorated is not found under its own name
         name = get_hybrid_cls_or_func_name(self.made_by, sys.maxsize) if _has_name(self.made_by) else self.made_by
-        return _recipe, (name, self.seed, self.args, self.kwargs, self.part)
+        return _recipe, (name, self.seed, self.args, self.kwargs, self.place)
 
 
 def _has_name(made_by: Any) -> bool:
@@ -127,13 +129,13 @@ def _recipe(name: Any, *rest: Any) -> _Recipe:
 
 def remake(made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
     """Make an object again; this is what NNI calls in a trial."""
-    recipe = _Recipe(made_by, seed, args, kwargs)
-    return _recorded(_call(made_by, seed, map(unkept, args), {k: unkept(v) for k, v in kwargs.items()}), recipe)
+    recipe = _Recipe(unkept(made_by), seed, args, kwargs)
+    return _recorded(_call(recipe.made_by, seed, args, kwargs), recipe)
 
 
-def remake_part(part: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
+def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
     """Make one of several objects that a function returned again."""
-    return remake(made_by, seed, *args, **kwargs)[part]
+    return functools.reduce(operator.getitem, unkept(place), remake(made_by, seed, *args, **kwargs))
 
 
 remake._traced = remake_part._traced = True  # type: ignore[attr-defined]  # NNI calls them as they are
@@ -154,7 +156,7 @@ def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
     elif getattr(made_by, '_traced', False):
         made_by = made_by.__wrapped__
     with seeded(seed):
-        return made_by(*args, **kwargs)
+        return made_by(*map(unkept, args), **{name: unkept(value) for name, value in kwargs.items()})
 
 
 def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -176,6 +178,10 @@ def _recorded(made: Any, recipe: _Recipe) -> Any:
     if type(made) is dict:
         return {key: _part_of(item, recipe, key) for key, item in made.items()}
     try:
+        if isinstance(made, Tensor):
+            raise TypeError('what is computed from a tensor has its class')
+        if isinstance(made, Recorded) and _RECIPE in vars(made):
+            made = copy.copy(made)  # it may be an argument of this very call
         if not isinstance(made, Recorded):
             made.__class__ = _recorded_class(cast(Any, type(made)))
         made.__dict__[_RECIPE] = recipe
@@ -190,7 +196,7 @@ def _recorded(made: Any, recipe: _Recipe) -> Any:
 def _part_of(item: Any, recipe: _Recipe, part: Any) -> Any:
     if item is None or isinstance(item, (bool, int, float, str)):
         return item
-    return _recorded(item, _Recipe(recipe.made_by, recipe.seed, recipe.args, recipe.kwargs, part))
+    return _recorded(item, dataclasses.replace(recipe, place=(*recipe.place, part)))
 
 
 def _name(made_by: Any) -> str:
@@ -225,14 +231,14 @@ class Recorded:
     @property
     def trace_symbol(self) -> Any:
         """The function that makes the object again."""
-        return remake if self._recipe_of().part is None else remake_part
+        return remake_part if self._recipe_of().place else remake
 
     @property
     def trace_args(self) -> list[Any]:
         """What was called, the seed, and positional arguments."""
         recipe = self._recipe_of()
-        first = [] if recipe.part is None else [recipe.part]
-        return [*first, recipe.made_by, recipe.seed, *recipe.args]
+        first = [keep(list(recipe.place))] if recipe.place else []
+        return [*first, keep(recipe.made_by), recipe.seed, *recipe.args]
 
     @property
     def trace_kwargs(self) -> dict[str, Any]:
@@ -297,8 +303,10 @@ def _traced_class(cls: Any) -> Any:
 def _recorded_class(raw: Any) -> Any:
     kind: Any = _Recording if type(raw) is type else type('_Recording', (_Recording, type(raw)), {})
     names = {name: getattr(raw, name) for name in ('__module__', '__qualname__', '__doc__')}
-    # The original first: then what a function returned can change its class to this one.
-    return kind(raw.__name__, (raw, Recorded), {**names, _RAW: raw, '__reduce_ex__': _reduce})
+    # The original comes first, so that what a function returned can change its class to this one; and its own members
+    # are set here, since nni.trace of a function may have marked the original.
+    own = {name: member for name, member in vars(Recorded).items() if name.startswith('trace_')}
+    return kind(raw.__name__, (raw, Recorded), {**names, **own, _RAW: raw, '__reduce_ex__': _reduce})
 
 
 # --- loaders and data sets that are there already -------------------------------------------------

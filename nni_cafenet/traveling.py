@@ -144,7 +144,8 @@ class _Journey:
             args.pop(0)
         if symbol in (remake, remake_part):
             symbol, _, *args = args  # what was called, and the seed
-            self._pickled(path, symbol)
+            self.look_at(path, symbol)
+            symbol = unkept(symbol)
         else:
             self._symbol(path, value, symbol)
         for index, argument in enumerate(args):
@@ -346,8 +347,7 @@ def _found_by_trials(names: tuple[str, ...], folder: str, path: str | None) -> d
 def _kind(value: Any) -> str:
     if inspect.isroutine(value) or isinstance(value, type):
         return f'the {"class" if isinstance(value, type) else "function"} {getattr(value, "__qualname__", value)}'
-    name = type(value).__name__
-    return f'{"an" if name[0] in "AEIOUaeiou" else "a"} {name}'
+    return f'the {type(value).__name__}'
 
 
 def _remedy(path: str, value: Any) -> str:
