@@ -1,7 +1,7 @@
 """Faults of NNI's experiments, each mended in a file of its own that says what NNI lacks.
 
 They act on this process alone, nothing on disk is changed, and each does nothing where NNI did well without it. They
-are in place once a `WidthSpace` can be made.
+are in place once a `WidthSpace` can be made; ``loaders`` once a one-shot strategy of NNI takes it for its supernet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ['mend_nni']
 
 
 def mend_nni() -> None:
-    """Mend them all; a second call does nothing."""
+    """Mend what experiments need; a second call does nothing."""
     give_each_trial_its_own_parameter()
     skip_unknown_commands()
     load_checkpoints_of_strategies()

@@ -138,6 +138,13 @@ class WidthSpace(ModelSpace):
         with frozen_context({'__arch__': False}):  # inside NNI's model_context: make the space, not the model
             return cls(model, *rest, **options).freeze(sample)
 
+    def extra_oneshot_hooks(self, strategy: Any) -> list[Any]:
+        """Become the supernet of NNI's own one-shot strategies (they call this); layers stay as they are."""
+        from .oneshot import become_supernet  # which is a width space itself
+
+        become_supernet(self, strategy)
+        return []
+
     def _made_anew(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
         made = _instance(model, args, kwargs)
         fill_lazy_layers(made, self._example)
