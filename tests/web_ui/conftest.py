@@ -63,7 +63,7 @@ return Object.fromEntries(series.map(curve => [curve.name, curve.data]));
 
 # Hides icons, replaces texts, and returns where the page ends.
 PREPARE_PICTURE = """
-document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden}'}));
+document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden !important}'}));
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (texts.nextNode())
     for (const [text, shown] of Object.entries(arguments[0]))
