@@ -187,8 +187,8 @@ class WebUI:
 
         Texts that ``shown`` has are replaced: paths of this machine by some that say more to a reader.
         """
-        time.sleep(1.2)  # charts appear slowly
         height = self.driver.execute_script(PREPARE_PICTURE, shown or {})
+        time.sleep(1.2)  # charts appear slowly, icons leave slowly
         clip = {'x': 0, 'y': 0, 'width': WIDTH, 'height': height + 16, 'scale': 1}
         png = self.driver.execute_cdp_cmd('Page.captureScreenshot', {'clip': clip, 'captureBeyondViewport': True})
         path = self.pictures / f'{name}.png'
