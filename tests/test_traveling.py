@@ -228,7 +228,10 @@ def test_the_error_lists_everything_at_once(culprits):
         'evaluator.train_dataloaders.generator: the Generator has no form in what NNI sends. Make what takes it by '
         'nni_cafenet.traced in place of nni.trace: that keeps it as it is.'
     )
-    assert found[3].startswith("lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object).")
+    assert found[3] == (
+        "lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object). Let what takes it make it, or "
+        'make it in a traced function.'
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,6 +312,9 @@ def test_code_of_the_script_that_nni_does_not_send(culprits):
         'sends at most 4096 bytes. Use nni_cafenet.traced in place of nni.trace, or move it into a module.'
     )
     check_travels(None, Lightning(traced(script['Own'])(), Trainer(**QUIET)))
+    script['Own'].more = [torch.zeros(10**5)]
+    (line,) = culprits(Lightning(script['Own'](), Trainer(**QUIET)))
+    assert line.endswith('Make it by nni_cafenet.traced(Own)(...).')
 
 
 def test_the_evaluator_that_cafenet_made(space, culprits, tmp_path):
