@@ -22,8 +22,7 @@ from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
 from ..channels.wrappers import bare_model, fill_lazy_layers
-from ..kept import keep, takes_kept
-from ..mends import mend_nni
+from ..travel.kept import keep, takes_kept
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
@@ -398,5 +397,4 @@ def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None)
     return bare_model(made)
 
 
-mend_nni()
 simplify_with_summary(WidthSpace)

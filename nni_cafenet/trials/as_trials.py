@@ -11,13 +11,13 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from tqdm.auto import tqdm
 
 from ..files import save_torch, write_text
+from ..randomness import random_state
 from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result
 from ..run.folder import RunFolder
 from ..run.session import Session
 from ..run.setup import RunSetup
 from ..search.history import Scored
 from ..space.summary import mutation_summary
-from ..supernet.randomness import random_state
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import manager_ends_with_this_process

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from nni_cafenet.measuring import Measure, format_bytes, heaviest, measured
+from nni_cafenet.trials.measuring import Measure, format_bytes, heaviest, measured
 
 
 @nni.trace

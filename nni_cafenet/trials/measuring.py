@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import first_line
-from .kept import RecipePickler, is_recorded
-from .units import format_count
+from ..errors import first_line
+from ..travel.kept import RecipePickler, is_recorded
+from ..units import format_count
 
 __all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
 

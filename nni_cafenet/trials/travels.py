@@ -30,11 +30,11 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from .errors import TravelError, first_line
-from .kept import Kept, is_recorded, limit, unkept
+from ..errors import TravelError, first_line
+from ..supernet.lightning import MinMinModule
+from ..travel.kept import Kept, is_recorded, limit, unkept
+from ..travel.recipes import remake, remake_part
 from .measuring import format_bytes, heaviest, measured
-from .recipes import remake, remake_part
-from .supernet.lightning import MinMinModule
 
 __all__ = ['check_travels']
 

@@ -131,7 +131,7 @@ def notes(space, evaluator, caplog):
 
     def find(loader=None, **others):
         caplog.clear()
-        with caplog.at_level(logging.WARNING, 'nni_cafenet.traveling'):
+        with caplog.at_level(logging.WARNING, 'nni_cafenet.trials.travels'):
             check_travels(space, evaluator(loader), **others)
         return [record.getMessage() for record in caplog.records]
 

@@ -30,9 +30,9 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from .errors import first_line
+from ..errors import first_line
+from ..randomness import seeded
 from .kept import importable, is_recorded, keep, unkept
-from .supernet.randomness import seeded
 
 __all__ = ['Recorded', 'remake', 'remake_part', 'traced']
 
