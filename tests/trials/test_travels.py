@@ -19,10 +19,12 @@ import torchvision
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.evaluator.pytorch import Classification, ClassificationModule, Lightning, LightningModule, Trainer
 from nni.nas.evaluator.pytorch import DataLoader as NniDataLoader
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, random_split
 
-from nni_cafenet import CafeNet, WidthSpace, check_travels, factory_of, traced, traced_tensors
+from nni_cafenet import CafeNet, RandomSearch, WidthSpace, check_travels, factory_of, traced, traced_tensors
 from nni_cafenet.errors import CafeNetError, TravelError
 from nni_cafenet.testing import SmallResNet, digits
 
@@ -406,6 +408,8 @@ CODE = """
 import hashlib
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import Dataset
 from nni_cafenet import traced
@@ -530,3 +534,27 @@ def test_modules_that_trials_do_not_find(user_code, tmp_path, monkeypatch, culpr
     monkeypatch.setenv('PYTHONPATH', f'{elsewhere}{os.pathsep}{os.environ["PYTHONPATH"]}')
     (line,) = culprits(loader)
     assert f'but find another one, {elsewhere}/code_of_the_user.py.' in line
+
+
+# --- in this process ------------------------------------------------------------------------------
+
+
+class Digits(pl.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(digits(), batch_size=64, shuffle=True)
+
+
+def test_a_search_is_the_same_with_traced_parts(tmp_path):
+    histories = []
+    for make in (lambda kind: kind, traced):
+        module = make(ClassificationModule)(num_classes=10)
+        evaluator = Lightning(module, traced(Trainer)(**QUIET), datamodule=make(Digits)())
+        torch.manual_seed(0)
+        space = WidthSpace(SmallResNet, (), {'width': 4}, example_input=(1, 1, 8, 8), verify=False)
+        strategy = CafeNet(
+            '50%', patterns=1, statistics_batches=1, search=RandomSearch(3), directory=tmp_path / make.__name__
+        )
+        strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+        histories.append([(dict(record.widths), record.score) for record in strategy.history])
+    assert len(histories[0]) == 3
+    assert histories[0] == histories[1]
