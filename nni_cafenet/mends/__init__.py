@@ -1,7 +1,8 @@
 """Faults of NNI's experiments, each mended in a file of its own that says what NNI lacks.
 
 They act on this process alone, nothing on disk is changed, and each does nothing where NNI did well without it. They
-are in place once a `WidthSpace` or a `traced` object can be made; ``loaders`` once a one-shot strategy of NNI takes it for its supernet.
+are in place once a `WidthSpace` or a `traced` object can be made; ``loaders`` once a one-shot strategy of NNI takes a
+space for its supernet.
 """
 
 from __future__ import annotations

@@ -322,6 +322,8 @@ def find(name):  # without running any of the user's code
         first = f'{first}.{part}'
         if spec is None or spec.submodule_search_locations is None:
             return None
+        # Not run, only there: packages without __init__.py look their parents up.
+        sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
         spec = PathFinder.find_spec(first, spec.submodule_search_locations)
     return None if spec is None else spec.origin
 

@@ -59,7 +59,7 @@ class Around:
         {'__symbol__': 'no symbol'},
         [1, [2.5, None, 'x'], {'y': True}],
         nn.ReLU,
-        torch.relu,
+        pytest.param(torch.relu, id='relu'),
     ],
     ids=str,
 )
