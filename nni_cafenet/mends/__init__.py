@@ -10,6 +10,7 @@ from __future__ import annotations
 from .messages import mark_only_what_is_traced, read_whole_messages
 from .parameters import give_each_trial_its_own_parameter
 from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
+from .viewing import leave_no_search_space
 
 __all__ = ['mend_nni']
 
@@ -21,3 +22,4 @@ def mend_nni() -> None:
     give_each_trial_its_own_parameter()
     skip_unknown_commands()
     load_checkpoints_of_strategies()
+    leave_no_search_space()

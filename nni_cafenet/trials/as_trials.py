@@ -17,7 +17,7 @@ from ..run.folder import RunFolder
 from ..run.session import Session
 from ..run.setup import RunSetup
 from ..search.history import Scored
-from ..space.summary import mutation_summary
+from ..space.summary import mutation_summary, published_axes
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import manager_ends_with_this_process
@@ -85,8 +85,8 @@ class AsTrials:
         return self._finalists + 1 + (0 if self.folder.trained else 1)
 
     def _publish_axes(self) -> None:
-        """Take NNI's own axes out of the Hyper-parameter tab: one for every group, with a tick for every width."""
-        self.runner.experiment.update_search_space({})
+        """Publish the axes of the Hyper-parameter tab; NNI's have a tick for every width, and other labels."""
+        self.runner.experiment.update_search_space(published_axes(self.setup.space))
 
     # --- stages -----------------------------------------------------------------------------------
 

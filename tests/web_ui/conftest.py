@@ -86,7 +86,7 @@ def driver(tmp_path_factory):
     options.binary_location = browser
     for switch in [*SWITCHES, f'--user-data-dir={home / "profile"}']:
         options.add_argument(switch)
-    service = webdriver.ChromeService(chromedriver, env={**os.environ, 'HOME': str(home)})
+    service = webdriver.ChromeService(chromedriver, env={**os.environ, 'HOME': str(home), 'TMPDIR': str(home)})
     driver = webdriver.Chrome(options, service)
     try:
         driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument', {'source': KEEP_PATHS})
