@@ -51,7 +51,7 @@ from tqdm import tqdm
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator, WidthSpace
 from nni_cafenet.errors import ResumeError
 from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.run_folder import RunFolder
+from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.search.scoring import Scorer

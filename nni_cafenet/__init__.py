@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
     from .supernet.sharing import Fixed, LocallyFree
+    from .travel.recipes import traced
+    from .travel.stored import factory_of, traced_tensors
+    from .trials.travels import check_travels
     from .within_budget import WithinBudget
 
 _HOMES = {
@@ -33,12 +36,16 @@ _HOMES = {
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
+    'check_travels': 'trials.travels',
+    'factory_of': 'travel.stored',
     'WithinBudget': 'within_budget',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
+    'traced': 'travel.recipes',
+    'traced_tensors': 'travel.stored',
 }
 
 __all__ = [
@@ -53,11 +60,15 @@ __all__ = [
     'WidthSpace',
     'WithinBudget',
     '__version__',
+    'check_travels',
+    'factory_of',
     'inspect_space',
     'load_slim',
     'register_layer',
     'register_rule',
     'save_slim',
+    'traced',
+    'traced_tensors',
 ]
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 __all__ = [
     'CafeNetError',
+    'ExperimentEndedError',
+    'LimitReachedError',
     'MissingExtraError',
     'ModelSpecError',
     'ResumeError',
     'TraceError',
     'TrainingDivergedError',
+    'TravelError',
+    'TrialFailedError',
     'first_line',
 ]
 
@@ -32,6 +36,22 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class ResumeError(CafeNetError, ValueError):
     """A folder holds the state of another run."""
+
+
+class TrialFailedError(CafeNetError, RuntimeError):
+    """A trial without which the run cannot go on has failed twice; the message ends with its error log."""
+
+
+class ExperimentEndedError(CafeNetError, RuntimeError):
+    """NNI's experiment has ended before its run; the message says how to go on."""
+
+
+class LimitReachedError(CafeNetError, RuntimeError):
+    """The experiment's own limits (number of trials, duration) let no further trials start."""
+
+
+class TravelError(CafeNetError, TypeError):
+    """Something cannot be sent to trial processes."""
 
 
 class ModelSpecError(CafeNetError, ValueError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
-__all__ = ['append_line', 'read_jsonl', 'save_torch', 'write_bytes', 'write_json', 'write_text']
+__all__ = ['LineReader', 'append_line', 'read_jsonl', 'save_torch', 'write_bytes', 'write_json', 'write_text']
 
 _logger = logging.getLogger(__name__)
 
@@ -167,6 +167,45 @@ def read_jsonl(path: _PathLike) -> list[Any]:
             _logger.warning('%s: dropped its unfinished last line, %d', path, len(lines) + 1)
             _repair(path, len(content) - len(last), b'')
     return objects
+
+
+class LineReader:
+    """
+    Reads JSON lines that another process appends, as they come.
+
+    Parameters
+    ----------
+    path
+        The file, as `append_line` writes it; it need not be there yet.
+    """
+
+    def __init__(self, path: _PathLike) -> None:
+        self.path = Path(path)
+        self._read = 0
+
+    def read(self) -> list[Any]:
+        """
+        Return the objects of the lines that have been finished since the last call.
+
+        Notes
+        -----
+        What is left of a line that its writer was killed at is passed over with a warning.
+        """
+        try:
+            with open(self.path, 'rb') as file:
+                file.seek(self._read)
+                lines = file.read().split(b'\n')
+        except FileNotFoundError:
+            return []
+        self._read += sum(len(line) + 1 for line in lines[:-1])
+        return [obj for line in lines[:-1] if line.strip() for obj in self._objects(line)]
+
+    def _objects(self, line: bytes) -> list[Any]:
+        try:
+            return [json.loads(line.decode('utf-8'))]
+        except ValueError:
+            _logger.warning('%s: passed over an unfinished line', self.path)
+            return []
 
 
 @contextmanager

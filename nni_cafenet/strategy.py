@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import json
 import logging
 import os
-import signal
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
-from nni.nas.evaluator.pytorch import Lightning, LightningModule
-from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
-from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
-from pytorch_lightning.trainer.states import TrainerStatus
+from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 
-from .run_folder import RunFolder, new_run_path
+from .errors import LimitReachedError
+from .files import write_json
+from .run.finalist_results import TrainedModel, finalists_table, widths_table
+from .run.finalists import BASELINE, Finalist, TrainedFinalist
+from .run.folder import RunFolder, new_run_path
+from .run.in_process import InProcess, Stages
+from .run.options import FinalistOptions, RunOptions, instance
+from .run.setup import RunSetup
 from .search.budget import Budget
 from .search.driver import search_widths
 from .search.evolution import Evolution
-from .search.history import History
-from .search.scoring import Scorer, better_when_higher
+from .search.history import History, Scored
+from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .space.width_space import WidthSpace
-from .supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
-from .supernet.data import TrainingData
-from .supernet.evaluator import check_evaluator, to_device, training_loader
-from .supernet.lightning import MinMinModule
-from .supernet.randomness import seeded
-from .supernet.sharing import LocallyFree, Sharing
+from .supernet.sharing import Sharing
+from .trials.travels import check_travels
 
 __all__ = ['CafeNet']
 
@@ -74,10 +73,27 @@ class CafeNet(OneShotStrategy):
     statistics_batches
         Training batches from which the running statistics of a width are re-estimated; 0: off.
     seed
-        Seed of widths, channel sets, the cut of the data and the search.
+        Seed of widths, channel sets, the cut of the data, the search, and the training of finalists.
+    finalists
+        How many of the best widths are trained by the evaluator at the end of the search, besides the uniformly scaled
+        network of the same MACs; ``export_top_models`` then ranks what was trained. 0 (default): none, widths are ranked
+        by their scores.
+    finalist_weights
+        What finalists start from: ``'fresh'`` (default), as the model's own factory makes them, or ``'inherited'`` from
+        the supernet.
+    finalist_evaluator
+        Trains the finalists; default: the experiment's evaluator.
+    metric
+        What trained finalists are ranked by: a name that their evaluator logs, such as ``'val_acc'``. Default: what it
+        reports to NNI.
+    metric_higher_is_better
+        Which way the metric is better; default: as its name says.
     directory
-        Where the run keeps its state. A run that was killed goes on from there, with the same result. Default: a new
-        folder below the trainer's ``default_root_dir``, which NNI's own checkpoint remembers.
+        Where the run keeps its state. A run that was killed goes on from there, with the same result. Default: the folder
+        ``cafenet`` of the experiment where it runs trials; else a new folder below the trainer's ``default_root_dir``,
+        which NNI's own checkpoint remembers.
+    trial_directory
+        The same folder as trials on other machines see it, if they see it under another path.
 
     Raises
     ------
@@ -99,29 +115,41 @@ class CafeNet(OneShotStrategy):
         score_data: Any = None,
         statistics_batches: int = 20,
         seed: int = 0,
+        finalists: int = 0,
+        finalist_weights: str = 'fresh',
+        finalist_evaluator: Any = None,
+        metric: str | None = None,
+        metric_higher_is_better: bool | None = None,
         directory: str | os.PathLike[str] | None = None,
+        trial_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.budget_spec = budget
-        self.sharing = _instance('sharing', LocallyFree() if sharing is None else sharing, Sharing)
-        self.search = _instance('search', Evolution() if search is None else search, Searcher)
-        self.patterns = _at_least('patterns', patterns, 1)
-        self.score_patterns = _at_least('score_patterns', patterns if score_patterns is None else score_patterns, 1)
-        self.statistics_batches = _at_least('statistics_batches', statistics_batches, 0)
-        self.seed = _at_least('seed', seed, 0)
-        if not isinstance(holdout, (int, float)) or not 0 < holdout < 1:
-            raise ValueError(
-                f'holdout={holdout!r} must lie between 0 and 1: the share of training data kept for scores.'
-            )
-        self.holdout = float(holdout)
-        self.score = score
-        self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
-        self.score_data = score_data
+        self.search = instance('search', Evolution() if search is None else search, Searcher)
+        self.options = RunOptions.checked(
+            sharing=sharing,
+            patterns=patterns,
+            score=score,
+            higher_is_better=higher_is_better,
+            score_patterns=score_patterns,
+            holdout=holdout,
+            score_data=score_data,
+            statistics_batches=statistics_batches,
+            seed=seed,
+        )
+        self.finalist_options = FinalistOptions.checked(
+            number=finalists,
+            weights=finalist_weights,
+            metric=metric,
+            higher_is_better=metric_higher_is_better,
+        )
+        self.finalist_evaluator = finalist_evaluator
         self.directory = None if directory is None else Path(directory)
+        self.trial_directory = None if trial_directory is None else os.fspath(trial_directory)
         self._budget: Budget | None = None
-        self._data: TrainingData | None = None
+        self._setup: RunSetup | None = None
         self._history: History | None = None
-        self._scorer: Scorer | None = None
+        self._trained: list[TrainedFinalist] = []
         self._finished = False
 
     # --- before anything runs ---------------------------------------------------------------------
@@ -136,75 +164,54 @@ class CafeNet(OneShotStrategy):
                 f'CafeNet searches a WidthSpace, not {type(model).__name__}. Make one of your model: '
                 'WidthMutator().mutate(model, example_input=...).'
             )
-        self.sharing.check(model.groups)
+        self.options.sharing.check(model.groups)
         return model
 
-    def mutate_evaluator(self, evaluator: Any) -> Lightning:
-        """Wrap the evaluator's Lightning module, and cut its training data. Nothing of the evaluator is changed."""
-        check_evaluator(evaluator)
-        loader = training_loader(evaluator)
-        trainer = evaluator.trainer
-        self._data = TrainingData(
-            loader,
-            holdout=self.holdout,
-            seed=self.seed,
-            score_loader=self.score_data,
-            epoch=partial(batches_begun, trainer),
-        )
-        module = self.configure_oneshot_module(evaluator.module)
-        datamodule = copy.copy(evaluator.datamodule)
-        if datamodule is None:
-            loaders = {'train_dataloaders': self._data.train, 'val_dataloaders': self._data.heldout}
-        else:
-            datamodule.train_dataloader = self._data.train_dataloader
-            datamodule.val_dataloader = self._data.val_dataloader
-            loaders = {'datamodule': datamodule}
-        return Lightning(
-            module,
-            trainer,
-            fit_kwargs=evaluator.fit_kwargs,
-            detect_interrupt=evaluator.detect_interrupt,
-            **loaders,
-        )
-
-    def configure_oneshot_module(self, training_module: LightningModule) -> MinMinModule:
-        """Make the min-min module around the evaluator's own."""
-        return MinMinModule(
-            training_module,
-            sharing=self.sharing,
-            patterns=self.patterns,
-            seed=self.seed,
-            loader_generator=None if self._data is None else self._data.generator,
-        )
-
-    def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> RawFormatModelSpace:  # type: ignore[override]
-        if not isinstance(model_space, RawFormatModelSpace) or not isinstance(engine, SequentialExecutionEngine):
-            raise TypeError(
-                "CafeNet runs in NNI's sequential engine, on the raw model format. Leave the experiment's config out, or "
-                "use NasExperimentConfig('sequential', 'raw', 'local')."
-            )
-        space = self.mutate_model(model_space.model_space)
+    def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
+        space = self.mutate_model(_live_space(model_space, engine))
         self._budget = Budget.parse(self.budget_spec, space)
-        evaluator = self.mutate_evaluator(model_space.evaluator)
-        evaluator.module.set_model(space)
+        evaluator = model_space.evaluator
+        if not isinstance(engine, SequentialExecutionEngine):
+            self._check_travels(space, evaluator)
+        self._setup = setup = RunSetup(space, evaluator, self.options, self.finalist_options, self.finalist_evaluator)
         if self.directory is None:
-            self.directory = new_run_path(evaluator.trainer.default_root_dir)
-        self._mutated_model_space = RawFormatModelSpace(space, evaluator)
-        self._mutated_model_space.status = ModelStatus.Frozen
+            self.directory = _default_directory(engine, setup)
+        self._mutated_model_space = setup.supernet.model_space()
         return self._mutated_model_space
+
+    def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
+        """Refuse what cannot be sent to trials, before the first one starts."""
+        others = {'finalist_evaluator': self.finalist_evaluator, 'score_data': self.options.score_data}
+        check_travels(space, evaluator, **{name: value for name, value in others.items() if value is not None})
 
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        folder = RunFolder(_known(self.directory), self._settings(), make=self._trainer.is_global_zero)
+        setup: RunSetup = _known(self._setup)
+        folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
+        stages = self._stages(folder)
         try:
-            self._train(folder)
-            self._search(folder)
+            stages.train_supernet()
+            self._search(folder, stages)
+            self._train_finalists(folder, stages)
+        except LimitReachedError as error:
+            _logger.warning('%s', error)
         except KeyboardInterrupt:
             _logger.warning('Interrupted. To go on, run again with CafeNet(..., directory=%r).', str(folder.path))
             raise
-        self._finished = True
+        else:
+            self._finished = True
+        finally:
+            stages.close()
+
+    def _stages(self, folder: RunFolder) -> Stages:
+        setup: RunSetup = _known(self._setup)
+        if isinstance(self.engine, SequentialExecutionEngine):
+            return InProcess(setup, folder, self.engine)
+        from .trials.as_trials import AsTrials
+
+        return AsTrials(setup, folder, self.engine, self.trial_directory)
 
     @property
     def finished(self) -> bool:
@@ -212,87 +219,59 @@ class CafeNet(OneShotStrategy):
         return self._finished
 
     def _settings(self) -> dict[str, Any]:
-        space, budget = self._space, _known(self._budget)
-        return {
+        space, budget, options = self._space, _known(self._budget), self.options
+        settings = {
             'format': 1,
-            'seed': self.seed,
+            'seed': options.seed,
             'budget': dict(budget.limits),
-            'sharing': repr(self.sharing),
-            'patterns': self.patterns,
+            'sharing': repr(options.sharing),
+            'patterns': options.patterns,
             'search': repr(self.search),
-            'score': [self.score, self.higher_is_better, self.score_patterns],
-            'data': [len(_known(self._data)), self.holdout, self.statistics_batches],
+            'score': [options.score, options.higher_is_better, options.score_patterns],
+            'data': [len(_known(self._setup).supernet.data), options.holdout, options.statistics_batches],
             'macs': space.macs(space.full_widths),
             'choices': {label: list(widths) for label, widths in space.choices.items()},
         }
+        if self.finalist_options.number:
+            settings['finalists'] = dataclasses.astuple(self.finalist_options)
+        return settings
 
-    def _train(self, folder: RunFolder) -> None:
-        """Train the supernet, or take up where its checkpoint stands."""
-        trainer, module = self._trainer, self._module
-        checkpoint = folder.load_checkpoint()
-        if checkpoint is not None and (folder.trained or has_ended(checkpoint, trainer)):
-            restore(checkpoint, trainer, module)
-        else:
-            evaluator = _known(self._mutated_model_space).evaluator
-            if checkpoint is not None:
-                _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
-                evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
-            trainer.callbacks.append(  # type: ignore[attr-defined]
-                SaveEveryEpoch(folder.checkpoint)
-            )
-            self._fit(trainer)
-        if trainer.is_global_zero and not folder.trained:
-            folder.mark_trained(epochs=trainer.current_epoch)
-
-    def _fit(self, trainer: pl.Trainer) -> None:
-        """Let NNI's engine run the evaluator; Ctrl-C arrives as KeyboardInterrupt (Lightning makes it SystemExit)."""
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            self.engine.submit_models(_known(self._mutated_model_space))
-        except SystemExit:
-            if trainer.state.status != TrainerStatus.INTERRUPTED:
-                raise
-            signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt('The training of the supernet was interrupted.') from None
-
-    def _search(self, folder: RunFolder) -> None:
+    def _search(self, folder: RunFolder, stages: Stages) -> None:
         """Search widths. Those that were scored before are taken from the history: the search is run again on them."""
-        path = folder.history if self._trainer.is_global_zero else None
-        self._history = history = History(path, higher_is_better=self.higher_is_better)
-        self._scorer = scorer = self._make_scorer()
+        setup, options = _known(self._setup), self.options
+        path = folder.history if setup.supernet.trainer.is_global_zero else None
+        self._history = history = History(path, higher_is_better=options.higher_is_better)
         space, budget = self._space, _known(self._budget)
-        proposals = self.search.propose(space, budget, np.random.default_rng([self.seed, 1]))
-        search_widths(proposals, scorer.score, history, total=self.search.total, name=self.score)
+        proposals = self.search.propose(space, budget, np.random.default_rng([options.seed, 1]))
+        search_widths(proposals, stages.score, history, total=self.search.total, name=options.score)
         if path is not None:
             history.export(folder.path, space.labels)
         space.activate(space.full_widths)
         best = history.best(1)
         if best:
-            way = 'higher' if self.higher_is_better else 'lower'
-            _logger.info('Best of %d widths: %s %.5g (%s is better)', len(history), self.score, best[0].score, way)
+            way = 'higher' if options.higher_is_better else 'lower'
+            _logger.info('Best of %d widths: %s %.5g (%s is better)', len(history), options.score, best[0].score, way)
 
-    def _make_scorer(self) -> Scorer:
-        trainer, module, data = self._trainer, self._module, _known(self._data)
-        device, evaluator = trainer.strategy.root_device, _known(self._mutated_model_space).evaluator
-        module.trainer = trainer
-        module.training_module.trainer = trainer
-        if evaluator.datamodule is not None:
-            evaluator.datamodule.trainer = trainer
-        module.to(device)
-        with seeded(self.seed):
-            heldout = [to_device(evaluator, batch, device) for batch in data.heldout]
-            statistics = [to_device(evaluator, batch, device) for batch in data.batches(self.statistics_batches)]
-        return Scorer(
-            module,
-            sharing=self.sharing,
-            heldout=heldout,
-            statistics=statistics,
-            score=self.score,
-            higher_is_better=self.higher_is_better,
-            patterns=self.score_patterns,
-            seed=self.seed,
-            context=trainer.precision_plugin.forward_context,
-        )
+    def _train_finalists(self, folder: RunFolder, stages: Stages) -> None:
+        """Train the best widths and the baseline, each by the user's evaluator."""
+        if self.finalist_options.number == 0:
+            return
+        finalists = self._choose_finalists(folder, stages)
+        self._trained = stages.train_finalists(finalists)
+        _logger.info('%s', self.report())
+
+    def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
+        if folder.finalists.exists():
+            return [Finalist.from_json(record) for record in json.loads(folder.finalists.read_text(encoding='utf-8'))]
+        best = self.history.best(self.finalist_options.number)
+        if not best:
+            raise RuntimeError('No width could be scored, so there are no finalists: see history.csv.')
+        finalists = [Finalist(str(rank), scored) for rank, scored in enumerate(best, start=1)]
+        uniform = self._space.uniform_within(max(scored.macs for scored in best))
+        finalists += [Finalist(BASELINE, scored) for scored in stages.score([uniform])]
+        if _known(self._setup).supernet.trainer.is_global_zero:
+            write_json(folder.finalists, [finalist.to_json() for finalist in finalists])
+        return finalists
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -301,19 +280,49 @@ class CafeNet(OneShotStrategy):
         """Every width that was scored."""
         return _known(self._history)
 
+    def report(self) -> str:
+        """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
+        setup: RunSetup = _known(self._setup)
+        if self._trained:
+            return finalists_table(self._trained, self._space, setup.metric)
+        return widths_table(self.history.best(5), self._space, self.options.score)
+
+    @property
+    def trained(self) -> list[TrainedFinalist]:
+        """The finalists and the baseline, as far as they were trained."""
+        return list(self._trained)
+
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """Yield the best searched models, best first.
+        """Yield the best trained finalists, best first; without finalists, the best searched widths.
 
         Parameters
         ----------
         sort
-            False: in the order in which they were scored.
+            False: in the order in which they were scored or chosen.
         limit
             How many; None: all.
         """
+        setup: RunSetup = _known(self._setup)
+        if self._trained:
+            metric, folder = setup.metric, RunFolder(_known(self.directory))
+            ranked = sorted(self._trained, key=lambda each: -metric.fitness(each.metric)) if sort else self._trained
+            for each in ranked[:limit]:
+                yield TrainedModel(self._space, each, folder.finalist(each.finalist.name))
+            return
         records = self.history.best(limit) if sort else list(self.history)[:limit]
         for scored in records:
-            yield SearchedModel(_known(self._scorer), scored)
+            yield SearchedModel(self._space, scored, self._slim)
+
+    def _slim(self, scored: Scored) -> Any:
+        return self._scorer.slim(scored)
+
+    @property
+    def _scorer(self) -> Scorer:
+        """What scored the widths; where trials did, the supernet is fetched from its checkpoint first."""
+        setup: RunSetup = _known(self._setup)
+        if not isinstance(self.engine, SequentialExecutionEngine) and 'scorer' not in vars(setup):
+            setup.supernet.restore(RunFolder(_known(self.directory)))
+        return setup.scorer
 
     def state_dict(self) -> dict[str, Any]:
         """Return the run's folder: the state itself is kept there."""
@@ -327,34 +336,35 @@ class CafeNet(OneShotStrategy):
     def extra_repr(self) -> str:
         """Return the options that matter most."""
         return (
-            f'budget={self.budget_spec!r}, sharing={self.sharing!r}, patterns={self.patterns}, search={self.search!r}'
+            f'budget={self.budget_spec!r}, sharing={self.options.sharing!r}, patterns={self.options.patterns}, '
+            f'search={self.search!r}'
         )
 
     @property
     def _space(self) -> WidthSpace:
-        return self._module.space
-
-    @property
-    def _module(self) -> MinMinModule:
-        module: MinMinModule = _known(self._mutated_model_space).evaluator.module
-        return module
-
-    @property
-    def _trainer(self) -> pl.Trainer:
-        trainer: pl.Trainer = _known(self._mutated_model_space).evaluator.trainer
-        return trainer
+        setup: RunSetup = _known(self._setup)
+        return setup.space
 
 
-def _instance(name: str, value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f'{name}={value!r} must be a {kind.__name__}.')
-    return value
+def _live_space(model_space: Any, engine: Any) -> Any:
+    """Return the space that the user gave the experiment."""
+    if isinstance(engine, SequentialExecutionEngine) and isinstance(model_space, RawFormatModelSpace):
+        return model_space.model_space
+    formats = (RawFormatModelSpace, SimplifiedModelSpace)
+    if isinstance(engine, TrainingServiceExecutionEngine) and isinstance(model_space, formats):
+        return engine.nodejs_binding.model_space
+    raise TypeError(
+        "CafeNet runs in NNI's sequential engine, on the raw model format (leave the experiment's config out, or use "
+        "NasExperimentConfig('sequential', 'raw', 'local')), or as trials of a training service: "
+        "NasExperimentConfig('ts', 'simplified', 'local')."
+    )
 
 
-def _at_least(name: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f'{name}={value!r} must be a whole number, {least} or more.')
-    return value
+def _default_directory(engine: Any, setup: RunSetup) -> Path:
+    if isinstance(engine, SequentialExecutionEngine):
+        return new_run_path(setup.supernet.trainer.default_root_dir)
+    experiment = engine.nodejs_binding
+    return Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'cafenet'
 
 
 def _known(value: Any) -> Any:

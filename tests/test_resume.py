@@ -129,7 +129,7 @@ def die(*_, **__):
 
 
 if __name__ == '__main__':
-    import nni_cafenet.run_folder, nni_cafenet.search.history as history
+    import nni_cafenet.run.folder, nni_cafenet.search.history as history
 
     torch.set_num_threads(1)
     root, where, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -138,7 +138,7 @@ if __name__ == '__main__':
     if where == 'training':
         user.on_step = lambda step: die() if step == number else None
     elif where == 'marker':
-        nni_cafenet.run_folder.RunFolder.mark_trained = die
+        nni_cafenet.run.folder.RunFolder.mark_trained = die
     else:
         append = history.append_line
 
@@ -360,7 +360,7 @@ def test_a_crash_before_the_first_checkpoint(script, whole, home):
 
 def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr('nni_cafenet.run_folder.RunFolder.mark_trained', crashing)
+        patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
         crash(script.make(home, home / 'run')[0])
     assert {path.name for path in (home / 'run').iterdir()} == {'run.json', 'supernet.ckpt'}
     experiment, user = script.make(home, home / 'run')
@@ -416,7 +416,7 @@ def test_training_that_was_stopped_early(script, home, monkeypatch):
     expected = finish(make(home / 'whole')[0])
     assert json.loads((home / 'whole' / 'supernet.json').read_text()) == {'epochs': 2}
     with monkeypatch.context() as patch:
-        patch.setattr('nni_cafenet.run_folder.RunFolder.mark_trained', crashing)
+        patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
         crash(make(home / 'run')[0])
     experiment, user = make(home / 'run')
     assert_same(finish(experiment), expected)

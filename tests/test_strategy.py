@@ -171,7 +171,7 @@ def test_end_to_end(run, space, tmp_path):
     assert sum(p.numel() for p in slim.parameters()) == best[0].params
     assert slim.conv1.out_channels == best[0].widths['conv1']
     slim.eval()
-    heldout = list(strategy._data.heldout)
+    heldout = list(strategy._setup.supernet.data.heldout)
     with torch.no_grad():
         loss = sum(float(cross_entropy(slim(x), y)) * len(y) for x, y in heldout) / sum(len(y) for _, y in heldout)
     assert loss == pytest.approx(best[0].score, abs=1e-5)
@@ -323,7 +323,7 @@ def test_the_batch_hooks_of_a_data_module_count_for_scores(run, options):
     strategy = small()
     run(strategy, Lightning(User(), Trainer(**options), datamodule=Data(shift=3.0)))
     (x, _), *_ = strategy._scorer.heldout
-    (y, _), *_ = list(strategy._data.heldout)
+    (y, _), *_ = list(strategy._setup.supernet.data.heldout)
     torch.testing.assert_close(x, y + 3)
     (x, _), *_ = strategy._scorer.statistics
     assert float(x.mean()) > 2

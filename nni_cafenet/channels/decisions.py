@@ -37,8 +37,8 @@ class Decisions(TorchFunctionMode):
     Parameters
     ----------
     taken
-        None to record; else what another run took (`taken`), to repeat in the same order. From the first decision on that
-        does not fit (another operator, inputs of other shapes) the run takes its own.
+        What another run took, to repeat in the same order; nothing: only record. From the first decision on that does
+        not fit (another operator, inputs of other shapes) the run takes its own.
 
     Attributes
     ----------

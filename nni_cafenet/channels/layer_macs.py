@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .counting import without_fused_attention
 from .inputs import ExampleInput
 from .run import call_with
 from .trace import using_mode
-from .verify import without_fused_attention
 
 __all__ = ['layer_macs']
 

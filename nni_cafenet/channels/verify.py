@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.attention
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import first_line
 from .cost import Polynomial
+from .counting import without_fused_attention
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
@@ -35,7 +35,7 @@ from .substitute import Change, InDouble, Substitute, changed, converted, masked
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of', 'without_fused_attention']
+__all__ = ['random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -388,18 +388,6 @@ def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
         np.vstack([macs.factors, np.full((1, degree), -1, dtype=np.int64)]),
     )
     return replace(graph, cost=replace(graph.cost, macs=constant))
-
-
-@contextlib.contextmanager
-def without_fused_attention() -> Iterator[None]:
-    """Keep torch from its fused kernels for attention, whose products not every release counts."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:

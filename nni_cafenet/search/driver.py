@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tqdm.auto import tqdm
 
@@ -13,7 +13,12 @@ __all__ = ['search_widths']
 
 
 def search_widths(
-    proposals: Proposals, score: Callable[[Mapping[str, int]], Scored], history: History, *, total: int, name: str
+    proposals: Proposals,
+    score: Callable[[Sequence[Mapping[str, int]]], Iterable[Scored]],
+    history: History,
+    *,
+    total: int,
+    name: str,
 ) -> None:
     """Run a search to its end, with a progress bar.
 
@@ -25,7 +30,7 @@ def search_widths(
     proposals
         The coroutine of a searcher.
     score
-        Scores one width.
+        Scores several widths, which are asked for in the order in which they were proposed.
     history
         What was scored before; new scores are added as soon as they are known.
     total
@@ -36,14 +41,12 @@ def search_widths(
     with tqdm(total=total, desc='Search', unit='width', dynamic_ncols=True) as bar:
         batch = next(proposals, None)
         while batch is not None:
-            fitness = []
-            for widths in batch:
-                scored = history.find(widths)
-                if scored is None:
-                    scored = score(widths)
-                    history.add(scored)
-                fitness.append(history.fitness(scored))
+            unknown = [widths for widths in batch if widths not in history]
+            bar.update(len(batch) - len(unknown))
+            for scored in score(unknown):
+                history.add(scored)
                 bar.update()
+            fitness = [history.fitness(history[widths]) for widths in batch]
             best = history.best(1)
             bar.set_postfix({f'best {name}': f'{best[0].score:.4f}' if best else 'none'})
             try:

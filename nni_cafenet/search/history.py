@@ -13,7 +13,9 @@ from typing import Any
 
 from ..files import append_line, read_jsonl, write_json, write_text
 
-__all__ = ['History', 'Scored']
+__all__ = ['History', 'Scored', 'WidthsKey', 'widths_key']
+
+WidthsKey = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class History:
     def __init__(self, path: Path | None = None, *, higher_is_better: bool) -> None:
         self.path = path
         self.higher_is_better = higher_is_better
-        self._records: dict[tuple[tuple[str, int], ...], Scored] = {}
+        self._records: dict[WidthsKey, Scored] = {}
         if path is not None and path.exists():
             for record in read_jsonl(path):
                 self._keep(Scored.from_json(record))
@@ -92,9 +94,11 @@ class History:
             append_line(self.path, json.dumps(scored.to_json()))
         self._keep(scored)
 
-    def find(self, widths: Mapping[str, int]) -> Scored | None:
-        """Return the record of some widths, or None."""
-        return self._records.get(_key(widths))
+    def __contains__(self, widths: Mapping[str, int]) -> bool:
+        return widths_key(widths) in self._records
+
+    def __getitem__(self, widths: Mapping[str, int]) -> Scored:
+        return self._records[widths_key(widths)]
 
     def fitness(self, scored: Scored) -> float:
         """Return the score as a number of which more is better."""
@@ -118,10 +122,11 @@ class History:
         write_text(folder / 'history.csv', text.getvalue())
 
     def _keep(self, scored: Scored) -> None:
-        self._records[_key(scored.widths)] = scored
+        self._records[widths_key(scored.widths)] = scored
 
 
-def _key(widths: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+def widths_key(widths: Mapping[str, int]) -> WidthsKey:
+    """Return widths as a key of a dictionary."""
     return tuple(sorted(widths.items()))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 from torch import nn
 
+from ..space.width_space import WidthSpace
 from .history import Scored
-from .scoring import Scorer
 
 __all__ = ['SearchedModel']
 
@@ -16,10 +18,12 @@ class SearchedModel(RawFormatModelSpace):
 
     Parameters
     ----------
-    scorer
-        Gives the slim model.
+    space
+        The space of widths.
     scored
         The width and its score.
+    make
+        Makes the slim model.
 
     Attributes
     ----------
@@ -27,14 +31,14 @@ class SearchedModel(RawFormatModelSpace):
         The widths, ``{label: channels}``.
     """
 
-    def __init__(self, scorer: Scorer, scored: Scored) -> None:
-        super().__init__(scorer.space, None)
-        self.scorer = scorer
+    def __init__(self, space: WidthSpace, scored: Scored, make: Callable[[Scored], nn.Module]) -> None:
+        super().__init__(space, None)
         self.scored = scored
         self.sample = dict(scored.widths)
         self.status = ModelStatus.Trained
         self.metrics.final = scored.score
+        self._make = make
 
     def executable_model(self) -> nn.Module:
         """Return the slim model, with the weights of the winning channel set and re-estimated statistics."""
-        return self.scorer.slim(self.scored)
+        return self._make(self.scored)

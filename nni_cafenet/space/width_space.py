@@ -22,7 +22,7 @@ from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
 from ..channels.wrappers import bare_model, fill_lazy_layers
-from ..mends import mend_nni
+from ..travel.kept import keep, takes_kept
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
@@ -95,6 +95,7 @@ class WidthSpace(ModelSpace):
     graph: ChannelGraph
     groups: tuple[BinnedGroup, ...]
 
+    @takes_kept
     def __init__(
         self,
         model: Any,
@@ -113,7 +114,8 @@ class WidthSpace(ModelSpace):
         full_model = _instance(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
         fill_lazy_layers(full_model, self._example)
-        self._make = None if isinstance(model, nn.Module) else lambda: self._made_anew(model, args, kwargs)
+        live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)
+        self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
         self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
         self.groups = tuple(binned(self.graph.groups, bins or FlopsSensitiveBins(), min_ratio, divisor))
@@ -124,6 +126,10 @@ class WidthSpace(ModelSpace):
         for group in self.groups:
             self.add_mutable(Categorical(list(group.choices), default=group.full, label=group.label))
         _logger.info('%s', self.describe())
+
+    def save_init_arguments(self, *args: Any, **kwargs: Any) -> None:
+        """Remember the arguments in a form in which they reach a trial unchanged (NNI calls this)."""
+        super().save_init_arguments(*map(keep, args), **{name: keep(value) for name, value in kwargs.items()})
 
     @classmethod
     def create_fixed_module(cls, sample: Widths, model: Any, *rest: Any, **options: Any) -> nn.Module:  # type: ignore[override]
@@ -391,5 +397,4 @@ def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None)
     return bare_model(made)
 
 
-mend_nni()
 simplify_with_summary(WidthSpace)

@@ -1,4 +1,4 @@
-"""The supernet's checkpoint: written after every epoch, and taken up again."""
+"""The checkpoint of a training: written after every epoch, and taken up again."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from ..randomness import RandomnessOnResume, random_state
 from .lightning import MinMinModule
 
-__all__ = ['SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
+__all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
 
 
 class SaveEveryEpoch(Checkpoint):
-    """Keep the supernet's checkpoint at the end of every epoch and of the training, complete at any moment.
+    """Keep a checkpoint of the end of every epoch, and of the training, complete at any moment.
 
     Lightning updates ``ReduceLROnPlateau`` only after the checkpoints of an epoch have been written. So what those
     schedulers are about to be told is kept in the checkpoint, and told to them when the run goes on.
+
+    Parameters
+    ----------
+    path
+        The file.
+    last
+        False: keep none of the last epoch, which a run that goes on then trains again and validates.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, last: bool = True) -> None:
         self.path = path
+        self.last = last
         self._ended = False
         self._plateau: dict[int, float] = {}
 
@@ -43,6 +52,8 @@ class SaveEveryEpoch(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, after all other callbacks."""
         self._ended = trainer.should_stop and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
+        if not self.last and (self._ended or _is_last(trainer, trainer.current_epoch, trainer.global_step)):
+            return
         self._plateau = {
             index: float(trainer.callback_metrics[config.monitor])
             for index, config in enumerate(trainer.lr_scheduler_configs)
@@ -56,7 +67,8 @@ class SaveEveryEpoch(Checkpoint):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save once more."""
         self._ended = True  # other callbacks may have changed the weights once more, such as to their average
-        self._save(trainer)
+        if self.last:
+            self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         temporary = self.path.with_name(f'{self.path.name}.new')
@@ -65,12 +77,43 @@ class SaveEveryEpoch(Checkpoint):
             os.replace(temporary, self.path)
 
 
+class KeepRandomness(pl.Callback):
+    """Let a training that goes on from a checkpoint draw the random numbers that it would have drawn."""
+
+    def __init__(self) -> None:
+        self._randomness = RandomnessOnResume()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes into the checkpoint."""
+        return random_state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it out again."""
+        self._randomness.resume_from(state_dict)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on with the random numbers of the run that is resumed."""
+        self._randomness.on_fit_start()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the state of the generators."""
+        self._randomness.on_train_start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on with the random numbers of the run that is resumed."""
+        self._randomness.on_train_epoch_start()
+
+
 def has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
     """Whether a checkpoint was written at the end of the training."""
-    epochs, steps = trainer.max_epochs, trainer.max_steps
-    last_epoch = epochs is not None and epochs >= 0 and checkpoint['epoch'] + 1 >= epochs
     ended: bool = checkpoint['callbacks'][SaveEveryEpoch.__qualname__]['ended']
-    return ended or last_epoch or (steps >= 0 and checkpoint['global_step'] >= steps)
+    return ended or _is_last(trainer, checkpoint['epoch'], checkpoint['global_step'])
+
+
+def _is_last(trainer: pl.Trainer, epoch: int, step: int) -> bool:
+    """Whether an epoch, counted from 0, after so many steps, is the last one that the trainer is asked for."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    return (epochs is not None and 0 <= epochs <= epoch + 1) or 0 <= steps <= step
 
 
 def restore(checkpoint: dict[str, Any], trainer: pl.Trainer, module: MinMinModule) -> None:

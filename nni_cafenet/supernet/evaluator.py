@@ -12,11 +12,11 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 __all__ = ['check_evaluator', 'to_device', 'training_loader']
 
 
-def check_evaluator(evaluator: Any) -> None:
+def check_evaluator(evaluator: Any, argument: str = 'evaluator') -> None:
     """Refuse an evaluator that cannot train a supernet, with a TypeError or ValueError that says why."""
     if not isinstance(evaluator, Lightning):
         raise TypeError(
-            f'evaluator={type(evaluator).__name__} cannot train a supernet. Use an NNI Lightning evaluator: '
+            f'{argument}={type(evaluator).__name__} cannot train a supernet. Use an NNI Lightning evaluator: '
             'nni.nas.evaluator.pytorch.Lightning, Classification or Regression.'
         )
     if isinstance(evaluator, Mutable) and evaluator.simplify():

@@ -16,9 +16,9 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ..errors import TrainingDivergedError
+from ..randomness import RandomnessOnResume, random_state
 from ..space.width_space import WidthSpace
 from .isolation import SideEffects
-from .randomness import load_random_state, random_state
 from .sharing import Sharing
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
@@ -114,7 +114,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.patterns = patterns
         self.rng = np.random.default_rng(seed)
         self._loader_generator = loader_generator
-        self._pending_random_state: dict[str, Any] | None = None
+        self._randomness = RandomnessOnResume()
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
                 setattr(self, name, getattr(training_module, name))
@@ -235,31 +235,24 @@ class MinMinModule(BaseOneShotLightningModule):
         self.training_module.on_load_checkpoint(checkpoint)
         state = checkpoint['cafenet']
         self.rng.bit_generator.state = json.loads(state['rng'])
-        self._pending_random_state = state['random']
+        self._randomness.resume_from(state['random'])
         if self._loader_generator is not None and state['loader'] is not None:
             self._loader_generator.set_state(state['loader'].cpu())
-
-    # Lightning makes the iterator of the training loader, which draws from the global generator, between `on_fit_start`
-    # and `on_train_start` where it resumes; else in the epoch, after the state that a checkpoint holds.
 
     def on_fit_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
         result = super().on_fit_start()
-        if self._pending_random_state is not None:
-            load_random_state(self._pending_random_state)
+        self._randomness.on_fit_start()
         return result
 
     def on_train_start(self) -> Any:
-        """Keep the state of the generators, past whatever the hooks of a fresh start draw."""
-        if self._pending_random_state is not None:
-            self._pending_random_state = random_state()
+        """Keep the state of the generators."""
+        self._randomness.on_train_start()
         return super().on_train_start()
 
     def on_train_epoch_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
-        if self._pending_random_state is not None:
-            load_random_state(self._pending_random_state)
-            self._pending_random_state = None
+        self._randomness.on_train_epoch_start()
         return super().on_train_epoch_start()
 
 

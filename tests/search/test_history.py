@@ -55,8 +55,8 @@ def test_records_are_on_disk_at_once_and_come_back_in_order(tmp_path):
 def test_without_a_file(tmp_path):
     history = History(higher_is_better=True)
     history.add(scored(1, 2.0))
-    assert history.find({'b': 2, 'a': 1}) == scored(1, 2.0)  # whatever the order of labels
-    assert history.find({'a': 1, 'b': 3}) is None
+    assert history[{'b': 2, 'a': 1}] == scored(1, 2.0)  # whatever the order of labels
+    assert {'a': 1, 'b': 3} not in history
     assert not list(tmp_path.iterdir())
 
 

@@ -171,10 +171,10 @@ def gate(call: Call, x: Symbol, axis: int = -1) -> Dims:
 @register_rule('aten.index')
 def index(call: Call, x: Symbol, indices: Sequence[Symbol | None], *_: Any) -> Any:
     """Look positions up by tensors of indices: the dimensions that have one cannot change, the others stay."""
-    dims = _looked_up(call, x, indices)
     masked = _mask_rank(x, indices)
     if masked and len(x.shape) - masked + 1 == len(call.shape):
-        return [None, *x.dims[masked:]]
+        return _masked(call, x, indices, masked)
+    dims = _looked_up(call, x, indices)
     return dims if len(dims) == len(call.shape) else call.fixed(x)[0]
 
 
@@ -183,8 +183,8 @@ def index_put(call: Call, x: Symbol, indices: Sequence[Symbol | None], values: S
     """Write values to positions that tensors of indices give: the other dimensions agree."""
     masked = _mask_rank(x, indices)
     if masked:
-        call.fix(*x.dims[:masked], reason=f'is chosen by a mask in {call.operator}')
-        part, looked_up = [None, *x.dims[masked:]], [axis < masked for axis in range(len(x.shape))]
+        part = _masked(call, x, indices, masked)
+        looked_up = [axis < masked for axis in range(len(x.shape))]
     else:
         part = _looked_up(call, x, indices)
         looked_up = [axis < len(indices) and indices[axis] is not None for axis in range(len(x.shape))]
@@ -204,6 +204,13 @@ def _mask_rank(x: Symbol, indices: Sequence[Symbol | None]) -> int:
     return (
         len(only.shape) if only is not None and len(only.shape) > 1 and only.shape == x.shape[: len(only.shape)] else 0
     )
+
+
+def _masked(call: Call, x: Symbol, masks: Sequence[Symbol | None], rank: int) -> list[Dim]:
+    """Return the dims of ``x[mask]``, where the mask stands for the first dimensions: they cannot change."""
+    mask_dims = [dim for mask in masks if mask is not None for dim in mask.dims]
+    call.fix(*mask_dims, *x.dims[:rank], reason=f'is chosen by a mask in {call.operator}')
+    return [None, *x.dims[rank:]]
 
 
 def _looked_up(call: Call, x: Symbol, indices: Sequence[Symbol | None]) -> list[Dim]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nni_cafenet.errors import CafeNetError, ResumeError
-from nni_cafenet.run_folder import RunFolder, new_run_path
+from nni_cafenet.run.folder import RunFolder, new_run_path
 
 SETTINGS = {'format': 1, 'seed': 0, 'budget': {'macs': 100}, 'choices': {'a': [1, 2], 'b': (1, 2, 3)}}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ['load_random_state', 'random_state', 'seeded']
+__all__ = ['RandomnessOnResume', 'load_random_state', 'random_state', 'seeded']
 
 
 def random_state() -> dict[str, Any]:
@@ -49,3 +49,36 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         load_random_state(before)
+
+
+class RandomnessOnResume:
+    """Lets a training that goes on draw the random numbers that it would have drawn.
+
+    Lightning makes the iterator of the training loader, which draws from the global generator, between ``on_fit_start``
+    and ``on_train_start`` where it resumes; else in the epoch, after the state that a checkpoint holds. So the state is
+    brought back at the first, kept once more at the second, past whatever the hooks of a fresh start draw, and brought
+    back for good when the epoch starts.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, Any] | None = None
+
+    def resume_from(self, state: dict[str, Any]) -> None:
+        """Take what `random_state` returned when the checkpoint was written."""
+        self._pending = state
+
+    def on_fit_start(self) -> None:
+        """Go on with the random numbers of the run that is resumed."""
+        if self._pending is not None:
+            load_random_state(self._pending)
+
+    def on_train_start(self) -> None:
+        """Keep the state of the generators."""
+        if self._pending is not None:
+            self._pending = random_state()
+
+    def on_train_epoch_start(self) -> None:
+        """Go on with the random numbers of the run that is resumed."""
+        if self._pending is not None:
+            load_random_state(self._pending)
+            self._pending = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from typing import Any
 
 import torch
 
-from .errors import ResumeError
-from .files import write_json
+from ..errors import ResumeError, first_line
+from ..files import write_json
 
 __all__ = ['RunFolder', 'new_run_path']
 
@@ -31,7 +32,7 @@ class RunFolder:
     path
         The folder.
     settings
-        What the run is asked for, as JSON can hold it.
+        What the run is asked for, as JSON can hold it; None: whatever the folder holds.
     make
         Make the folder if need be. Of several processes, only one should.
 
@@ -41,9 +42,13 @@ class RunFolder:
         If the folder holds a run with other settings; the message lists what differs.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any] | None = None, *, make: bool = True) -> None:
         self.path = path
-        record = path / 'run.json'
+        if settings is not None:
+            self._check(settings, make)
+
+    def _check(self, settings: Mapping[str, Any], make: bool) -> None:
+        path, record = self.path, self.path / 'run.json'
         wanted = json.loads(json.dumps(settings))
         if record.exists():
             found = json.loads(record.read_text(encoding='utf-8'))
@@ -70,12 +75,54 @@ class RunFolder:
         """The scored widths, one JSON record a line."""
         return self.path / 'history.jsonl'
 
+    @property
+    def initial(self) -> Path:
+        """The supernet's first weights, and the states of random generators when its training started."""
+        return self.path / 'initial.pt'
+
+    @property
+    def setup(self) -> Path:
+        """What trials make the space and the evaluators of."""
+        return self.path / 'setup.json'
+
+    @property
+    def search(self) -> Path:
+        """The mailboxes of search trials."""
+        return self.path / 'search'
+
+    def check_space(self, space: Any) -> None:
+        """Refuse a space that is not the run's; the message says what differs."""
+        record = json.loads((self.path / 'run.json').read_text(encoding='utf-8'))
+        here = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
+        different = [key for key, value in here.items() if record[key] != value]
+        if different:
+            changes = '; '.join(f'{key}: {_short(record[key])} there, {_short(here[key])} here' for key in different)
+            raise ResumeError(
+                f'The model that its factory makes here is not that of the run in {self.path} ({changes}). Use the '
+                'same code and the same versions of packages on all machines.'
+            )
+
+    @property
+    def finalists(self) -> Path:
+        """Which networks are finalists."""
+        return self.path / 'finalists.json'
+
+    def finalist(self, name: str) -> Path:
+        """Return the folder of a finalist."""
+        return self.path / 'finalists' / name
+
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the supernet's checkpoint, or None before the end of the first epoch."""
         if not self.checkpoint.exists():
             return None
-        # Whatever callbacks of the user keep in it is of any class; Lightning reads its checkpoints the same way.
-        checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=False)
+        try:
+            # Whatever callbacks of the user keep in it is of any class; Lightning reads its checkpoints the same way.
+            checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=False)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ResumeError(
+                f'The checkpoint {self.checkpoint} is damaged ({first_line(error, 120)}). Bring it back from a copy, or '
+                f'delete it to train the supernet anew.'
+            ) from error
         return checkpoint
 
     @property

@@ -1,0 +1,230 @@
+"""Finalists: the best widths of a search and a baseline, each trained by the user's own evaluator."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nni
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
+from torch import nn
+
+from ..files import write_json
+from ..randomness import seeded
+from ..search.history import Scored
+from ..search.scoring import better_when_higher
+from ..space.slim_files import save_slim
+from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
+from .fresh_evaluator import FreshEvaluators
+from .interrupt import keyboard_interrupts
+from .reports import Reports, taken_reports
+
+__all__ = ['BASELINE', 'Finalist', 'Metric', 'TrainedFinalist', 'train_finalist']
+
+BASELINE = 'uniform'
+"""Name of the uniformly scaled network that is trained beside the finalists."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A network to be trained.
+
+    Parameters
+    ----------
+    name
+        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline.
+    scored
+        Its widths, cost, and score on the supernet.
+    """
+
+    name: str
+    scored: Scored
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        return {'name': self.name, **self.scored.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Finalist:
+        """Read what `to_json` wrote."""
+        return cls(record['name'], Scored.from_json(record))
+
+
+@dataclass(frozen=True)
+class TrainedFinalist:
+    """A network that has been trained.
+
+    Parameters
+    ----------
+    finalist
+        What was trained.
+    metric
+        What the evaluator says of it, on its own validation data.
+    metrics
+        All that the evaluator logged at the end.
+    """
+
+    finalist: Finalist
+    metric: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def report(self) -> dict[str, float]:
+        """Return the final result of its trial: the metric as ``default``, its cost and its score in the search."""
+        scored = self.finalist.scored
+        result = {'default': self.metric, 'macs': scored.macs, 'params': scored.params}
+        return result if math.isnan(scored.score) else {**result, 'search_score': scored.score}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What trained networks are ranked by.
+
+    Parameters
+    ----------
+    name
+        A metric that the evaluator's module logs; None: what it reports to NNI, else the loss of validation.
+    higher_is_better
+        Which way it is better.
+    """
+
+    name: str | None
+    higher_is_better: bool
+
+    @classmethod
+    def of(cls, module: LightningModule, name: str | None, higher_is_better: bool | None) -> Metric:
+        """Fill in what was left open, from what NNI's own modules report."""
+        if name is None and isinstance(module, SupervisedLearningModule) and len(module.metrics) == 1:
+            name = f'val_{next(iter(module.metrics))}'
+        if higher_is_better is None:
+            higher_is_better = name is None or better_when_higher(name)
+        return cls(name, higher_is_better)
+
+    def value(self, reported: Any, logged: Mapping[str, float]) -> float | None:
+        """Return the metric out of what was reported to NNI and what was logged; None where neither has it."""
+        if self.name is not None and self.name in logged:
+            return logged[self.name]
+        if isinstance(reported, Mapping):
+            reported = reported.get('default', reported.get(self.name))
+        if reported is not None:
+            return float(reported)
+        return None if self.name is not None else logged.get('val_loss')
+
+    def fitness(self, value: float) -> float:
+        """Return a value of it as a number of which more is better; NaN is worst."""
+        return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
+
+
+def train_finalist(
+    finalist: Finalist,
+    folder: Path,
+    *,
+    make: Callable[[], nn.Module],
+    evaluators: FreshEvaluators,
+    metric: Metric,
+    seed: int,
+    callbacks: Sequence[pl.Callback] = (),
+) -> TrainedFinalist:
+    """Train a network to its end, or take up where its checkpoint stands.
+
+    Parameters
+    ----------
+    finalist
+        The network.
+    folder
+        Keeps its checkpoint, then the trained network (see `nni_cafenet.save_slim`) and ``result.json``.
+    make
+        Makes it, untrained or with inherited weights; called with all generators seeded.
+    evaluators
+        Make the evaluator that trains it.
+    metric
+        What is taken of what the evaluator says.
+    seed
+        Seed of its weights, its data and whatever its training draws.
+    callbacks
+        More callbacks for the trainer.
+
+    Raises
+    ------
+    ValueError
+        If the evaluator says nothing that it could be ranked by. The trained network is in the folder even so.
+    """
+    done = read_result(finalist, folder)
+    if done is not None:
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / 'checkpoint.ckpt'
+    with seeded(seed):
+        model = make()
+        evaluator = evaluators.make()
+        trainer = evaluator.trainer
+        if checkpoint.exists():
+            evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
+        with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, metric)}) as reports:
+            trainer.callbacks.extend(
+                [*callbacks, _ReportEpochs(reports, metric), SaveEveryEpoch(checkpoint, last=False), KeepRandomness()]
+            )
+            with keyboard_interrupts(trainer):
+                evaluator.evaluate(model)
+    result = TrainedFinalist(finalist, math.nan, _logged(trainer))
+    if trainer.is_global_zero:
+        scored = finalist.scored
+        save_slim(model.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
+    value = metric.value(reports.final, result.metrics)
+    if value is None:
+        raise ValueError(
+            f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
+            f'It logs {", ".join(sorted(result.metrics)) or "nothing"}: log it in validation_step, or name another one.'
+        )
+    result = TrainedFinalist(finalist, value, result.metrics)
+    if trainer.is_global_zero:
+        record = {**finalist.to_json(), 'metric': None if math.isnan(value) else value, 'metrics': result.metrics}
+        write_json(folder / 'result.json', record)
+        checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def read_result(finalist: Finalist, folder: Path) -> TrainedFinalist | None:
+    """Return what was found when this network was trained, or None if it has not been."""
+    path = folder / 'result.json'
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding='utf-8'))
+    if Finalist.from_json(record).scored.widths != finalist.scored.widths:
+        return None
+    return TrainedFinalist(finalist, math.nan if record['metric'] is None else record['metric'], record['metrics'])
+
+
+class _ReportEpochs(pl.Callback):
+    """Report an epoch to NNI where the user's module does not."""
+
+    def __init__(self, reports: Reports, metric: Metric) -> None:
+        self._reports = reports
+        self._metric = metric
+        self._before = 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        value = self._metric.value(None, _logged(trainer))
+        if self._reports.intermediate == self._before and value is not None and nni.get_current_parameter() is not None:
+            nni.report_intermediate_result(value)
+        self._before = self._reports.intermediate
+
+
+def _logged(trainer: pl.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _default(value: Any, trainer: pl.Trainer, metric: Metric) -> Any:
+    found = metric.value(value, _logged(trainer))
+    return value if found is None else found

@@ -1,0 +1,44 @@
+"""A fresh evaluator for every training: one is used up by it, its trainer and its module hold the state."""
+
+from __future__ import annotations
+
+import copy
+
+from nni.nas.evaluator.pytorch import Lightning, Trainer
+from torch.utils.data import DataLoader
+
+__all__ = ['FreshEvaluators']
+
+
+class FreshEvaluators:
+    """Makes copies of an evaluator as it was when this object was made; the data are shared.
+
+    Parameters
+    ----------
+    evaluator
+        An evaluator that has not run yet.
+    """
+
+    def __init__(self, evaluator: Lightning) -> None:
+        self._evaluator = evaluator
+        self._module = copy.deepcopy(evaluator.module)
+        self._fit_kwargs = dict(evaluator.fit_kwargs)
+        self._trainer = copy.deepcopy((evaluator.trainer.trace_args or (), evaluator.trainer.trace_kwargs or {}))
+        loaders = [evaluator.train_dataloaders, evaluator.val_dataloaders]
+        generators = [each.generator for each in loaders if isinstance(each, DataLoader)]
+        self._generators = [(each, each.get_state()) for each in generators if each is not None]
+
+    def make(self) -> Lightning:
+        """Return a fresh evaluator. Generators of its loaders are as they were, too."""
+        args, kwargs = copy.deepcopy(self._trainer)
+        for generator, state in self._generators:
+            generator.set_state(state)
+        return Lightning(
+            copy.deepcopy(self._module),
+            Trainer(*args, **kwargs),
+            train_dataloaders=self._evaluator.train_dataloaders,
+            val_dataloaders=self._evaluator.val_dataloaders,
+            datamodule=copy.copy(self._evaluator.datamodule),
+            fit_kwargs=dict(self._fit_kwargs),
+            detect_interrupt=self._evaluator.detect_interrupt,
+        )

@@ -1,0 +1,25 @@
+"""Ctrl-C in a training, which Lightning turns into SystemExit."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerStatus
+
+__all__ = ['keyboard_interrupts']
+
+
+@contextlib.contextmanager
+def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
+    """Let Ctrl-C leave the training in this block as KeyboardInterrupt, and the signal's handler as it was."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt('The training was interrupted.') from None

@@ -1,0 +1,123 @@
+"""All that a stage of a run needs, in whatever process it runs: the space, the evaluators, the options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import nni
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Lightning
+from torch import nn
+
+from ..search.scoring import Scorer
+from ..space.width_space import WidthSpace
+from ..supernet.evaluator import check_evaluator
+from .finalists import Finalist, Metric, TrainedFinalist, train_finalist
+from .folder import RunFolder
+from .fresh_evaluator import FreshEvaluators
+from .options import FinalistOptions, RunOptions
+from .supernet import SupernetRun
+
+__all__ = ['RunSetup']
+
+_PICKLE_LIMIT = 64 * 1024
+"""Bytes of an object that travels pickled because it is not traced; NNI's own limit, which PICKLE_SIZE_LIMIT changes."""
+
+
+@dataclass
+class RunSetup:
+    """All that a stage of a run needs.
+
+    Parameters
+    ----------
+    space
+        The supernet.
+    evaluator
+        Trains it; used by nothing else.
+    options
+        What the run is asked for.
+    finalists
+        How the best widths are trained.
+    finalist_evaluator
+        Trains them; None: as `evaluator` does.
+    """
+
+    space: WidthSpace
+    evaluator: Lightning
+    options: RunOptions
+    finalists: FinalistOptions
+    finalist_evaluator: Lightning | None = None
+
+    def __post_init__(self) -> None:
+        check_evaluator(self.evaluator)
+        self._evaluators: FreshEvaluators | None = None
+        if self.finalist_evaluator is not None:
+            check_evaluator(self.finalist_evaluator, 'finalist_evaluator')
+        if self.finalists.number > 0:  # before the evaluator has run
+            self._evaluators = FreshEvaluators(self.finalist_evaluator or self.evaluator)
+
+    @cached_property
+    def supernet(self) -> SupernetRun:
+        """The supernet, its data and its training."""
+        return SupernetRun(self.space, self.evaluator, self.options)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores widths on the supernet as it is when this is first asked for."""
+        return self.supernet.scorer()
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What finalists are ranked by."""
+        module = (self.finalist_evaluator or self.evaluator).module
+        return Metric.of(module, self.finalists.metric, self.finalists.higher_is_better)
+
+    def train_finalist(
+        self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
+    ) -> TrainedFinalist:
+        """Train a finalist, or take up where its checkpoint stands (see `train_finalist`)."""
+        if self._evaluators is None:
+            raise RuntimeError('This run has no finalists.')
+        return train_finalist(
+            finalist,
+            folder.finalist(finalist.name),
+            make=lambda: self._start_of(finalist),
+            evaluators=self._evaluators,
+            metric=self.metric,
+            seed=self.options.seed,
+            callbacks=callbacks,
+        )
+
+    def _start_of(self, finalist: Finalist) -> nn.Module:
+        if self.finalists.weights == 'inherited':
+            return self.scorer.slim(finalist.scored)
+        return self.space.slim(finalist.scored.widths, weights=False)
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def dump(self) -> str:
+        """Return what another process makes this object of, as text."""
+        limit = int(os.environ.get('PICKLE_SIZE_LIMIT', _PICKLE_LIMIT))
+        space = self.space
+        parts = {
+            'symbol': space.trace_symbol,
+            'args': space.trace_args,
+            'kwargs': space.trace_kwargs,
+            'evaluator': self.evaluator,
+            'options': self.options,
+            'finalists': self.finalists,
+            'finalist_evaluator': self.finalist_evaluator,
+        }
+        text: str = nni.dump(parts, pickle_size_limit=limit)
+        return text
+
+    @classmethod
+    def load(cls, text: str) -> RunSetup:
+        """Make the object again. The space is built anew, with weights of its own."""
+        parts: Mapping[str, Any] = nni.load(text)
+        space = parts['symbol'](*(parts['args'] or ()), **(parts['kwargs'] or {}))
+        return cls(space, parts['evaluator'], parts['options'], parts['finalists'], parts['finalist_evaluator'])

@@ -1,0 +1,178 @@
+"""The supernet of a run in one process: its data, its training, and the scores of widths on it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.space import ModelStatus, RawFormatModelSpace
+
+from ..randomness import seeded
+from ..search.scoring import Scorer
+from ..space.width_space import WidthSpace
+from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
+from ..supernet.data import TrainingData
+from ..supernet.evaluator import check_evaluator, to_device, training_loader
+from ..supernet.lightning import MinMinModule
+from .folder import RunFolder
+from .interrupt import keyboard_interrupts
+from .options import RunOptions
+
+__all__ = ['SupernetRun']
+
+_logger = logging.getLogger(__name__)
+
+
+class SupernetRun:
+    """Trains a supernet with the user's own recipe, and scores widths on it.
+
+    Parameters
+    ----------
+    space
+        The supernet.
+    evaluator
+        The user's evaluator. Nothing of it is changed but its trainer, which is used.
+    options
+        What the run is asked for.
+
+    Attributes
+    ----------
+    data
+        The training data, cut in two.
+    evaluator
+        The evaluator around the min-min module.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the evaluator cannot train a supernet, or its data cannot be cut.
+    """
+
+    def __init__(self, space: WidthSpace, evaluator: Lightning, options: RunOptions) -> None:
+        check_evaluator(evaluator)
+        self.space = space
+        self.options = options
+        self.data = TrainingData(
+            training_loader(evaluator),
+            holdout=options.holdout,
+            seed=options.seed,
+            score_loader=options.score_data,
+            epoch=partial(batches_begun, evaluator.trainer),
+        )
+        self.evaluator = self._mutated(evaluator)
+        self.module.set_model(space)
+
+    def _mutated(self, evaluator: Lightning) -> Lightning:
+        options = self.options
+        module = MinMinModule(
+            evaluator.module,
+            sharing=options.sharing,
+            patterns=options.patterns,
+            seed=options.seed,
+            loader_generator=self.data.generator,
+        )
+        datamodule = copy.copy(evaluator.datamodule)
+        if datamodule is None:
+            loaders = {'train_dataloaders': self.data.train, 'val_dataloaders': self.data.heldout}
+        else:
+            datamodule.train_dataloader = self.data.train_dataloader
+            datamodule.val_dataloader = self.data.val_dataloader
+            loaders = {'datamodule': datamodule}
+        return Lightning(
+            module,
+            evaluator.trainer,
+            fit_kwargs=dict(evaluator.fit_kwargs),
+            detect_interrupt=evaluator.detect_interrupt,
+            **loaders,
+        )
+
+    @property
+    def module(self) -> MinMinModule:
+        """The Lightning module that trains the supernet."""
+        module: MinMinModule = self.evaluator.module
+        return module
+
+    @property
+    def trainer(self) -> pl.Trainer:
+        """The user's trainer."""
+        trainer: pl.Trainer = self.evaluator.trainer
+        return trainer
+
+    def model_space(self) -> RawFormatModelSpace:
+        """Return the supernet and its evaluator as one of NNI's engines runs them."""
+        model_space = RawFormatModelSpace(self.space, self.evaluator)
+        model_space.status = ModelStatus.Frozen
+        return model_space
+
+    def train(
+        self, folder: RunFolder, fit: Callable[[], Any] | None = None, callbacks: Sequence[pl.Callback] = ()
+    ) -> None:
+        """Train the supernet, or take up where its checkpoint stands.
+
+        Parameters
+        ----------
+        folder
+            Keeps the checkpoint.
+        fit
+            Runs the evaluator; default: at once, here.
+        callbacks
+            More callbacks for the trainer.
+        """
+        trainer = self.trainer
+        if not self.restore(folder):
+            if folder.checkpoint.exists():
+                self.evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
+            trainer.callbacks.extend(  # type: ignore[attr-defined]
+                [*callbacks, SaveEveryEpoch(folder.checkpoint)]
+            )
+            with keyboard_interrupts(trainer):
+                (fit or partial(self.evaluator.evaluate, self.space))()
+        if trainer.is_global_zero and not folder.trained:
+            folder.mark_trained(epochs=trainer.current_epoch)
+
+    def restore(self, folder: RunFolder) -> bool:
+        """Make everything as it was when the training ended; False if it has not ended."""
+        checkpoint = folder.load_checkpoint()
+        if checkpoint is None:
+            return False
+        if not folder.trained and not has_ended(checkpoint, self.trainer):
+            _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
+            return False
+        restore(checkpoint, self.trainer, self.module)
+        return True
+
+    def scorer(self, *, patterns: int | None = None, statistics_batches: int | None = None) -> Scorer:
+        """Return what scores widths, with its batches on the device where the supernet was trained.
+
+        Parameters
+        ----------
+        patterns, statistics_batches
+            Others than the run was asked for: for a look at the supernet while it trains.
+        """
+        trainer, module, options = self.trainer, self.module, self.options
+        batches = options.statistics_batches if statistics_batches is None else statistics_batches
+        device = trainer.strategy.root_device
+        module.trainer = trainer
+        module.training_module.trainer = trainer
+        if self.evaluator.datamodule is not None:
+            self.evaluator.datamodule.trainer = trainer
+        module.to(device)
+        with seeded(options.seed):
+            heldout = [to_device(self.evaluator, batch, device) for batch in self.data.heldout]
+            statistics = [to_device(self.evaluator, batch, device) for batch in self.data.batches(batches)]
+        return Scorer(
+            module,
+            sharing=options.sharing,
+            heldout=heldout,
+            statistics=statistics,
+            score=options.score,
+            higher_is_better=options.higher_is_better,
+            patterns=options.score_patterns if patterns is None else patterns,
+            seed=options.seed,
+            context=trainer.precision_plugin.forward_context,
+        )

@@ -1,0 +1,135 @@
+"""Widths scored side by side by long-lived search trials, with the same result as one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..run.folder import RunFolder
+from ..run.mailbox import Mailbox
+from ..search.history import Scored, WidthsKey, widths_key
+from .runner import Job, TrialRunner
+
+__all__ = ['SearchPool']
+
+
+@dataclass
+class _Worker:
+    job: Job
+    mailbox: Mailbox
+    given: set[WidthsKey] = field(default_factory=set)
+    closing: bool = False
+
+    def close(self) -> None:
+        if not self.closing:
+            self.mailbox.close()
+            self.closing = True
+
+
+class SearchPool:
+    """Search trials, as many as the experiment's concurrency allows, and what they have scored.
+
+    Parameters
+    ----------
+    runner
+        Runs them.
+    folder
+        The folder of the run: scores that were found in an earlier life of it are not asked for again.
+    details
+        What the web UI shows of a search trial on demand.
+    reserved
+        Trials that the experiment must still have room for afterwards.
+    """
+
+    def __init__(self, runner: TrialRunner, folder: RunFolder, details: Mapping[str, Any], *, reserved: int) -> None:
+        self.runner = runner
+        self.folder = folder
+        self.details = dict(details)
+        self.reserved = reserved
+        self._workers: list[_Worker] = []
+        self._known: dict[WidthsKey, Scored] = {}
+        self._failures = 0
+        self._number = 0
+        for path in sorted(folder.search.glob('*/scores.jsonl')):
+            self._number = max(self._number, int(path.parent.name))
+            self._keep(Mailbox(path.parent).take_scores())
+        runner.retire_others([])
+
+    def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
+        """Yield the scores of some widths, in their order, as soon as they are known.
+
+        Raises
+        ------
+        nni_cafenet.errors.TrialFailedError
+            If search trials fail time and again.
+        """
+        wanted = {widths_key(widths): dict(widths) for widths in batch}
+        pending = deque(key for key in wanted if key not in self._known)
+        for widths in batch:
+            while widths_key(widths) not in self._known:
+                self.runner.poll()
+                self._take()
+                self._bury(pending)
+                self._staff(len(pending) + sum(len(worker.given) for worker in self._workers))
+                self._give(pending, wanted)
+                time.sleep(0.02)
+            yield self._known[widths_key(widths)]
+
+    def close(self) -> None:
+        """Let all search trials end."""
+        for worker in self._workers:
+            worker.close()
+        while any(worker.job.active for worker in self._workers):
+            self.runner.poll()
+            time.sleep(0.1)
+
+    def _keep(self, scores: Sequence[Scored]) -> None:
+        self._known.update((widths_key(scored.widths), scored) for scored in scores)
+
+    def _take(self) -> None:
+        for worker in self._workers:
+            scores = worker.mailbox.take_scores()
+            self._keep(scores)
+            worker.given.difference_update(widths_key(scored.widths) for scored in scores)
+            if scores:
+                self._failures = 0
+
+    def _bury(self, pending: deque[WidthsKey]) -> None:
+        """Take back what dead trials were given."""
+        for worker in [worker for worker in self._workers if not worker.job.active]:
+            self._workers.remove(worker)
+            pending.extendleft(key for key in worker.given if key not in self._known)
+            if worker.job.succeeded:
+                continue
+            self._failures += 1
+            if self._failures > self.runner.concurrency:  # none of them came as far as a score
+                raise self.runner.error(worker.job)
+            self.runner.failed_for_good(worker.job)
+
+    def _staff(self, work: int) -> None:
+        """Start search trials while there is room and work for them; let one go where the concurrency was lowered."""
+        runner, working = self.runner, [worker for worker in self._workers if not worker.closing]
+        if not runner.is_open or (not self._workers and not runner.may_submit):
+            raise runner.limit_reached()
+        room = max(runner.trials_left - self.reserved, 0 if working else 1)
+        for _ in range(int(min(runner.concurrency - len(self._workers), work - len(working), room))):
+            self._number += 1
+            name = f'{self._number:03d}'
+            job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, {'stage': 'search'}, self.details)
+            self._workers.append(_Worker(job, Mailbox(self.folder.search / name)))
+            runner.submit(job)
+        if len(working) > max(1, runner.concurrency):
+            working[-1].close()
+
+    def _give(self, pending: deque[WidthsKey], wanted: Mapping[WidthsKey, dict[str, int]]) -> None:
+        """Give every trial a width, and a second one to begin with at once while there is plenty."""
+        most = 2 if len(pending) > len(self._workers) else 1
+        for worker in sorted(self._workers, key=lambda worker: len(worker.given)):
+            while pending and len(worker.given) < most and not worker.closing:
+                key = pending.popleft()
+                if key not in self._known:
+                    worker.given.add(key)
+                    worker.mailbox.give(wanted[key])

@@ -1,0 +1,130 @@
+"""What each task does in its trial process, and what it reports on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import nni
+import pytorch_lightning as pl
+import torch
+
+from ..channels.trace import using_mode
+from ..errors import ResumeError
+from ..randomness import load_random_state
+from ..run.finalists import Finalist
+from ..run.folder import RunFolder
+from ..run.mailbox import Mailbox
+from ..run.reports import Reports, taken_reports
+from ..run.setup import RunSetup
+from ..search.history import Scored
+from ..search.scoring import Scorer
+
+__all__ = ['rounded', 'run_task']
+
+_LOOK_BATCHES = 5
+"""Batches from which running statistics are estimated for a look at the supernet in training."""
+
+_REPORT_EVERY = 1.0
+"""Seconds between two reports of a search trial."""
+
+
+def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
+    """Do one task of a run.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    task
+        ``{'stage': 'supernet'}``, ``{'stage': 'search', 'mailbox': ...}`` or ``{'stage': 'finalist', 'finalist': ...}``;
+        ``{'stage': 'none'}`` for a trial that NNI started again and nobody needs.
+    """
+    if task['stage'] == 'none':
+        return
+    setup = RunSetup.load(folder.setup.read_text(encoding='utf-8'))
+    folder.check_space(setup.space)
+    {'supernet': _supernet, 'search': _search, 'finalist': _finalist}[task['stage']](setup, folder, task)
+
+
+def _supernet(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+    initial = torch.load(folder.initial, map_location='cpu', weights_only=True)
+    setup.space.load_state_dict(initial['weights'])
+    supernet = setup.supernet
+    load_random_state(initial['random'])
+    with taken_reports() as reports:
+        supernet.train(folder, callbacks=[_LookEveryEpoch(setup, reports)])
+
+
+def _search(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+    _load_supernet(setup, folder)
+    mailbox = Mailbox(folder.search / task['mailbox'])
+    sign = 1 if setup.options.higher_is_better else -1
+    best: Scored | None = None
+    number, reported, last = 0, -1, -math.inf
+
+    def report() -> None:
+        nonlocal reported, last
+        if best is not None and number > reported:
+            nni.report_intermediate_result(
+                {'default': rounded(best.score), 'scored widths': number, 'macs': best.macs, 'params': best.params}
+            )
+            reported, last = number, time.monotonic()
+
+    def wait() -> None:
+        if time.monotonic() - last >= _REPORT_EVERY:
+            report()
+        time.sleep(0.05)
+
+    for widths in mailbox.tasks(wait):
+        scored = setup.scorer.score(widths)
+        mailbox.answer(scored)
+        number += 1
+        if not math.isnan(scored.score) and (best is None or sign * scored.score > sign * best.score):
+            best = scored
+        if time.monotonic() - last >= _REPORT_EVERY:
+            report()
+    report()
+
+
+def _finalist(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+    if setup.finalists.weights == 'inherited':
+        _load_supernet(setup, folder)
+    trained = setup.train_finalist(Finalist.from_json(task['finalist']), folder)
+    nni.report_final_result({name: rounded(value) for name, value in trained.report().items()})
+
+
+def _load_supernet(setup: RunSetup, folder: RunFolder) -> None:
+    if not setup.supernet.restore(folder):
+        raise ResumeError(f'{folder.checkpoint} is not that of a supernet whose training has ended.')
+
+
+class _LookEveryEpoch(pl.Callback):
+    """Report, after every epoch, the held-out scores of three widths: uniform 50 %, the largest and the smallest."""
+
+    def __init__(self, setup: RunSetup, reports: Reports) -> None:
+        self._setup = setup
+        self._reports = reports
+        self._scorer: Scorer | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        space = self._setup.space
+        with using_mode(pl_module, training=False):
+            if self._scorer is None:
+                batches = min(_LOOK_BATCHES, self._setup.options.statistics_batches)
+                self._scorer = self._setup.supernet.scorer(patterns=1, statistics_batches=batches)
+            scores = {
+                'default': self._scorer.score(space.uniform_widths(0.5)).score,
+                'largest': self._scorer.score(space.full_widths).score,
+                'smallest': self._scorer.score(space.smallest_widths).score,
+                'training loss': float(trainer.callback_metrics.get('cafenet/loss', math.nan)),
+            }
+        if not math.isnan(scores['default']):
+            self._reports.send({name: rounded(value) for name, value in scores.items() if not math.isnan(value)})
+
+
+def rounded(value: float) -> float:
+    """Return a number as the web UI shows it well: whole, or with six digits."""
+    return value if isinstance(value, int) else float(f'{value:.6g}')

@@ -1,0 +1,199 @@
+"""How NNI's pages show what trials send: the layout of summaries and metrics that CafeNet's trials rely on."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import pathlib
+import struct
+import threading
+
+import nni_node
+import pytest
+
+PAGES = pathlib.Path(nni_node.__file__).parent / 'static'
+STAGES = [
+    ({'stage': 'supernet'}, [0.1, 0.3], None, 'SUCCEEDED'),
+    ({'stage': 'search'}, [0.5, 0.6], None, 'SUCCEEDED'),
+    ({'stage': 'finalist', 'conv1': 8, 'fc': 30, 'macs': 4000}, [{'default': 0.7, 'epoch': 1}], 0.8, 'SUCCEEDED'),
+    ({'stage': 'finalist', 'conv1': 4, 'fc': 50, 'macs': 5000}, [{'default': 0.6, 'epoch': 1}], 0.9, 'SUCCEEDED'),
+    ({'stage': 'finalist', 'conv1': 6, 'fc': 40, 'macs': 4500}, [0.4], None, 'FAILED'),
+]
+
+
+@pytest.fixture
+def portal(ui):
+    """``portal(trials, space)``: NNI's pages in the browser, with trials that have run.
+
+    A trial is (mutation summary, intermediate results, final default metric or None, status); space: the published one.
+    """
+    servers = []
+
+    def start(trials, space=None):
+        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler(answers(trials, space or {})))
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return ui(server.server_port)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def handler(answers):
+    class Manager(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=PAGES)
+
+        def do_GET(self):
+            name = self.path.rpartition('/')[2]
+            if not self.path.startswith('/api/'):
+                self.path = '/index.html' if name in ('oview', 'detail') else self.path
+                super().do_GET()
+                return
+            body = json.dumps(answers.get(name, [])).encode()
+            self.send_response(200)
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    return Manager
+
+
+def answers(trials, space):
+    """What NNI's manager answers, by the last word of the address."""
+
+    def metric(trial, kind, sequence, value):
+        data = json.dumps(json.dumps(value))
+        return {
+            'trialJobId': trial,
+            'parameterId': '0',
+            'type': kind,
+            'sequence': sequence,
+            'data': data,
+            'timestamp': 0,
+        }
+
+    jobs, metrics = [], []
+    for number, (summary, intermediates, final, status) in enumerate(trials):
+        trial = f'trial{number}'
+        metrics += [metric(trial, 'PERIODICAL', *pair) for pair in enumerate(intermediates)]
+        parameter = {'parameter_id': number, 'parameters': {'mutation_summary': summary, 'other': [1]}}
+        job = {'trialJobId': trial, 'sequenceId': number, 'status': status, 'startTime': 1000, 'endTime': 9000}
+        job['hyperParameters'] = [json.dumps(parameter)]
+        if final is not None:
+            metrics.append(metric(trial, 'FINAL', 0, {'default': final, 'macs': summary['macs']}))
+            job['finalMetricData'] = metrics[-1:]
+        jobs.append(job)
+    config = {
+        'searchSpace': space,
+        'trialConcurrency': 2,
+        'trainingService': {'platform': 'local'},
+        'trialCommand': 'x',
+    }
+    return {
+        'experiment': {
+            'id': 'abc',
+            'params': config,
+            'startTime': 1000,
+            'endTime': 9000,
+            'execDuration': 8,
+            'logDir': '/',
+        },
+        'experiment-metadata': {'id': 'abc', 'tag': ['retiarii']},
+        'check-status': {'status': 'DONE', 'errors': []},
+        'trial-jobs': jobs,
+        'metric-data': metrics,
+    }
+
+
+def test_a_line_a_finalist(portal):
+    plot = portal(STAGES).detail().hyper_parameters()
+    assert plot.axes == ['stage', 'conv1', 'fc', 'macs', 'default']
+    assert sorted(plot.lines, key=lambda line: line['default']) == [
+        {'stage': 'finalist', 'conv1': 8, 'fc': 30, 'macs': 4000, 'default': 0.8},
+        {'stage': 'finalist', 'conv1': 4, 'fc': 50, 'macs': 5000, 'default': 0.9},
+    ]
+
+
+def test_values_between_ticks(portal):
+    trials = [
+        ({'stage': 'finalist', 'conv1': width, 'macs': 1000 * width}, [], 0.5, 'SUCCEEDED') for width in (3, 7, 17)
+    ]
+    lines = portal(trials).detail().hyper_parameters().lines
+    assert sorted(line['conv1'] for line in lines) == pytest.approx([3, 7, 17])
+
+
+def test_a_published_space_comes_first_and_keeps_its_range(portal):
+    space = {'stage': {'_type': 'choice', '_value': ['supernet', 'search', 'finalist']}}
+    space |= {'fc': {'_type': 'randint', '_value': [1, 65]}, 'conv1': {'_type': 'randint', '_value': [1, 9]}}
+    plot = portal(STAGES, space).detail().hyper_parameters()
+    assert plot.axes == ['stage', 'fc', 'conv1', 'macs', 'default']
+    assert [sorted(line[key] for line in plot.lines) for key in ('fc', 'conv1')] == [
+        pytest.approx([30, 50]),
+        pytest.approx([4, 8]),
+    ]
+
+
+def test_a_published_axis_without_values_breaks_the_lines(portal):
+    space = {'layer1': {'_type': 'choice', '_value': [8, 16]}}
+    plot = portal(STAGES, space).detail().hyper_parameters()
+    assert plot.axes == ['layer1', 'stage', 'conv1', 'fc', 'macs', 'default']
+    assert [set(line) for line in plot.lines] == [{'conv1', 'fc', 'macs', 'default'}] * 2
+
+
+def test_none_in_a_summary_leaves_the_page_blank(portal):
+    from selenium.common.exceptions import TimeoutException
+
+    page = portal([*STAGES, ({'stage': 'search', 'conv1': None}, [], None, 'SUCCEEDED')])
+    page.driver.get(f'{page.url}/detail')
+    with pytest.raises(TimeoutException, match='has no #tableList'):
+        page.wait_for('#tableList', seconds=1)
+
+
+def test_tables(portal):
+    page = portal(STAGES).detail()
+    page.add_columns('conv1 (space)', 'macs (metric)')
+    assert [(row['Trial No.'], row['Status'], row['Default metric']) for row in page.trials()] == [
+        ('0', 'SUCCEEDED', '--'),
+        ('1', 'SUCCEEDED', '--'),
+        ('2', 'SUCCEEDED', '0.8 (FINAL)'),
+        ('3', 'SUCCEEDED', '0.9 (FINAL)'),
+        ('4', 'FAILED', '0.4 (LATEST)'),
+    ]
+    assert [(row['conv1 (space)'], row['macs (metric)']) for row in page.trials()][2:] == [
+        ('8', '4000'),
+        ('4', '5000'),
+        ('6', ''),
+    ]
+    assert page.open_trial(3).split() == ['stage:"finalist"', 'conv1:4', 'fc:50', 'macs:5000']
+    assert [(row['ID'], row['Default metric']) for row in page.overview().top_trials()] == [
+        ('trial3', '0.9'),
+        ('trial2', '0.8'),
+    ]
+    assert page.status() == 'DONE'
+
+
+def test_intermediate_results(portal):
+    assert portal(STAGES).detail().intermediate_results() == {
+        'trial0': [0.1, 0.3],
+        'trial1': [0.5, 0.6],
+        'trial2': [0.7],
+        'trial3': [0.6],
+        'trial4': [0.4],
+    }
+
+
+def test_pictures_are_1500_pixels_wide(portal):
+    page = portal(STAGES)
+    page.overview()
+    head = page.picture('overview').read_bytes()[:24]
+    assert head[:8] == b'\x89PNG\r\n\x1a\n'
+    width, height = struct.unpack('>II', head[16:])
+    assert width == 1500
+    assert 500 < height < 3000
