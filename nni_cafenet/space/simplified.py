@@ -84,8 +84,8 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
         except PayloadTooLarge as error:
             raise TypeError(
                 'A live model (or an argument as large) cannot be sent to trials: they make the model themselves. Give '
-                'the space a factory, an importable function or class and its arguments: '
-                'WidthMutator().mutate(torchvision.models.resnet18, num_classes=10, example_input=(1, 3, 64, 64)).'
+                'WidthMutator().mutate what makes it, a class or a function and its arguments; or, to keep its weights, '
+                'nni_cafenet.factory_of(model, path). nni_cafenet.check_travels(space, evaluator) asks beforehand.'
             ) from error
         return {**dumped, 'mutation_summary': self.mutation_summary} if self.mutation_summary else dumped
 
