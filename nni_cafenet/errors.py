@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     'CafeNetError',
     'ExperimentEndedError',
+    'FolderError',
+    'FolderInUseError',
     'LimitReachedError',
     'MissingExtraError',
     'ModelSpecError',
@@ -14,12 +16,18 @@ __all__ = [
     'TravelError',
     'TrialFailedError',
     'first_line',
+    'shortened',
 ]
 
 
 def first_line(error: BaseException, most: int = 300, otherwise: str = 'no message') -> str:
     """Return the first line of an error's message, at most so many characters of it; ``otherwise`` if it has none."""
     return (str(error).strip().splitlines() or [otherwise])[0][:most]
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text, cut short if it has more than so many characters."""
+    return text if len(text) <= most else f'{text[: most - 3]}...'
 
 
 class CafeNetError(Exception):
@@ -36,6 +44,14 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class ResumeError(CafeNetError, ValueError):
     """A folder holds the state of another run."""
+
+
+class FolderError(CafeNetError, OSError):
+    """The folder of a run cannot be written to."""
+
+
+class FolderInUseError(CafeNetError, RuntimeError):
+    """Another process does the run in a folder."""
 
 
 class TrialFailedError(CafeNetError, RuntimeError):

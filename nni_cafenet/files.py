@@ -117,10 +117,14 @@ def append_line(path: _PathLike, text: str) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
-    with open(path, 'ab+') as file:
-        start = b'' if _ends_a_line(file) else b'\n'
-        file.write(start + text.encode('utf-8') + b'\n')
-        _to_disk(file)
+    try:
+        with open(path, 'ab+') as file:
+            start = b'' if _ends_a_line(file) else b'\n'
+            file.write(start + text.encode('utf-8') + b'\n')
+            _to_disk(file)
+    except OSError as error:  # a full disk shows when bytes are written, without the name of the file
+        _name(error, path)
+        raise
     if is_new:
         _folder_to_disk(path.parent)
 
@@ -223,11 +227,18 @@ def _replacing(path: _PathLike) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
-    except BaseException:  # an interrupt too
+    except BaseException as error:  # an interrupt too
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            _name(error, target)
         raise
     _folder_to_disk(target.parent)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Let an error say which file could not be written."""
+    error.filename, error.filename2 = str(path), None
 
 
 def _to_disk(file: BinaryIO) -> None:

@@ -190,7 +190,10 @@ class CafeNet(OneShotStrategy):
         setup: RunSetup = _known(self._setup)
         folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
-        stages = self._stages(folder)
+        with folder.held():
+            self._do(folder, self._stages(folder))
+
+    def _do(self, folder: RunFolder, stages: Stages) -> None:
         try:
             stages.train_supernet()
             self._search(folder, stages)
@@ -198,7 +201,7 @@ class CafeNet(OneShotStrategy):
         except LimitReachedError as error:
             _logger.warning('%s', error)
         except KeyboardInterrupt:
-            _logger.warning('Interrupted. To go on, run again with CafeNet(..., directory=%r).', str(folder.path))
+            _logger.warning('Interrupted. %s', stages.how_to_go_on)
             raise
         else:
             self._finished = True
@@ -254,11 +257,11 @@ class CafeNet(OneShotStrategy):
 
     def _train_finalists(self, folder: RunFolder, stages: Stages) -> None:
         """Train the best widths and the baseline, each by the user's evaluator."""
-        if self.finalist_options.number == 0:
-            return
-        finalists = self._choose_finalists(folder, stages)
-        self._trained = stages.train_finalists(finalists)
-        _logger.info('%s', self.report())
+        finalists = self._choose_finalists(folder, stages) if self.finalist_options.number else []
+        for trained in stages.train_finalists(finalists):
+            self._trained.append(trained)
+        if finalists:
+            _logger.info('%s', self.report())
 
     def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
         if folder.finalists.exists():

@@ -21,6 +21,7 @@ from ..search.history import Scored
 from ..search.scoring import better_when_higher
 from ..space.slim_files import save_slim
 from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
+from .folder import check_checkpoint
 from .fresh_evaluator import FreshEvaluators
 from .interrupt import keyboard_interrupts
 from .reports import Reports, taken_reports
@@ -155,6 +156,8 @@ def train_finalist(
     ------
     ValueError
         If the evaluator says nothing that it could be ranked by. The trained network is in the folder even so.
+    nni_cafenet.errors.ResumeError
+        If the checkpoint is damaged.
     """
     done = read_result(finalist, folder)
     if done is not None:
@@ -166,6 +169,7 @@ def train_finalist(
         evaluator = evaluators.make()
         trainer = evaluator.trainer
         if checkpoint.exists():
+            check_checkpoint(checkpoint)
             evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
         with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, metric)}) as reports:
             trainer.callbacks.extend(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import time
 import uuid
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import ResumeError, first_line
+from ..errors import FolderError, ResumeError, first_line, shortened
 from ..files import write_json
+from .lock import held
 
-__all__ = ['RunFolder', 'new_run_path']
+__all__ = ['RunFolder', 'check_checkpoint', 'new_run_path']
 
 
 def new_run_path(root: str | os.PathLike[str]) -> Path:
@@ -40,14 +43,17 @@ class RunFolder:
     ------
     nni_cafenet.errors.ResumeError
         If the folder holds a run with other settings; the message lists what differs.
+    nni_cafenet.errors.FolderError
+        If the folder cannot be written to.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any] | None = None, *, make: bool = True) -> None:
         self.path = path
+        self._make = make
         if settings is not None:
-            self._check(settings, make)
+            self._check(settings)
 
-    def _check(self, settings: Mapping[str, Any], make: bool) -> None:
+    def _check(self, settings: Mapping[str, Any]) -> None:
         path, record = self.path, self.path / 'run.json'
         wanted = json.loads(json.dumps(settings))
         if record.exists():
@@ -61,9 +67,19 @@ class RunFolder:
                     f'directory={str(path)!r} holds another run ({changes}). Use the settings of that run to resume it, '
                     'or another directory.'
                 )
-        elif make:
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(record, wanted)
+        elif self._make:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                write_json(record, wanted)
+            except OSError as error:
+                raise FolderError(
+                    f'directory={str(path)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
+                    'CafeNet another directory, or make room in this one.'
+                ) from error
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from doing this run, for the length of a block (see `held`)."""
+        return held(self.path) if self._make else contextlib.nullcontext()
 
     @property
     def checkpoint(self) -> Path:
@@ -107,6 +123,11 @@ class RunFolder:
         """Which networks are finalists."""
         return self.path / 'finalists.json'
 
+    @property
+    def searched(self) -> bool:
+        """Whether the search has come to its end."""
+        return (self.path / 'history.json').exists()
+
     def finalist(self, name: str) -> Path:
         """Return the folder of a finalist."""
         return self.path / 'finalists' / name
@@ -115,14 +136,12 @@ class RunFolder:
         """Return the supernet's checkpoint, or None before the end of the first epoch."""
         if not self.checkpoint.exists():
             return None
+        check_checkpoint(self.checkpoint)
         try:
             # Whatever callbacks of the user keep in it is of any class; Lightning reads its checkpoints the same way.
             checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=False)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ResumeError(
-                f'The checkpoint {self.checkpoint} is damaged ({first_line(error, 120)}). Bring it back from a copy, or '
-                f'delete it to train the supernet anew.'
-            ) from error
+            raise _damaged(self.checkpoint, first_line(error, 120)) from error
         return checkpoint
 
     @property
@@ -135,6 +154,23 @@ class RunFolder:
         write_json(self.path / 'supernet.json', facts)
 
 
-def _short(value: Any, most: int = 80) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= most else f'{text[: most - 3]}...'
+def check_checkpoint(path: Path) -> None:
+    """Refuse a checkpoint that is cut short, without reading it.
+
+    Raises
+    ------
+    nni_cafenet.errors.ResumeError
+        If its end is missing.
+    """
+    if path.exists() and not zipfile.is_zipfile(path):
+        raise _damaged(path, f'its end is missing; it has {path.stat().st_size} bytes')
+
+
+def _damaged(path: Path, why: str) -> ResumeError:
+    return ResumeError(
+        f'The checkpoint {path} is damaged ({why}). Bring it back from a copy, or delete it to train that network anew.'
+    )
+
+
+def _short(value: Any) -> str:
+    return shortened(json.dumps(value))

@@ -27,11 +27,15 @@ class Stages(Protocol):
     def score(self, batch: Sequence[Mapping[str, int]], /) -> Iterator[Scored]:
         """Yield the scores of some widths, in their order."""
 
-    def train_finalists(self, finalists: Sequence[Finalist], /) -> list[TrainedFinalist]:
-        """Train finalists; return those whose training has come to its end."""
+    def train_finalists(self, finalists: Sequence[Finalist], /) -> Iterator[TrainedFinalist]:
+        """Train finalists; yield those whose training has come to its end."""
 
     def close(self) -> None:
-        """Let go of what is left running."""
+        """Let go of what is left running, whether the run has ended or was interrupted."""
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a user does to resume the run, as a sentence."""
 
 
 class InProcess:
@@ -59,15 +63,18 @@ class InProcess:
         """Yield the scores of some widths, in their order."""
         return map(self.setup.scorer.score, batch)
 
-    def train_finalists(self, finalists: Sequence[Finalist]) -> list[TrainedFinalist]:
+    def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other."""
-        trained: list[TrainedFinalist] = []
-        for finalist in tqdm(finalists, desc='Finalists', unit='network', dynamic_ncols=True):
+        for finalist in tqdm(finalists, desc='Finalists', unit='network', dynamic_ncols=True, disable=not finalists):
             call = _Call(partial(self.setup.train_finalist, finalist, self.folder))
             self.engine.submit_models(call)
             if call.result is not None:
-                trained.append(call.result)
-        return trained
+                yield call.result
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a user does to resume the run."""
+        return f'To go on, run again with CafeNet(..., directory={str(self.folder.path)!r}).'
 
     def close(self) -> None:
         """Nothing is left running."""

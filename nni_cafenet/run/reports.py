@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import nni
 import nni.trial
@@ -14,7 +15,13 @@ from nni.runtime.trial_command_channel import (
     set_default_trial_command_channel,
 )
 
-__all__ = ['Reports', 'taken_reports']
+from ..errors import first_line
+
+__all__ = ['Reports', 'reports_may_fail', 'taken_reports']
+
+_logger = logging.getLogger(__name__)
+
+_Channel = TypeVar('_Channel', bound=TrialCommandChannel)
 
 
 class Reports(TrialCommandChannel):
@@ -59,14 +66,43 @@ class Reports(TrialCommandChannel):
             self.send(self._forward(value))
 
 
+class _MayFail(TrialCommandChannel):
+    """Passes results on; where nobody takes them, the trial goes on."""
+
+    def __init__(self) -> None:
+        self._outer = get_default_trial_command_channel()
+
+    def receive_parameter(self) -> Any:
+        return self._outer.receive_parameter()
+
+    def send_metric(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            self._outer.send_metric(*args, **kwargs)
+        except OSError as error:  # those of requests are
+            _logger.warning('A result could not be reported to NNI (%s).', first_line(error, 200))
+
+
+@contextlib.contextmanager
+def reports_may_fail() -> Iterator[None]:
+    """Let no training or score of a block be lost because the NNI manager is gone and takes no results."""
+    with _channel(_MayFail()):
+        yield
+
+
 @contextlib.contextmanager
 def taken_reports(forward: Callable[[Any], Any] | None = None) -> Iterator[Reports]:
     """Take all results that are reported in a block (see `Reports`)."""
-    outer = get_default_trial_command_channel()
-    reports = Reports(forward)
-    set_default_trial_command_channel(reports)
-    try:
+    with _channel(Reports(forward)) as reports:
         yield reports
+
+
+@contextlib.contextmanager
+def _channel(channel: _Channel) -> Iterator[_Channel]:
+    """Let a channel take what is reported in a block."""
+    outer = get_default_trial_command_channel()
+    set_default_trial_command_channel(channel)
+    try:
+        yield channel
     finally:
         set_default_trial_command_channel(outer)
 

@@ -104,9 +104,7 @@ class RunSetup:
         limit = int(os.environ.get('PICKLE_SIZE_LIMIT', _PICKLE_LIMIT))
         space = self.space
         parts = {
-            'symbol': space.trace_symbol,
-            'args': space.trace_args,
-            'kwargs': space.trace_kwargs,
+            'space': {'symbol': space.trace_symbol, 'args': space.trace_args, 'kwargs': space.trace_kwargs},
             'evaluator': self.evaluator,
             'options': self.options,
             'finalists': self.finalists,
@@ -119,5 +117,6 @@ class RunSetup:
     def load(cls, text: str) -> RunSetup:
         """Make the object again. The space is built anew, with weights of its own."""
         parts: Mapping[str, Any] = nni.load(text)
-        space = parts['symbol'](*(parts['args'] or ()), **(parts['kwargs'] or {}))
+        recipe = parts['space']
+        space = recipe['symbol'](*(recipe['args'] or ()), **(recipe['kwargs'] or {}))
         return cls(space, parts['evaluator'], parts['options'], parts['finalists'], parts['finalist_evaluator'])

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nni.nas.execution import TrainingServiceExecutionEngine
 from tqdm.auto import tqdm
 
+from ..errors import LimitReachedError
 from ..files import save_torch, write_text
 from ..randomness import random_state
 from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result
-from ..run.folder import RunFolder
+from ..run.folder import RunFolder, check_checkpoint
+from ..run.same_setup import same_setup
 from ..run.session import Session
 from ..run.setup import RunSetup
 from ..search.history import Scored
 from ..space.summary import mutation_summary, published_axes
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
-from .watchdog import manager_ends_with_this_process
+from .watchdog import ends_with_this_process
 
 __all__ = ['AsTrials']
 
@@ -43,6 +47,8 @@ class AsTrials:
     ------
     ValueError
         If the experiment's ``max_trial_number`` has no room for all stages.
+    nni_cafenet.errors.ResumeError
+        If the run was started with another model, evaluator or data, or one of its checkpoints is damaged.
     """
 
     def __init__(
@@ -54,18 +60,21 @@ class AsTrials:
     ) -> None:
         self.setup = setup
         self.folder = folder
-        self._finalists = setup.finalists.number + (1 if setup.finalists.number else 0)
-        self._guard = contextlib.ExitStack()
-        self._guard.enter_context(manager_ends_with_this_process(_manager(engine)))
-        try:
-            self.runner = TrialRunner(engine, Session(folder.path), trial_directory or str(folder.path))
-            self.runner.poll(now=True)
-            self._check_room()
-            self._publish_axes()
-            write_text(folder.setup, setup.dump())
-        except BaseException:
-            self._guard.close()
-            raise
+        self._finalists = [f'finalist {rank}' for rank in range(1, setup.finalists.number + 1)]
+        if self._finalists:
+            self._finalists.append('baseline')
+        text = setup.dump()
+        if folder.setup.exists():
+            text = same_setup(folder.setup.read_text(encoding='utf-8'), text, str(folder.path))
+        for path in [folder.initial, folder.checkpoint, *folder.path.glob('finalists/*/checkpoint.ckpt')]:
+            check_checkpoint(path)
+        manager = engine.nodejs_binding._proc
+        self._release = None if manager is None else ends_with_this_process(manager.pid)
+        self.runner = TrialRunner(engine, Session(folder.path), trial_directory or str(folder.path))
+        self.runner.poll(now=True)
+        self._check_room()
+        self._publish_axes()
+        write_text(folder.setup, text)
         self._pool: SearchPool | None = None
 
     def _check_room(self) -> None:
@@ -73,16 +82,20 @@ class AsTrials:
         if left < needed:
             raise ValueError(
                 f'max_trial_number leaves room for {left} more trials, but this run needs {needed}: one for the supernet, '
-                f'one or more for the search, {self._finalists} for finalists and the baseline, as far as they are not '
-                'done. Raise it, or ask for fewer finalists.'
+                f'one or more for the search, {len(self._finalists)} for finalists and the baseline, as far as they are '
+                'not done. Raise it, or ask for fewer finalists.'
             )
 
     def _trials_needed(self) -> int:
-        """How many trials are still to come, at least."""
-        done = sum(1 for path in self.folder.path.glob('finalists/*/result.json'))
-        if self.folder.finalists.exists():
-            return max(0, self._finalists - done)
-        return self._finalists + 1 + (0 if self.folder.trained else 1)
+        """How many trials are still to come, at least; those that NNI has started again are there already."""
+        folder = self.folder
+        if folder.finalists.exists():
+            needed = {name for name in self._finalists if not self._result_path(name).exists()}
+        else:
+            needed = set(self._finalists)
+            if self._finalists or not folder.searched:
+                needed |= {'search'} if folder.trained else {'supernet', 'search'}
+        return len(needed.difference(self.runner.started_again()))
 
     def _publish_axes(self) -> None:
         """Publish the axes of the Hyper-parameter tab; NNI's have a tick for every width, and other labels."""
@@ -115,30 +128,52 @@ class AsTrials:
         """Yield the scores of some widths, in their order, found by search trials side by side."""
         if self._pool is None:
             largest = self._details(self.setup.space.full_widths)
-            self._pool = SearchPool(self.runner, self.folder, largest, reserved=self._finalists)
+            self._pool = SearchPool(self.runner, self.folder, largest, reserved=len(self._finalists))
         return self._pool.score(batch)
 
-    def train_finalists(self, finalists: Sequence[Finalist]) -> list[TrainedFinalist]:
-        """Train each finalist in a trial of its own; one that fails twice is reported and left out."""
-        self._end_search()
+    def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
+        """Train each finalist in a trial of its own; one that fails twice is reported and left out.
+
+        Raises
+        ------
+        nni_cafenet.errors.TrialFailedError
+            If all of them fail.
+        nni_cafenet.errors.LimitReachedError
+            If not all of them could be trained; those that were are yielded before.
+        """
+        self._end_search(wait=True)
         jobs = {self._job(finalist).name: finalist for finalist in finalists}
         missing = [self._job(one) for one in finalists if self._result(one) is None]
-        with tqdm(total=len(missing), desc='Finalists', unit='trial', dynamic_ncols=True) as bar:
-            self.runner.run(
-                missing, done=lambda job: self._result(jobs[job.name]) is not None, ended=lambda job: bar.update()
-            )
-        return [result for result in map(self._result, finalists) if result is not None]
+        lost, limit = list[Job](), None
+        with tqdm(total=len(missing), desc='Finalists', unit='trial', dynamic_ncols=True, disable=not missing) as bar:
+            try:
+                lost = self.runner.run(
+                    missing, done=lambda job: self._result(jobs[job.name]) is not None, ended=lambda job: bar.update()
+                )
+            except LimitReachedError as error:
+                limit = error
+        trained = [result for result in map(self._result, finalists) if result is not None]
+        yield from trained
+        if limit is not None:
+            raise limit
+        if lost and not trained:
+            raise self.runner.error(lost[0])
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a user does to resume the run."""
+        return self.runner.manager.how_to_go_on
 
     def close(self) -> None:
-        """Let search trials end, and the manager live on."""
-        try:
-            self._end_search()
-        finally:
-            self._guard.close()
+        """Tell search trials to end; the manager goes on until NNI stops it."""
+        self._end_search(wait=False)
+        # After Ctrl-C, NNI stops the manager at once, but not if that is interrupted, too.
+        if self._release is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            atexit.register(self._release)
 
-    def _end_search(self) -> None:
+    def _end_search(self, *, wait: bool) -> None:
         if self._pool is not None:
-            self._pool.close()
+            self._pool.close(wait=wait)
             self._pool = None
 
     def _job(self, finalist: Finalist) -> Job:
@@ -150,6 +185,10 @@ class AsTrials:
         task = {'stage': 'finalist', 'finalist': finalist.to_json()}
         return Job(name, task, summary, self._details(finalist.scored.widths))
 
+    def _result_path(self, name: str) -> Path:
+        folder = BASELINE if name == 'baseline' else name.partition(' ')[2]
+        return self.folder.finalist(folder) / 'result.json'
+
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
         return read_result(finalist, self.folder.finalist(finalist.name))
 
@@ -160,8 +199,3 @@ class AsTrials:
             'MACs': self.setup.space.macs(widths),
             'params': self.setup.space.params(widths),
         }
-
-
-def _manager(engine: TrainingServiceExecutionEngine) -> int | None:
-    process = engine.nodejs_binding._proc
-    return None if process is None else int(process.pid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ import requests
 from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 
-from ..errors import ExperimentEndedError, LimitReachedError, TrialFailedError
+from ..errors import LimitReachedError, TrialFailedError
 from ..run.session import Session
+from .manager import Manager, indented, lines_of
 from .trial import CafeNetTrial
-from .watchdog import end_group
 
 __all__ = ['Job', 'TrialRunner']
 
@@ -32,9 +31,6 @@ _OPEN = ('INITIALIZED', 'RUNNING', 'TUNER_NO_MORE_TRIAL')
 """States of an experiment in which NNI starts further trials."""
 
 _ACTIVE = ('SUBMITTED', 'WAITING', 'RUNNING', 'UNKNOWN', 'ADD_RESUMED', 'ADD_CUSTOMIZED', 'ADD_HYPERPARAMETER')
-
-_PATIENCE = 30.0
-"""Seconds without an answer of the NNI manager after which it is taken for gone."""
 
 _GRACE = 20.0
 """Seconds that a submitted trial may take to show up in an experiment that takes no more of them."""
@@ -75,6 +71,11 @@ class Job:
     model: CafeNetTrial | None = None
 
     @property
+    def does(self) -> str:
+        """What it does that another trial can take over: one search trial is as good as another."""
+        return 'search' if self.task['stage'] == 'search' else self.name
+
+    @property
     def active(self) -> bool:
         """Whether it is waiting or running."""
         return self.status in _ACTIVE
@@ -102,6 +103,7 @@ class TrialRunner:
         self.engine = engine
         self.session = session
         self.path = path
+        self.manager = Manager(engine)
         self.experiment: NasExperiment = engine.nodejs_binding
         self.concurrency = 1
         self._limit: float = math.inf
@@ -110,7 +112,6 @@ class TrialRunner:
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, Any] = {}
         self._polled = self._was_open = 0.0
-        self._heard = time.monotonic()
 
     # --- the experiment ---------------------------------------------------------------------------
 
@@ -134,36 +135,38 @@ class TrialRunner:
 
         Raises
         ------
-        ExperimentEndedError
-            If the NNI manager is gone.
+        KeyboardInterrupt, nni_cafenet.errors.ExperimentEndedError
+            If the NNI manager is gone (see `Manager.check`).
         """
         if not now and time.monotonic() - self._polled < _POLL:
             return
         self.session.beat()
-        self._check_manager()
+        self.manager.check()
         try:
             status = self.experiment.get_status()
             parameters = self.experiment.get_experiment_profile()['params']
             trials = self.experiment.list_trial_jobs()
         except (requests.exceptions.RequestException, OSError) as error:
-            self._silent(error)
+            self.manager.silent(error)
             return
-        self._polled = self._heard = time.monotonic()
+        self._polled = time.monotonic()
+        self.manager.answered()
         if status == 'ERROR':
-            raise self._ended('the NNI manager reports an error')
+            raise self.manager.ended('the NNI manager reports an error')
         self.concurrency = int(parameters['trialConcurrency'])
         limit = parameters.get('maxTrialNumber')
         self._limit = math.inf if limit is None else int(limit)
         self._open = status in _OPEN
         self._was_open = self._polled if self._open else self._was_open
         self._others = {}
-        self._used = len(trials) + sum(job.status == 'SUBMITTED' for job in self._jobs.values())
         for trial in trials:
             self._update(trial)
+        self._used = len(trials) + sum(job.status == 'SUBMITTED' for job in self._jobs.values())
 
     def _update(self, trial: Any) -> None:
         parameters = trial.hyperParameters[0].parameters if trial.hyperParameters else {}
-        job = self._jobs.get(parameters.get('task', '') if isinstance(parameters, Mapping) else '')
+        parameters = parameters if isinstance(parameters, Mapping) else {}
+        job = self._jobs.get(parameters.get('task', ''))
         if job is None or (job.trial and job.trial != trial.trialJobId):
             if trial.status in _ACTIVE and parameters.get('run') == self.path:
                 self._others[trial.trialJobId] = trial
@@ -179,67 +182,14 @@ class TrialRunner:
         parameter = trial.hyperParameters[0].parameter_id
         self.session.assign(job.trial, {**job.task, 'name': job.name, 'task': job.key, 'parameter_id': parameter})
 
-    def _check_manager(self) -> None:
-        """Notice the end of the manager, which is a child of this process.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If somebody stopped it: as Ctrl-C does.
-        ExperimentEndedError
-            If it failed or was killed. Its trials are ended, too.
-        """
-        process = self.experiment._proc
-        code = process.poll() if isinstance(process, subprocess.Popen) else None
-        if code is None:
-            return
-        if code == 0:
-            _logger.warning('The experiment was stopped by nnictl or by another process. %s', self._how_to_go_on())
-            self._let_go()
-            raise KeyboardInterrupt
-        raise self._ended(f'the NNI manager (process {process.pid}) has ended with exit code {code}')
-
-    def _silent(self, error: Exception) -> None:
-        """Put up with a manager that does not answer, for a while."""
-        if time.monotonic() - self._heard > _PATIENCE:
-            raise self._ended(f'the NNI manager has not answered for {_PATIENCE:.0f} s') from error
-        time.sleep(0.2)
-
-    def _ended(self, why: str) -> ExperimentEndedError:
-        experiment = self.experiment
-        log = Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'log'
-        errors = _errors(log / 'nnimanager.log')
-        errors = f' The last errors in {log / "nnimanager.log"}:\n{errors}\n' if errors else ' '
-        message = f'The experiment has ended before its run: {why}.{errors}{self._how_to_go_on()}'
-        process = experiment._proc
-        self._let_go()
-        if process is not None:
-            end_group(process.pid, grace=0.0)
-        return ExperimentEndedError(message)
-
-    def _how_to_go_on(self) -> str:
-        return (
-            'Nothing that was trained or scored is lost. To go on: NasExperiment(space, evaluator, strategy, config, '
-            f'id={self.experiment.id!r}).resume(port).'
-        )
-
-    def _let_go(self) -> None:
-        """Keep NNI from waiting for a manager that is gone, and from five tracebacks about it."""
-        for name in ('nni.runtime.command_channel.websocket.channel', 'nni.runtime.tuner_command_channel.channel'):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        self.engine._channel_listen_stop_event.set()
-        self.engine._channel._channel._closing = True
-        self.experiment._proc = None
-
     # --- jobs -------------------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
-        """Hand a job to the training service, or to the trial that did it before the experiment was resumed."""
+        """Hand a job to the training service, or to a trial of its kind that NNI has started again."""
         self._jobs[job.key] = job
         for trial in self._others.values():
-            former = self.session.assigned(trial.trialJobId)
-            if former is not None and former['name'] == job.name:
-                job.task, job.status = {**former, **job.task}, trial.status
+            if self._did(trial) == job.does:
+                job.status = trial.status
                 self._assign(job, trial)
                 self._jobs[trial.hyperParameters[0].parameters['task']] = job
                 del self._others[job.trial]
@@ -247,15 +197,30 @@ class TrialRunner:
         job.status, job.trial = 'SUBMITTED', ''
         job.model = CafeNetTrial(self.path, job.key, job.summary, job.details)  # the engine keeps a weak reference
         self._used += 1
-        self.engine.submit_models(job.model)
+        try:
+            self.engine.submit_models(job.model)
+        except Exception:
+            self.manager.check()
+            raise
 
-    def retire_others(self, names: Sequence[str]) -> None:
-        """Let trials end that NNI started again when the experiment was resumed, but for those with some names."""
+    def may_start(self, does: str) -> bool:
+        """Whether a job that does something (`Job.does`) can be started, or taken over by a trial that runs already."""
+        return self.may_submit or does in self.started_again()
+
+    def started_again(self) -> list[str]:
+        """Return what trials did that NNI has started again because the experiment was resumed (`Job.does`)."""
+        return [self._did(trial) for trial in self._others.values()]
+
+    def retire_others(self, but: Sequence[str] = ()) -> None:
+        """Let trials end that NNI has started again, except for those that did some things (`Job.does`)."""
         self.poll(now=True)
         for trial in list(self._others.values()):
-            former = self.session.assigned(trial.trialJobId)
-            if former is None or former['name'] not in names:
+            if self._did(trial) not in but:
                 self._assign(Job('none', {'stage': 'none'}, {}), trial)
+
+    def _did(self, trial: Any) -> str:
+        former = self.session.assigned(trial.trialJobId)
+        return '' if former is None else Job(former['name'], former, {}).does
 
     def run(
         self,
@@ -277,26 +242,35 @@ class TrialRunner:
 
         Returns
         -------
-        The jobs that have no result: they failed twice, or the experiment's limits did not let them start.
+        The jobs that have no result: they failed twice.
+
+        Raises
+        ------
+        nni_cafenet.errors.LimitReachedError
+            If the experiment's limits do not let all of them start; those that run are waited for.
         """
-        waiting, running = list(jobs), list[Job]()
-        lost: list[Job] = []
-        self.retire_others([job.name for job in jobs])
+        waiting, running, lost = list(jobs), list[Job](), list[Job]()
+        in_time = True
+        self.retire_others(but=[job.does for job in jobs])
         while waiting or running:
             self.poll()
             for job in [job for job in running if not job.active or self._never_starts(job)]:
                 running.remove(job)
                 if done(job):
                     ended(job)
-                elif job.active or self.failed_for_good(job):
+                elif job.active:
+                    in_time = False
+                elif self.failed_for_good(job):
                     lost.append(job)
                     ended(job)
                 else:
                     waiting.insert(0, job)
-            while waiting and len(running) < self.concurrency and self.may_submit:
-                running.append(waiting.pop(0))
-                self.submit(running[-1])
-            if waiting and not running and not self.may_submit:
+            for job in [job for job in waiting if self.may_start(job.does)]:
+                if len(running) < max(1, self.concurrency):
+                    waiting.remove(job)
+                    running.append(job)
+                    self.submit(job)
+            if not running and (waiting or not in_time):
                 raise self.limit_reached()
             time.sleep(0.1)
         return lost
@@ -332,7 +306,7 @@ class TrialRunner:
         text = f'Trial {job.trial or "?"} ({job.name}) {how}.'
         if job.log is None:
             return text
-        lines = _traceback(job.log / 'trial.stderr')
+        lines = _traceback(job.log / 'trial.stderr', whole=job.status == 'FAILED')
         return f'{text} Its log is in {job.log}.' + (f' It ends with:\n{lines}\n' if lines else '')
 
     def error(self, job: Job) -> TrialFailedError:
@@ -340,25 +314,10 @@ class TrialRunner:
         return TrialFailedError(self.failure(job))
 
 
-def _traceback(path: Path) -> str:
-    """Return the end of the last traceback in a log, indented."""
-    lines = _lines(path)
+def _traceback(path: Path, *, whole: bool) -> str:
+    """Return the end of the last traceback in a log, indented; without one the end of the log, if the whole counts."""
+    lines = lines_of(path)
     starts = [number for number, line in enumerate(lines) if line.startswith('Traceback (most recent call last)')]
-    return _indented(lines[starts[-1] :][-_ERROR_LINES:]) if starts else ''
-
-
-def _errors(path: Path) -> str:
-    """Return the last errors in the log of the NNI manager, indented."""
-    return _indented([line for line in _lines(path) if 'ERROR' in line][-3:])
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding='utf-8', errors='replace')
-    except OSError:
-        return []
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _indented(lines: Sequence[str]) -> str:
-    return '\n'.join(f'    {line}' for line in lines)
+    if starts:
+        return indented(lines[starts[-1] :][-_ERROR_LINES:])
+    return indented(lines[-_ERROR_LINES:]) if whole else ''

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ['SearchPool']
 class _Worker:
     job: Job
     mailbox: Mailbox
-    given: set[WidthsKey] = field(default_factory=set)
+    given: dict[WidthsKey, None] = field(default_factory=dict)  # in this order
     closing: bool = False
 
     def close(self) -> None:
@@ -51,12 +51,13 @@ class SearchPool:
         self.reserved = reserved
         self._workers: list[_Worker] = []
         self._known: dict[WidthsKey, Scored] = {}
-        self._failures = 0
+        self._deaths: Counter[WidthsKey] = Counter()
         self._number = 0
-        for path in sorted(folder.search.glob('*/scores.jsonl')):
-            self._number = max(self._number, int(path.parent.name))
-            self._keep(Mailbox(path.parent).take_scores())
-        runner.retire_others([])
+        for path in sorted(folder.search.glob('*')):
+            self._number = max(self._number, int(path.name))
+            self._keep(Mailbox(path).take_scores())
+        runner.retire_others(but=['search'])
+        self._staffed = False
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Yield the scores of some widths, in their order, as soon as they are known.
@@ -64,7 +65,9 @@ class SearchPool:
         Raises
         ------
         nni_cafenet.errors.TrialFailedError
-            If search trials fail time and again.
+            If two search trials fail with the same width in hand.
+        nni_cafenet.errors.LimitReachedError
+            If the experiment lets no search trial go on.
         """
         wanted = {widths_key(widths): dict(widths) for widths in batch}
         pending = deque(key for key in wanted if key not in self._known)
@@ -78,11 +81,11 @@ class SearchPool:
                 time.sleep(0.02)
             yield self._known[widths_key(widths)]
 
-    def close(self) -> None:
-        """Let all search trials end."""
+    def close(self, *, wait: bool = True) -> None:
+        """Let all search trials end, and wait until they have."""
         for worker in self._workers:
             worker.close()
-        while any(worker.job.active for worker in self._workers):
+        while wait and any(worker.job.active for worker in self._workers):
             self.runner.poll()
             time.sleep(0.1)
 
@@ -93,26 +96,26 @@ class SearchPool:
         for worker in self._workers:
             scores = worker.mailbox.take_scores()
             self._keep(scores)
-            worker.given.difference_update(widths_key(scored.widths) for scored in scores)
-            if scores:
-                self._failures = 0
+            for scored in scores:
+                worker.given.pop(widths_key(scored.widths), None)
 
     def _bury(self, pending: deque[WidthsKey]) -> None:
         """Take back what dead trials were given."""
         for worker in [worker for worker in self._workers if not worker.job.active]:
             self._workers.remove(worker)
-            pending.extendleft(key for key in worker.given if key not in self._known)
-            if worker.job.succeeded:
+            given = [key for key in worker.given if key not in self._known]
+            pending.extendleft(reversed(given))
+            if worker.job.succeeded and not given:
                 continue
-            self._failures += 1
-            if self._failures > self.runner.concurrency:  # none of them came as far as a score
+            self._deaths.update(given[:1])
+            if given and self._deaths[given[0]] == 2:
                 raise self.runner.error(worker.job)
             self.runner.failed_for_good(worker.job)
 
     def _staff(self, work: int) -> None:
         """Start search trials while there is room and work for them; let one go where the concurrency was lowered."""
         runner, working = self.runner, [worker for worker in self._workers if not worker.closing]
-        if not runner.is_open or (not self._workers and not runner.may_submit):
+        if not runner.is_open or (not self._workers and not runner.may_start('search')):
             raise runner.limit_reached()
         room = max(runner.trials_left - self.reserved, 0 if working else 1)
         for _ in range(int(min(runner.concurrency - len(self._workers), work - len(working), room))):
@@ -121,6 +124,9 @@ class SearchPool:
             job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, {'stage': 'search'}, self.details)
             self._workers.append(_Worker(job, Mailbox(self.folder.search / name)))
             runner.submit(job)
+        if not self._staffed:
+            runner.retire_others()
+            self._staffed = True
         if len(working) > max(1, runner.concurrency):
             working[-1].close()
 
@@ -131,5 +137,5 @@ class SearchPool:
             while pending and len(worker.given) < most and not worker.closing:
                 key = pending.popleft()
                 if key not in self._known:
-                    worker.given.add(key)
+                    worker.given[key] = None
                     worker.mailbox.give(wanted[key])

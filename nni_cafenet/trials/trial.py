@@ -12,6 +12,7 @@ import nni.trial
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
 from ..run.folder import RunFolder
+from ..run.reports import reports_may_fail
 from ..run.session import TrialSeat
 from .tasks import run_task
 
@@ -70,4 +71,5 @@ class CafeNetTrial(ExecutableModelSpace):
         seat.watch()
         if nni.trial._params is not None:  # results belong to the trial that runs, whosever parameter came
             nni.trial._params['parameter_id'] = task['parameter_id']
-        run_task(RunFolder(path), task)
+        with reports_may_fail():
+            run_task(RunFolder(path), task)

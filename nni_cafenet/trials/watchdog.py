@@ -9,39 +9,45 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
-__all__ = ['end_group', 'manager_ends_with_this_process']
+__all__ = ['end_group', 'ends_with_this_process']
 
 _GRACE = 15.0
 """Seconds that the manager has to stop its trials before it is killed."""
 
+_LOOK = 1.0
+"""Seconds between two looks whether the manager still lives."""
 
-@contextlib.contextmanager
-def manager_ends_with_this_process(pid: int | None) -> Iterator[None]:
-    """Watch over a block: if this process dies in it, the manager with this process id and its trials end too.
+
+def ends_with_this_process(pid: int) -> Callable[[], None]:
+    """Let a process group end when this process ends, however that happens.
 
     Parameters
     ----------
     pid
-        Process id of the manager, which leads its process group; None, or a system without process groups: do nothing.
+        Id of the process that leads the group: NNI's manager, with its trials. On a system without process groups nothing
+        is done.
+
+    Returns
+    -------
+    What to call to let the group live on.
     """
-    if pid is None or not hasattr(os, 'killpg'):
-        yield
-        return
-    # The write end of the pipe is in no other process: when this one dies, the watchdog reads the end of it.
-    watchdog = subprocess.Popen(
-        [sys.executable, '-I', '-S', __file__, str(pid)], stdin=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        yield
-    finally:
+    if not hasattr(os, 'killpg'):
+        return lambda: None
+    command = [sys.executable, '-I', '-S', __file__, str(pid), str(os.getpid())]
+    watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def release() -> None:
         with contextlib.suppress(OSError):
             watchdog.communicate(b'done')
+
+    return release
 
 
 def end_group(pid: int, grace: float = _GRACE) -> None:
@@ -55,6 +61,30 @@ def end_group(pid: int, grace: float = _GRACE) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _lives(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _watch(pid: int, main: int) -> None:
+    """Wait for word from the main process that all is well, for the end of the group, or for the end of the main process.
+
+    A process that the main process has forked may hold the pipe open after its death; then it is no longer the parent.
+    """
+    while _lives(pid):
+        if select.select([sys.stdin], [], [], _LOOK)[0]:
+            if sys.stdin.buffer.read() == b'done':
+                return
+            break
+        if os.getppid() != main:
+            break
+    end_group(pid)
+
+
 if __name__ == '__main__':
-    if sys.stdin.buffer.read() != b'done':
-        end_group(int(sys.argv[1]))
+    _watch(int(sys.argv[1]), int(sys.argv[2]))

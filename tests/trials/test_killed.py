@@ -1,0 +1,79 @@
+"""Runs whose processes are killed and that are resumed end as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == value, name
+
+
+@pytest.mark.timeout(1500)
+def test_killed_in_every_stage(new_run):
+    sequential, run = new_run('sequential'), new_run()
+    sequential.start(engine='sequential')
+    run.close('supernet-epoch-1')
+    run.start()
+
+    # A trial is killed: it is tried once more, from its checkpoint.
+    (trial,) = run.reached('supernet-epoch-1')
+    os.kill(trial, signal.SIGKILL)
+    run.open('supernet-epoch-1')
+
+    # The main process is killed: its manager and its trials end too, and the port is free.
+    run.close('search-step-9')
+    assert sequential.wait() == 0
+    assert trial not in run.reached('search-step-9', 2)
+    os.kill(run.main.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    run.all_gone()
+    scored = [path.read_bytes() for path in sorted(run.folder.glob('search/*/scores.jsonl'))]
+    assert sum(map(len, scored)) > 0
+    run.open('search-step-9')
+
+    # Ctrl-C.
+    run.close('search-step-5')
+    run.resume()
+    run.reached('search-step-5', 2)
+    run.interrupt()
+    assert run.wait(60) == 0
+    assert_quiet(run)
+    run.all_gone()
+    run.open('search-step-5')
+
+    # The manager is killed.
+    run.close('finalist-epoch-1')
+    run.resume()
+    run.reached('finalist-epoch-1', 2)
+    run.manager().kill()
+    assert run.wait(60) == 1
+    assert 'ExperimentEndedError' in run.output()
+    run.all_gone()
+    run.open('finalist-epoch-1')
+
+    # nnictl.
+    run.close('finalist-epoch-2')
+    run.resume()
+    run.reached('finalist-epoch-2', 2)
+    assert 'Stop experiment success' in run.nnictl('stop', 'digits')
+    assert run.wait(60) == 0
+    assert_quiet(run)
+    run.all_gone()
+    run.open('finalist-epoch-2')
+
+    run.resume()
+    assert run.wait() == 0
+    assert_same(run.outcome(), sequential.outcome())
+    written = [path.read_bytes() for path in sorted(run.folder.glob('search/*/scores.jsonl'))]
+    assert written[: len(scored)] == scored
+
+
+def assert_quiet(run):
+    assert 'Traceback' not in run.output()
+    assert 'To go on' in run.output()
