@@ -44,6 +44,7 @@ def main() -> None:
     strategy = CafeNet(
         options.budget,
         search=Evolution(population=10, generations=options.generations),
+        score='val_acc',  # what the finalists are ranked by, so that all curves have the same unit
         finalists=options.finalists,
         seed=options.seed,
     )

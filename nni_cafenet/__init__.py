@@ -13,17 +13,17 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .channels.rules import register_layer, register_rule
     from .inspection import inspect_space
-    from .recipes import traced
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
     from .space.mutator import WidthMutator
     from .space.slim_files import load_slim, save_slim
     from .space.width_space import WidthSpace
-    from .stored import factory_of, traced_tensors
     from .strategy import CafeNet
     from .supernet.sharing import Fixed, LocallyFree
-    from .traveling import check_travels
+    from .travel.recipes import traced
+    from .travel.stored import factory_of, traced_tensors
+    from .trials.travels import check_travels
     from .within_budget import WithinBudget
 
 _HOMES = {
@@ -36,16 +36,16 @@ _HOMES = {
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
-    'check_travels': 'traveling',
-    'factory_of': 'stored',
+    'check_travels': 'trials.travels',
+    'factory_of': 'travel.stored',
     'WithinBudget': 'within_budget',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
-    'traced': 'recipes',
-    'traced_tensors': 'stored',
+    'traced': 'travel.recipes',
+    'traced_tensors': 'travel.stored',
 }
 
 __all__ = [

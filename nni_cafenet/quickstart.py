@@ -27,6 +27,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .files import append_line, read_jsonl, write_json, write_text
+from .randomness import seeded
 from .report.widths_plot import widths_svg
 from .search.evolution import Evolution
 from .space.bins import FlopsSensitiveBins
@@ -34,7 +35,6 @@ from .space.mutator import WidthMutator
 from .space.slim_files import save_slim
 from .space.width_space import WidthSpace
 from .strategy import CafeNet
-from .supernet.randomness import seeded
 from .tables import as_markdown, as_table
 from .testing import SmallResNet, digits
 

@@ -32,7 +32,7 @@ from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .space.width_space import WidthSpace
 from .supernet.sharing import Sharing
-from .traveling import check_travels
+from .trials.travels import check_travels
 
 __all__ = ['CafeNet']
 

@@ -28,10 +28,10 @@ _logger = logging.getLogger(__name__)
 class WithinBudget(StrategyMiddleware):
     """Keep every network that a multi-trial strategy trains within a budget, by moving it there.
 
-    ``Chain(Random(), WithinBudget('50%'))``: a network above the budget shrinks along a random path until it fits, and is
-    trained then; the strategy gets its metric. Nothing is rejected, so a tight budget does not starve the strategy. The
-    model that the strategy submitted has the moved widths as its ``sample`` (and ``mutation_summary``) from then on, and
-    ``export_top_models`` gives networks within the budget only.
+    ``Chain(Random(), WithinBudget('50%'))``: a network above the budget shrinks along a random path until it fits, and
+    is trained then; the strategy gets its metric. Nothing is rejected, so a tight budget does not starve the strategy.
+    The model that the strategy submitted has the moved widths as its ``sample`` (and ``mutation_summary``) from then
+    on, and ``export_top_models`` gives networks within the budget only.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ class WithinBudget(StrategyMiddleware):
         space = self._space
         if not model.sample:
             raise TypeError(
-                'WithinBudget is for strategies that train each network by itself, such as Random() or TPE(). A one-shot '
-                'strategy trains one supernet; CafeNet(budget=...) keeps a budget itself.'
+                'WithinBudget is for strategies that train each network by itself, such as Random() or TPE(). A '
+                'one-shot strategy trains one supernet; CafeNet(budget=...) keeps a budget itself.'
             )
         self._counts['submitted'] += 1
         widths = {label: model.sample[label] for label in space.labels if label in model.sample}

@@ -1,19 +1,25 @@
 """Faults of NNI's experiments, each mended in a file of its own that says what NNI lacks.
 
 They act on this process alone, nothing on disk is changed, and each does nothing where NNI did well without it. They
-are in place once a `WidthSpace` can be made.
+are in place once a `WidthSpace` or a `traced` object can be made; ``loaders`` once a one-shot strategy of NNI takes a
+space for its supernet.
 """
 
 from __future__ import annotations
 
+from .messages import mark_only_what_is_traced, read_whole_messages
 from .parameters import give_each_trial_its_own_parameter
 from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
+from .viewing import leave_no_search_space
 
 __all__ = ['mend_nni']
 
 
 def mend_nni() -> None:
-    """Mend them all; a second call does nothing."""
+    """Mend what experiments need; a second call does nothing."""
+    read_whole_messages()
+    mark_only_what_is_traced()
     give_each_trial_its_own_parameter()
     skip_unknown_commands()
     load_checkpoints_of_strategies()
+    leave_no_search_space()

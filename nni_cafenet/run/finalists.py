@@ -16,11 +16,11 @@ from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
 from torch import nn
 
 from ..files import write_json
+from ..randomness import seeded
 from ..search.history import Scored
 from ..search.scoring import better_when_higher
 from ..space.slim_files import save_slim
 from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
-from ..supernet.randomness import seeded
 from .folder import check_checkpoint
 from .fresh_evaluator import FreshEvaluators
 from .interrupt import keyboard_interrupts

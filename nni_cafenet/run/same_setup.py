@@ -10,8 +10,8 @@ import nni
 import torch
 
 from ..errors import ResumeError, shortened
-from ..kept import Kept
-from ..recipes import remake, remake_part
+from ..travel.kept import Kept
+from ..travel.recipes import remake, remake_part
 
 __all__ = ['same_setup']
 

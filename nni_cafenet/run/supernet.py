@@ -12,13 +12,13 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 
+from ..randomness import seeded
 from ..search.scoring import Scorer
 from ..space.width_space import WidthSpace
 from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
 from ..supernet.data import TrainingData
 from ..supernet.evaluator import check_evaluator, to_device, training_loader
 from ..supernet.lightning import MinMinModule
-from ..supernet.randomness import seeded
 from .folder import RunFolder
 from .interrupt import keyboard_interrupts
 from .options import RunOptions

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from ..randomness import seeded
 from ..space.width_space import WidthSpace
 from ..supernet.batch_norm import estimate_statistics
 from ..supernet.isolation import SideEffects
 from ..supernet.lightning import MinMinModule, loss_of
-from ..supernet.randomness import seeded
 from ..supernet.sharing import Sharing
 from .history import Scored
 

@@ -7,11 +7,13 @@ from typing import Any, Protocol, Union
 
 from .checks import check_widths
 
-__all__ = ['SummarisedSpace', 'mutation_summary']
+__all__ = ['SummarisedSpace', 'mutation_summary', 'published_axes']
 
 Value = Union[str, int, float]
 
-_LONGEST = 24  # characters of a label: axes of the web UI stand close
+_ROOM = 208  # characters in a row of labels, on a page of 1500 pixels
+_OTHERS = 7  # axes beside those of the widths: the stage, costs, results
+_SHORTEST = 8  # characters that a label keeps in any case
 _COARSE = 4  # fewer axes than these say too little of a model
 _COSTS = ('MACs', 'MACs %', 'params')
 
@@ -89,6 +91,27 @@ def mutation_summary(
     return {**summary, **more}
 
 
+def published_axes(space: SummarisedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
+    """Tell NNI's web UI which axes the widths of summaries have, as a search space in NNI's own form.
+
+    They come before all other axes, with the same range from the first minute of an experiment to its last.
+
+    Parameters
+    ----------
+    space, most
+        As for `mutation_summary`.
+
+    Returns
+    -------
+    dict of str to dict
+        ``{label: {'_type': 'uniform', '_value': [lowest, highest]}}``, in channels of a group or percent of a block.
+    """
+    full = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
+    smallest = {label: int(allowed[0]) for label, allowed in space.choices.items()}
+    low, high = (_axes(widths, full, most, {'stage', *_COSTS}) for widths in (smallest, full))
+    return {label: {'_type': 'uniform', '_value': [low[label], high[label]]} for label in low}
+
+
 def _axes(widths: Mapping[str, int], full: Mapping[str, int], most: int, reserved: set[str]) -> dict[str, Value]:
     if len(full) <= most:
         return dict(zip(_short(full, reserved), widths.values()))
@@ -136,7 +159,7 @@ def _short(names: Iterable[str], reserved: set[str]) -> list[str]:
     readable = [f'layer {name}' if name.isdigit() else name for name in names]
     readable = [f'{name} width' if name in reserved else name for name in readable]
     longest = max(map(len, readable))
-    for size in range(_LONGEST, longest):
+    for size in range(max(_SHORTEST, _ROOM // (len(readable) + _OTHERS - 1)), longest):
         cut = [_cut(name, size) for name in readable]
         if len(set(cut)) == len(cut) and not reserved.intersection(cut):
             return cut

@@ -22,8 +22,7 @@ from ..channels.run import apply_attributes, call_with
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection, put
 from ..channels.wrappers import bare_model, fill_lazy_layers
-from ..kept import keep, takes_kept
-from ..mends import mend_nni
+from ..travel.kept import keep, takes_kept
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
@@ -137,6 +136,13 @@ class WidthSpace(ModelSpace):
         """Make the slim model of NNI's sample without keeping the space (NNI calls this where trials are rebuilt)."""
         with frozen_context({'__arch__': False}):  # inside NNI's model_context: make the space, not the model
             return cls(model, *rest, **options).freeze(sample)
+
+    def extra_oneshot_hooks(self, strategy: Any) -> list[Any]:
+        """Become the supernet of NNI's own one-shot strategies (they call this); layers stay as they are."""
+        from .oneshot import become_supernet  # which is a width space itself
+
+        become_supernet(self, strategy)
+        return []
 
     def _made_anew(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
         made = _instance(model, args, kwargs)
@@ -391,5 +397,4 @@ def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None)
     return bare_model(made)
 
 
-mend_nni()
 simplify_with_summary(WidthSpace)

@@ -10,8 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from ..randomness import RandomnessOnResume, random_state
 from .lightning import MinMinModule
-from .randomness import RandomnessOnResume, random_state
 
 __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
 

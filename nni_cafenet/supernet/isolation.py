@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from .randomness import load_random_state, random_state
+from ..randomness import load_random_state, random_state
 
 __all__ = ['SideEffects']
 

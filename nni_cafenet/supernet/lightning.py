@@ -16,9 +16,9 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ..errors import TrainingDivergedError
+from ..randomness import RandomnessOnResume, random_state
 from ..space.width_space import WidthSpace
 from .isolation import SideEffects
-from .randomness import RandomnessOnResume, random_state
 from .sharing import Sharing
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']

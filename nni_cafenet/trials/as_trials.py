@@ -14,14 +14,14 @@ from tqdm.auto import tqdm
 
 from ..errors import LimitReachedError
 from ..files import save_torch, write_text
+from ..randomness import random_state
 from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result
 from ..run.folder import RunFolder, check_checkpoint
 from ..run.same_setup import same_setup
 from ..run.session import Session
 from ..run.setup import RunSetup
 from ..search.history import Scored
-from ..space.summary import mutation_summary
-from ..supernet.randomness import random_state
+from ..space.summary import mutation_summary, published_axes
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import ends_with_this_process
@@ -98,8 +98,8 @@ class AsTrials:
         return len(needed.difference(self.runner.started_again()))
 
     def _publish_axes(self) -> None:
-        """Take NNI's own axes out of the Hyper-parameter tab: one for every group, with a tick for every width."""
-        self.runner.experiment.update_search_space({})
+        """Publish the axes of the Hyper-parameter tab; NNI's have a tick for every width, and other labels."""
+        self.runner.experiment.update_search_space(published_axes(self.setup.space))
 
     # --- stages -----------------------------------------------------------------------------------
 

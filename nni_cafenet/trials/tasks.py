@@ -13,6 +13,7 @@ import torch
 
 from ..channels.trace import using_mode
 from ..errors import ResumeError
+from ..randomness import load_random_state
 from ..run.finalists import Finalist
 from ..run.folder import RunFolder
 from ..run.mailbox import Mailbox
@@ -20,7 +21,6 @@ from ..run.reports import Reports, taken_reports
 from ..run.setup import RunSetup
 from ..search.history import Scored
 from ..search.scoring import Scorer
-from ..supernet.randomness import load_random_state
 
 __all__ = ['rounded', 'run_task']
 

@@ -58,7 +58,10 @@ def make():
     return nn.Sequential(nn.Linear(1, 4), nn.Dropout(0.3), nn.Linear(4, 1))
 
 
-def train(folder, metric=Metric('val_loss', False), name='1', **options):
+LOSS = Metric('val_loss', False)
+
+
+def train(folder, metric=LOSS, name='1', **options):
     return train_finalist(
         Finalist(name, SCORED), folder, make=make, evaluators=evaluators(**options), metric=metric, seed=3
     )

@@ -10,12 +10,12 @@ from nni_cafenet.run.mailbox import Mailbox
 from nni_cafenet.search.history import Scored
 
 
-class NothingThere(Exception):
+class NothingThereError(Exception):
     pass
 
 
 def nothing():
-    raise NothingThere
+    raise NothingThereError
 
 
 def scored(number):
@@ -28,7 +28,7 @@ def taken(mailbox):
     try:
         for widths in mailbox.tasks(nothing):
             found.append(widths['a'])
-    except NothingThere:
+    except NothingThereError:
         return found, True
     return found, False
 

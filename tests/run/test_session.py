@@ -10,7 +10,7 @@ from nni_cafenet.run import session as session_module
 from nni_cafenet.run.session import Session, TrialSeat
 
 
-class Left(Exception):
+class LeftError(Exception):
     """What a trial ends with here, in place of the end of its process."""
 
 
@@ -34,7 +34,7 @@ def clock(monkeypatch):
     clock = Clock()
     clock.events = []
     monkeypatch.setattr(session_module, 'time', clock)
-    monkeypatch.setattr(session_module, '_leave', lambda why: (_ for _ in ()).throw(Left(why)))
+    monkeypatch.setattr(session_module, '_leave', lambda why: (_ for _ in ()).throw(LeftError(why)))
     return clock
 
 
@@ -124,18 +124,18 @@ def seated(tmp_path, clock):
 def watched(clock, seat, until):
     """Why the trial leaves, or None if it still works at some time."""
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def enough():
-        raise Enough
+        raise EnoughError
 
     clock.events.append((until, enough))
     try:
         seat._watch()
-    except Left as left:
+    except LeftError as left:
         return str(left)
-    except Enough:
+    except EnoughError:
         return None
 
 

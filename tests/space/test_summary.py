@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nni_cafenet.space.summary import mutation_summary
+from nni_cafenet.space.summary import mutation_summary, published_axes
 
 
 class Costs:
@@ -113,9 +113,9 @@ def test_long_labels_lose_their_middle_and_stay_different():
     labels = [f'encoder.layers.encoder_layer_{i}.mlp.{j}' for i in range(3) for j in (0, 3)]
     summary = mutation_summary(named(*labels), dict.fromkeys(labels, 5))
     short = list(summary)[:-3]
-    assert short[0] == 'encoder.lay..yer_0.mlp.0'
+    assert short[0] == 'encoder.._0.mlp.0'  # 208 characters for 13 axes, a gap less
     assert len(set(short)) == 6
-    assert max(map(len, short)) == 24
+    assert max(map(len, short)) == 17
 
 
 def test_a_cut_that_would_make_two_alike_is_a_smaller_one():
@@ -123,6 +123,19 @@ def test_a_cut_that_would_make_two_alike_is_a_smaller_one():
     short = list(mutation_summary(named(*labels), dict.fromkeys(labels, 5)))[:-3]
     assert len(set(short)) == 3
     assert all(a.startswith('the_first') and a.endswith('second_part') for a in short)
+
+
+def test_axes_of_groups_go_from_the_smallest_to_the_full_width():
+    axes = published_axes(Costs(stem=8, body=16))
+    assert list(axes) == ['stem', 'body']
+    assert axes['body'] == {'_type': 'uniform', '_value': [1, 16]}
+
+
+def test_axes_of_blocks_have_the_labels_of_summaries():
+    space = named(*(f'layer{i}.conv{k}' for i in range(4) for k in (1, 2)))
+    axes = published_axes(space, most=4)
+    assert list(axes) == list(mutation_summary(space, space.widths(1), most=4))[:-3]
+    assert axes['layer0 %'] == {'_type': 'uniform', '_value': [10.0, 100.0]}
 
 
 def test_numbers_and_taken_names_are_made_readable():

@@ -63,7 +63,7 @@ return Object.fromEntries(series.map(curve => [curve.name, curve.data]));
 
 # Hides icons, replaces texts, and returns where the page ends.
 PREPARE_PICTURE = """
-document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden}'}));
+document.head.append(Object.assign(document.createElement('style'), {textContent: 'i {visibility: hidden !important}'}));
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (texts.nextNode())
     for (const [text, shown] of Object.entries(arguments[0]))
@@ -86,7 +86,7 @@ def driver(tmp_path_factory):
     options.binary_location = browser
     for switch in [*SWITCHES, f'--user-data-dir={home / "profile"}']:
         options.add_argument(switch)
-    service = webdriver.ChromeService(chromedriver, env={**os.environ, 'HOME': str(home)})
+    service = webdriver.ChromeService(chromedriver, env={**os.environ, 'HOME': str(home), 'TMPDIR': str(home)})
     driver = webdriver.Chrome(options, service)
     try:
         driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument', {'source': KEEP_PATHS})
@@ -187,8 +187,8 @@ class WebUI:
 
         Texts that ``shown`` has are replaced: paths of this machine by some that say more to a reader.
         """
-        time.sleep(1.2)  # charts appear slowly
         height = self.driver.execute_script(PREPARE_PICTURE, shown or {})
+        time.sleep(1.2)  # charts appear slowly, icons leave slowly
         clip = {'x': 0, 'y': 0, 'width': WIDTH, 'height': height + 16, 'scale': 1}
         png = self.driver.execute_cdp_cmd('Page.captureScreenshot', {'clip': clip, 'captureBeyondViewport': True})
         path = self.pictures / f'{name}.png'

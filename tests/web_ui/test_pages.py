@@ -189,9 +189,9 @@ def test_intermediate_results(portal):
     }
 
 
-def test_pictures_are_1500_pixels_wide(portal):
-    page = portal(STAGES)
-    page.overview()
+def test_pictures_are_1500_pixels_wide(portal, tmp_path):
+    page = portal(STAGES).overview()
+    page.pictures = tmp_path
     head = page.picture('overview').read_bytes()[:24]
     assert head[:8] == b'\x89PNG\r\n\x1a\n'
     width, height = struct.unpack('>II', head[16:])

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import WidthSpace, factory_of, traced_tensors
-from nni_cafenet.stored import SavedModel, StoredTensors
 from nni_cafenet.testing import SmallResNet
+from nni_cafenet.travel.stored import SavedModel, StoredTensors
 
 
 def again(made):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from nni_cafenet.measuring import format_bytes, heaviest, measured
+from nni_cafenet.trials.measuring import Measure, format_bytes, heaviest, measured
 
 
 @nni.trace
@@ -21,9 +21,9 @@ class Large(TensorDataset):
 
 @pytest.mark.parametrize('value', [list(range(1000)), 'x' * 5000, {'a': b'y' * 3000}])
 def test_plain_objects_have_the_size_of_their_pickle(value):
-    size, modules, problem = measured(value, recipes=False)
+    size, modules, problem, given_up = measured(value, recipes=False)
     assert abs(size - len(pickle.dumps(value))) < 32
-    assert (modules, problem) == ([], None)
+    assert (modules, problem, given_up) == ([], None, False)
 
 
 def test_tensors_and_arrays_are_counted_once_and_not_copied():
@@ -41,7 +41,9 @@ def test_traced_objects_have_the_size_of_their_recipe():
 
 
 def test_large_objects_are_not_pickled_to_the_end():
-    assert 2**24 < measured(['x' * 2**20 + str(i) for i in range(30)], recipes=False)[0] < 2**25
+    measure = measured(['x' * 2**20 + str(i) for i in range(30)], recipes=False)
+    assert 2**24 < measure.size < 2**25
+    assert str(measure) == 'more than 16.8MB'
 
 
 def test_modules():
@@ -54,7 +56,9 @@ def test_modules():
 
 
 def test_what_cannot_be_pickled():
-    assert measured([threading.Lock()], recipes=False) == (0, [], "TypeError: cannot pickle '_thread.lock' object")
+    assert measured([threading.Lock()], recipes=False) == Measure(
+        0, [], "TypeError: cannot pickle '_thread.lock' object"
+    )
 
 
 def test_the_heaviest_part():

@@ -13,7 +13,7 @@ from nni.mutable import Categorical
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from nni_cafenet.kept import Kept, importable, is_recorded, keep, takes_kept, unkept
+from nni_cafenet.travel.kept import Kept, importable, is_recorded, keep, takes_kept, unkept
 
 Pair = collections.namedtuple('Pair', 'a b')
 
@@ -59,7 +59,7 @@ class Around:
         {'__symbol__': 'no symbol'},
         [1, [2.5, None, 'x'], {'y': True}],
         nn.ReLU,
-        torch.relu,
+        pytest.param(torch.relu, id='relu'),
     ],
     ids=str,
 )

@@ -7,18 +7,18 @@ import io
 import itertools
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import first_line
-from .kept import RecipePickler, is_recorded
-from .units import format_count
+from ..errors import first_line
+from ..travel.kept import RecipePickler, is_recorded
+from ..units import format_count
 
-__all__ = ['format_bytes', 'heaviest', 'measured']
+__all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
 
 _MOST, _MANY, _DEPTH = 2**24, 1000, 8
 """Bytes besides tensors, items and depth up to which is measured."""
@@ -71,7 +71,29 @@ class _Scale(RecipePickler):
         return reduced
 
 
-def measured(value: Any, recipes: bool) -> tuple[int, list[str], str | None]:
+class Measure(NamedTuple):
+    """What pickling a value showed.
+
+    Attributes
+    ----------
+    size
+        The number of bytes; at least so many, where it was given up.
+    modules
+        The names of the modules that it needs.
+    problem
+        Why it cannot be pickled; None: it can.
+    """
+
+    size: int
+    modules: list[str]
+    problem: str | None = None
+    given_up: bool = False
+
+    def __str__(self) -> str:
+        return f'{"more than " if self.given_up else ""}{format_bytes(self.size)}'
+
+
+def measured(value: Any, recipes: bool) -> Measure:
     """Pickle a value into nothing.
 
     Parameters
@@ -80,10 +102,6 @@ def measured(value: Any, recipes: bool) -> tuple[int, list[str], str | None]:
         Anything. The values of tensors and arrays are not touched; other objects are counted up to 16 MiB.
     recipes
         Whether objects that remember how they were made are pickled as that (see `RecipePickler`).
-
-    Returns
-    -------
-    The number of bytes, the names of the modules that it needs, and why it cannot be pickled (None: it can).
     """
     counter = _Counter()
     scale = _Scale(counter, recipes)
@@ -92,8 +110,9 @@ def measured(value: Any, recipes: bool) -> tuple[int, list[str], str | None]:
     except _TooLargeError:
         pass
     except Exception as error:  # noqa: BLE001  whatever a class of the user raises
-        return 0, [], f'{type(error).__name__}: {first_line(error)}'
-    return counter.size + sum(scale.data.values()), list(scale.modules), None
+        return Measure(0, [], f'{type(error).__name__}: {first_line(error)}')
+    given_up = counter.size > _MOST
+    return Measure(counter.size + sum(scale.data.values()), list(scale.modules), given_up=given_up)
 
 
 def format_bytes(size: int) -> str:
@@ -103,15 +122,15 @@ def format_bytes(size: int) -> str:
 
 def heaviest(path: str, value: Any, recipes: bool) -> str:
     """Name the part of a value that has most of its bytes, if one has."""
-    inner, size = '', 0
-    whole = measured(value, recipes)[0]
+    inner, measure = '', measured(value, recipes)
+    whole = measure.size
     for _ in range(_DEPTH):
-        parts = ((measured(item, recipes)[0], name, item) for name, item in _parts(value))
-        most = next((part for part in parts if 2 * part[0] >= whole > 0), None)
+        parts = ((measured(item, recipes), name, item) for name, item in _parts(value))
+        most = next((part for part in parts if 2 * part[0].size >= whole > 0), None)
         if most is None:
             break
-        size, inner, value = most[0], f'{inner}{most[1]}', most[2]
-    return f', {format_bytes(size)} of them in {path}{inner}' if inner else ''
+        measure, inner, value = most[0], f'{inner}{most[1]}', most[2]
+    return f', {measure} of them in {path}{inner}' if inner else ''
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

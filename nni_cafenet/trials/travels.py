@@ -30,11 +30,11 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from .errors import TravelError, first_line
-from .kept import Kept, is_recorded, limit, unkept
+from ..errors import TravelError, first_line
+from ..supernet.lightning import MinMinModule
+from ..travel.kept import Kept, is_recorded, limit, unkept
+from ..travel.recipes import remake, remake_part
 from .measuring import format_bytes, heaviest, measured
-from .recipes import remake, remake_part
-from .supernet.lightning import MinMinModule
 
 __all__ = ['check_travels']
 
@@ -159,25 +159,25 @@ class _Journey:
 
     def _symbol(self, path: str, value: Any, symbol: Any) -> None:
         """Look at the class or function that `nni.trace` sends."""
-        name = symbol.__qualname__
         try:
-            self._needs(
-                symbol.__module__ if get_hybrid_cls_or_func_name(symbol, _SYMBOL)[:5] == 'path:' else None, path
-            )
+            name = get_hybrid_cls_or_func_name(symbol, _SYMBOL)
         except ValueError:
             self.culprits.append(
-                f'{path}: {name} belongs to the script itself, so its code is sent, '
+                f'{path}: {symbol.__qualname__} belongs to the script itself, so its code is sent, '
                 f'{format_bytes(len(cloudpickle.dumps(symbol)))}, of which nni.trace sends at most {_SYMBOL} bytes. Use '
                 'nni_cafenet.traced in place of nni.trace, or move it into a module.'
             )
+        else:
+            self._needs(symbol.__module__ if name.startswith('path:') else None, path)
 
     def _replaced(self, path: str, evaluator: Any) -> None:
         """Refuse what was replaced in an evaluator."""
         given = {'train_dataloaders': evaluator.trace_kwargs.get('train_dataloader'), **evaluator.trace_kwargs}
-        made_inside = {'module', 'trainer'} if 'lightning_module' not in given else set()
-        for name in {'module', 'trainer', 'train_dataloaders', 'val_dataloaders', 'datamodule'} - made_inside:
-            now, before = vars(evaluator)[name], given.get('lightning_module' if name == 'module' else name)
-            if _differ(now, before):
+        names = {name: name for name in ('train_dataloaders', 'val_dataloaders', 'datamodule')}
+        if 'lightning_module' in given:  # Classification and Regression make their own
+            names.update(module='lightning_module', trainer='trainer')
+        for name, argument in names.items():
+            if _differ(vars(evaluator)[name], given.get(argument)):
                 self.culprits.append(
                     f'{path}.{name}: it was replaced after the evaluator was made, but trials get what the evaluator was '
                     'made with. Make a new evaluator.'
@@ -205,23 +205,22 @@ class _Journey:
     # --- what is pickled --------------------------------------------------------------------------
 
     def _pickled(self, path: str, value: Any, *, kept: bool = False) -> None:
-        size, modules, problem = measured(value, kept)
-        if problem is not None:
-            self._refuse(path, value, f'cannot be pickled ({problem})')
+        measure = measured(value, kept)
+        if measure.problem is not None:
+            self._refuse(path, value, f'cannot be pickled ({measure.problem})')
             return
-        if 0 < limit() * (_COMPRESSED if kept else 1) < size:
-            self._refuse(path, value, f'has {format_bytes(size)}{heaviest(path, value, kept)}')
+        if 0 < limit() * (_COMPRESSED if kept else 1) < measure.size:
+            self._refuse(path, value, f'has {measure}{heaviest(path, value, kept)}')
             return
-        for module in modules:
+        for module in measure.modules:
             self._needs(module, path)
         try:
             text = nni.dump(Kept(value) if kept else value, pickle_size_limit=limit())
             back = value if kept else nni.load(text)
-        except (PayloadTooLarge, ValueError):  # the second one of a class or function
-            self._refuse(path, value, f'has {format_bytes(size)}{heaviest(path, value, kept)}')
         except Exception as error:  # noqa: BLE001  whatever a class of the user raises
-            unknown = isinstance(error, TypeError) and 'could not be encoded' in str(error)
-            if unknown:
+            if isinstance(error, PayloadTooLarge) or 'Pickle too large' in str(error):  # of a class or function
+                self._refuse(path, value, f'has {measure}{heaviest(path, value, kept)}')
+            elif 'could not be encoded' in str(error):
                 self._refuse(path, value, 'has no form in what NNI sends', _KEEPS)
             else:
                 self._refuse(path, value, f'fails on the way ({type(error).__name__}: {first_line(error)})')
@@ -268,9 +267,10 @@ def _passes_on(value: Any) -> bool:
 
 
 def _defaults(function: Any) -> dict[str, Any]:
-    if not isinstance(function, type):
-        return {}
-    parameters = inspect.signature(function).parameters.values()
+    parameters: Any = ()
+    if isinstance(function, type):
+        with contextlib.suppress(ValueError):  # written in C
+            parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
 
 
@@ -322,6 +322,8 @@ def find(name):  # without running any of the user's code
         first = f'{first}.{part}'
         if spec is None or spec.submodule_search_locations is None:
             return None
+        # Not run, only there: packages without __init__.py look their parents up.
+        sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
         spec = PathFinder.find_spec(first, spec.submodule_search_locations)
     return None if spec is None else spec.origin
 
@@ -377,6 +379,6 @@ def _remedy(path: str, value: Any) -> str:
         return (
             'Read it from a file inside a traced class or function; nni_cafenet.traced_tensors does so for data sets.'
         )
-    if type(value).__module__.startswith(('builtins', '_')):
+    if re.match('builtins$|_(?!_main__)', type(value).__module__):  # such as locks and open files
         return 'Let what takes it make it, or make it in a traced function.'
     return f'Make it by nni_cafenet.traced({kind})(...).'

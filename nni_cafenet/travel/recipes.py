@@ -30,9 +30,9 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from .errors import first_line
+from ..errors import first_line
+from ..randomness import seeded
 from .kept import importable, is_recorded, keep, unkept
-from .supernet.randomness import seeded
 
 __all__ = ['Recorded', 'remake', 'remake_part', 'traced']
 
@@ -47,7 +47,7 @@ def traced(what: _T) -> _T:
     What it makes is of the same class and works as ever; it is sent as a class or function and its arguments, however much
     data it holds. Beside `nni.trace`, of which it is a drop-in replacement:
 
-    - classes and functions of the user's own script work at any length (`nni.trace` sends at most 4 KiB of code),
+    - classes and functions of the user's own script may be long (`nni.trace` sends at most 4 KiB of their code),
     - functions may return several objects, as ``random_split`` does; each one can be sent,
     - arguments arrive as they are: tuples, dtypes, seeded generators in the state in which they were given, ...
     - what is drawn at random while an object is made is the same in every process: a split into training and validation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nni_cafenet.supernet.randomness import load_random_state, random_state, seeded
+from nni_cafenet.randomness import load_random_state, random_state, seeded
 
 
 def draw():

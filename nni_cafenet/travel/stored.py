@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from .errors import first_line
-from .files import save_torch
+from ..errors import first_line
+from ..files import save_torch
 from .recipes import traced
 
 __all__ = ['SavedModel', 'StoredTensors', 'factory_of', 'traced_tensors']

@@ -29,13 +29,15 @@ from nni.common.serializer import (
 )
 from nni.mutable import Mutable
 
-from . import nni_repairs  # noqa: F401  what is sent must also be read
-from .units import format_count
+from ..mends import mend_nni
+from ..units import format_count
 
 __all__ = ['Kept', 'RecipePickler', 'importable', 'is_recorded', 'keep', 'limit', 'takes_kept', 'unkept']
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 _RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
+mend_nni()  # what is sent must also be read
 
 
 def limit() -> int:

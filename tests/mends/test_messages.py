@@ -7,7 +7,9 @@ import pytest
 from nni.common.serializer import is_traceable
 from torch.utils.data import TensorDataset
 
-import nni_cafenet.nni_repairs  # noqa: F401
+from nni_cafenet.mends import mend_nni
+
+mend_nni()
 
 
 class Texts(TensorDataset):

@@ -19,11 +19,14 @@ import torchvision
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.evaluator.pytorch import Classification, ClassificationModule, Lightning, LightningModule, Trainer
 from nni.nas.evaluator.pytorch import DataLoader as NniDataLoader
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, random_split
 
-from nni_cafenet import CafeNet, WidthSpace, check_travels, factory_of, traced, traced_tensors
+from nni_cafenet import CafeNet, RandomSearch, WidthSpace, check_travels, factory_of, traced, traced_tensors
 from nni_cafenet.errors import CafeNetError, TravelError
+from nni_cafenet.run.supernet import SupernetRun
 from nni_cafenet.testing import SmallResNet, digits
 
 QUIET = {
@@ -131,7 +134,7 @@ def notes(space, evaluator, caplog):
 
     def find(loader=None, **others):
         caplog.clear()
-        with caplog.at_level(logging.WARNING, 'nni_cafenet.traveling'):
+        with caplog.at_level(logging.WARNING, 'nni_cafenet.trials.travels'):
             check_travels(space, evaluator(loader), **others)
         return [record.getMessage() for record in caplog.records]
 
@@ -228,7 +231,10 @@ def test_the_error_lists_everything_at_once(culprits):
         'evaluator.train_dataloaders.generator: the Generator has no form in what NNI sends. Make what takes it by '
         'nni_cafenet.traced in place of nni.trace: that keeps it as it is.'
     )
-    assert found[3].startswith("lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object).")
+    assert found[3] == (
+        "lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object). Let what takes it make it, or "
+        'make it in a traced function.'
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,15 +315,14 @@ def test_code_of_the_script_that_nni_does_not_send(culprits):
         'sends at most 4096 bytes. Use nni_cafenet.traced in place of nni.trace, or move it into a module.'
     )
     check_travels(None, Lightning(traced(script['Own'])(), Trainer(**QUIET)))
+    script['Own'].more = [torch.zeros(10**5)]
+    (line,) = culprits(Lightning(script['Own'](), Trainer(**QUIET)))
+    assert line.endswith('Make it by nni_cafenet.traced(Own)(...).')
 
 
-def test_the_evaluator_that_cafenet_made(space, culprits, tmp_path):
-    strategy = CafeNet('50%', directory=tmp_path)
-    made = strategy.mutate_evaluator(
-        Classification(DataLoader(digits()), num_classes=10, train_dataloaders=DataLoader(digits()), **QUIET)
-        if 0
-        else Classification(num_classes=10, train_dataloaders=DataLoader(digits()), **QUIET)
-    )
+def test_the_evaluator_that_cafenet_made(space, culprits):
+    evaluator = Classification(num_classes=10, train_dataloaders=DataLoader(digits()), **QUIET)
+    made = SupernetRun(space, evaluator, CafeNet('50%').options).evaluator
     lines = culprits(made)
     assert any('is what CafeNet has made of a module. Give the evaluator as you made it.' in line for line in lines)
 
@@ -400,6 +405,8 @@ CODE = """
 import hashlib
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import Dataset
 from nni_cafenet import traced
@@ -524,3 +531,27 @@ def test_modules_that_trials_do_not_find(user_code, tmp_path, monkeypatch, culpr
     monkeypatch.setenv('PYTHONPATH', f'{elsewhere}{os.pathsep}{os.environ["PYTHONPATH"]}')
     (line,) = culprits(loader)
     assert f'but find another one, {elsewhere}/code_of_the_user.py.' in line
+
+
+# --- in this process ------------------------------------------------------------------------------
+
+
+class Digits(pl.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(digits(), batch_size=64, shuffle=True)
+
+
+def test_a_search_is_the_same_with_traced_parts(tmp_path):
+    histories = []
+    for make in (lambda kind: kind, traced):
+        module = make(ClassificationModule)(num_classes=10)
+        evaluator = Lightning(module, traced(Trainer)(**QUIET), datamodule=make(Digits)())
+        torch.manual_seed(0)
+        space = WidthSpace(SmallResNet, (), {'width': 4}, example_input=(1, 1, 8, 8), verify=False)
+        strategy = CafeNet(
+            '50%', patterns=1, statistics_batches=1, search=RandomSearch(3), directory=tmp_path / make.__name__
+        )
+        strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+        histories.append([(dict(record.widths), record.score) for record in strategy.history])
+    assert len(histories[0]) == 3
+    assert histories[0] == histories[1]

@@ -1,4 +1,4 @@
-"""Faults of NNI 3.0 that are repaired for the whole process, when this is imported."""
+"""What NNI sends arrives whole, and what was not traced does not pretend to be."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from nni.common import serializer
 
-__all__: list[str] = []
+__all__ = ['mark_only_what_is_traced', 'read_whole_messages']
 
 
-def _read_whole_messages() -> None:
+def read_whole_messages() -> None:
     """Let NNI read its own messages whole.
 
     `nni.load` cuts comments off what it reads, and takes ``#`` and ``//`` for the start of one even inside a string, once
@@ -20,13 +20,15 @@ def _read_whole_messages() -> None:
     serializer.load.__kwdefaults__['ignore_comments'] = False
 
 
-def _mark_only_what_is_traced() -> None:
+def mark_only_what_is_traced() -> None:
     """Let `nni.trace` of a function leave other objects alone.
 
     It marks the class of what the function returned; asked for its arguments, every other object of that class then
     raises ``KeyError`` in place of the ``AttributeError`` that would tell that it has none.
     """
     original = serializer._make_class_traceable
+    if getattr(original, 'marks_only_what_is_traced', False):
+        return
 
     def make_class_traceable(cls: Any, create_wrapper: bool = False) -> Any:
         made = original(cls, create_wrapper)
@@ -34,6 +36,7 @@ def _mark_only_what_is_traced() -> None:
             setattr(made, f'trace_{name}', property(_getter(f'_nni_{name}'), vars(made)[f'trace_{name}'].fset))
         return made
 
+    make_class_traceable.marks_only_what_is_traced = True  # type: ignore[attr-defined]
     serializer._make_class_traceable = make_class_traceable
 
 
@@ -45,7 +48,3 @@ def _getter(name: str) -> Any:
             raise AttributeError(f'This {type(self).__name__} was not made by a traced function.') from None
 
     return get
-
-
-_read_whole_messages()
-_mark_only_what_is_traced()

@@ -1,0 +1,30 @@
+"""ENAS knows which loader a batch is from.
+
+What NNI lacks: `ENAS` (and `DARTS`) read training and validation data in turn, and take what Lightning 2.0 handed to a
+training step: ``(batch, index, loader)``. Later releases hand over the batch alone, so a batch of pictures and labels
+is taken for ``(batch, 'train' or 'val')``, and the first step fails. NNI's loader gives all three here.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from nni.nas.oneshot.pytorch._dataloader import ConcatLoader
+
+__all__ = ['tell_loaders_of_batches']
+
+
+def tell_loaders_of_batches() -> None:
+    """Have NNI's loader of training and validation data give batches with their loader."""
+    released = ConcatLoader.__next__
+    if getattr(released, 'tells_loader', False):
+        return
+
+    @functools.wraps(released)
+    def following(self: Any) -> Any:
+        batch, index, loader = released(self)
+        return (batch, index, loader), index, loader
+
+    following.tells_loader = True  # type: ignore[attr-defined]
+    ConcatLoader.__next__ = following

@@ -1,0 +1,33 @@
+"""``nnictl view`` shows a NAS experiment that was stopped.
+
+What NNI lacks: `NasExperiment` publishes the search space for the web UI, it stays in the experiment's data base, and the
+configuration that ``nnictl view`` reads back from there is refused: '`search_space` field can not be customized in NAS
+experiment.' So it is taken away before the manager stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import Any
+
+from nni.nas.experiment import NasExperiment
+
+__all__ = ['leave_no_search_space']
+
+
+def leave_no_search_space() -> None:
+    """Have NAS experiments take their search space out of the data base when they stop."""
+    released = NasExperiment._stop_nni_manager
+    if getattr(released, 'leaves_no_search_space', False):
+        return
+
+    @functools.wraps(released)
+    def stop(self: Any) -> None:
+        if self._proc is not None and self._action != 'view':
+            with contextlib.suppress(Exception):  # a manager that is gone is no reason not to stop
+                self.update_search_space({})
+        released(self)
+
+    stop.leaves_no_search_space = True  # type: ignore[attr-defined]
+    NasExperiment._stop_nni_manager = stop
