@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import nni
 from nni.common.serializer import PayloadTooLarge
@@ -125,9 +125,8 @@ def _extend_announcement() -> None:
 
     @functools.wraps(released)
     def send(self: Any) -> None:
-        space: Any = self.model_space
-        if isinstance(space, tuple(_kinds)):
-            self.update_search_space(published_axes(space))
+        if isinstance(self.model_space, tuple(_kinds)):
+            self.update_search_space(published_axes(cast(Any, self.model_space)))
         else:
             released(self)
 
