@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_cafenet import files
-from nni_cafenet.files import append_line, read_jsonl, save_torch, write_bytes, write_json, write_text
+from nni_cafenet.files import LineReader, append_line, read_jsonl, save_torch, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -242,3 +244,82 @@ def test_lines_of_a_killed_process_are_there(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, '-c', code, str(path)], cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
     assert read_jsonl(path) == [{'n': 0}, {'n': 1}, {'n': 2}]
+
+
+def test_a_full_disk_says_which_file_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'lines.jsonl'
+    append_line(path, '{"a": 1}')
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')  # as writing bytes does: without a name
+
+    monkeypatch.setattr('nni_cafenet.files.os.fsync', fail)
+    for write in (lambda: append_line(path, '{"a": 2}'), lambda: write_text(path, 'text')):
+        with pytest.raises(OSError, match='No space left on device') as error:
+            write()
+        assert error.value.filename == str(path)
+        assert error.value.errno == errno.ENOSPC
+    assert [item.name for item in tmp_path.iterdir()] == ['lines.jsonl']
+
+
+# --- lines that another process appends ------------------------------------------------------------
+
+
+def test_lines_are_read_as_they_come(tmp_path: Path) -> None:
+    reader = LineReader(tmp_path / 'lines.jsonl')
+    assert reader.read() == []
+    append_line(reader.path, '{"a": 1}')
+    append_line(reader.path, '[2]')
+    assert reader.read() == [{'a': 1}, [2]]
+    assert reader.read() == []
+    append_line(reader.path, '{"a": "é"}')
+    assert reader.read() == [{'a': 'é'}]
+    assert LineReader(reader.path).read() == [{'a': 1}, [2], {'a': 'é'}]
+
+
+def test_a_line_in_the_middle_of_being_written_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / 'lines.jsonl'
+    reader, found = LineReader(path), []
+    with open(path, 'ab', buffering=0) as file:
+        for byte in '{"a": "é"}\n\n{"a": 2}\n'.encode():
+            file.write(bytes([byte]))
+            found += reader.read()
+    assert found == [{'a': 'é'}, {'a': 2}]
+
+
+def test_what_a_killed_writer_left_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / 'lines.jsonl'
+    append_line(path, '{"a": 1}')
+    with open(path, 'a') as file:
+        file.write('{"a": 12')
+    reader = LineReader(path)
+    assert reader.read() == [{'a': 1}]
+    assert not caplog.records
+    append_line(path, '{"a": 3}')
+    assert reader.read() == [{'a': 3}]
+    assert [record.getMessage() for record in caplog.records] == [f'{path}: passed over an unfinished line']
+
+
+@given(
+    numbers=st.lists(st.integers(0, 10**6), max_size=12),
+    cuts=st.lists(st.integers(0, 120), max_size=6),
+    kill=st.booleans(),
+)
+def test_every_finished_line_is_read_once_however_it_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int], cuts: list[int], kill: bool
+) -> None:
+    path = tmp_path_factory.mktemp('lines') / 'lines.jsonl'
+    content = b''.join(json.dumps({'n': number}).encode() + b'\n' for number in numbers)
+    reader, found, at = LineReader(path), [], 0
+    for cut in [*sorted(cuts), len(content)]:
+        with open(path, 'ab') as file:
+            file.write(content[at:cut])
+        at = max(at, min(cut, len(content)))
+        found += reader.read()
+        assert found == [{'n': number} for number in numbers[: content[:at].count(b'\n')]]
+    if kill:
+        with open(path, 'ab') as file:
+            file.write(b'{"n": ')
+        append_line(path, '{"n": -1}')
+        assert reader.read() == [{'n': -1}]
+    assert found == [{'n': number} for number in numbers]

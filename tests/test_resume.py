@@ -258,8 +258,8 @@ def kill(script, home, where, number, directory=None):
 @pytest.mark.parametrize(
     ('where', 'number', 'files', 'lines'),
     [
-        ('training', 25, {'run.json', 'supernet.ckpt'}, 0),
-        ('line', 7, {'run.json', 'supernet.ckpt', 'supernet.json', 'history.jsonl'}, 7),  # six, and a half
+        ('training', 25, {'run.json', 'process.json', 'supernet.ckpt'}, 0),
+        ('line', 7, {'run.json', 'process.json', 'supernet.ckpt', 'supernet.json', 'history.jsonl'}, 7),  # six, and a half
     ],
 )
 def test_killed_and_started_again_in_its_directory(script, whole, home, where, number, files, lines):
@@ -354,7 +354,7 @@ def test_resumed_by_nni_in_the_search(script, whole, home, monkeypatch):
 def test_a_crash_before_the_first_checkpoint(script, whole, home):
     experiment, user = script.make(home, home / 'run')
     crash_in_training(experiment, user, 4)
-    assert {path.name for path in (home / 'run').iterdir()} == {'run.json'}
+    assert {path.name for path in (home / 'run').iterdir()} == {'run.json', 'process.json'}
     assert_same(finish(script.make(home, home / 'run')[0]), whole)
 
 
@@ -362,7 +362,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home,
     with monkeypatch.context() as patch:
         patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
         crash(script.make(home, home / 'run')[0])
-    assert {path.name for path in (home / 'run').iterdir()} == {'run.json', 'supernet.ckpt'}
+    assert {path.name for path in (home / 'run').iterdir()} == {'run.json', 'process.json', 'supernet.ckpt'}
     experiment, user = script.make(home, home / 'run')
     assert_same(finish(experiment), whole)
     assert user.steps <= 12 * 2 * 4 + 2

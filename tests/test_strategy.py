@@ -179,6 +179,7 @@ def test_end_to_end(run, space, tmp_path):
     assert strategy.finished
     assert {path.name for path in directory.iterdir()} == {
         'run.json',
+        'process.json',
         'supernet.ckpt',
         'supernet.json',
         'history.jsonl',

@@ -274,8 +274,8 @@ class TrialRunner:
                     ended(job)
                 else:
                     waiting.insert(0, job)
-            for job in [job for job in waiting if self.may_start(job.does)]:
-                if len(running) < max(1, self.concurrency):
+            for job in list(waiting):
+                if len(running) < max(1, self.concurrency) and self.may_start(job.does):
                     waiting.remove(job)
                     running.append(job)
                     self.submit(job)

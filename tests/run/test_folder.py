@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
-from nni_cafenet.errors import CafeNetError, ResumeError
-from nni_cafenet.run.folder import RunFolder, new_run_path
+from nni_cafenet.errors import CafeNetError, FolderError, ResumeError
+from nni_cafenet.run.folder import RunFolder, check_checkpoint, new_run_path
 
 SETTINGS = {'format': 1, 'seed': 0, 'budget': {'macs': 100}, 'choices': {'a': [1, 2], 'b': (1, 2, 3)}}
 
@@ -84,3 +87,82 @@ def test_paths_of_new_runs_differ_and_are_not_made(tmp_path):
     assert len(paths) == 20
     assert all(path.parent == tmp_path / 'cafenet' for path in paths)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(FolderError) as error:
+        RunFolder(tmp_path / 'file' / 'run', SETTINGS)
+    said = str(error.value)
+    assert said.startswith(f'directory={str(tmp_path / "file" / "run")!r}: the state of the run cannot be kept there (')
+    assert 'another directory' in said
+    assert isinstance(error.value, (CafeNetError, OSError))
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_is_full_or_read_only_leaves_nothing_half_written(tmp_path, monkeypatch, code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr('nni_cafenet.files.os.fsync', fail)
+        with pytest.raises(FolderError, match=os.strerror(code)) as error:
+            RunFolder(tmp_path / 'run', SETTINGS)
+        assert str(tmp_path / 'run' / 'run.json') in str(error.value)
+    assert list((tmp_path / 'run').iterdir()) == []
+    assert RunFolder(tmp_path / 'run', SETTINGS).load_checkpoint() is None
+
+
+@pytest.mark.parametrize('size', [0, 1, 1000, -1])
+def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path, size):
+    folder = RunFolder(tmp_path, SETTINGS)
+    torch.save({'state_dict': {'w': torch.ones(200)}}, folder.checkpoint)
+    whole = folder.checkpoint.read_bytes()
+    folder.checkpoint.write_bytes(whole[:size])
+    with pytest.raises(ResumeError, match='is damaged') as error:
+        folder.load_checkpoint()
+    assert str(folder.checkpoint) in str(error.value)
+    assert 'delete it to train that network anew' in str(error.value)
+    with pytest.raises(ResumeError):
+        check_checkpoint(folder.checkpoint)
+    folder.checkpoint.write_bytes(whole)
+    assert folder.load_checkpoint()['state_dict']['w'].sum() == 200
+
+
+def test_a_checkpoint_that_is_not_there_is_none_that_is_damaged(tmp_path):
+    check_checkpoint(tmp_path / 'supernet.ckpt')
+    assert RunFolder(tmp_path, SETTINGS).load_checkpoint() is None
+
+
+def test_a_checkpoint_that_was_overwritten(tmp_path):
+    folder = RunFolder(tmp_path, SETTINGS)
+    with zipfile.ZipFile(folder.checkpoint, 'w') as file:
+        file.writestr('notes.txt', 'mine')
+    with pytest.raises(ResumeError, match='is damaged'):
+        folder.load_checkpoint()
+
+
+def test_stages_that_are_done(tmp_path):
+    folder = RunFolder(tmp_path, SETTINGS)
+    assert not folder.searched
+    (tmp_path / 'history.json').write_text('[]')
+    assert folder.searched
+
+
+class Space:
+    """What the check of a space asks for."""
+
+    full_widths = {'a': 2, 'b': 3}
+    choices = {'a': (1, 2), 'b': (1, 2, 3)}
+
+    def macs(self, widths):
+        return 100
+
+
+def test_a_space_that_trials_make_is_that_of_the_run(tmp_path):
+    folder = RunFolder(tmp_path, {**SETTINGS, 'macs': 100})
+    folder.check_space(Space())
+    RunFolder(tmp_path / 'other', {**SETTINGS, 'macs': 99, 'choices': {'a': [1, 2]}})
+    with pytest.raises(ResumeError, match=r'macs: 99 there, 100 here; choices: .* there, .* here'):
+        RunFolder(tmp_path / 'other').check_space(Space())

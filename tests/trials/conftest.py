@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -277,3 +278,14 @@ def make_runner(manager):
     from nni_cafenet.trials.runner import TrialRunner
 
     return lambda: TrialRunner(manager, Session(manager.folder / 'run'), str(manager.folder / 'run'))
+
+
+@pytest.fixture(scope='session')
+def digits_run():
+    """The module digits_run.py, by the name under which its parts are sent."""
+    spec = importlib.util.spec_from_file_location('digits_run', FOLDER / 'digits_run.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules['digits_run'] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules['digits_run']
