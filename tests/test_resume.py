@@ -259,7 +259,12 @@ def kill(script, home, where, number, directory=None):
     ('where', 'number', 'files', 'lines'),
     [
         ('training', 25, {'run.json', 'process.json', 'supernet.ckpt'}, 0),
-        ('line', 7, {'run.json', 'process.json', 'supernet.ckpt', 'supernet.json', 'history.jsonl'}, 7),  # six, and a half
+        (
+            'line',
+            7,
+            {'run.json', 'process.json', 'supernet.ckpt', 'supernet.json', 'history.jsonl'},
+            7,
+        ),  # six, and a half
     ],
 )
 def test_killed_and_started_again_in_its_directory(script, whole, home, where, number, files, lines):
