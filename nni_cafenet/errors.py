@@ -55,7 +55,7 @@ class FolderInUseError(CafeNetError, RuntimeError):
 
 
 class TrialFailedError(CafeNetError, RuntimeError):
-    """A trial without which the run cannot go on has failed twice; the message ends with its error log."""
+    """A trial without which the run cannot go on has failed twice; the message has the end of its log."""
 
 
 class ExperimentEndedError(CafeNetError, RuntimeError):

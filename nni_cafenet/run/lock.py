@@ -10,8 +10,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import FolderInUseError
 
@@ -52,22 +53,22 @@ def held(folder: Path) -> Iterator[None]:
     name = os.path.realpath(path)
     if name in _here:
         raise _in_use(folder, {'pid': os.getpid(), 'host': socket.gethostname()})
-    with open(path, 'a+', encoding='utf-8') as file:
+    with open(path, 'ab+', buffering=0) as file:
         if not _lock(file):
             file.seek(0)
             raise _in_use(folder, _parsed(file.read()))
         _here.add(name)
         try:
-            file.truncate(0)
-            since = time.strftime('%Y-%m-%d %H:%M:%S')
-            file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}))
-            file.flush()
+            with contextlib.suppress(OSError):  # on a full disk it is held all the same
+                file.truncate(0)
+                since = time.strftime('%Y-%m-%d %H:%M:%S')
+                file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}).encode())
             yield
         finally:
             _here.discard(name)
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: FileIO) -> bool:
     if fcntl is None:
         return True
     try:
@@ -79,7 +80,7 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: bytes) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(text)
     except ValueError:  # it has just been locked

@@ -52,17 +52,20 @@ class Manager:
         connect = channel._ensure_conn
 
         def ensure_connection() -> object:
-            if not self._gone():
+            if not self.gone():
                 return connect()
             if threading.current_thread() is self.engine._channel_listen_thread:
                 raise SystemExit  # ends a thread without a word
             raise ConnectionError('The NNI manager has ended.')
 
         channel._ensure_conn = ensure_connection
-        # Its connections break a moment before the process is gone.
-        logging.getLogger(_CHANNEL).addFilter(lambda record: not self._gone(within=1.0))
+        logger = logging.getLogger(_CHANNEL)
+        for former in [each for each in logger.filters if isinstance(each, _Quiet)]:
+            logger.removeFilter(former)
+        logger.addFilter(_Quiet(self))
 
-    def _gone(self, within: float = 0.0) -> bool:
+    def gone(self, within: float = 0.0) -> bool:
+        """Whether it has ended, or ends within some seconds."""
         if self._process is None:
             return False
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,7 +84,7 @@ class Manager:
         nni_cafenet.errors.ExperimentEndedError
             If it failed or was killed. Its trials are ended, too.
         """
-        if not self._gone() or self._process is None:
+        if not self.gone() or self._process is None:
             return
         code, errors = self._process.poll(), self._errors()
         if code == 0 and not errors:
@@ -112,7 +115,7 @@ class Manager:
         errors = f' The last errors in {self._log}:\n{errors}\n' if errors else ' '
         if self._process is not None:
             end_group(self._process.pid, grace=0.0)
-            self._gone(within=10.0)
+            self.gone(within=10.0)
         self.experiment._proc = None
         return ExperimentEndedError(f'The experiment has ended before its run: {why}.{errors}{self.how_to_go_on}')
 
@@ -133,6 +136,17 @@ class Manager:
         """Return the last errors that it has logged, indented; the log of a resumed experiment goes on."""
         lines = [line for line in lines_of(self._log) if 'ERROR' in line and line[1:20] >= self._started]
         return indented(lines[-3:])
+
+
+class _Quiet(logging.Filter):
+    """Drops what NNI logs about the connection to a manager that is gone."""
+
+    def __init__(self, manager: Manager) -> None:
+        super().__init__()
+        self._manager = manager
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self._manager.gone(within=1.0)  # connections break a moment before the process ends
 
 
 def lines_of(path: Path) -> list[str]:

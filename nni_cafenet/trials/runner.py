@@ -320,7 +320,9 @@ class TrialRunner:
 
     def error(self, job: Job) -> TrialFailedError:
         """Return the error for a job without which the run cannot go on."""
-        return TrialFailedError(self.failure(job))
+        return TrialFailedError(
+            f'{self.failure(job)} What was trained and scored before is kept: resume the experiment when this is mended.'
+        )
 
 
 def _traceback(path: Path, *, whole: bool) -> str:

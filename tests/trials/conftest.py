@@ -151,21 +151,31 @@ class Run:
             self.main.wait(10)
 
 
+@contextlib.contextmanager
+def ended(root: pathlib.Path):
+    """A run, all of whose processes end with the block."""
+    run = Run(root)
+    try:
+        yield run
+    finally:
+        run.end()
+        for number, output in enumerate(run.outputs):  # pytest shows it where a test has failed
+            print(f'--- {root.name}, main process {number}\n{output.read_text()}')
+        left = run.processes()
+    assert not left
+
+
+@pytest.fixture(scope='session')
+def runs():
+    """``with runs(root) as run``: an experiment in a folder of its own."""
+    return ended
+
+
 @pytest.fixture
 def new_run(tmp_path):
     """``new_run(name)``: an experiment in a folder of its own."""
-    runs = []
-
-    def make(name='run'):
-        runs.append(Run(tmp_path / name))
-        return runs[-1]
-
-    yield make
-    for run in runs:
-        run.end()
-        for number, output in enumerate(run.outputs):  # pytest shows it where a test has failed
-            print(f'--- {run.root.name}, main process {number}\n{output.read_text()}')
-    assert not [process for run in runs for process in run.processes()]
+    with contextlib.ExitStack() as stack:
+        yield lambda name='run': stack.enter_context(ended(tmp_path / name))
 
 
 # --- the same without processes -------------------------------------------------------------------

@@ -41,6 +41,10 @@ def gate(name: str) -> None:
         time.sleep(0.02)
 
 
+if 'NNI_PLATFORM' in os.environ and Path(os.environ['GATES'], 'imports-fail').exists():
+    raise ImportError('This machine lacks a library.')  # in a trial
+
+
 class Net(nn.Module):
     """Two convolutions; dropout draws random numbers in training."""
 
@@ -102,7 +106,19 @@ def evaluator(stage, train=200, fails=''):
     )
 
 
-def make(engine='ts', root='.', *, id=None, net=Net, budget='50%', train=200, fails='', concurrency=2, **config):
+def make(
+    engine='ts',
+    root='.',
+    *,
+    id=None,
+    net=Net,
+    budget='50%',
+    train=200,
+    fails='',
+    directory=None,
+    concurrency=2,
+    **config,
+):
     """Return an experiment."""
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     space = WidthMutator(bins=EqualBins(8), verify=False).mutate(net, example_input=(2, 1, 8, 8))
@@ -115,8 +131,8 @@ def make(engine='ts', root='.', *, id=None, net=Net, budget='50%', train=200, fa
         finalists=2,
         finalist_evaluator=evaluator('finalist', fails=fails),
         metric='val_loss',
-        directory=Path(root, 'run') if engine == 'sequential' else None,
-        trial_directory=elsewhere(root) / id / 'cafenet' if engine == 'ts' else None,
+        directory=Path(root, 'run') if engine == 'sequential' else directory,
+        trial_directory=elsewhere(root) / id / 'cafenet' if engine == 'ts' and directory is None else None,
     )
     if engine == 'ts':
         settings = NasExperimentConfig('ts', 'simplified', 'local', trial_concurrency=concurrency, **config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -76,4 +77,72 @@ def test_killed_in_every_stage(new_run):
 
 def assert_quiet(run):
     assert 'Traceback' not in run.output()
-    assert 'To go on' in run.output()
+    assert 'Interrupted. Nothing that was trained or scored is lost. To go on: ' in run.output()
+
+
+# --- every stage, every way -----------------------------------------------------------------------
+
+GATES = {'supernet': 'supernet-epoch-1', 'search': 'search-step-9', 'finalists': 'finalist-epoch-1'}
+
+
+@pytest.fixture(scope='module')
+def expected(tmp_path_factory, runs):
+    """What one process finds."""
+    with runs(tmp_path_factory.mktemp('expected') / 'sequential') as run:
+        run.start(engine='sequential')
+        assert run.wait() == 0
+        return run.outcome()
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize('stage', GATES)
+@pytest.mark.parametrize('how', ['main', 'terminated', 'manager', 'trial', 'interrupted', 'twice', 'nnictl'])
+def test_killed(new_run, expected, stage, how):
+    run, gate = new_run(), GATES[stage]
+    run.close(gate)
+    run.start()
+    processes = 1 if stage == 'supernet' else 2
+    trials = run.reached(gate, processes)
+    if how == 'trial':
+        os.kill(trials[0], signal.SIGKILL)
+        run.open(gate)
+        assert run.wait() == 0
+        assert 'was killed or cancelled' in run.output()
+        assert_same(run.outcome(), expected)
+        return
+    end(run, how)
+    run.all_gone()
+    run.open(gate)
+    run.resume()
+    assert run.wait() == 0
+    assert_same(run.outcome(), expected)
+
+
+def end(run, how):
+    if how in ('main', 'terminated'):
+        run.main.send_signal(signal.SIGKILL if how == 'main' else signal.SIGTERM)
+        assert run.wait(60) < 0
+    elif how == 'manager':
+        run.manager().kill()
+        assert run.wait(60) == 1
+        assert 'nni_cafenet.errors.ExperimentEndedError: The experiment has ended before its run' in run.output()
+    elif how == 'nnictl':
+        assert 'Stop experiment success' in run.nnictl('stop', 'digits')
+        assert run.wait(60) == 0
+        assert_quiet(run)
+    elif how == 'interrupted':
+        run.interrupt()
+        assert run.wait(60) == 0
+        assert_quiet(run)
+    else:
+        run.interrupt()
+        wait_for(run, 'Stopping experiment')
+        run.interrupt()
+        assert run.wait(60) != 0
+
+
+def wait_for(run, words):
+    while words not in run.output():
+        assert run.main.poll() is None
+        time.sleep(0.02)
