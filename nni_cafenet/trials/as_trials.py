@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,31 +72,31 @@ class AsTrials:
         manager = engine.nodejs_binding._proc
         self._release = None if manager is None else ends_with_this_process(manager.pid)
         self.runner = TrialRunner(engine, Session(folder.path), trial_directory or str(folder.path))
-        self.runner.poll(now=True)
-        self._check_room()
+        needed = self._trials_needed()
+        self.runner.retire_others(but=needed)
+        self._check_room(needed.difference(self.runner.started_again()))
         self._publish_axes()
         write_text(folder.setup, text)
         self._pool: SearchPool | None = None
 
-    def _check_room(self) -> None:
-        left, needed = self.runner.trials_left, self._trials_needed()
-        if left < needed:
-            raise ValueError(
-                f'max_trial_number leaves room for {left} more trials, but this run needs {needed}: one for the supernet, '
-                f'one or more for the search, {len(self._finalists)} for finalists and the baseline, as far as they are '
-                'not done. Raise it, or ask for fewer finalists.'
-            )
-
-    def _trials_needed(self) -> int:
-        """How many trials are still to come, at least; those that NNI has started again are there already."""
+    def _trials_needed(self) -> set[str]:
+        """What trials have still to do (`Job.does`), at least."""
         folder = self.folder
         if folder.finalists.exists():
-            needed = {name for name in self._finalists if not self._result_path(name).exists()}
-        else:
-            needed = set(self._finalists)
-            if self._finalists or not folder.searched:
-                needed |= {'search'} if folder.trained else {'supernet', 'search'}
-        return len(needed.difference(self.runner.started_again()))
+            return {name for name in self._finalists if not self._result_path(name).exists()}
+        needed = set(self._finalists)
+        if self._finalists or not folder.searched:
+            needed |= {'search'} if folder.trained else {'supernet', 'search'}
+        return needed
+
+    def _check_room(self, needed: Collection[str]) -> None:
+        left = self.runner.trials_left
+        if left < len(needed):
+            raise ValueError(
+                f'max_trial_number leaves room for {left} more trials, but this run needs {len(needed)}: one for the '
+                f'supernet, one or more for the search, {len(self._finalists)} for finalists and the baseline, as far as '
+                'they are not done. Raise it, or ask for fewer finalists.'
+            )
 
     def _publish_axes(self) -> None:
         """Publish the axes of the Hyper-parameter tab; NNI's have a tick for every width, and other labels."""
@@ -113,7 +114,6 @@ class AsTrials:
         """
         folder, space = self.folder, self.setup.space
         if folder.trained:
-            self.runner.retire_others([])
             return
         if not folder.initial.exists():
             weights = {name: tensor.detach().cpu() for name, tensor in space.state_dict().items()}
@@ -171,7 +171,8 @@ class AsTrials:
 
     def close(self) -> None:
         """Tell search trials to end; the manager goes on until NNI stops it."""
-        self._end_search(wait=False)
+        with contextlib.suppress(OSError):  # what ends the run may be that nothing can be written
+            self._end_search(wait=False)
         # After Ctrl-C, NNI stops the manager at once, but not if that is interrupted, too.
         if self._release is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             atexit.register(self._release)

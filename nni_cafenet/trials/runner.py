@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,12 +216,18 @@ class TrialRunner:
         """Return what trials did that NNI has started again because the experiment was resumed (`Job.does`)."""
         return [self._did(trial) for trial in self._others.values()]
 
-    def retire_others(self, but: Sequence[str] = ()) -> None:
+    def retire_others(self, but: Collection[str]) -> None:
         """Let trials end that NNI has started again, except for those that did some things (`Job.does`)."""
         self.poll(now=True)
-        for trial in list(self._others.values()):
-            if self._did(trial) not in but:
-                self._assign(Job('none', {'stage': 'none'}, {}), trial)
+        self._retire([trial for trial in self._others.values() if self._did(trial) not in but])
+
+    def retire(self, does: str) -> None:
+        """Let those trials end that NNI has started again and that did one thing (`Job.does`)."""
+        self._retire([trial for trial in self._others.values() if self._did(trial) == does])
+
+    def _retire(self, trials: Sequence[Any]) -> None:
+        for trial in trials:
+            self._assign(Job('none', {'stage': 'none'}, {}), trial)
 
     def _did(self, trial: Any) -> str:
         former = self.session.assigned(trial.trialJobId)

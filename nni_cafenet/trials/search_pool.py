@@ -56,8 +56,6 @@ class SearchPool:
         for path in sorted(folder.search.glob('*')):
             self._number = max(self._number, int(path.name))
             self._keep(Mailbox(path).take_scores())
-        runner.retire_others(but=['search'])
-        self._staffed = False
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Yield the scores of some widths, in their order, as soon as they are known.
@@ -85,6 +83,7 @@ class SearchPool:
         """Let all search trials end, and wait until they have."""
         for worker in self._workers:
             worker.close()
+        self.runner.retire('search')
         while wait and any(worker.job.active for worker in self._workers):
             self.runner.poll()
             time.sleep(0.1)
@@ -108,7 +107,7 @@ class SearchPool:
             if worker.job.succeeded and not given:
                 continue
             self._deaths.update(given[:1])
-            if given and self._deaths[given[0]] == 2:
+            if given and self._deaths[given[0]] >= 2:
                 raise self.runner.error(worker.job)
             self.runner.failed_for_good(worker.job)
 
@@ -117,16 +116,15 @@ class SearchPool:
         runner, working = self.runner, [worker for worker in self._workers if not worker.closing]
         if not runner.is_open or (not self._workers and not runner.may_start('search')):
             raise runner.limit_reached()
-        room = max(runner.trials_left - self.reserved, 0 if working else 1)
+        room = max(runner.trials_left - self.reserved, 0 if working else 1) + runner.started_again().count('search')
         for _ in range(int(min(runner.concurrency - len(self._workers), work - len(working), room))):
             self._number += 1
             name = f'{self._number:03d}'
             job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, {'stage': 'search'}, self.details)
             self._workers.append(_Worker(job, Mailbox(self.folder.search / name)))
             runner.submit(job)
-        if not self._staffed:
-            runner.retire_others()
-            self._staffed = True
+        if len(self._workers) >= runner.concurrency:
+            runner.retire('search')  # those that were not taken over
         if len(working) > max(1, runner.concurrency):
             working[-1].close()
 

@@ -15,6 +15,7 @@ from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.in_process import InProcess
 from nni_cafenet.run.mailbox import Mailbox
 from nni_cafenet.run.options import FinalistOptions
+from nni_cafenet.run.session import Session
 from nni_cafenet.run.setup import RunSetup
 from nni_cafenet.trials import as_trials, tasks
 from nni_cafenet.trials.as_trials import AsTrials
@@ -108,6 +109,11 @@ def files(path):
     return {name: (path / name).read_bytes() for name in names if (path / name).exists()}
 
 
+def unfinish(run):
+    """Take back that finalists were trained."""
+    shutil.rmtree(run / 'finalists')
+
+
 def load_slim_weights(path):
     return torch.load(path / 'slim.pt', weights_only=True)
 
@@ -172,17 +178,48 @@ def test_what_is_done_needs_no_trials(make, resumed, in_turn):
     assert manager.assigned(manager.trials[-1])['name'] == 'finalist 2'
 
 
+def start_again(manager, *does):
+    """Trials of a former session that were doing something, as NNI has them when an experiment is resumed."""
+    session = Session(manager.folder / 'run')
+    for name in does:
+        trial = manager.add({'task': f'former {name}', 'run': str(manager.folder / 'run')}, 'ADD_RESUMED')
+        stage = {'supernet': 'supernet', 'search': 'search'}.get(name.split()[0], 'finalist')
+        session.assign(trial.trialJobId, {'stage': stage, 'name': name, 'mailbox': '001'})
+
+
 def test_trials_that_nni_starts_again_need_no_room(make, manager, in_turn):
     manager.limit = 5
-    manager.work = lambda trial, task: None
-    run = make()
-    stages = run.stages()
-    manager.add({'task': 'former', 'run': str(manager.folder / 'run')}, 'ADD_RESUMED')
-    stages.runner.session.assign('t0', {'stage': 'supernet', 'name': 'supernet'})
-    manager.work = in_turn
+    start_again(manager, 'supernet')
     assert make().go().finished
     assert [manager.assigned(trial)['name'] for trial in manager.trials][:2] == ['supernet', 'search 1']
     assert len(manager.trials) == 5
+
+
+def test_those_of_a_later_stage_wait_for_their_turn(make, resumed, in_turn):
+    manager, run = resumed, resumed.folder / 'run'
+    unfinish(run)
+    start_again(manager, 'baseline', 'search 1', 'finalist 2')
+    manager.concurrency = 3
+    assert make().go().finished
+    names = [manager.assigned(trial)['name'] for trial in manager.trials]
+    assert names == ['baseline', 'none', 'finalist 2', 'finalist 1']
+    assert {trial.status for trial in manager.trials} == {'SUCCEEDED'}
+
+
+def test_search_trials_go_on_searching(make, resumed, in_turn):
+    manager, run = resumed, resumed.folder / 'run'
+    unfinish(run)
+    for name in ('finalists.json', 'history.json'):
+        (run / name).unlink()
+    lines = (run / 'history.jsonl').read_bytes().splitlines(keepends=True)
+    (run / 'history.jsonl').write_bytes(b''.join(lines[:7]))
+    start_again(manager, 'search 1', 'search 2', 'supernet')
+    manager.concurrency = 3
+    assert make().go().finished
+    names = [manager.assigned(trial)['name'].split()[0] for trial in manager.trials]
+    assert names[:3] == ['search', 'search', 'none']
+    assert (run / 'history.jsonl').read_bytes() == b''.join(lines)
+    assert {trial.status for trial in manager.trials} == {'SUCCEEDED'}
 
 
 def test_the_duration_is_over_in_the_search(make, manager, in_turn, caplog):
@@ -237,11 +274,6 @@ def test_a_supernet_that_fails_twice_ends_the_run(make, manager):
         run.go()
     assert len(manager.trials) == 2
     assert not run.strategy.finished
-
-
-def unfinish(run):
-    """Take back that finalists were trained."""
-    shutil.rmtree(run / 'finalists')
 
 
 def test_a_finalist_that_fails_is_left_out(make, resumed, in_turn, caplog):
