@@ -71,6 +71,8 @@ def order_channels(
     ValueError
         If a label is unknown, numbers are not finite or not as many as channels, the model is on the meta device, or the
         optimizer has state that cannot move.
+    TypeError
+        If an argument is of another kind.
     """
     full = space.full_widths
     _check_labels('importance', importance, full)
@@ -95,9 +97,9 @@ def permute_channels(
     """Put the channels of some groups in given orders, in place, wherever in the model they stand.
 
     Parameters and buffers (those that are not persistent too), their gradients and the optimizer's state move; objects,
-    hooks, ``requires_grad`` and modes stay. What is held against a real forward before it counts is whether the network
-    computes the same, on ``space.example_input`` in evaluation mode: groups for which it does not are left as they were.
-    In training mode it computes the same as well, but random layers (dropout) draw for other channels.
+    hooks, ``requires_grad`` and modes stay. A forward before and one after, on ``space.example_input`` in evaluation mode,
+    show that the network computes the same; groups with which it does not are put back. In training mode it computes the
+    same as well, but random layers (dropout) draw for other channels.
 
     Parameters
     ----------
@@ -118,6 +120,8 @@ def permute_channels(
     ValueError
         If a label is unknown, a group's channels are not all there once, the model is on the meta device, or the
         optimizer has state that cannot move.
+    TypeError
+        If an argument is of another kind.
 
     Notes
     -----
@@ -156,7 +160,7 @@ class _Move:
             for name, tensor in tensors.items()
             if name in space.graph.dims
         ]
-        names = {id(tensor): name for name, tensor in parameters.items() if name in space.graph.dims}
+        names = {id(tensor): name for name, tensor in parameters.items()}
         self._tensors += _state(optimizer, names) if optimizer is not None else []
 
     def as_far_as_possible(self, orders: Mapping[str, Array]) -> dict[str, str]:
@@ -171,10 +175,8 @@ class _Move:
     @torch.no_grad()
     def _moved(self, orders: Mapping[str, Array]) -> bool:
         """Move channels; False, and nothing is moved, if the network then computes something else."""
-        there = reordered(self._graph, orders, torch.device('cpu'))
-        back = reordered(
-            self._graph, {label: np.argsort(order) for label, order in orders.items()}, torch.device('cpu')
-        )
+        inverse = {label: np.argsort(order) for label, order in orders.items()}
+        there, back = (reordered(self._graph, each, torch.device('cpu')) for each in (orders, inverse))
         done = []
         same = False
         try:
