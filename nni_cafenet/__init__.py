@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
+    from .space.importance import importance
     from .space.mutator import WidthMutator
+    from .space.ordering import order_channels, permute_channels
     from .space.slim_files import load_slim, save_slim
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
@@ -39,8 +41,11 @@ _HOMES = {
     'check_travels': 'trials.travels',
     'factory_of': 'travel.stored',
     'WithinBudget': 'within_budget',
+    'importance': 'space.importance',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
+    'order_channels': 'space.ordering',
+    'permute_channels': 'space.ordering',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
@@ -62,8 +67,11 @@ __all__ = [
     '__version__',
     'check_travels',
     'factory_of',
+    'importance',
     'inspect_space',
     'load_slim',
+    'order_channels',
+    'permute_channels',
     'register_layer',
     'register_rule',
     'save_slim',

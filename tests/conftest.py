@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
@@ -16,6 +17,7 @@ import torch
 import torchvision
 from hypothesis import settings
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 # The families that the analysis must cover, each with the smallest picture that leaves it something to convolve.
 FAMILIES = {
@@ -135,6 +137,72 @@ def draw():
     return draw
 
 
+@contextlib.contextmanager
+def without_dropout(model: nn.Module):
+    """Dropout draws for places, not for channels: in another order it is another draw."""
+    layers = [module for module in model.modules() if isinstance(module, (_DropoutNd, nn.MultiheadAttention))]
+    names = ['p' if isinstance(layer, _DropoutNd) else 'dropout' for layer in layers]
+    rates = [getattr(layer, name) for layer, name in zip(layers, names)]
+    for layer, name in zip(layers, names):
+        setattr(layer, name, 0.0)
+    yield
+    for layer, name, rate in zip(layers, names, rates):
+        setattr(layer, name, rate)
+
+
+@pytest.fixture(scope='session')
+def same_in_any_order():
+    """``same_in_any_order(space, *inputs)``: order the channels of a space in float64, hold it to all that this promises.
+
+    The function in both modes and the running statistics are the same, a prefix is the slim model of the channels that
+    come first, and undone everything is as it was, to the last bit.
+    """
+    from nni_cafenet import order_channels, permute_channels
+
+    def run(model, inputs):
+        torch.manual_seed(0)  # the same paths of stochastic depth
+        with torch.no_grad():
+            leaves = torch.utils._pytree.tree_leaves(model(*inputs))
+        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+    def agree(left, right):
+        assert [a.shape for a in left] == [b.shape for b in right]
+        for a, b in zip(left, right):
+            assert float((a - b).abs().max()) <= 1e-9 * float(b.abs().max())
+
+    def restore(model, buffers):
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+
+    def check(space, *inputs):
+        model = space.full_model
+        original = copy.deepcopy({**dict(model.named_parameters()), **dict(model.named_buffers())})
+        rng = np.random.default_rng(0)
+        ranks = {label: rng.random(width) for label, width in space.full_widths.items()}
+        half = {label: max(1, width // 2) for label, width in space.full_widths.items()}
+        best = {label: np.sort(np.argsort(-ranks[label])[:width]) for label, width in half.items()}
+        with without_dropout(model):
+            evaluated = run(space.eval(), inputs)
+            chosen = run(space.slim(half, best), inputs)
+            trained = run(space.train(), inputs)
+            statistics = copy.deepcopy(dict(model.named_buffers()))
+            restore(model, original)
+            order = order_channels(space, ranks)
+            assert order.kept == {}
+            agree(run(space.eval(), inputs), evaluated)
+            agree(run(space.slim(half), inputs), chosen)
+            agree(run(space.train(), inputs), trained)
+        permute_channels(space.eval(), order.inverse())
+        for name, buffer in model.named_buffers():
+            torch.testing.assert_close(buffer, statistics[name], rtol=1e-9, atol=1e-9)
+        restore(model, original)
+        now = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        assert all(torch.equal(now[name], tensor) for name, tensor in original.items())
+
+    return check
+
+
 class Wired(nn.Module):
     """Named layers and a function that wires them: ``Wired(lambda net, x: net.b(net.a(x)), a=..., b=...)``."""
 
@@ -159,6 +227,33 @@ def wired():
         return scramble(Wired(wiring, **members))
 
     return make
+
+
+def make_detector() -> nn.Module:
+    """Return a Faster R-CNN with a small backbone."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 12, 3, 4, 1), nn.BatchNorm2d(12), nn.ReLU(inplace=True), nn.Conv2d(12, 16, 3, 4, 1)
+    )
+    backbone.out_channels = 16
+    return torchvision.models.detection.FasterRCNN(
+        backbone,
+        num_classes=None,
+        min_size=64,
+        max_size=64,
+        rpn_anchor_generator=torchvision.models.detection.rpn.AnchorGenerator(((16, 32),), ((0.5, 1.0),)),
+        box_roi_pool=torchvision.ops.MultiScaleRoIAlign(['0'], output_size=3, sampling_ratio=2),
+        box_head=torchvision.models.detection.faster_rcnn.TwoMLPHead(16 * 9, 20),
+        box_predictor=torchvision.models.detection.faster_rcnn.FastRCNNPredictor(20, 3),
+        box_score_thresh=0.0,
+        box_detections_per_img=5,
+    )
+
+
+@pytest.fixture(scope='session')
+def detector():
+    """``detector()``: a small Faster R-CNN for pictures of 64 x 64 that finds something with fresh weights."""
+    return make_detector
 
 
 @pytest.fixture(scope='session')

@@ -173,6 +173,8 @@ class ChannelGraph:
         Where the model cuts dimensions into several parts.
     recorded
         Whether the sizes of what the model returns may depend on values (see `Constraints`).
+    produced
+        The dimensions of weights that are output channels, as (parameter, axis).
     """
 
     groups: Listing[ChannelGroup]
@@ -183,6 +185,7 @@ class ChannelGraph:
     cost: CostModel
     cuts: tuple[Cut, ...] = ()
     recorded: bool = False
+    produced: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -223,6 +226,30 @@ class ChannelGraph:
             start += width
         selected = [keep[slots] for slots in self._slots]
         return [None if chosen.all() else np.flatnonzero(chosen) for chosen in selected]
+
+    def places(self, orders: Mapping[str, Any]) -> list[Array | None]:
+        """Return what stands where when channels change places.
+
+        Parameters
+        ----------
+        orders
+            ``{label: the channel that comes to stand at each place}``; groups left out stay as they are.
+
+        Returns
+        -------
+        For each layout the position that comes to stand at each position; None where nothing moves.
+        """
+        moved = {index: np.asarray(orders[label]) for index, label in enumerate(self.labels) if label in orders}
+        places = []
+        for layout in self.layouts:
+            place = np.arange(len(layout))
+            for index in np.unique(layout.groups).tolist():
+                if index in moved:
+                    own = np.flatnonzero(layout.groups == index)
+                    of_channel = own[np.argsort(layout.channels[own], kind='stable')].reshape(len(moved[index]), -1)
+                    place[of_channel] = of_channel[moved[index]]
+            places.append(None if (np.diff(place) == 1).all() else place)
+        return places
 
     def layout_of(self, parameter: str, axis: int) -> list[Segment]:
         """Describe one dimension of a parameter by segments."""

@@ -134,6 +134,7 @@ class _Grouping:
             cost=cost,
             cuts=tuple(self.constraints.cuts),
             recorded=self.constraints.recorded,
+            produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )
 
     def _groups(self, cost: CostModel) -> Listing[ChannelGroup]:

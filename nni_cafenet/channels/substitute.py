@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from .graph import ChannelGraph
 from .selection import Selection, put, take
 
-__all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'replaced']
+__all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'reordered', 'replaced']
 
 Change = Callable[[str, Tensor], Tensor]
 """Gives the other value of a parameter or buffer, from its name and its own value."""
@@ -116,26 +116,27 @@ def permuted(
     With ``within``, channel sets of these groups, the channels of each set change places among themselves.
     """
     orders = {}
-    for index, group in enumerate(graph.groups):
+    for group in graph.groups:
         if group.label in labels:
             moved = np.arange(group.width) if within is None else np.asarray(within[group.label])
             order = rng.permutation(moved)
-            orders[index] = np.arange(group.width)
-            orders[index][moved] = np.roll(order, 1) if np.array_equal(order, moved) else order
-    places = []
-    for layout in graph.layouts:
-        place = np.arange(len(layout))
-        for index, order in orders.items():
-            own = np.flatnonzero(layout.groups == index)
-            if len(own):
-                by_channel = own[np.argsort(layout.channels[own], kind='stable')].reshape(len(order), -1)
-                place[by_channel] = by_channel[order]
-        places.append(torch.from_numpy(place).to(device))
+            orders[group.label] = np.arange(group.width)
+            orders[group.label][moved] = np.roll(order, 1) if np.array_equal(order, moved) else order
+    return reordered(graph, orders, device)
+
+
+def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.device) -> Change:
+    """Return the change that puts the channels of some groups in given orders (see `ChannelGraph.places`).
+
+    Of a tensor that has one element for all positions of a dimension that dimension stays.
+    """
+    places = [None if place is None else torch.from_numpy(place).to(device) for place in graph.places(orders)]
 
     def change(name: str, tensor: Tensor) -> Tensor:
         for axis, index in enumerate(graph.dims.get(name, ())):
-            if index is not None:
-                tensor = tensor.index_select(axis, places[index])
+            place = None if index is None else places[index]
+            if place is not None and tensor.shape[axis] > 1:
+                tensor = tensor.index_select(axis, place.to(tensor.device))
         return tensor
 
     return change

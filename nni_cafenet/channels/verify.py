@@ -35,7 +35,7 @@ from .substitute import Change, InDouble, Substitute, changed, converted, masked
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
+__all__ = ['Unchanged', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +111,43 @@ def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed:
         return checks.graph if checks.problem(labels) is None or checks.repair(labels) else None
 
 
+class Unchanged:
+    """Tells whether a model still computes what it computed when this was made: in evaluation mode, but for rounding.
+
+    Parameters
+    ----------
+    model
+        The model, with values.
+    graph
+        Its channel graph.
+    example
+        What it is called with; it is brought to the device and the precision of the model.
+
+    Attributes
+    ----------
+    stand_ins
+        ``{name: tensor}`` that stand for parameters whose own values hide what the model computes (zeros). What is done
+        to such a parameter must be done to its stand-in.
+    """
+
+    def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
+        own = next((parameter for parameter in model.parameters() if parameter.is_floating_point()), torch.empty(0))
+        brought = example.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
+        self._checks = _Checks(model, graph, brought, np.random.default_rng(0))
+        self.stand_ins: Mapping[str, Tensor] = self._checks.stand_ins
+        self._run(lambda: self._checks.in_order)
+
+    def __call__(self) -> bool:
+        """Run the model; False if what it returns has changed."""
+        return self._run(self._checks.unchanged)
+
+    def _run(self, check: Callable[[], Any]) -> Any:
+        devices = [self._checks.device] if self._checks.device.type == 'cuda' else []
+        with using_mode(self._checks.model, training=False), torch.no_grad(), torch.random.fork_rng(devices):
+            torch.manual_seed(0)  # the same noise in every run
+            return check()
+
+
 def random_channel_sets(
     graph: ChannelGraph, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
@@ -139,7 +176,8 @@ class _Checks:
         self.recorded = graph.recorded
         self.mixed = {group.label for group in graph.groups if group.mixed}
         self.device = check_device(model)
-        self._telling = replaced(telling_tensors(model, self.device))
+        self.stand_ins = telling_tensors(model, self.device)
+        self._telling = replaced(self.stand_ins)
         if any(tensor.is_meta for tensor in model.parameters()):
             self.example = telling_inputs(example, self.device)
         macs = int(graph.cost.macs_of(graph.full_widths[None])[0]) * example.batch_size if graph.groups else 0
@@ -240,11 +278,14 @@ class _Checks:
     @cached_property
     def _precise(self) -> torch.dtype | None:
         """float64; None where the model's code does not run in it, for the precision that the model has."""
+        return torch.float64 if self._runs_in(torch.float64) else None
+
+    def _runs_in(self, dtype: torch.dtype) -> bool:
         try:
-            self._whole(torch.float64)
+            self._whole(dtype)
         except Exception:  # noqa: BLE001 - the user's code may insist on a precision
-            return None
-        return torch.float64
+            return False
+        return True
 
     def _agree(self, sets: Mapping[str, Any], dtype: torch.dtype | None, *, last: bool) -> bool | None:
         """Whether slices and zeros agree; None where the numbers are too close to tell, unless it is the last try."""
@@ -268,14 +309,31 @@ class _Checks:
 
     def _unordered(self, labels: Sequence[str]) -> bool:
         """Whether the full model gives the same when the channels of these groups change places."""
+        return self.unchanged(permuted(self.graph, labels, self.rng, self.device))
+
+    def unchanged(self, *changes: Change) -> bool:
+        """Whether the full model gives with other values what it gave `in_order`, but for rounding."""
         if self.device.type == 'meta':
             return True
-        small = sum(parameter.numel() for parameter in self.model.parameters()) < _LARGE
-        dtype = self._precise if small or self.recorded else None
-        in_order = self._whole(dtype)
-        with self._deciding(self._taken.get(dtype, ())):
-            moved = self._outputs(dtype, permuted(self.graph, labels, self.rng, self.device))
-        return _alike(in_order, moved)
+        before = self.in_order
+        with self._deciding(self._taken.get(self._digits, ())):
+            now = self._outputs(self._digits, *changes)
+        return _alike(before, now)
+
+    @cached_property
+    def _digits(self) -> torch.dtype | None:
+        """The precision in which orders of channels are compared; None for the model's own."""
+        parameters = list(self.model.parameters())
+        small = sum(parameter.numel() for parameter in parameters) < _LARGE
+        if (small or self.recorded) and self._precise is not None:
+            return self._precise
+        half = any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in parameters)
+        return torch.float32 if half and self._runs_in(torch.float32) else None
+
+    @property
+    def in_order(self) -> list[Tensor]:
+        """What the full model returns; it is run once."""
+        return self._whole(self._digits)
 
     def _unordered_slices(self, sets: Mapping[str, Any], labels: Sequence[str]) -> bool:
         """Whether slices give the same when their channels of these groups change places.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch import nn
@@ -57,6 +59,28 @@ def test_positions_that_channel_sets_select(graph):
     assert positions[output_1] is None  # left out: all channels
     assert graph.positions({'0': range(4), '1': [5]})[output_0] is None  # all of them
     assert graph.positions({'0': range(4), '1': [5]})[output_1].tolist() == [5]
+
+
+def test_places_that_channels_change(graph):
+    places = graph.places({'0': [2, 0, 1, 3]})
+    assert places[graph.dims['0.weight'][0]].tolist() == [2, 0, 1, 3]
+    assert places[graph.dims['1.weight'][0]] is None
+    assert [place is None for place in graph.places({'0': [0, 1, 2, 3]})] == [True] * len(graph.layouts)
+
+
+def test_places_in_a_layout_of_repeats_neighbours_and_fixed_runs(graph):
+    layout = Layout(
+        groups=np.array([0] * 8 + [-1] * 2 + [1] * 12),
+        channels=np.array([0, 1, 2, 3] * 2 + [0] * 2 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+    )
+    (place,) = replace(graph, layouts=(layout,)).places({'0': [3, 1, 0, 2], '1': [5, 1, 2, 3, 4, 0]})
+    assert place.tolist() == [3, 1, 0, 2, 7, 5, 4, 6, 8, 9, 20, 21, *range(12, 20), 10, 11]
+
+
+def test_the_dimensions_that_are_output_channels(wired, analysed):
+    layers = {'a': Conv(3, 4, 1), 'b': nn.ConvTranspose2d(4, 5, 1), 'c': Conv(5, 2, 1)}
+    graph = analysed(wired(lambda net, x: net.c(net.b(net.a(x))), **layers), (1, 3, 2, 2))
+    assert graph.produced == (('a.weight', 0), ('b.weight', 1), ('c.weight', 0))
 
 
 def test_labels_and_full_widths_are_in_order(graph):

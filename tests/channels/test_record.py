@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -136,29 +135,8 @@ def test_a_model_of_chosen_positions_is_exact():
     assert space.macs({'a': 3}) == counter.get_total_flops() // 2
 
 
-def _detector() -> nn.Module:
-    """A Faster R-CNN with a small backbone, which finds something with fresh weights."""
-    torch.manual_seed(0)
-    backbone = nn.Sequential(
-        nn.Conv2d(3, 12, 3, 4, 1), nn.BatchNorm2d(12), nn.ReLU(inplace=True), nn.Conv2d(12, 16, 3, 4, 1)
-    )
-    backbone.out_channels = 16
-    return torchvision.models.detection.FasterRCNN(
-        backbone,
-        num_classes=None,
-        min_size=64,
-        max_size=64,
-        rpn_anchor_generator=torchvision.models.detection.rpn.AnchorGenerator(((16, 32),), ((0.5, 1.0),)),
-        box_roi_pool=torchvision.ops.MultiScaleRoIAlign(['0'], output_size=3, sampling_ratio=2),
-        box_head=torchvision.models.detection.faster_rcnn.TwoMLPHead(16 * 9, 20),
-        box_predictor=torchvision.models.detection.faster_rcnn.FastRCNNPredictor(20, 3),
-        box_score_thresh=0.0,
-        box_detections_per_img=5,
-    )
-
-
-def test_a_detector_is_followed_from_the_backbone_to_its_heads(caplog):
-    space = WidthSpace(_detector(), example_input=(1, 3, 64, 64))
+def test_a_detector_is_followed_from_the_backbone_to_its_heads(detector, caplog):
+    space = WidthSpace(detector(), example_input=(1, 3, 64, 64))
     assert 'keep their width' not in caplog.text
     assert space.full_widths == {
         'backbone.0': 12,
@@ -177,8 +155,8 @@ def test_a_detector_is_followed_from_the_backbone_to_its_heads(caplog):
 
 
 @pytest.mark.parametrize('training', [False, True])
-def test_a_detector_is_exact(training):
-    space = WidthSpace(_detector(), example_input=(1, 3, 64, 64)).double().train(training)
+def test_a_detector_is_exact(detector, training):
+    space = WidthSpace(detector(), example_input=(1, 3, 64, 64)).double().train(training)
     rng = np.random.default_rng(0)
     for _ in range(3):
         sets = {
@@ -201,14 +179,14 @@ def test_a_detector_is_exact(training):
         assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters())
 
 
-def test_a_wrong_reading_of_a_detector_that_finds_nothing_is_noticed(monkeypatch):
+def test_a_wrong_reading_of_a_detector_that_finds_nothing_is_noticed(detector, monkeypatch):
     from nni_cafenet.channels.rules import registry
 
     def wrong(call, x, regions, *_):  # the channels come out in the other order, says this rule
         return (None, x.dims[1][::-1], None, None)
 
     monkeypatch.setitem(registry._RULES, 'torchvision.roi_align', wrong)
-    model = _detector()
+    model = detector()
     model.roi_heads.score_thresh = 2.0
     space = WidthSpace(model, example_input=(1, 3, 64, 64))
     assert 'backbone.3' not in space.labels

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nni_cafenet.channels import verify as verifying
 from nni_cafenet.channels.inputs import ExampleInput
 from nni_cafenet.channels.rules import registry as rules
-from nni_cafenet.channels.verify import random_channel_sets, stands, verify
+from nni_cafenet.channels.verify import Unchanged, random_channel_sets, stands, verify
 
 Conv = nn.Conv2d
 PICTURE = (1, 3, 6, 6)
@@ -160,3 +161,40 @@ def test_code_that_insists_on_float32_is_held_to_all_digits(analysed, wired, cap
     assert verify(model, graph, ExampleInput.of(PICTURE, model)).labels == ('a',)
     assert 'keep their width' not in caplog.text
     assert torch.get_default_dtype() is before
+
+
+@pytest.mark.parametrize('large', [10**8, 0], ids=['small', 'large'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+def test_whether_a_model_still_computes_the_same(analysed, wired, monkeypatch, dtype, large):
+    monkeypatch.setattr(verifying, '_LARGE', large)  # float64 is for small models
+    model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
+    example = ExampleInput.of(PICTURE, model)  # in the precision that the model had
+    unchanged = Unchanged(model.to(dtype).train(), analysed(model, PICTURE), example)
+    assert unchanged.stand_ins == {}
+    assert unchanged()
+    for tensor, axis in ((model.a.weight, 0), (model.a.bias, 0), (model.b.weight, 1)):
+        with torch.no_grad():
+            tensor.copy_(tensor.flip(axis))
+        assert unchanged() == (tensor is model.b.weight)
+    assert model.training
+
+
+def test_stand_ins_show_what_zeros_hide(analysed, wired):
+    model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
+    nn.init.zeros_(model.d.weight)
+    unchanged = Unchanged(model, analysed(model, PICTURE), ExampleInput.of(PICTURE, model))
+    assert list(unchanged.stand_ins) == ['d.weight']
+    with torch.no_grad():
+        model.c.weight.copy_(model.c.weight.flip(0))
+        model.c.bias.copy_(model.c.bias.flip(0))
+        assert not unchanged()
+        unchanged.stand_ins['d.weight'].copy_(unchanged.stand_ins['d.weight'].flip(1))
+    assert unchanged()
+
+
+def test_noise_is_no_change(analysed, wired):
+    model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x + torch.rand_like(x))))))
+    before = torch.get_rng_state()
+    unchanged = Unchanged(model, analysed(model, PICTURE), ExampleInput.of(PICTURE, model))
+    assert unchanged()
+    assert torch.equal(torch.get_rng_state(), before)

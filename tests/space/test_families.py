@@ -103,6 +103,12 @@ def test_gradients_are_those_of_the_slim_model_and_zero_elsewhere(family, draw, 
         assert not rest.any(), key
 
 
+@every_family
+def test_channels_in_another_order_compute_the_same(family, same_in_any_order, name):
+    space = family(name).double()
+    same_in_any_order(space, pictures(space, 3, torch.float64))
+
+
 # --- contract 3: costs are exact ------------------------------------------------------------------
 
 

@@ -697,7 +697,7 @@ def in_another_order(space: WidthSpace, rng: np.random.Generator) -> dict[str, t
     return moved
 
 
-def check(network) -> WidthSpace | None:
+def check(network, same_in_any_order) -> WidthSpace | None:
     """Hold the space of a network against the contracts; None where no channel of it can change."""
     rank = network[0]
     try:
@@ -733,6 +733,7 @@ def check(network) -> WidthSpace | None:
         assert space.macs(widths) * 2 == counter.get_total_flops(), widths
         assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters()), widths
         space.activate(full)
+    same_in_any_order(space, x)
     return space
 
 
@@ -749,24 +750,25 @@ UNHURRIED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCh
 
 @given(networks)
 @settings(max_examples=20, derandomize=True, deadline=None, database=None, suppress_health_check=UNHURRIED)
-def test_random_networks(network):
-    event('free' if check(network) else 'nothing can change')
+def test_random_networks(same_in_any_order, network):
+    event('free' if check(network, same_in_any_order) else 'nothing can change')
 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(0)
 @given(networks)
 @settings(max_examples=1500, deadline=None, suppress_health_check=UNHURRIED, phases=(Phase.generate, Phase.shrink))
-def test_many_random_networks(network):
-    event('free' if check(network) else 'nothing can change')
+def test_many_random_networks(same_in_any_order, network):
+    event('free' if check(network, same_in_any_order) else 'nothing can change')
 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize('rank', [1, 2, 3])
 @pytest.mark.parametrize('name', sorted(BLOCKS))
-def test_every_block(name, rank):
+def test_every_block(same_in_any_order, name, rank):
     """Every block in every shape between two convolutions."""
     for a in range(8):
         for b in range(4):
-            assert check((rank, 12, [(name, a, b), ('conv', 1, 0)], 'pool')) is not None, (a, b)
+            network = (rank, 12, [(name, a, b), ('conv', 1, 0)], 'pool')
+            assert check(network, same_in_any_order) is not None, (a, b)

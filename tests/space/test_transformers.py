@@ -155,6 +155,11 @@ def test_gradients_are_those_of_the_slim_model_and_zero_elsewhere(space, draw):
 
 
 @every_model
+def test_channels_in_another_order_compute_the_same(space, same_in_any_order):
+    same_in_any_order(space, pictures(3))
+
+
+@every_model
 def test_slim_models_are_plain_and_load_from_disk(space, draw, tmp_path, name):
     widths, sets = draw(space, 11)
     slim = space.save_slim(tmp_path, widths, sets)
