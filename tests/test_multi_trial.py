@@ -24,7 +24,7 @@ from nni.nas.strategy.middleware import Chain
 from nni.nas.strategy.rl import has_tianshou
 
 from nni_cafenet import EqualBins, WidthMutator, WithinBudget
-from nni_cafenet.space.summary import mutation_summary
+from nni_cafenet.space.summary import mutation_summary, published_axes
 from nni_cafenet.testing import SmallResNet
 
 TRIAL_CODE = '''
@@ -90,13 +90,13 @@ def run(tmp_path, monkeypatch):
         experiment = NasExperiment(space, evaluator, strategy, config)
         started.append(experiment)
         experiment.run(port=port)
-        with urllib.request.urlopen(f'http://127.0.0.1:{port}/api/v1/nni/trial-jobs') as answer:
-            jobs = json.load(answer)
+        jobs, profile = (ask(port, what) for what in ('trial-jobs', 'experiment'))
         trials_of_server = []
         for job in sorted(jobs, key=lambda job: job['sequenceId']):
             metrics = [json.loads(json.loads(metric['data'])) for metric in job.get('finalMetricData', [])]
             parameters = json.loads(job['hyperParameters'][0])['parameters']
             trials_of_server.append((job['status'], parameters, metrics))
+        assert profile['params']['searchSpace'] == published_axes(space)
         return experiment, trials_of_server
 
     yield run
@@ -106,6 +106,11 @@ def run(tmp_path, monkeypatch):
         if manager is not None and manager.poll() is None:  # its trials are in its process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(manager.pid, signal.SIGKILL)
+
+
+def ask(port, what):
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/api/v1/nni/{what}') as answer:
+        return json.load(answer)
 
 
 def check(space, experiment, trials, count):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .messages import mark_only_what_is_traced, read_whole_messages
 from .parameters import give_each_trial_its_own_parameter
 from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
+from .starting import wait_for_managers
 from .viewing import leave_no_search_space
 
 __all__ = ['mend_nni']
@@ -20,6 +21,7 @@ def mend_nni() -> None:
     read_whole_messages()
     mark_only_what_is_traced()
     give_each_trial_its_own_parameter()
+    wait_for_managers()
     skip_unknown_commands()
     load_checkpoints_of_strategies()
     leave_no_search_space()

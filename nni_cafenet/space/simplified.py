@@ -3,7 +3,8 @@
 What NNI lacks: the parameter of a NAS trial is the serialised model space, which the web UI can neither draw nor list
 (every axis of its *Hyper-parameter* tab reads ``[object Object]``). The UI does read a key ``mutation_summary`` of the
 parameter, but ``SimplifiedModelSpace`` never writes one. So `SimplifiedModelSpace.from_model` is taught here to make a
-`SimplifiedWidthSpace` of a width space, which writes it; it makes what it always did of every other model space.
+`SimplifiedWidthSpace` of a width space, which writes it; it makes what it always did of every other model space. And the
+axes that `NasExperiment` announces to the web UI, a tick for each choice, are those of the summary.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import nni
 from nni.common.serializer import PayloadTooLarge
 from nni.nas.evaluator import Evaluator
+from nni.nas.experiment import NasExperiment
 from nni.nas.space import BaseModelSpace, SimplifiedModelSpace
 
-from .summary import mutation_summary
+from .summary import mutation_summary, published_axes
 
 __all__ = ['SimplifiedWidthSpace', 'simplify_with_summary']
 
@@ -84,8 +86,8 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
         except PayloadTooLarge as error:
             raise TypeError(
                 'A live model (or an argument as large) cannot be sent to trials: they make the model themselves. Give '
-                'the space a factory, an importable function or class and its arguments: '
-                'WidthMutator().mutate(torchvision.models.resnet18, num_classes=10, example_input=(1, 3, 64, 64)).'
+                'WidthMutator().mutate what makes it, a class or a function and its arguments; or, to keep its weights, '
+                'nni_cafenet.factory_of(model, path). nni_cafenet.check_travels(space, evaluator) asks beforehand.'
             ) from error
         return {**dumped, 'mutation_summary': self.mutation_summary} if self.mutation_summary else dumped
 
@@ -97,9 +99,10 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
 
 
 def simplify_with_summary(kind: type[BaseModelSpace]) -> None:
-    """Have ``SimplifiedModelSpace.from_model`` make a `SimplifiedWidthSpace` of model spaces of a class."""
+    """Have NNI make a `SimplifiedWidthSpace` of model spaces of a class, and announce the axes of its summary."""
     if not _kinds:
         _extend_from_model()
+        _extend_announcement()
     if kind not in _kinds:
         _kinds.append(kind)
 
@@ -115,3 +118,16 @@ def _extend_from_model() -> None:
         return released(cls, model_space, evaluator, **configs)
 
     SimplifiedModelSpace.from_model = classmethod(from_model)  # type: ignore[arg-type]
+
+
+def _extend_announcement() -> None:
+    released = NasExperiment._send_space_to_nni_manager
+
+    @functools.wraps(released)
+    def send(self: Any) -> None:
+        if isinstance(self.model_space, tuple(_kinds)):
+            self.update_search_space(published_axes(cast(Any, self.model_space)))
+        else:
+            released(self)
+
+    NasExperiment._send_space_to_nni_manager = send

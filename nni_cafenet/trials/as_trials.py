@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,9 @@ class AsTrials:
             save_torch({'weights': weights, 'random': random_state()}, folder.initial)
         job = Job('supernet', {'stage': 'supernet'}, {'stage': 'supernet'}, self._details(space.full_widths))
         with tqdm(total=1, desc='Supernet', unit='trial', dynamic_ncols=True) as bar:
-            lost = self.runner.run([job], done=lambda job: folder.trained, ended=lambda job: bar.update())
+            lost = self.runner.run(
+                [job], done=lambda job: folder.trained, ended=lambda job: bar.update(), seen=_epochs_on(bar)
+            )
         if lost:
             raise self.runner.error(job)
 
@@ -148,7 +150,10 @@ class AsTrials:
         with tqdm(total=len(missing), desc='Finalists', unit='trial', dynamic_ncols=True, disable=not missing) as bar:
             try:
                 lost = self.runner.run(
-                    missing, done=lambda job: self._result(jobs[job.name]) is not None, ended=lambda job: bar.update()
+                    missing,
+                    done=lambda job: self._result(jobs[job.name]) is not None,
+                    ended=lambda job: bar.update(),
+                    seen=_epochs_on(bar),
                 )
             except LimitReachedError as error:
                 limit = error
@@ -200,3 +205,14 @@ class AsTrials:
             'MACs': self.setup.space.macs(widths),
             'params': self.setup.space.params(widths),
         }
+
+
+def _epochs_on(bar: Any) -> Callable[[Sequence[Job]], None]:
+    """Return what shows on a progress bar how many epochs each running trial has reported."""
+
+    def show(jobs: Sequence[Job]) -> None:
+        text = ', '.join(f'{job.name}: {job.reports} epochs' for job in jobs)
+        if text != bar.postfix:
+            bar.set_postfix_str(text)
+
+    return show

@@ -81,6 +81,11 @@ class Job:
         return self.status in _ACTIVE
 
     @property
+    def reports(self) -> int:
+        """How many intermediate results it has sent; those of its life before a resume do not count."""
+        return 0 if self.model is None else len(self.model.metrics.intermediates)
+
+    @property
     def succeeded(self) -> bool:
         """Whether its process ended well."""
         return self.status == 'SUCCEEDED'
@@ -234,6 +239,7 @@ class TrialRunner:
         *,
         done: Callable[[Job], bool],
         ended: Callable[[Job], None] = lambda job: None,
+        seen: Callable[[Sequence[Job]], None] = lambda jobs: None,
     ) -> list[Job]:
         """Run jobs side by side, as many as the experiment's concurrency allows; each that fails once more.
 
@@ -245,6 +251,8 @@ class TrialRunner:
             Whether a job has left its result in the folder of the run.
         ended
             Called with each job when it has come to its end, well or not.
+        seen
+            Called time and again with the jobs that are running.
 
         Returns
         -------
@@ -260,6 +268,7 @@ class TrialRunner:
         self.retire_others(but=[job.does for job in jobs])
         while waiting or running:
             self.poll()
+            seen(running)
             for job in [job for job in running if not job.active or self._never_starts(job)]:
                 running.remove(job)
                 if done(job):

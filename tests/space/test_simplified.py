@@ -9,6 +9,7 @@ import nni
 import pytest
 import torch
 from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.experiment import NasExperiment
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import ModelStatus, SimplifiedModelSpace
 from torch import nn
@@ -119,10 +120,37 @@ def test_other_model_spaces_are_left_as_they_were():
     assert list(frozen._dump()) == written
 
 
+@pytest.fixture
+def announced(monkeypatch):
+    """``announced(space)``: the search space that an experiment sends to NNI's manager."""
+    sent = []
+    monkeypatch.setattr(NasExperiment, 'update_search_space', lambda self, space: sent.append(space))
+
+    def announced(space):
+        experiment = NasExperiment.__new__(NasExperiment)
+        experiment.model_space = space
+        experiment._send_space_to_nni_manager()
+        return sent[-1]
+
+    return announced
+
+
+def test_axes_are_announced_as_the_summary_names_them(announced):
+    # NNI's own would be 'conv1', with a tick for each choice; the summary may shorten labels, or join groups in blocks.
+    space = WidthMutator(bins=EqualBins(2)).mutate(SmallResNet, example_input=(1, 1, 8, 8))
+    axes = announced(space)
+    assert list(axes) == list(mutation_summary(space, space.full_widths))[: len(space.labels)]
+    assert axes['conv1'] == {'_type': 'uniform', '_value': [2, 16]}
+
+
+def test_axes_of_other_spaces_are_announced_as_ever(announced):
+    assert announced(OtherSpace()) == {'layer': {'_type': 'choice', '_value': [0, 1]}}
+
+
 def test_a_live_model_cannot_be_sent():
     space = WidthMutator(bins=EqualBins(16)).mutate(SmallResNet(), example_input=(1, 1, 8, 8))
     frozen = SimplifiedModelSpace.from_model(space, FunctionalEvaluator(count)).default()
-    with pytest.raises(TypeError, match=r'Give the space a factory.*WidthMutator\(\).mutate\('):
+    with pytest.raises(TypeError, match=r'Give WidthMutator\(\).mutate what makes it.*factory_of\(model, path\)'):
         nni.dump(frozen, pickle_size_limit=64 * 1024)
 
 

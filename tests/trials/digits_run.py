@@ -25,6 +25,14 @@ STEPS = {'training': 0, 'scoring': 0}
 """What this process has done; attributes of a module are put back after every score."""
 
 
+def elsewhere(root) -> Path:
+    """Return the folder of the experiments under another path, as another machine may see it."""
+    link = Path(root, 'elsewhere').absolute()
+    if not link.is_symlink():
+        link.symlink_to('nni')
+    return link
+
+
 def gate(name: str) -> None:
     """Wait here for as long as there is a file of this name in the folder of gates; say so in another file."""
     closed = Path(os.environ.get('GATES', os.devnull), name)
@@ -124,6 +132,7 @@ def make(
         finalist_evaluator=evaluator('finalist', fails=fails),
         metric='val_loss',
         directory=Path(root, 'run') if engine == 'sequential' else directory,
+        trial_directory=elsewhere(root) / id / 'cafenet' if engine == 'ts' and directory is None else None,
     )
     if engine == 'ts':
         settings = NasExperimentConfig('ts', 'simplified', 'local', trial_concurrency=concurrency, **config)

@@ -474,7 +474,7 @@ def user_code(tmp_path, monkeypatch):
     (tmp_path / 'code_of_the_user.py').write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(
-        'PYTHONPATH', os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')])
+        'PYTHONPATH', os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')])
     )
     monkeypatch.chdir(tmp_path)
     yield importlib.import_module('code_of_the_user')
