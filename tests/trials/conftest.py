@@ -68,6 +68,9 @@ class Run:
                 cwd=self.root,
                 env=self.environment,
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(
+                    signal.SIGINT, signal.SIG_DFL
+                ),  # a test run in the background ignores it
             )
         return self.main
 

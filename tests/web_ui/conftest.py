@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import tempfile
 import time
 
 import pytest
@@ -73,7 +74,7 @@ return document.querySelector('.overview, .detailTable').getBoundingClientRect()
 
 
 @pytest.fixture(scope='session')
-def driver(tmp_path_factory):
+def driver():
     """One headless Chromium for all tests."""
     webdriver = pytest.importorskip('selenium.webdriver', reason="selenium is missing: pip install '.[test]'")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -81,14 +82,15 @@ def driver(tmp_path_factory):
     if browser is None or chromedriver is None:
         missing = 'Chromium' if browser is None else 'chromedriver'
         pytest.skip(f'{missing} was not found. On Debian: apt-get install chromium chromium-driver')
-    home = tmp_path_factory.mktemp('browser')
+    home = pathlib.Path(tempfile.mkdtemp(prefix='ui-'))  # short: Chromium's sockets have paths of 107 letters at most
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for switch in [*SWITCHES, f'--user-data-dir={home / "profile"}']:
         options.add_argument(switch)
     service = webdriver.ChromeService(chromedriver, env={**os.environ, 'HOME': str(home), 'TMPDIR': str(home)})
-    driver = webdriver.Chrome(options, service)
+    driver = None
     try:
+        driver = webdriver.Chrome(options, service)
         driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument', {'source': KEEP_PATHS})
         driver.execute_cdp_cmd(
             'Emulation.setDeviceMetricsOverride',
@@ -96,7 +98,9 @@ def driver(tmp_path_factory):
         )
         yield driver
     finally:
-        driver.quit()
+        if driver is not None:
+            driver.quit()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
