@@ -7,6 +7,7 @@ space for its supernet.
 
 from __future__ import annotations
 
+from .limits import give_limits_to_resumed_experiments
 from .messages import mark_only_what_is_traced, read_whole_messages
 from .parameters import give_each_trial_its_own_parameter
 from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
@@ -24,4 +25,5 @@ def mend_nni() -> None:
     wait_for_managers()
     skip_unknown_commands()
     load_checkpoints_of_strategies()
+    give_limits_to_resumed_experiments()
     leave_no_search_space()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from nni.experiment.config.utils import parse_time
 from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 
@@ -29,6 +30,9 @@ _POLL = 1.0
 
 _OPEN = ('INITIALIZED', 'RUNNING', 'TUNER_NO_MORE_TRIAL')
 """States of an experiment in which NNI starts further trials."""
+
+_CLOSED = ('NO_MORE_TRIAL', 'DONE')
+"""States in which it starts none because of its limits; if they are raised, it takes some seconds to start trials again."""
 
 _ACTIVE = ('SUBMITTED', 'WAITING', 'RUNNING', 'UNKNOWN', 'ADD_RESUMED', 'ADD_CUSTOMIZED', 'ADD_HYPERPARAMETER')
 
@@ -102,6 +106,13 @@ class TrialRunner:
         Tells trials what to do.
     path
         The folder of the run, as the machines of the trials see it.
+
+    Attributes
+    ----------
+    concurrency
+        How many trials the experiment runs side by side.
+    is_open
+        Whether the experiment has time left.
     """
 
     def __init__(self, engine: TrainingServiceExecutionEngine, session: Session, path: str) -> None:
@@ -113,10 +124,10 @@ class TrialRunner:
         self.concurrency = 1
         self._limit: float = math.inf
         self._used = 0
-        self._open = True
+        self.is_open = True
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, Any] = {}
-        self._polled = self._was_open = 0.0
+        self._polled, self._had_room = 0.0, time.monotonic()
 
     # --- the experiment ---------------------------------------------------------------------------
 
@@ -126,14 +137,9 @@ class TrialRunner:
         return max(0, self._limit - self._used)
 
     @property
-    def is_open(self) -> bool:
-        """Whether the experiment has time left."""
-        return self._open or self.trials_left == 0
-
-    @property
     def may_submit(self) -> bool:
         """Whether the experiment takes further trials."""
-        return self._open and self.trials_left > 0
+        return self.is_open and self.trials_left > 0
 
     def poll(self, *, now: bool = False) -> None:
         """Look at the experiment and its trials, at most once a second.
@@ -149,7 +155,7 @@ class TrialRunner:
         self.manager.check()
         try:
             status = self.experiment.get_status()
-            parameters = self.experiment.get_experiment_profile()['params']
+            profile = self.experiment.get_experiment_profile()
             trials = self.experiment.list_trial_jobs()
         except (requests.exceptions.RequestException, OSError) as error:
             self.manager.silent(error)
@@ -158,15 +164,16 @@ class TrialRunner:
         self.manager.answered()
         if status == 'ERROR':
             raise self.manager.ended('the NNI manager reports an error')
+        parameters, limit = profile['params'], profile['params'].get('maxTrialNumber')
         self.concurrency = int(parameters['trialConcurrency'])
-        limit = parameters.get('maxTrialNumber')
         self._limit = math.inf if limit is None else int(limit)
-        self._open = status in _OPEN
-        self._was_open = self._polled if self._open else self._was_open
+        self.is_open = status in _OPEN or (status in _CLOSED and not _is_over(profile))
         self._others = {}
         for trial in trials:
             self._update(trial)
         self._used = len(trials) + sum(job.status == 'SUBMITTED' for job in self._jobs.values())
+        if self.is_open and self._used <= self._limit:
+            self._had_room = self._polled
 
     def _update(self, trial: Any) -> None:
         parameters = trial.hyperParameters[0].parameters if trial.hyperParameters else {}
@@ -291,7 +298,7 @@ class TrialRunner:
         return lost
 
     def _never_starts(self, job: Job) -> bool:
-        return job.status == 'SUBMITTED' and not self._open and time.monotonic() - self._was_open > _GRACE
+        return job.status == 'SUBMITTED' and time.monotonic() - self._had_room > _GRACE
 
     def failed_for_good(self, job: Job) -> bool:
         """Count and log a failure of a job; whether it was the second."""
@@ -307,9 +314,7 @@ class TrialRunner:
 
     def limit_reached(self) -> LimitReachedError:
         """Return the error that says which limit of the experiment lets no further trials start."""
-        limit = (
-            f'max_trial_number={self._limit} is reached' if self.trials_left == 0 else 'max_experiment_duration is over'
-        )
+        limit = f'max_trial_number={self._limit} is reached' if self.is_open else 'max_experiment_duration is over'
         return LimitReachedError(
             f'The experiment takes no more trials: {limit}. What was trained and scored so far is kept; raise the limit '
             "in the experiment's config and resume it to go on."
@@ -329,6 +334,12 @@ class TrialRunner:
         return TrialFailedError(
             f'{self.failure(job)} What was trained and scored before is kept: resume the experiment when this is mended.'
         )
+
+
+def _is_over(profile: Mapping[str, Any]) -> bool:
+    """Whether an experiment has run for as long as it may."""
+    limit = parse_time(profile['params'].get('maxExperimentDuration'))
+    return limit is not None and profile['execDuration'] > limit
 
 
 def _traceback(path: Path, *, whole: bool) -> str:

@@ -193,6 +193,7 @@ class Manager:
         self.folder = folder
         self.trials: list[types.SimpleNamespace] = []
         self.status, self.concurrency, self.limit = 'RUNNING', 2, None
+        self.seconds, self.duration = 0, None
         self.work = lambda trial, task: 'SUCCEEDED'
         self.steps = 0
         self._proc = None
@@ -209,7 +210,10 @@ class Manager:
         return self.status
 
     def get_experiment_profile(self):
-        return {'params': {'trialConcurrency': self.concurrency, 'maxTrialNumber': self.limit}}
+        limits = {'trialConcurrency': self.concurrency}
+        limits.update({} if self.limit is None else {'maxTrialNumber': self.limit})
+        limits.update({} if self.duration is None else {'maxExperimentDuration': self.duration})
+        return {'params': limits, 'execDuration': self.seconds}
 
     def list_trial_jobs(self):
         return list(self.trials)
@@ -220,6 +224,10 @@ class Manager:
     def submit_models(self, *models):
         for model in models:
             self.add(model._dump())
+
+    def let_time_pass(self):
+        """End the time that the experiment may run for."""
+        self.duration, self.seconds, self.status = '1m', 61, 'NO_MORE_TRIAL'
 
     # --- what tests do ----------------------------------------------------------------------------
 

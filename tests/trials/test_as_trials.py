@@ -225,7 +225,7 @@ def test_search_trials_go_on_searching(make, resumed, in_turn):
 def test_the_duration_is_over_in_the_search(make, manager, in_turn, caplog):
     def work(trial, task):
         if history.exists() and len(history.read_bytes().splitlines()) >= 6:
-            manager.status = 'NO_MORE_TRIAL'
+            manager.let_time_pass()
         return in_turn(trial, task)
 
     history = RunFolder(manager.folder / 'run').history
@@ -238,7 +238,7 @@ def test_the_duration_is_over_in_the_search(make, manager, in_turn, caplog):
     assert model.sample == best.widths
     assert sum(tensor.numel() for tensor in model.executable_model().parameters()) == best.params
 
-    manager.status, manager.work = 'RUNNING', in_turn  # resumed with another limit
+    manager.duration, manager.work = '2m', in_turn  # resumed with another limit; the status follows late
     for trial in manager.active():
         trial.status = 'USER_CANCELED'
     again = make().go()

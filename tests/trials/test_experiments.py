@@ -101,16 +101,21 @@ def test_the_concurrency_is_raised_and_lowered_by_the_web_ui(new_run):
         profile['params']['trialConcurrency'] = number
         rest.put(run.port, '/experiment?update_type=TRIAL_CONCURRENCY', profile)
 
+    def told_to_end():
+        return [path for path in run.folder.glob('search/*/widths.jsonl') if '"end": true' in path.read_text()]
+
     run.close('search-step-1')
     run.start(concurrency=1)
     run.reached('search-step-1')
     change(3)
     run.reached('search-step-1', 3)
     change(1)
-    run.close('search-step-9')
+    wait_until(lambda: len(told_to_end()) == 2)
+    run.close('search-step-25')  # the fourth width of a trial: those that were told to end do not come that far
     run.open('search-step-1')
+    run.reached('search-step-25')
     wait_until(lambda: [trial['status'] for trial in trials(run)].count('RUNNING') == 1)
-    run.open('search-step-9')
+    run.open('search-step-25')
     assert run.wait() == 0
     sequential = new_run('sequential')
     sequential.start(engine='sequential')

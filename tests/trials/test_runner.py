@@ -170,7 +170,7 @@ def test_the_duration_of_the_experiment_is_respected_and_said(manager, make_runn
     manager.concurrency, succeed = 1, manager.work
 
     def work(trial, task):
-        manager.status = 'NO_MORE_TRIAL'
+        manager.let_time_pass()
         return succeed(trial, task)
 
     manager.work = work
@@ -187,7 +187,7 @@ def test_a_trial_that_was_submitted_too_late_is_not_waited_for(manager, make_run
 
     def submit_models(model):
         if manager.trials:
-            manager.status = 'DONE'  # and no trial is ever seen
+            manager.let_time_pass()  # and no trial is ever seen
         else:
             submit(model)
 
@@ -195,6 +195,37 @@ def test_a_trial_that_was_submitted_too_late_is_not_waited_for(manager, make_run
     with pytest.raises(LimitReachedError, match='max_experiment_duration is over'):
         run(runner, [finalist('1'), finalist('2')], done)
     assert done == {'finalist 1'}
+
+
+def test_a_submitted_trial_for_which_there_is_no_room_any_more(manager, make_runner, done, monkeypatch):
+    monkeypatch.setattr(runner_module, '_GRACE', 0.0)
+    runner, submit = make_runner(), manager.submit_models
+
+    def submit_models(model):
+        if manager.trials:
+            manager.limit, manager.status = 1, 'NO_MORE_TRIAL'  # lowered in the web UI
+        else:
+            submit(model)
+
+    manager.submit_models = submit_models
+    with pytest.raises(LimitReachedError, match='max_trial_number=1 is reached'):
+        run(runner, [finalist('1'), finalist('2')], done)
+    assert done == {'finalist 1'}
+
+
+def test_limits_that_are_raised_count_at_once(manager, make_runner, done):
+    manager.let_time_pass()
+    with pytest.raises(LimitReachedError):
+        run(make_runner(), [finalist('1')], done)
+    manager.duration = 120  # seconds; the status is that of before for a while
+    assert run(make_runner(), [finalist('1')], done) == (['finalist 1'], [])
+
+
+def test_a_manager_that_is_stopping_takes_no_trials(manager, make_runner):
+    manager.status = 'STOPPING'
+    runner = make_runner()
+    runner.poll()
+    assert not runner.may_submit
 
 
 # --- a resumed experiment -------------------------------------------------------------------------

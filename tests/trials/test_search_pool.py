@@ -195,7 +195,7 @@ def test_the_number_of_trials_is_used_up(manager, make_pool):
 def test_the_duration_is_over(manager, make_pool, workers):
     def work(trial, task):
         if len(workers.scores) == 3:
-            manager.status = 'NO_MORE_TRIAL'
+            manager.let_time_pass()
         return workers.work(trial, task)
 
     manager.work = work
