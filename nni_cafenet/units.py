@@ -1,4 +1,4 @@
-"""Counts as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M`."""
+"""Counts and times as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M`, `5.12 ms`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-__all__ = ['format_count', 'parse_count']
+__all__ = ['format_count', 'format_ns', 'parse_count']
 
 _LETTERS = ('', 'K', 'M', 'G', 'T', 'P')
 _FACTORS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'B': 10**9, 'T': 10**12, 'P': 10**15}
@@ -16,6 +16,7 @@ _COUNT = re.compile(
     r'\s*([kmgbtp]?)',  # letter
     re.IGNORECASE | re.ASCII,
 )
+_TIMES = ('ns', 'µs', 'ms', 's')
 _LARGEST = 10**18
 
 
@@ -55,6 +56,36 @@ def format_count(count: float) -> str:
         power += 1
     decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f'{sign}{scaled:.{decimals}f}{_LETTERS[power]}'
+
+
+def format_ns(ns: float) -> str:
+    """
+    A time in three significant digits, in the unit that fits.
+
+    Parameters
+    ----------
+    ns
+        Nanoseconds.
+
+    Returns
+    -------
+    str
+        The digits and ``ns``, ``µs``, ``ms`` or ``s``.
+
+    Examples
+    --------
+    >>> format_ns(5_120_000)
+    '5.12 ms'
+    """
+    if not math.isfinite(ns):
+        return str(float(ns))
+    power = 0
+    # From 999.5 of a unit on, it is 1.00 of the next.
+    while abs(ns) >= 999.5 and power < len(_TIMES) - 1:
+        ns /= 1000
+        power += 1
+    decimals = 0 if abs(ns) >= 99.95 or power == 0 else 1 if abs(ns) >= 9.995 else 2
+    return f'{ns:.{decimals}f} {_TIMES[power]}'
 
 
 def parse_count(text: str | float) -> int:
