@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .figures import GREY, drawing, plain, rendered, scale, shortened
 
@@ -80,8 +80,8 @@ def _line(stage: str, number: int) -> Any:
     """The line of a stage, without its points: colour and dashes tell stages apart, in black and white too."""
     from matplotlib.lines import Line2D
 
-    dashes: Any = _LINES[number % len(_LINES)]
-    colour = _COLOURS[number % len(_COLOURS)]
+    turn, place = divmod(number, len(_COLOURS))
+    colour, dashes = _COLOURS[place], cast('Any', _LINES[(place + turn) % len(_LINES)])
     return Line2D(
         [], [], color=colour, linestyle=dashes, linewidth=1.4, markersize=2.8, label=plain(shortened(stage, 34))
     )

@@ -30,6 +30,7 @@ th, td { padding: .35rem .75rem; border-bottom: 1px solid #e4e8ed; text-align: l
 th { border-bottom-color: #9aa5b1; vertical-align: bottom; }
 .r { text-align: right; }
 td.r { white-space: nowrap; }
+td:first-child { min-width: 9rem; }
 .c { text-align: center; }
 pre { overflow-x: auto; padding: .8rem 1rem; border-radius: 4px; background: #f3f5f8; font-size: .85rem; line-height: 1.5; }
 @media print {

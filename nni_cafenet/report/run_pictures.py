@@ -28,11 +28,12 @@ def widths_picture(report: RunReport, network: NetworkRecord) -> Picture:
         rows = [(label, full[label], network.widths[label]) for label in full]
         svg = before_after_svg(rows, unit='channels', before=report.full.name, after=network.name)
     kept = {label: 100 * network.widths[label] / full[label] for label in full}
-    least, most = min(kept, key=kept.__getitem__), max(kept, key=kept.__getitem__)
+    least, most = min(kept, key=lambda label: kept[label]), max(kept, key=lambda label: kept[label])
     alt = (
         f'Bar chart of the channels of {_number(len(full), "group")}, {network.name} over {report.full.name}: '
-        f'from {kept[least]:.0f} % of the channels in {least} to {kept[most]:.0f} % in {most}.'
+        f'{kept[least]:.0f} % of the channels are left in {least}'
     )
+    alt += '.' if least == most else f', {kept[most]:.0f} % in {most}.'
     caption = f'Channels of each group, in the order of the network: {network.name} over {report.full.name}.'
     return Picture(_file('widths', report, network), svg, alt, caption)
 

@@ -205,7 +205,7 @@ class RunReport:
             values['candidates'] = tuple(_candidate(candidate) for candidate in values['candidates'])
             values['curves'] = {
                 stage: {
-                    metric: tuple((float(epoch), float(value)) for epoch, value in points)
+                    metric: tuple((epoch, float(value)) for epoch, value in points)
                     for metric, points in metrics.items()
                 }
                 for stage, metrics in values['curves'].items()

@@ -135,4 +135,6 @@ def _upright(axes: Any, text: str, place: float, *, left: bool) -> None:
         va='top',
         color=GREY,
         fontsize=8,
+        zorder=5,
+        bbox={'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.8, 'pad': 0.8},
     )

@@ -35,7 +35,7 @@ def report(**changes) -> RunReport:
 def test_json_brings_everything_back():
     text = json.dumps(report().to_json(), allow_nan=False)
     back = RunReport.from_json(json.loads(text))
-    assert str(back) == str(report(curves={'supernet': {'loss': ((0.0, 2.5), (1.0, math.inf))}}))
+    assert str(back) == str(report())
     assert back.networks[0] == FULL
     assert math.isnan(back.networks[1].finetuned)
 
