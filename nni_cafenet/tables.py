@@ -16,7 +16,7 @@ _ALIGNMENTS = 'lcr'
 _EMPTY = '-'
 
 # Numbers as our tables write them: 12, -0.5, 1e-05, 1.81G, 98.1 %, 5.12 ms, 31 / 64, 97.4 ± 0.3.
-_NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?([KMGTP%]|[nµm]?s)?'
+_NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?([KMGTP%]|[nuµm]?s)?'
 _NUMERIC = re.compile(rf'{_NUMBER}(\s?(/|±|\+/-|x)\s?{_NUMBER})?|nan|[+-]?inf', re.ASCII)
 
 

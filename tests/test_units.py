@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nni_cafenet.units import format_count, format_ns, parse_count
+from nni_cafenet.units import format_count, parse_count
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,3 @@ def test_other_types(bad: object) -> None:
 @given(st.integers(0, 10**15))
 def test_what_is_written_reads_back_within_three_digits(count: int) -> None:
     assert abs(parse_count(format_count(count)) - count) <= 0.005 * count
-
-
-@pytest.mark.parametrize(
-    ('ns', 'text'),
-    [
-        (0, '0 ns'),
-        (850, '850 ns'),
-        (999.6, '1.00 µs'),
-        (5_120_000, '5.12 ms'),
-        (51_249_999, '51.2 ms'),
-        (512_000_000, '512 ms'),
-        (3_600_000_000_000, '3600 s'),
-        (float('nan'), 'nan'),
-    ],
-)
-def test_format_ns(ns: float, text: str) -> None:
-    assert format_ns(ns) == text

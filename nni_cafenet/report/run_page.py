@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from ..units import format_ns
+from ..units import format_time
 from .document import Block, Code, Heading, Picture, Points, Table, Text
 from .run_pictures import costs_picture, curves_picture, scores_picture, widths_picture
 from .run_report import NetworkRecord, RunReport
@@ -30,8 +30,8 @@ def networks_table(report: RunReport) -> Table:
         ('MACs', lambda each: f'{each.macs:,}'),
         ('of full', lambda each: _percent(each.macs, full)),
         ('parameters', lambda each: f'{each.params:,}'),
-        ('latency measured', lambda each: None if each.measured_ns is None else format_ns(each.measured_ns)),
-        ('latency predicted', lambda each: None if each.predicted_ns is None else format_ns(each.predicted_ns)),
+        ('latency measured', lambda each: None if each.measured_ns is None else format_time(each.measured_ns)),
+        ('latency predicted', lambda each: None if each.predicted_ns is None else format_time(each.predicted_ns)),
         (f'{metric} before', lambda each: each.before),
         (f'{metric} inherited', lambda each: each.inherited),
         (f'{metric} fine-tuned', lambda each: each.finetuned),
