@@ -1,0 +1,1 @@
+"""A trained model made smaller under a budget."""
