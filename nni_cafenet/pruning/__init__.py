@@ -1,1 +1,1 @@
-"""A trained model made smaller under a budget."""
+"""Prune a trained model under a budget."""
