@@ -11,7 +11,7 @@ from ..channels.selection import Selection, put
 from ..space.checks import check_channel_sets
 from ..space.width_space import ChannelSets, WidthSpace
 
-__all__ = ['Masks', 'apply_masks', 'inherit', 'masks_of']
+__all__ = ['Masks', 'apply_masks', 'masks_of']
 
 Masks = dict[str, dict[str, Tensor]]
 """``{module: {parameter: 1 where it is kept, 0 where not}}``, in the shapes of the parameters."""
@@ -84,40 +84,6 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Mapping[str, Tensor | None
                         'Give the model that the masks were made for.'
                     )
                 parameter.mul_(mask.to(parameter))
-
-
-def inherit(space: WidthSpace, kept: ChannelSets, slim: nn.Module) -> None:
-    """Write the tensors of a slim model into the full model, in place, where its channels stand there.
-
-    Parameters
-    ----------
-    space
-        The space of the full model.
-    kept
-        ``{label: ascending indices of the channels}`` that the slim model has, in its order.
-    slim
-        The slim model.
-
-    Raises
-    ------
-    ValueError
-        If the slim model is no slim model of these channels.
-    """
-    model, positions = space.full_model, _selection(space, kept).positions
-    full = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
-    if full.keys() != small.keys():
-        raise ValueError(f'slim: its tensors differ from those of the model in {sorted(full.keys() ^ small.keys())}.')
-    places = {name: positions.get(name, (None,) * tensor.dim()) for name, tensor in full.items()}
-    for name, tensor in full.items():
-        shape = tuple(size if at is None else len(at) for size, at in zip(tensor.shape, places[name]))
-        if shape != tuple(small[name].shape):
-            raise ValueError(
-                f'slim: {name} has shape {tuple(small[name].shape)}, not {shape} as the channels kept say.'
-            )
-    with torch.no_grad():
-        for name, tensor in full.items():
-            put(tensor, places[name], small[name].to(tensor))
 
 
 def _selection(space: WidthSpace, kept: ChannelSets) -> Selection:
