@@ -13,6 +13,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .channels.rules import register_layer, register_rule
     from .inspection import inspect_space
+    from .latency.clock import time_model
+    from .latency.table import LatencyTable
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -34,6 +36,7 @@ _HOMES = {
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
+    'LatencyTable': 'latency.table',
     'LocallyFree': 'supernet.sharing',
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
@@ -49,6 +52,7 @@ _HOMES = {
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
+    'time_model': 'latency.clock',
     'traced': 'travel.recipes',
     'traced_tensors': 'travel.stored',
 }
@@ -59,6 +63,7 @@ __all__ = [
     'Evolution',
     'Fixed',
     'FlopsSensitiveBins',
+    'LatencyTable',
     'LocallyFree',
     'RandomSearch',
     'WidthMutator',
@@ -75,6 +80,7 @@ __all__ = [
     'register_layer',
     'register_rule',
     'save_slim',
+    'time_model',
     'traced',
     'traced_tensors',
 ]

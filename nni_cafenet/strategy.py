@@ -21,6 +21,7 @@ from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, TrainedFinalist
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
+from .run.latency import check_directory, table_of_run
 from .run.options import FinalistOptions, RunOptions, instance
 from .run.setup import RunSetup
 from .search.budget import Budget
@@ -52,7 +53,9 @@ class CafeNet(OneShotStrategy):
     ----------
     budget
         What the slim model may cost: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
-        ``{'macs': '50%', 'params': '5M'}``. Never exceeded.
+        ``{'macs': '50%', 'params': '5M'}``. Never exceeded. ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}`` (or
+        ``'50%'`` of the full network's) limits the time that a `LatencyTable` predicts; it is measured when the run starts,
+        and kept in its directory. The real time of a network may exceed it.
     sharing
         Which channel sets stand for a width; default ``LocallyFree(offset=1)``.
     patterns
@@ -169,11 +172,12 @@ class CafeNet(OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(_live_space(model_space, engine))
-        self._budget = Budget.parse(self.budget_spec, space)
+        Budget.check(self.budget_spec, space)
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
             self._check_travels(space, evaluator)
         self._setup = setup = RunSetup(space, evaluator, self.options, self.finalist_options, self.finalist_evaluator)
+        check_directory(self.budget_spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
             self.directory = _default_directory(engine, setup)
         self._mutated_model_space = setup.supernet.model_space()
@@ -188,6 +192,8 @@ class CafeNet(OneShotStrategy):
 
     def _run(self) -> None:
         setup: RunSetup = _known(self._setup)
+        table = table_of_run(self.budget_spec, setup.space, _known(self.directory), setup.supernet.trainer)
+        self._budget = Budget.parse(self.budget_spec, setup.space, table)
         folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
         with folder.held():
@@ -235,6 +241,8 @@ class CafeNet(OneShotStrategy):
             'macs': space.macs(space.full_widths),
             'choices': {label: list(widths) for label, widths in space.choices.items()},
         }
+        if budget.table is not None:
+            settings['latency'] = budget.table.fingerprint()
         if self.finalist_options.number:
             settings['finalists'] = dataclasses.astuple(self.finalist_options)
         return settings

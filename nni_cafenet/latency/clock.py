@@ -73,7 +73,7 @@ def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
         raise ValueError(f"{argument}={device!r} is no device of torch: write 'cpu' or 'cuda'.") from error
     if found.type == 'cpu':
         return found
-    module = getattr(torch, found.type, None)
+    module: Any = getattr(torch, found.type, None)
     if not hasattr(module, 'is_available') or not hasattr(module, 'synchronize'):
         raise ValueError(f"{argument}={device!r}: nothing can be timed on {found.type}. Use 'cpu' or 'cuda'.")
     if not module.is_available():

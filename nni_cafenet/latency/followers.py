@@ -122,7 +122,7 @@ def _follower(row: _Row, smallest: Array, full: Array) -> Follower | None:
     least = np.array(sizes(base), np.int64)
     steps = full - smallest
     grown = np.array([sizes(arguments) for arguments in alone], np.int64).reshape(len(full), len(least)) - least
-    weights = np.where(steps[:, None] > 0, grown // np.maximum(steps, 1)[:, None], 0).T
+    weights: Array = (grown // np.maximum(steps, 1)[:, None]).T
     fixed = least - weights @ smallest
     exact = bool((weights * steps == grown.T).all()) and (fixed + weights @ full).tolist() == sizes(whole)
     return Follower(row.whole.name, whole, fixed, weights) if exact else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,9 @@ __all__ = ['Operator', 'form', 'recorded_operators', 'sizes', 'tensor_sizes', 'w
 _TENSOR = '.tensor'  # no keyword argument is called so
 _TORCH = '.torch'
 _DEVICE = '.device'
+
+_CACHES = 1 << 22  # elements, 16 MiB of float32
+_MOST_COPIES = 16
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,29 @@ class Operator:
     arguments: str
 
     def prepared(self, device: torch.device) -> Callable[[], Any]:
-        """Return the call of it, on tensors of ones (zeros where they are no floating-point numbers)."""
+        """Return the call of it, on tensors of ones (zeros where they are no floating-point numbers).
+
+        Calls take turns on copies of the tensors, as many as fill the caches next to a processor: in a network, weights
+        and inputs are not there either.
+        """
         function: Any = torch.ops
         for part in self.name.split('.'):
             function = getattr(function, part)
-        args, kwargs = _decoded(json.loads(self.arguments), device)
-        return lambda: function(*args, **kwargs)
+        arguments = json.loads(self.arguments)
+        elements = sum(math.prod(shape) for shape in tensor_sizes(arguments))
+        number = min(_MOST_COPIES, max(1, _CACHES // max(1, elements)))
+        copies = itertools.cycle([_decoded(arguments, device) for _ in range(number)])
+
+        def call() -> Any:
+            args, kwargs = next(copies)
+            return function(*args, **kwargs)
+
+        return call
 
     @property
     def key(self) -> str:
         """What its time is kept under."""
         return f'{self.name} {self.arguments}'
-
-    @property
-    def tensors(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes of its tensors."""
-        return tuple(tuple(shape) for shape in tensor_sizes(json.loads(self.arguments)))
 
 
 def recorded_operators(model: nn.Module, example: ExampleInput) -> list[Operator]:

@@ -48,7 +48,7 @@ class Share:
     time: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatencyTable:
     """Predicts how long a network of any widths takes on a device. Made by `measure` or `load`.
 
@@ -215,6 +215,12 @@ class LatencyTable:
         record = self.to_json()
         parts = {key: record[key] for key in ('space', 'device', 'batch', 'constant', 'terms', 'calibration')}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, LatencyTable) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
 
     def __str__(self) -> str:
         full, smallest = (self.latency(self.space[key]) for key in ('full', 'smallest'))
