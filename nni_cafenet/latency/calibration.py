@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Calibration', 'PredictionError', 'fit', 'prediction_error', 'random_widths']
+__all__ = ['Calibration', 'PredictionError', 'fit', 'others_than', 'prediction_error', 'random_widths']
 
 IntArray = NDArray[np.int64]
 
 _ONE = 1 << 16  # scales are whole multiples of 1 / 65536
+_TRIES = 20
 _JITTER = 0.25  # how far the groups of random widths stray from their common ratio
 
 
@@ -112,3 +113,17 @@ def random_widths(choices: Mapping[str, Sequence[int]], number: int, rng: np.ran
         for column, allowed in enumerate(choices.values())
     ]
     return np.stack(columns, axis=1) if columns else np.zeros((number, 0), np.int64)
+
+
+def others_than(
+    known: IntArray, choices: Mapping[str, Sequence[int]], number: int, rng: np.random.Generator
+) -> IntArray:
+    """Draw widths as `random_widths` does, none of them among ``known`` (N, groups) as far as a small space allows."""
+    seen = set(map(tuple, known.tolist()))
+    drawn = random_widths(choices, number, rng)
+    for _ in range(_TRIES):
+        taken = np.array([tuple(row) in seen for row in drawn.tolist()])
+        if not taken.any():
+            break
+        drawn = np.where(taken[:, None], rng.permutation(random_widths(choices, number, rng)), drawn)
+    return drawn

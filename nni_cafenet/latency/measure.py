@@ -18,7 +18,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..space.width_space import WidthSpace
-from .calibration import Calibration, PredictionError, fit, prediction_error, random_widths
+from .calibration import Calibration, PredictionError, fit, others_than, prediction_error, random_widths
 from .clock import Clock, check_count
 from .followers import Follower, find_followers
 from .measured import Measured
@@ -56,6 +56,11 @@ def measure_table(
     check_count('rounds', rounds)
     check_count('networks', networks, 0)
     check_count('held_out', held_out, 2)
+    if any(tensor.device.type == 'meta' for tensor in space.full_model.parameters()):
+        raise ValueError(
+            'The model of the space is on the meta device and computes nothing: LatencyTable.measure needs a model with '
+            'values, of which random ones do.'
+        )
     rng = np.random.default_rng(seed)
     subject = _Subject(space, clock, batch)
     measured = Measured(clock.describe(), None if cache is None else Path(cache))
@@ -63,7 +68,7 @@ def measure_table(
     plans = [(follower, grid_of(follower, region)) for follower in followers]
     half = space.to_array(space.uniform_widths(0.5))[0]
     fitted = np.stack([region.smallest, half, region.full, *random_widths(space.choices, networks, rng)])
-    held = random_widths(space.choices, held_out, rng)
+    held = others_than(fitted, space.choices, held_out, rng)
     wanted = {operator.key: operator for _, grid in plans if grid is not None for operator in grid.operators}
     with tqdm(
         total=rounds * (len(wanted) + len(fitted) + len(held)),

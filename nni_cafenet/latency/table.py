@@ -88,7 +88,7 @@ class LatencyTable:
     batch: int
     environment: str
     constant: int
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...] = field(repr=False)
     calibration: Calibration
     error: PredictionError
     shares: tuple[Share, ...] = field(default=(), repr=False)
@@ -189,7 +189,8 @@ class LatencyTable:
         ValueError
             If labels are missing or unknown.
         """
-        return self.calibration(self._operators(self._array(widths)))[0 if isinstance(widths, Mapping) else slice(None)]
+        times = self.calibration(self._operators(self._array(widths)))
+        return int(times[0]) if isinstance(widths, Mapping) else times
 
     def _array(self, widths: Any) -> IntArray:
         if not isinstance(widths, Mapping):
