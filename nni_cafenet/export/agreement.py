@@ -36,11 +36,15 @@ def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
     ------
     TypeError
         If the model is no module, or the example is none.
+    ValueError
+        If the model has no values, being on the meta device.
     TraceError
         If the model rejects the example.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'slim must be a torch.nn.Module, not {type(model).__name__}')
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ValueError('slim is on the meta device, where tensors have no values: load its weights before')
     model = copy.deepcopy(model).cpu().eval()
     inputs = ExampleInput.of(example, model).map(lambda tensor: tensor.detach().cpu())
     try:

@@ -71,7 +71,7 @@ def export_onnx(
     nni_cafenet.errors.ExportError
         If no way gave a file that agrees; the message says why.
     ValueError
-        If the model has 2 GB or more, which no ONNX file holds, or tolerance is negative.
+        If the model has 2 GB or more, which no ONNX file holds, or no values (the meta device), or tolerance is negative.
     IsADirectoryError
         If the path is that of a folder.
     """

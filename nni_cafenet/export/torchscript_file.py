@@ -53,7 +53,7 @@ def export_torchscript(
     nni_cafenet.errors.ExportError
         If neither way gave a file that agrees; the message says why.
     ValueError
-        If tolerance is negative.
+        If the model has no values (the meta device), or tolerance is negative.
     IsADirectoryError
         If the path is that of a folder.
     """

@@ -112,25 +112,22 @@ def first_that_agrees(
     with tempfile.TemporaryDirectory(prefix='nni-cafenet-') as folder:
         for number, way in enumerate(ways):
             file = Path(folder) / f'{number}{path.suffix}'
-            difference = None
             try:
                 with quiet():
                     way.write(file)
-                    if load is not None:
-                        known = [sample for sample in samples if way.any_batch or sample.of_example_size]
-                        difference = largest_difference(load(file), known)
+                    known = [sample for sample in samples if way.any_batch or sample.of_example_size]
+                    difference = None if load is None else largest_difference(load(file), known)
             except Exception as error:  # noqa: BLE001 - exporters raise anything
                 failed.append(f'{_described(way)}: {_reason(error)}')
                 continue
-            if difference is not None and not difference <= tolerance:
-                failed.append(
-                    f'{_described(way)}: its outputs differ from those of the model by {difference:.2g} of the '
-                    f'largest, more than tolerance={tolerance:g}'
-                )
-                continue
-            content = file.read_bytes()
-            write_bytes(path, content)
-            return Exported(path, len(content), way.name, way.any_batch, difference, failed=tuple(failed))
+            if difference is None or difference <= tolerance:
+                content = file.read_bytes()
+                write_bytes(path, content)
+                return Exported(path, len(content), way.name, way.any_batch, difference, failed=tuple(failed))
+            failed.append(
+                f'{_described(way)}: its outputs differ from those of the model by {difference:.2g} of the largest, '
+                f'more than tolerance={tolerance:g}'
+            )
     reasons = '\n'.join(f'  through {reason}' for reason in failed)
     raise ExportError(f'{path} was not written:\n{reasons}')
 
