@@ -72,6 +72,14 @@ def test_a_trace_that_fits_one_size_of_batch_says_so(tmp_path):
     assert "batches of the example input's size" in str(found)
 
 
+def test_a_model_that_takes_one_size_of_batch_has_a_file_that_does(tmp_path):
+    class OfTwo(nn.Module):
+        def forward(self, x):
+            return x.reshape(2, 4)
+
+    assert not export_torchscript(OfTwo(), tmp_path / 'a.ts', (2, 2, 2)).any_batch
+
+
 def test_outputs_without_a_type_in_torchscript_are_refused(tmp_path):
     class Mixed(nn.Module):
         def forward(self, x, *others):
