@@ -56,6 +56,14 @@ def test_the_first_that_agrees_is_kept(tmp_path):
     assert str(found).endswith('not through ' + found.failed[1])
 
 
+def test_outputs_that_cannot_be_compared_are_told(tmp_path):
+    other = [Sample(ExampleInput((1,), {}), [torch.ones(2)], of_example_size=True)]
+    with pytest.raises(
+        ExportError, match='exact: its outputs have other shapes, whole numbers or values that are not finite$'
+    ):
+        run(tmp_path, EXACT, samples=other)
+
+
 def test_other_batches_count_where_the_file_shall_take_them(tmp_path):
     found = run(tmp_path, WIDE, EXACT)
     assert found.way == 'exact'
