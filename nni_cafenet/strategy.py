@@ -36,7 +36,7 @@ from .space.width_space import WidthSpace
 from .supernet.sharing import Sharing
 from .trials.travels import check_travels
 
-__all__ = ['CafeNet']
+__all__ = ['CafeNet', 'budget_list']
 
 _logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class CafeNet(OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(_live_space(model_space, engine))
-        for spec in _budget_list(self.budget_spec):
+        for spec in budget_list(self.budget_spec):
             Budget.check(spec, space)
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
@@ -187,7 +187,7 @@ class CafeNet(OneShotStrategy):
         self._setup = setup = RunSetup(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
         )
-        for spec in _budget_list(self.budget_spec):
+        for spec in budget_list(self.budget_spec):
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
             self.directory = _default_directory(engine, setup)
@@ -203,7 +203,7 @@ class CafeNet(OneShotStrategy):
 
     def _run(self) -> None:
         setup: RunSetup = _known(self._setup)
-        for spec in _budget_list(self.budget_spec):
+        for spec in budget_list(self.budget_spec):
             table = table_of_run(spec, setup.space, _known(self.directory), setup.supernet.trainer)
             self._budgets.append(Budget.parse(spec, setup.space, table))
         folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
@@ -398,7 +398,8 @@ class CafeNet(OneShotStrategy):
         return setup.space
 
 
-def _budget_list(spec: Any) -> list[Any]:
+def budget_list(spec: Any) -> list[Any]:
+    """Return the budgets that a user gives: one, or a list of them."""
     return list(spec) if isinstance(spec, (list, tuple)) else [spec]
 
 

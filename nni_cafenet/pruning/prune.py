@@ -20,18 +20,19 @@ from ..quiet import quiet_training
 from ..randomness import seeded
 from ..run.folder import keep_settings
 from ..run.options import at_least
-from ..search.evolution import Evolution
+from ..search.budget import Budget
 from ..search.searcher import Searcher
 from ..space.bins import Bins, FlopsSensitiveBins
 from ..space.importance import importance as importance_of
 from ..space.mutator import WidthMutator
 from ..space.ordering import ChannelOrder, order_channels
 from ..space.width_space import WidthSpace
-from ..strategy import CafeNet
+from ..strategy import CafeNet, budget_list
 from ..supernet.evaluator import training_loader
 from ..supernet.lightning import loss_of
 from ..supernet.sharing import Sharing
 from .checks import RECORD, check_data, check_given, fingerprint, first_batch, on_cpu, plain_copy, run_folder
+from .defaults import default_min_ratio, default_search
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes, TrainerOptions, task_evaluator
 from .results import Results
@@ -61,7 +62,7 @@ def prune(
     bins: Bins | None = None,
     include: Sequence[LayerPattern] | None = None,
     exclude: Sequence[LayerPattern] | None = None,
-    min_ratio: Any = 0.1,
+    min_ratio: Any = None,
     max_ratio: Any = 1.0,
     divisor: int = 1,
     sharing: Sharing | None = None,
@@ -121,9 +122,11 @@ def prune(
     distill
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, max_ratio, divisor
-        The space (see `WidthMutator`).
+        The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
+        of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
     sharing, patterns, search, score, holdout, score_data, statistics_batches
-        The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20)``.
+        The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20)`` that starts from
+        the uniformly scaled networks of the budgets, among random ones.
     finalists
         How many of the best widths are fine-tuned; the best of them by the metric is the result.
     baseline
@@ -171,21 +174,14 @@ def prune(
         metric_name, bars = metric, False
     folder = run_folder(directory)
     with quiet_training() if bars else contextlib.nullcontext(), seeded(seed):
-        mutator = WidthMutator(
-            bins=bins or FlopsSensitiveBins(),
-            include=include,
-            exclude=exclude,
-            min_ratio=min_ratio,
-            max_ratio=max_ratio,
-            divisor=divisor,
-        )
-        space = mutator.mutate(copy.deepcopy(original), example_input=example_input)
+        options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
+        space = _space(original, example, budget, min_ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=bars)
         strategy = CafeNet(
             budget,
             sharing=sharing,
             patterns=patterns,
-            search=Evolution() if search is None else search,
+            search=default_search(space) if search is None else search,
             score=score,
             holdout=holdout,
             score_data=score_data,
@@ -222,6 +218,25 @@ def prune(
             'precision': evaluator.trainer.precision,
         }
         return run.result({name: str(value) for name, value in shown.items()})
+
+
+def _space(
+    original: nn.Module, example: ExampleInput, budget: Any, min_ratio: Any, options: Mapping[str, Any]
+) -> WidthSpace:
+    """Return the space of a copy of the model."""
+
+    def made(ratio: Any) -> WidthSpace:
+        return WidthMutator(min_ratio=ratio, **options).mutate(copy.deepcopy(original), example_input=example)
+
+    if min_ratio is not None:
+        return made(min_ratio)
+    space = made(default_min_ratio(budget_list(budget), original, example))
+    try:
+        for spec in budget_list(budget):
+            Budget.check(spec, space)
+    except ValueError:  # where much of the network is fixed, the rest must become smaller; or nothing is enough
+        return made(0)
+    return space
 
 
 class _Run:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..units import format_count, format_time, parse_count, parse_time
 
-__all__ = ['Budget', 'BudgetSpec', 'WidthDomain', 'budget_name']
+__all__ = ['Budget', 'BudgetSpec', 'WidthDomain', 'budget_name', 'share_of']
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -221,6 +221,36 @@ def budget_name(spec: BudgetSpec) -> str:
     if isinstance(spec, Mapping):
         return ','.join(f'{key}={budget_name(spec[key])}' for key in _NAMES if key in spec)
     return re.sub(r'\s', '', spec) if isinstance(spec, str) else format_count(int(spec))
+
+
+def share_of(spec: BudgetSpec, *, macs: int, params: int, otherwise: float) -> float:
+    """Return the smallest share of the full network that a budget allows, 0..1, before there is a space to ask.
+
+    Parameters
+    ----------
+    spec
+        The budget as a user writes it.
+    macs, params
+        Those of the full network.
+    otherwise
+        The share that a latency in seconds is taken for.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    limits = spec if isinstance(spec, Mapping) else {'macs': spec}
+    _check_keys(limits)
+    full = {'macs': macs, 'params': params, 'latency': 10**9}
+    shares = [
+        otherwise
+        if key == 'latency' and '%' not in str(limit)
+        else _amount('budget', limit, key, full[key]) / full[key]
+        for key, limit in limits.items()
+        if key in full
+    ]
+    return min(1.0, *shares)
 
 
 def _check_keys(spec: Mapping[str, Any]) -> None:

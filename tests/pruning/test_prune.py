@@ -60,6 +60,7 @@ def pruned(model, directory, budget='50%', **options):
         'finetune_epochs': 2,
         'search': RandomSearch(6),
         'bins': EqualBins(4),
+        'min_ratio': 0.1,
         'holdout': 0.25,
         'statistics_batches': 2,
         'device': 'cpu',

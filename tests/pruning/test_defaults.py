@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nni_cafenet import EqualBins, WidthMutator
+from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.pruning.defaults import default_min_ratio, default_search
+from nni_cafenet.search.budget import Budget
+from nni_cafenet.search.sampling import LevelSpace
+
+NET = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 10))  # 280 MACs, 310 parameters
+EXAMPLE = ExampleInput.of((1, 4), NET)
+
+
+@pytest.mark.parametrize(
+    ('budgets', 'ratio'),
+    [
+        (['25%'], 0.3),
+        (['75%', '25%', '50%'], 0.3),
+        ([70], 0.3),
+        ([{'macs': '81%', 'params': 31}], round(0.6 * 0.1**0.5, 3)),
+        ([{'latency': '36%'}], 0.36),
+        ([{'latency': '5ms', 'device': 'cpu'}], 0.3),
+        (['100%'], 0.6),
+    ],
+)
+def test_the_smallest_ratio_follows_the_smallest_budget(budgets, ratio):
+    assert default_min_ratio(budgets, NET, EXAMPLE) == ratio
+
+
+@pytest.mark.parametrize('budget', ['half', '0%', {'flops': '50%'}])
+def test_budgets_that_cannot_be_read(budget):
+    with pytest.raises(ValueError, match='budget'):
+        default_min_ratio([budget], NET, EXAMPLE)
+
+
+def test_the_search_starts_from_uniform_widths():
+    torch.manual_seed(0)
+    space = WidthMutator(bins=EqualBins(4), min_ratio=0).mutate(NET, example_input=(1, 4))
+    search = default_search(space)
+    LevelSpace(space, Budget.parse('50%', space)).from_dicts(search.initial, 'initial')  # they are widths of the space
+    assert search.total == 800
+    assert [widths['0'] for widths in search.initial] == [20, 15, 10, 5, 5]
