@@ -2,7 +2,9 @@
 
 For each model: measure a `LatencyTable` (operators one by one, eleven networks for its scale and offset), then time other
 random networks for real, in rounds, each round in another order; the median of the rounds counts. MACs become times by
-a scale and an offset, too, fitted in the same way to eleven networks of their own.
+a scale and an offset, too, fitted in the same way to the first eleven of these networks, which are not predicted. "Fitted
+again" is the table with a scale and an offset from the same eleven: the machine may have been faster or slower while the
+table was measured.
 
 The spread is that of the real times between rounds, which no prediction can beat: the median over the networks of the
 range of their rounds, relative to the median round. On a machine that does other work beside, `--cpu-time` counts the time
@@ -94,10 +96,15 @@ def measure(name: str, size: str, options: argparse.Namespace) -> dict:
             times[number, index] = clock.model(slim, space.example_input.with_batch(options.batch)).median
     real, macs = np.median(times, axis=0).astype(np.int64), space.macs(widths)
     spread = float(np.median(np.ptp(times, axis=0)[FITTED:] / real[FITTED:]))
-    by_macs = fit(macs[:FITTED].tolist(), real[:FITTED].tolist())(macs)
+    predicted = table.latency(widths)
+    predictors = {
+        'latency table': predicted,
+        'the same, fitted again': fitted(predicted, real),
+        'MACs': fitted(macs, real),
+    }
     errors = {
-        predictor: prediction_error(predicted[FITTED:].tolist(), real[FITTED:].tolist())
-        for predictor, predicted in (('latency table', table.latency(widths)), ('MACs, scaled', by_macs))
+        predictor: prediction_error(ours[FITTED:].tolist(), real[FITTED:].tolist())
+        for predictor, ours in predictors.items()
     }
     full = format_time(table.latency(space.full_widths))
     rows = [
@@ -110,9 +117,14 @@ def measure(name: str, size: str, options: argparse.Namespace) -> dict:
         'seconds': seconds,
         'rows': rows,
         'real': times.tolist(),
-        'predicted': table.latency(widths).tolist(),
+        'predicted': predicted.tolist(),
         'macs': macs.tolist(),
     }
+
+
+def fitted(numbers: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Times from any numbers, by a scale and an offset that are fitted to the first networks."""
+    return fit(numbers[:FITTED].tolist(), real[:FITTED].tolist())(numbers)
 
 
 def cells(error: PredictionError) -> list[str]:
