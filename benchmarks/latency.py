@@ -2,29 +2,49 @@
 
 For each model: measure a `LatencyTable` (operators one by one, eleven networks for its scale and offset), then time other
 random networks for real, in rounds, each round in another order; the median of the rounds counts. MACs become times by
-a scale and an offset, too, fitted in the same way to eleven networks of their own.
+a scale and an offset, too, fitted in the same way to the first eleven of these networks, which are not predicted. "Fitted
+again" is the table with a scale and an offset from the same eleven: the machine may have been faster or slower while the
+table was measured.
 
 The spread is that of the real times between rounds, which no prediction can beat: the median over the networks of the
-range of their rounds, relative to the median round.
+range of their rounds, relative to the median round. On a machine that does other work beside, `--cpu-time` counts the time
+that the processor works on the network, with one thread, and not the time that it waits for its turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torchvision
 from tqdm.auto import tqdm
 
-from nni_cafenet import LatencyTable, WidthSpace, time_model
+from nni_cafenet import WidthSpace
 from nni_cafenet.files import write_json, write_text
 from nni_cafenet.latency.calibration import PredictionError, fit, prediction_error, random_widths
+from nni_cafenet.latency.clock import Clock
+from nni_cafenet.latency.measure import measure_table
 from nni_cafenet.tables import as_markdown
 from nni_cafenet.units import format_time
 
 FITTED = 11
+
+
+class CpuTime(Clock):
+    """Counts the time that the processor works for this process."""
+
+    def describe(self) -> str:
+        return f'{super().describe()}, CPU time'
+
+    def _block(self, call: Callable[[], Any], calls: int) -> int:
+        start = time.process_time_ns()
+        for _ in range(calls):
+            call()
+        return time.process_time_ns() - start
 
 
 def main() -> None:
@@ -36,6 +56,7 @@ def main() -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--cpu-time', action='store_true', help='count CPU time; for a CPU and one thread')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--output', default='latency', help='folder of the numbers (default: %(default)s)')
     options = parser.parse_args()
@@ -62,8 +83,8 @@ def main() -> None:
 def measure(name: str, size: str, options: argparse.Namespace) -> dict:
     space = WidthSpace(getattr(torchvision.models, name), example_input=(1, 3, int(size), int(size)))
     start = time.monotonic()
-    where = {'device': options.device, 'batch': options.batch, 'threads': options.threads}
-    table = LatencyTable.measure(space, points=options.points, seed=options.seed, **where)
+    clock = (CpuTime if options.cpu_time else Clock)(options.device, options.threads)
+    table = measure_table(space, batch=options.batch, points=options.points, seed=options.seed, clock=clock)
     seconds = time.monotonic() - start
     print(table)
     rng = np.random.default_rng([options.seed, 1])
@@ -71,15 +92,19 @@ def measure(name: str, size: str, options: argparse.Namespace) -> dict:
     times = np.zeros((options.rounds, len(widths)), np.int64)
     for number in tqdm(range(options.rounds), desc=f'{name}: real times', unit='round'):
         for index in rng.permutation(len(widths)):
-            slim = space.slim(space.to_widths(widths[index]))
-            timing = time_model(slim, space.example_input, warmup=3, repeats=10, **where)
-            times[number, index] = timing.median
+            slim = space.slim(space.to_widths(widths[index])).eval().to(clock.device)
+            times[number, index] = clock.model(slim, space.example_input.with_batch(options.batch)).median
     real, macs = np.median(times, axis=0).astype(np.int64), space.macs(widths)
     spread = float(np.median(np.ptp(times, axis=0)[FITTED:] / real[FITTED:]))
-    by_macs = fit(macs[:FITTED].tolist(), real[:FITTED].tolist())(macs)
+    predicted = table.latency(widths)
+    predictors = {
+        'latency table': predicted,
+        'the same, fitted again': fitted(predicted, real),
+        'MACs': fitted(macs, real),
+    }
     errors = {
-        predictor: prediction_error(predicted[FITTED:].tolist(), real[FITTED:].tolist())
-        for predictor, predicted in (('latency table', table.latency(widths)), ('MACs, scaled', by_macs))
+        predictor: prediction_error(ours[FITTED:].tolist(), real[FITTED:].tolist())
+        for predictor, ours in predictors.items()
     }
     full = format_time(table.latency(space.full_widths))
     rows = [
@@ -92,9 +117,14 @@ def measure(name: str, size: str, options: argparse.Namespace) -> dict:
         'seconds': seconds,
         'rows': rows,
         'real': times.tolist(),
-        'predicted': table.latency(widths).tolist(),
+        'predicted': predicted.tolist(),
         'macs': macs.tolist(),
     }
+
+
+def fitted(numbers: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Times from any numbers, by a scale and an offset that are fitted to the first networks."""
+    return fit(numbers[:FITTED].tolist(), real[:FITTED].tolist())(numbers)
 
 
 def cells(error: PredictionError) -> list[str]:

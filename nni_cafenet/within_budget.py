@@ -37,7 +37,8 @@ class WithinBudget(StrategyMiddleware):
     ----------
     budget
         What a network may cost: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
-        ``{'macs': '50%', 'params': '5M'}``. Never exceeded.
+        ``{'macs': '50%', 'params': '5M'}``. Never exceeded. ``{'latency': '5ms', 'table': 'lat.json'}`` limits the time
+        that a `LatencyTable` predicts.
     seed
         Seed of the random paths, 0 or more.
 

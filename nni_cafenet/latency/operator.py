@@ -200,13 +200,16 @@ def tensor_sizes(arguments: Any) -> list[list[int]]:
 
 
 def form(arguments: Any) -> str:
-    """Return what stays of arguments at every width, as text: all but whole numbers and the order of strides."""
+    """Return what stays of arguments at every width, as text: all but numbers and the order of strides.
+
+    Fractions may follow widths, too (attention is scaled by the width of its heads); they take no time.
+    """
 
     def bare(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: '' if name in ('order', 'expanded') else bare(item) for name, item in value.items()}
         if isinstance(value, list):
             return [bare(item) for item in value]
-        return 0 if isinstance(value, int) and not isinstance(value, bool) else value
+        return 0 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
     return json.dumps(bare(arguments))

@@ -246,7 +246,9 @@ class LatencyTable:
             f'Error of the prediction: {self.error}.',
         ]
         if any(share.time is None for share in self.shares):
-            lines.insert(4, 'Operators without a time do not run alike at all widths; the offset stands for them.')
+            lines.insert(
+                4, 'Operators without a time do not run alike at all widths, or not alone; the offset stands for them.'
+            )
         return '\n'.join(lines)
 
     # --- whether it fits --------------------------------------------------------------------------

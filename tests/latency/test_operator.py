@@ -108,5 +108,6 @@ def test_sizes_are_put_back_where_they_were():
     assert sizes(given) == [1, 2, 3, 4]
     assert with_sizes(given, [5, 6, 7, 8]) == [[{**given[0][0], 'shape': [5, 6]}, 7, True, 0.5], {'dim': 8}]
     assert form(given) == form(with_sizes(given, [5, 6, 7, 8]))
+    assert form(given) == form([[given[0][0], 3, True, 0.25], {'dim': 4}])
     assert form(given) != form([[{**given[0][0], 'shape': [1, 2, 3]}, 3, True, 0.5], {'dim': 4}])
     assert form(given) != form([[given[0][0], 3, False, 0.5], {'dim': 4}])
