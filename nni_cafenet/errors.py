@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     'CafeNetError',
     'ExperimentEndedError',
+    'ExportError',
     'FolderError',
     'FolderInUseError',
     'LimitReachedError',
@@ -72,6 +73,10 @@ class TravelError(CafeNetError, TypeError):
 
 class ModelSpecError(CafeNetError, ValueError):
     """The words that name a model name none, or making it fails."""
+
+
+class ExportError(CafeNetError, RuntimeError):
+    """A model could not be written in a format, or what was written computes something else."""
 
 
 class MissingExtraError(CafeNetError, ImportError):
