@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .inspection import inspect_space
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
+    from .pruning.pruner import CafeNetPruner
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'CafeNet': 'strategy',
+    'CafeNetPruner': 'pruning.pruner',
     'EqualBins': 'space.bins',
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
@@ -64,6 +66,7 @@ _HOMES = {
 
 __all__ = [
     'CafeNet',
+    'CafeNetPruner',
     'EqualBins',
     'Evolution',
     'Fixed',

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from ..channels.structures import map_tensors
 from ..randomness import seeded
 from ..search.scoring import batch_size
-from .own_training import check_training, training_of
+from .own_training import check_training, network_copy, training_of
 from .recipes import SILENT, TrainerOptions
 
 __all__ = ['NasEvaluator', 'as_nas_evaluator']
@@ -261,7 +261,7 @@ class _FirstBatch(Exception):  # noqa: N818 - no error: a training function is l
 
 def _loader_of(evaluator: TorchEvaluator, model: nn.Module, recipes: _OptimizerRecipes) -> DataLoader[Any]:
     """Start a training on copies, up to its first batch, to see where that comes from."""
-    network = copy.deepcopy(model).train()
+    network = network_copy(model).train()
     optimizer, schedulers = recipes.make(network)
     given: Any = optimizer if evaluator._train_with_single_optimizer else [optimizer]
     scheduling: Any = schedulers[0] if schedulers and evaluator._train_with_single_scheduler else schedulers or None

@@ -7,19 +7,29 @@ import copy
 from collections.abc import Iterator
 from functools import cache, wraps
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
+from torch import nn
 
 from ..errors import first_line
 from ..randomness import seeded
 from ..supernet.lightning import loss_of
 
-__all__ = ['check_training', 'training_of']
+__all__ = ['check_training', 'network_copy', 'training_of']
+
+Model = TypeVar('Model', bound=nn.Module)
 
 _PARTS = ('_parameters', '_buffers', '_modules')
+
+
+def network_copy(model: Model) -> Model:
+    """Return a copy of a model; of a Lightning module without the trainer that it was trained by."""
+    trainer = vars(model).get('_trainer')
+    memo: dict[int, Any] = {} if trainer is None else {id(trainer): None}
+    return copy.deepcopy(model, memo)
 
 
 def training_of(network: pl.LightningModule) -> LightningModule:
@@ -117,7 +127,7 @@ def check_training(training: LightningModule, network: pl.LightningModule, batch
     ValueError
         If the training step fails, or runs layers of the module otherwise: those would not be of the width that is trained.
     """
-    own, probe = copy.deepcopy(network), copy.deepcopy(training)
+    own, probe = network_copy(network), copy.deepcopy(training)
     try:
         _step(own, batch)
     except Exception:  # noqa: BLE001 - it may need its trainer; then the training itself will show what is wrong

@@ -35,6 +35,7 @@ from ..space.bins import Bins, FlopsSensitiveBins
 from ..space.importance import importance as importance_of
 from ..space.mutator import WidthMutator
 from ..space.ordering import ChannelOrder, order_channels
+from ..space.ratios import Ratio
 from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet
@@ -71,7 +72,8 @@ def prune(
     bins: Bins | None = None,
     include: Sequence[LayerPattern] | None = None,
     exclude: Sequence[LayerPattern] | None = None,
-    min_ratio: float = 0.1,
+    min_ratio: Ratio = 0.1,
+    max_ratio: Ratio = 1.0,
     divisor: int = 1,
     sharing: Sharing | None = None,
     patterns: int = 2,
@@ -129,7 +131,7 @@ def prune(
         None: they keep their order.
     distill
         Supernet and pruned networks also learn the original network's outputs.
-    bins, include, exclude, min_ratio, divisor
+    bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`).
     sharing, patterns, search, score, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20)``.
@@ -181,7 +183,12 @@ def prune(
     folder = _folder(directory)
     with quiet_training() if bars else contextlib.nullcontext(), seeded(seed):
         mutator = WidthMutator(
-            bins=bins or FlopsSensitiveBins(), include=include, exclude=exclude, min_ratio=min_ratio, divisor=divisor
+            bins=bins or FlopsSensitiveBins(),
+            include=include,
+            exclude=exclude,
+            min_ratio=min_ratio,
+            max_ratio=max_ratio,
+            divisor=divisor,
         )
         space = mutator.mutate(copy.deepcopy(original), example_input=example_input)
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=bars)
