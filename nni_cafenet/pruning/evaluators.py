@@ -41,11 +41,14 @@ class NasEvaluator:
         What its validation logs and networks are ranked by; None: as `CafeNet` chooses.
     higher_is_better
         Which way that is better; None: as its name says.
+    silent
+        Its trainer is made here, and shows nothing.
     """
 
     evaluator: Lightning
     metric: str | None = None
     higher_is_better: bool | None = None
+    silent: bool = False
 
 
 def as_nas_evaluator(
@@ -94,7 +97,7 @@ def as_nas_evaluator(
     if isinstance(evaluator, TorchEvaluator):
         return _of_torch(evaluator, model, train, validate, trainer or TrainerOptions())
     if isinstance(evaluator, pl.LightningModule):
-        return NasEvaluator(_of_module(evaluator, model, train, validate, trainer or TrainerOptions()))
+        return NasEvaluator(_of_module(evaluator, model, train, validate, trainer or TrainerOptions()), silent=True)
     kind = type(evaluator).__name__
     remedy = (
         'Use a TorchEvaluator or LightningEvaluator of nni.compression, or a Lightning of nni.nas.evaluator.pytorch.'
@@ -179,8 +182,8 @@ def _of_torch(
         val_dataloaders=DataLoader(range(1)) if validate is None else validate,  # type: ignore[arg-type]
     )
     if evaluator.evaluating_func is None:
-        return NasEvaluator(made, 'val_loss', False)
-    return NasEvaluator(made, _METRIC, True)
+        return NasEvaluator(made, 'val_loss', False, silent=True)
+    return NasEvaluator(made, _METRIC, True, silent=True)
 
 
 @dataclass(frozen=True)

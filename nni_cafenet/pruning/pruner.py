@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from torch import nn
 from ..channels.selection import Selection
 from ..channels.verify import beyond_masks, warn_of
 from ..channels.wrappers import bare_model
+from ..quiet import quiet_training
 from ..space.slim import write_back
 from ..space.width_space import WidthSpace
 from .config_list import ConfigList, LayerRules, exactly
@@ -112,6 +114,7 @@ class CafeNetPruner:
         self.evaluator = evaluator
         self.pruned: Pruned | None = None
         self._epochs: int | None = None
+        self._silent = False
         self._device = next((tensor.device for tensor in model.parameters()), torch.device('cpu'))
         self._network = network_copy(model).cpu()
         rules = LayerRules.read(config_list, self._network)
@@ -130,6 +133,7 @@ class CafeNetPruner:
             given = None if trainer == TrainerOptions() else trainer
             nas = as_nas_evaluator(evaluator, model, **data, trainer=given)
             self._arguments['evaluator'] = nas.evaluator
+            self._silent = nas.silent
             if metric is None:
                 self._arguments['metric'] = nas.metric
             if metric_higher_is_better is None and metric is None:
@@ -164,7 +168,8 @@ class CafeNetPruner:
             raise ValueError(f'max_steps={max_steps}: training goes by epochs. Give max_epochs, and finetune_epochs=.')
         if self.pruned is None or (max_epochs is not None and max_epochs != self._epochs):
             arguments = self._arguments if max_epochs is None else {**self._arguments, 'epochs': max_epochs}
-            self.pruned = prune(self._network, **arguments)  # type: ignore[assignment]
+            with quiet_training() if self._silent else contextlib.nullcontext():
+                self.pruned = prune(self._network, **arguments)  # type: ignore[assignment]
             self._epochs = max_epochs
             self._take(self.pruned)  # type: ignore[arg-type]
         return self.bound_model, self.get_masks()
