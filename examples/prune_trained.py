@@ -1,6 +1,6 @@
 """Prune a trained network to half and to a quarter of its MACs: real images, no download, about two minutes on two cores.
 
-    python examples/prune_trained.py --output pruned
+python examples/prune_trained.py --output pruned
 """
 
 from __future__ import annotations

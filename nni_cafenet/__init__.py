@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .export.onnx_file import export_onnx
     from .export.torchscript_file import export_torchscript
     from .inspection import inspect_space
+    from .latency.clock import time_model
+    from .latency.table import LatencyTable
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
     from .pruning.pruner import CafeNetPruner
@@ -40,6 +42,7 @@ _HOMES = {
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
+    'LatencyTable': 'latency.table',
     'LocallyFree': 'supernet.sharing',
     'Pruned': 'pruning.pruned',
     'PrunedFamily': 'pruning.pruned',
@@ -60,6 +63,7 @@ _HOMES = {
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
+    'time_model': 'latency.clock',
     'traced': 'travel.recipes',
     'traced_tensors': 'travel.stored',
 }
@@ -71,6 +75,7 @@ __all__ = [
     'Evolution',
     'Fixed',
     'FlopsSensitiveBins',
+    'LatencyTable',
     'LocallyFree',
     'Pruned',
     'PrunedFamily',
@@ -92,6 +97,7 @@ __all__ = [
     'register_layer',
     'register_rule',
     'save_slim',
+    'time_model',
     'traced',
     'traced_tensors',
 ]

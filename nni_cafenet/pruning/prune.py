@@ -67,7 +67,7 @@ def prune(
     optimizer: OptimizerFactory | None = None,
     epochs: int = 5,
     finetune_epochs: int = 10,
-    importance: Any = 'l1',
+    importance: Any = 'group',
     distill: bool = True,
     bins: Bins | None = None,
     include: Sequence[LayerPattern] | None = None,
@@ -127,8 +127,8 @@ def prune(
     finetune_epochs
         Epochs of fine-tuning; 0: none.
     importance
-        How channels are ranked: ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'`` or a function (see `nni_cafenet.importance`);
-        None: they keep their order.
+        How channels are ranked: ``'group'``, ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'`` or a function (see
+        `nni_cafenet.importance`); None: they keep their order.
     distill
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, max_ratio, divisor
