@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,39 +16,30 @@ from torch import Tensor, nn
 
 from ..channels.inputs import ExampleInput
 from ..channels.selecting import LayerPattern
-from ..channels.structures import tensors_in
-from ..channels.wrappers import bare_model
-from ..errors import FolderError
-from ..files import write_json
 from ..quiet import quiet_training
 from ..randomness import seeded
-from ..run.finalists import Finalist, finalist_name
-from ..run.folder import RunFolder, keep_settings, new_run_path
+from ..run.folder import keep_settings
 from ..run.options import at_least
-from ..run.reports import taken_reports
 from ..search.evolution import Evolution
-from ..search.history import Scored
 from ..search.searcher import Searcher
 from ..space.bins import Bins, FlopsSensitiveBins
 from ..space.importance import importance as importance_of
 from ..space.mutator import WidthMutator
 from ..space.ordering import ChannelOrder, order_channels
-from ..space.ratios import Ratio
-from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet
-from ..supernet.evaluator import check_evaluator, training_loader
+from ..supernet.evaluator import training_loader
 from ..supernet.lightning import loss_of
 from ..supernet.sharing import Sharing
-from .original_order import in_original_order
-from .pruned import NetworkFigures, Pruned, PrunedFamily, PruneReport
+from .checks import RECORD, check_data, check_given, fingerprint, first_batch, on_cpu, plain_copy, run_folder
+from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes, TrainerOptions, task_evaluator
+from .results import Results
 from .task import OptimizerFactory, Task
 
 __all__ = ['prune']
 
 _TAYLOR_BATCHES = 8
-_RECORD = 'prune.json'
 
 
 def prune(
@@ -72,8 +61,8 @@ def prune(
     bins: Bins | None = None,
     include: Sequence[LayerPattern] | None = None,
     exclude: Sequence[LayerPattern] | None = None,
-    min_ratio: Ratio = 0.1,
-    max_ratio: Ratio = 1.0,
+    min_ratio: Any = 0.1,
+    max_ratio: Any = 1.0,
     divisor: int = 1,
     sharing: Sharing | None = None,
     patterns: int = 2,
@@ -165,11 +154,11 @@ def prune(
     at_least('finetune_epochs', finetune_epochs, 0)
     at_least('finalists', finalists, 1)
     trainer = TrainerOptions(device, precision)
-    original = _plain_copy(model)
-    example = ExampleInput.of(_on_cpu(example_input), original)
+    original = plain_copy(model)
+    example = ExampleInput.of(on_cpu(example_input), original)
     if evaluator is None:
-        batch = _first_batch(train, seed)
-        _check_data(original, example, batch)
+        batch = first_batch(train, seed)
+        check_data(original, example, batch)
         if validate is None:
             raise ValueError('validate=None: give a loader of validation data. It plays no part in the search.')
         task = Task.of(loss, metric, original, batch)
@@ -178,9 +167,9 @@ def prune(
         bars = True
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}
-        _check_evaluator(evaluator, {name for name, value in given.items() if value is not None}, trainer)
+        check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
         metric_name, bars = metric, False
-    folder = _folder(directory)
+    folder = run_folder(directory)
     with quiet_training() if bars else contextlib.nullcontext(), seeded(seed):
         mutator = WidthMutator(
             bins=bins or FlopsSensitiveBins(),
@@ -212,7 +201,7 @@ def prune(
         )
         settings = {
             'format': 1,
-            'model': _fingerprint(original),
+            'model': fingerprint(original),
             'epochs': epochs,
             'finetune_epochs': finetune_epochs,
             'importance': importance if isinstance(importance, str) or importance is None else repr(importance),
@@ -222,7 +211,17 @@ def prune(
         run = _Run(space, recipes, strategy, folder, original)
         run.order(importance, lambda: training_loader(evaluator), seed)
         run.do(recipes.training('Supernet', epochs, ['cafenet/loss']), settings)
-        return run.result()
+        shown = {
+            'budget': ', '.join(each.describe() for each in strategy.budgets),
+            'importance': str(settings['importance']),
+            'supernet': f'{epochs} epochs, {patterns} channel sets a step, sharing {strategy.options.sharing!r}',
+            'search': f'{strategy.search!r}, scored by {score}',
+            'fine-tuning': f'{finetune_epochs} epochs',
+            'distillation': 'from the original network' if distill else 'none',
+            'seed': str(seed),
+            'precision': evaluator.trainer.precision,
+        }
+        return run.result({name: str(value) for name, value in shown.items()})
 
 
 class _Run:
@@ -256,196 +255,15 @@ class _Run:
         strategy = self.strategy
         engine = SequentialExecutionEngine()
         strategy.initialize(RawFormatModelSpace(self.space, evaluator), engine)
-        keep_settings(self.folder / _RECORD, settings)
+        keep_settings(self.folder / RECORD, settings)
         strategy.run()
         if not strategy.finished:
             raise KeyboardInterrupt
 
-    def result(self) -> Pruned | PrunedFamily:
-        """Return the pruned networks, and write them down."""
-        names = self.strategy.budget_names
-        figures = [
-            NetworkFigures('full', *self._cost(self.space.full_widths), before=self._measured('full', self.original))
-        ]
-        found = []
-        for name, budget in zip(names, self.strategy.budgets):
-            finalist, slim, finetuned = self._best(name, budget)
-            title = 'pruned' if name is None else f'pruned to {name}'
-            figures += self._baseline(name)
-            figures.append(self._figures(title, finalist, finetuned))
-            found.append((name, finalist.scored, slim))
-        report = PruneReport(self._metric, tuple(figures))
-        members = tuple(self._pruned(name, scored, slim, report) for name, scored, slim in found)
-        return members[0] if names == [None] else PrunedFamily(members, report)
-
-    def _best(self, name: str | None, budget: Any) -> tuple[Finalist, nn.Module, float | None]:
-        """Return the best network of a budget, with the weights that it has in the end, and its metric."""
-        strategy = self.strategy
-        trained = [
-            each
-            for each in strategy.trained
-            if not each.finalist.is_baseline and (name is None or each.finalist.name.partition('@')[2] == name)
-        ]
-        if not trained:
-            scored = strategy.best_within(budget)
-            if not scored:
-                raise RuntimeError('No width could be scored: see history.csv.')
-            return Finalist(finalist_name(1, name), scored[0]), strategy.slim(scored[0]), None
-        best = max(trained, key=lambda each: strategy.metric.fitness(each.metric))
-        slim = self.space.slim(best.finalist.scored.widths)
-        path = RunFolder(self.folder).finalist(best.finalist.name) / 'slim.pt'
-        slim.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-        return best.finalist, slim, best.metric
-
-    def _baseline(self, name: str | None) -> list[NetworkFigures]:
-        return [
-            self._figures(each.finalist.title, each.finalist, each.metric)
-            for each in self.strategy.trained
-            if each.finalist.is_baseline and (name is None or each.finalist.name.partition('@')[2] == name)
-        ]
-
-    def _figures(self, title: str, finalist: Finalist, finetuned: float | None) -> NetworkFigures:
-        inherited = self._measured(finalist.name, lambda: self.strategy.slim(finalist.scored))
-        return NetworkFigures(title, *self._cost(finalist.scored.widths), inherited=inherited, finetuned=finetuned)
-
-    def _cost(self, widths: Mapping[str, int]) -> tuple[dict[str, int], int, int]:
-        return dict(widths), self.space.macs(widths), self.space.params(widths)
-
-    def _measured(self, name: str, network: Any) -> float | None:
-        """Return the metric of a network on the validation data; measured once in the life of a run."""
-        path = self.folder / 'measured.json'
-        known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
-        if name not in known:
-            known[name] = self._validated(network if isinstance(network, nn.Module) else network())
-            write_json(path, known)
-        value: float | None = known[name]
-        return value
-
-    def _validated(self, network: nn.Module) -> float | None:
-        evaluator = self.recipes.validation()
-        evaluator.module.set_model(copy.deepcopy(network).eval())
-        data = (
-            {'datamodule': evaluator.datamodule} if evaluator.datamodule else {'dataloaders': evaluator.val_dataloaders}
-        )
-        with taken_reports() as reports:
-            logged = evaluator.trainer.validate(evaluator.module, verbose=False, **data)
-        values = {name: float(value) for each in logged for name, value in each.items()}
-        return self.strategy.metric.value(reports.final, values)
-
-    def _pruned(self, name: str | None, scored: Scored, slim: nn.Module, report: PruneReport) -> Pruned:
-        sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
-        model, kept = in_original_order(self.space, self.channel_order, slim, scored.widths, sets)
-        folder = self.folder if name is None else self.folder / name
-        save_slim(model, folder, scored.widths, macs=scored.macs, params=scored.params)
-        return Pruned(
-            model.eval(), dict(scored.widths), scored.macs, scored.params, kept, report, self.strategy.history, folder
-        )
-
-    @property
-    def _metric(self) -> str:
-        return self.strategy.metric.name or 'metric'
-
-
-# --- checks ---------------------------------------------------------------------------------------
-
-
-def _plain_copy(model: Any) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
-    model = bare_model(model)
-    tensors = dict(model.named_parameters())
-    meta = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
-    if meta is not None:
-        raise ValueError(f'model: {meta} is on the meta device, without values. Load the trained weights first.')
-    half = next((name for name, tensor in tensors.items() if tensor.dtype in (torch.float16, torch.bfloat16)), None)
-    if half is not None:
-        raise ValueError(
-            f'model: {half} is {_word(tensors[half].dtype)}, too coarse to train in. Give model.float(); precision='
-            "'16-mixed' or 'bf16-mixed' then computes in half precision."
-        )
-    bare: nn.Module = copy.deepcopy(model).cpu()
-    return bare.eval()
-
-
-def _on_cpu(example: Any) -> Any:
-    if isinstance(example, Tensor):
-        return example.detach().cpu()
-    if isinstance(example, Mapping):
-        return {key: _on_cpu(value) for key, value in example.items()}
-    if isinstance(example, (tuple, list)) and not isinstance(example, torch.Size):
-        return type(example)(_on_cpu(value) for value in example)
-    return example
-
-
-def _first_batch(train: Any, seed: int) -> Any:
-    if train is None:
-        raise ValueError('train=None: give a loader of training data, or an evaluator.')
-    with seeded(seed):
-        batch = next(iter(train), None)
-    if batch is None:
-        raise ValueError('train: the loader yields no batch. Is it empty, or drop_last set with too few samples?')
-    return batch
-
-
-def _check_data(model: nn.Module, example: ExampleInput, batch: Any) -> None:
-    """Refuse data of another dtype than the model, or of another size than the example."""
-    if not isinstance(batch, (tuple, list)) or not isinstance(batch[0], Tensor):
-        return
-    inputs = batch[0]
-    dtypes = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
-    if inputs.is_floating_point() and dtypes and inputs.dtype not in dtypes:
-        wanted = _word(next(iter(dtypes)))
-        raise ValueError(
-            f'train: the loader yields {_word(inputs.dtype)} inputs, but the model is {wanted}. Convert the data, or give '
-            f'model.to(torch.{_word(inputs.dtype)}).'
-        )
-    shown = tensors_in((example.args, example.kwargs))
-    if len(shown) == 1 and shown[0].shape[1:] != inputs.shape[1:]:
-        raise ValueError(
-            f'train: the loader yields inputs of shape {tuple(inputs.shape[1:])}, but example_input has '
-            f'{tuple(shown[0].shape[1:])} (without the batch). MACs are counted for the example: give '
-            f'example_input={(1, *inputs.shape[1:])}, or data of the other size.'
-        )
-
-
-def _check_evaluator(evaluator: Any, given: set[str], trainer: TrainerOptions) -> None:
-    check_evaluator(evaluator)
-    if given:
-        raise ValueError(
-            f'{", ".join(sorted(given))}: given beside evaluator, which has its own. Leave one of them out.'
-        )
-    if trainer != TrainerOptions():
-        raise ValueError("device and precision are those of the evaluator's trainer: set them there.")
-
-
-def _folder(directory: str | Path | None) -> Path:
-    if directory is None:
-        return new_run_path('.')
-    folder = Path(directory)
-    if folder.is_dir() and not (folder / _RECORD).exists() and any(folder.iterdir()):
-        raise FolderError(
-            f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
-        )
-    if folder.exists() and not folder.is_dir():
-        raise FolderError(f'directory={str(folder)!r} is a file. Give a folder.')
-    return folder
-
-
-def _fingerprint(model: nn.Module) -> str:
-    """Return a hash of a model's weights: a run is resumed with the network that it was started with."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f'{name} {tuple(tensor.shape)} {tensor.dtype}'.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).replace('torch.', '')
-
-
-def _shown(metric: str | None) -> list[str]:
-    return ['train_loss', *([metric] if metric else [])]
+    def result(self, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
+        """Return the pruned networks, and write them and the report down."""
+        results = Results(self.space, self.strategy, self.recipes, self.folder, self.original, self.channel_order)
+        return results.write(settings)
 
 
 # --- importance by gradients ----------------------------------------------------------------------
@@ -465,3 +283,7 @@ def _step_loss(recipes: Recipes) -> Callable[[nn.Module, Any], Tensor]:
         return loss_of(module.training_step(batch, 0))
 
     return loss
+
+
+def _shown(metric: str | None) -> list[str]:
+    return ['train_loss', *([metric] if metric else [])]

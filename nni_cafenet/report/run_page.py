@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Callable
 
-from ..units import format_time
 from .document import Block, Code, Heading, Picture, Points, Table, Text
+from .networks_table import networks_table, percent
 from .run_pictures import costs_picture, curves_picture, scores_picture, widths_picture
-from .run_report import NetworkRecord, RunReport
+from .run_report import RunReport
 from .scores_plot import on_front
 
-__all__ = ['networks_table', 'run_page']
+__all__ = ['run_page']
 
 
 def run_page(report: RunReport) -> list[Block]:
@@ -21,33 +20,13 @@ def run_page(report: RunReport) -> list[Block]:
     return [block for section in sections for block in section(report)]
 
 
-def networks_table(report: RunReport) -> Table:
-    """Return the networks side by side; columns that no network has are left out."""
-    metric = report.metric or 'metric'
-    full = report.full.macs
-    columns: list[tuple[str, Callable[[NetworkRecord], Any]]] = [
-        ('network', lambda each: each.name),
-        ('MACs', lambda each: f'{each.macs:,}'),
-        ('of full', lambda each: _percent(each.macs, full)),
-        ('parameters', lambda each: f'{each.params:,}'),
-        ('latency measured', lambda each: None if each.measured_ns is None else format_time(each.measured_ns)),
-        ('latency predicted', lambda each: None if each.predicted_ns is None else format_time(each.predicted_ns)),
-        (f'{metric} before', lambda each: each.before),
-        (f'{metric} inherited', lambda each: each.inherited),
-        (f'{metric} fine-tuned', lambda each: each.finetuned),
-    ]
-    cells = [(header, [cell(network) for network in report.networks]) for header, cell in columns]
-    shown = [(header, column) for header, column in cells if any(value is not None for value in column)]
-    return Table([header for header, _ in shown], list(zip(*(column for _, column in shown))))
-
-
 def _summary(report: RunReport) -> list[Block]:
     full = report.full
     sentences = [f'{report.model}: {full.macs:,} MACs and {full.params:,} parameters.']
     for network in report.pruned:
         sentences.append(
-            f'{_capital(network.name)}: {network.macs:,} MACs ({_percent(network.macs, full.macs)}) and '
-            f'{network.params:,} parameters ({_percent(network.params, full.params)}).'
+            f'{_capital(network.name)}: {network.macs:,} MACs ({percent(network.macs, full.macs)}) and '
+            f'{network.params:,} parameters ({percent(network.params, full.params)}).'
         )
     legend = ['MACs are multiply-accumulates of one sample (convolution, linear and matrix products).']
     networks = report.networks
@@ -143,10 +122,6 @@ def _notes(report: RunReport) -> list[Block]:
 def pictures_of(blocks: Sequence[Block]) -> list[Picture]:
     """Return the pictures of a page."""
     return [block for block in blocks if isinstance(block, Picture)]
-
-
-def _percent(part: int, whole: int) -> str:
-    return f'{100 * part / whole:.1f} %' if whole else '-'
 
 
 def _capital(text: str) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..tables import as_table
+from .networks_table import networks_table
+
 __all__ = ['ROLES', 'CandidateRecord', 'LayerCost', 'NetworkRecord', 'RunReport']
 
 ROLES = ('full', 'baseline', 'pruned')
@@ -172,6 +175,10 @@ class RunReport:
                 raise ValueError(
                     f'the widths of {network.name!r} must name the groups of full_widths; not in both: {differing}'
                 )
+
+    def __str__(self) -> str:
+        table = networks_table(self)
+        return as_table(table.headers, table.rows)
 
     @property
     def full(self) -> NetworkRecord:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -12,12 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import EqualBins, Pruned, PrunedFamily, RandomSearch, WidthMutator, load_slim, prune
 from nni_cafenet.errors import FolderError, ResumeError
+from nni_cafenet.report.writing import read_report
 from nni_cafenet.run.finalists import train_finalist
 from nni_cafenet.search.scoring import Scorer
 from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
 from nni_cafenet.testing import digits
 
 EXAMPLE = (1, 1, 8, 8)
+BASE = 'fine-tuning: uniform (baseline)'
 TRAIN, TEST = Subset(digits('train'), range(160)), Subset(digits('test'), range(80))
 QUIET = dict.fromkeys(('logger', 'enable_checkpointing', 'enable_progress_bar', 'enable_model_summary'), False)
 
@@ -106,7 +109,14 @@ def test_the_report(done):
     assert small.finetuned == pytest.approx(accuracy)
     text = str(result.report)
     assert 'val_acc before' in text
-    assert f'{small.finetuned:.4f}' in text
+    assert f'{100 * result.macs / full.macs:.1f} %' in text
+    for file in ('report.md', 'report.html', 'report.json', 'load_slim.py'):
+        assert (result.directory / file).stat().st_size > 0
+    assert read_report(result.directory) == result.report
+    assert set(result.report.curves) == {'supernet', *(f'fine-tuning: finalist {rank}' for rank in (1, 2)), BASE}
+    for network in result.report.networks:
+        assert sum(layer.macs for layer in network.layers) == network.macs
+        assert network.measured_ns > 0
 
 
 def test_the_files_make_the_network_again(done):
@@ -123,7 +133,7 @@ def test_started_again_it_is_there_at_once(done, model, monkeypatch):
     monkeypatch.setattr(Scorer, 'score', None)
     monkeypatch.setattr(SaveEveryEpoch, '_save', None)
     again = pruned(model, result.directory, baseline=True, finalists=2)
-    assert again.report == result.report
+    assert again.report == result.report  # with the latencies of then
     assert same(again.model, result.model)
 
 
@@ -191,6 +201,10 @@ def test_other_options_give_other_networks(done, model, tmp_path, options):
 # --- killed ---------------------------------------------------------------------------------------
 
 
+def untimed(report):
+    return [dataclasses.replace(network, measured_ns=None) for network in report.networks]
+
+
 class Crash(BaseException):
     pass
 
@@ -217,13 +231,13 @@ def test_killed_and_started_again_it_ends_the_same(model, tmp_path, monkeypatch,
         elif stage == 'fine-tuning':
             patch.setattr('nni_cafenet.run.setup.train_finalist', crash_at(1, train_finalist))
         else:
-            patch.setattr('nni_cafenet.pruning.prune.save_slim', crash_at(1, None))
+            patch.setattr('nni_cafenet.pruning.results.save_slim', crash_at(1, None))
         with pytest.raises(Crash):
             pruned(model, tmp_path / 'killed', epochs=2)
     result = pruned(model, tmp_path / 'killed', epochs=2)
     assert result.widths == wanted.widths
     assert same(result.model, wanted.model)
-    assert result.report == wanted.report
+    assert untimed(result.report) == untimed(wanted.report)
 
 
 # --- bad input ------------------------------------------------------------------------------------

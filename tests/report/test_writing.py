@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from nni_cafenet.report.run_page import networks_table
+from nni_cafenet.report.networks_table import networks_table
 from nni_cafenet.report.writing import read_report, render_html, render_markdown, write_report
 
 

@@ -1,0 +1,126 @@
+"""What is checked before a model is pruned: the model, the data, the evaluator, the folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..channels.inputs import ExampleInput
+from ..channels.structures import tensors_in
+from ..channels.wrappers import bare_model
+from ..errors import FolderError
+from ..randomness import seeded
+from ..run.folder import new_run_path
+from ..supernet.evaluator import check_evaluator
+from .recipes import TrainerOptions
+
+__all__ = ['RECORD', 'check_data', 'check_given', 'fingerprint', 'first_batch', 'on_cpu', 'plain_copy', 'run_folder']
+
+RECORD = 'prune.json'
+"""What a folder of a pruning run is known by."""
+
+
+def plain_copy(model: Any) -> nn.Module:
+    """Return a copy of a trained model on the CPU, in evaluation mode, without wrappers; refuse what cannot be trained."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
+    model = bare_model(model)
+    tensors = dict(model.named_parameters())
+    meta = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
+    if meta is not None:
+        raise ValueError(f'model: {meta} is on the meta device, without values. Load the trained weights first.')
+    half = next((name for name, tensor in tensors.items() if tensor.dtype in (torch.float16, torch.bfloat16)), None)
+    if half is not None:
+        raise ValueError(
+            f'model: {half} is {_word(tensors[half].dtype)}, too coarse to train in. Give model.float(); precision='
+            "'16-mixed' or 'bf16-mixed' then computes in half precision."
+        )
+    bare: nn.Module = copy.deepcopy(model).cpu()
+    return bare.eval()
+
+
+def on_cpu(example: Any) -> Any:
+    """Return an example input with its tensors on the CPU."""
+    if isinstance(example, Tensor):
+        return example.detach().cpu()
+    if isinstance(example, Mapping):
+        return {key: on_cpu(value) for key, value in example.items()}
+    if isinstance(example, (tuple, list)) and not isinstance(example, torch.Size):
+        return type(example)(on_cpu(value) for value in example)
+    return example
+
+
+def first_batch(train: Any, seed: int) -> Any:
+    """Return a batch of the training data."""
+    if train is None:
+        raise ValueError('train=None: give a loader of training data, or an evaluator.')
+    with seeded(seed):
+        batch = next(iter(train), None)
+    if batch is None:
+        raise ValueError('train: the loader yields no batch. Is it empty, or drop_last set with too few samples?')
+    return batch
+
+
+def check_data(model: nn.Module, example: ExampleInput, batch: Any) -> None:
+    """Refuse data of another dtype than the model, or of another size than the example."""
+    if not isinstance(batch, (tuple, list)) or not isinstance(batch[0], Tensor):
+        return
+    inputs = batch[0]
+    dtypes = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    if inputs.is_floating_point() and dtypes and inputs.dtype not in dtypes:
+        wanted = _word(next(iter(dtypes)))
+        raise ValueError(
+            f'train: the loader yields {_word(inputs.dtype)} inputs, but the model is {wanted}. Convert the data, or give '
+            f'model.to(torch.{_word(inputs.dtype)}).'
+        )
+    shown = tensors_in((example.args, example.kwargs))
+    if len(shown) == 1 and shown[0].shape[1:] != inputs.shape[1:]:
+        raise ValueError(
+            f'train: the loader yields inputs of shape {tuple(inputs.shape[1:])}, but example_input has '
+            f'{tuple(shown[0].shape[1:])} (without the batch). MACs are counted for the example: give '
+            f'example_input={(1, *inputs.shape[1:])}, or data of the other size.'
+        )
+
+
+def check_given(evaluator: Any, given: set[str], trainer: TrainerOptions) -> None:
+    """Refuse an evaluator that cannot train, and arguments that it takes the place of."""
+    check_evaluator(evaluator)
+    if given:
+        raise ValueError(
+            f'{", ".join(sorted(given))}: given beside evaluator, which has its own. Leave one of them out.'
+        )
+    if trainer != TrainerOptions():
+        raise ValueError("device and precision are those of the evaluator's trainer: set them there.")
+
+
+def run_folder(directory: str | Path | None) -> Path:
+    """Return the folder of a run: a new one, or one that holds nothing but a run."""
+    if directory is None:
+        return new_run_path('.')
+    folder = Path(directory)
+    if folder.is_dir() and not (folder / RECORD).exists() and any(folder.iterdir()):
+        raise FolderError(
+            f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
+        )
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f'directory={str(folder)!r} is a file. Give a folder.')
+    return folder
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return a hash of a model's weights: a run is resumed with the network that it was started with."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f'{name} {tuple(tensor.shape)} {tensor.dtype}'.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).replace('torch.', '')

@@ -1,0 +1,266 @@
+"""What a pruning run has made, measured and written down."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..channels.layer_macs import layer_macs
+from ..files import write_json
+from ..latency.clock import time_model
+from ..report.loading import loading_lines
+from ..report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
+from ..report.writing import write_report
+from ..run.curves import read_curves
+from ..run.finalists import Finalist, finalist_name
+from ..run.folder import RunFolder
+from ..run.reports import taken_reports
+from ..search.budget import Budget
+from ..search.history import Scored
+from ..space.ordering import ChannelOrder
+from ..space.slim_files import save_slim
+from ..space.width_space import WidthSpace
+from ..strategy import CafeNet
+from .original_order import in_original_order
+from .pruned import Pruned, PrunedFamily
+from .recipes import Recipes
+
+__all__ = ['Results']
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network of the run as it is in the end."""
+
+    title: str
+    role: str
+    finalist: Finalist
+    model: nn.Module
+    finetuned: float | None
+
+
+@dataclass
+class Results:
+    """Looks at what a run has made.
+
+    Parameters
+    ----------
+    space
+        The supernet.
+    strategy
+        The strategy that has been run.
+    recipes
+        Make the evaluators that validate.
+    folder
+        Of the run. What was measured once is kept in its ``measured.json``.
+    original
+        The network that was pruned.
+    order
+        The order of the space's channels.
+    """
+
+    space: WidthSpace
+    strategy: CafeNet
+    recipes: Recipes
+    folder: Path
+    original: nn.Module
+    order: ChannelOrder
+
+    def write(self, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
+        """Write the pruned networks and the report, and return them.
+
+        Parameters
+        ----------
+        settings
+            What the run was asked for, as the report shows it.
+        """
+        names = self.strategy.budget_names
+        best = [self._best(name, budget) for name, budget in zip(names, self.strategy.budgets)]
+        models = [self._written(name, network) for name, network in zip(names, best)]
+        report = self._report(best, settings)
+        write_report(self.folder, report)
+        members = tuple(
+            Pruned(
+                model=model,
+                widths=dict(network.finalist.scored.widths),
+                macs=network.finalist.scored.macs,
+                params=network.finalist.scored.params,
+                kept=kept,
+                report=report,
+                history=self.strategy.history,
+                directory=self._folder_of(name),
+            )
+            for name, network, (model, kept) in zip(names, best, models)
+        )
+        return members[0] if names == [None] else PrunedFamily(members, report)
+
+    def _folder_of(self, name: str | None) -> Path:
+        return self.folder if name is None else self.folder / name
+
+    def _written(self, name: str | None, network: _Network) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+        scored = network.finalist.scored
+        sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
+        model, kept = in_original_order(self.space, self.order, network.model, scored.widths, sets)
+        save_slim(model, self._folder_of(name), scored.widths, macs=scored.macs, params=scored.params)
+        return model.eval(), kept
+
+    # --- the networks -----------------------------------------------------------------------------
+
+    def _best(self, name: str | None, budget: Budget) -> _Network:
+        """Return the best network of a budget."""
+        strategy, title = self.strategy, 'pruned' if name is None else f'pruned to {name}'
+        trained = [each for each in strategy.trained if not each.finalist.is_baseline and _of(each.finalist, name)]
+        if not trained:
+            scored = strategy.best_within(budget)
+            if not scored:
+                raise RuntimeError(f'No width could be scored: see {self.folder / "history.csv"}.')
+            finalist = Finalist(finalist_name(1, name), scored[0])
+            return _Network(title, 'pruned', finalist, strategy.slim(scored[0]), None)
+        best = max(trained, key=lambda each: strategy.metric.fitness(each.metric))
+        return _Network(title, 'pruned', best.finalist, self._trained(best.finalist), best.metric)
+
+    def _baselines(self) -> list[_Network]:
+        found = [each for each in self.strategy.trained if each.finalist.is_baseline]
+        return [
+            _Network(each.finalist.title, 'baseline', each.finalist, self._trained(each.finalist), each.metric)
+            for each in found
+        ]
+
+    def _trained(self, finalist: Finalist) -> nn.Module:
+        slim = self.space.slim(finalist.scored.widths)
+        path = RunFolder(self.folder).finalist(finalist.name) / 'slim.pt'
+        slim.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
+        return slim.eval()
+
+    # --- what is measured -------------------------------------------------------------------------
+
+    def _record(self, network: _Network) -> NetworkRecord:
+        scored, name = network.finalist.scored, network.finalist.name
+        return NetworkRecord(
+            network.title,
+            network.role,
+            dict(scored.widths),
+            scored.macs,
+            scored.params,
+            inherited=self._measured(name, lambda: self._validated(self.strategy.slim(scored))),
+            finetuned=network.finetuned,
+            predicted_ns=self._predicted(scored.widths),
+            measured_ns=self._measured(f'{name}, ns', lambda: self._timed(network.model)),
+            layers=self._layers(network.model),
+        )
+
+    def _full(self) -> NetworkRecord:
+        space = self.space
+        full = space.full_widths
+        return NetworkRecord(
+            'full',
+            'full',
+            full,
+            space.macs(full),
+            space.params(full),
+            before=self._measured('full', lambda: self._validated(self.original)),
+            predicted_ns=self._predicted(full),
+            measured_ns=self._measured('full, ns', lambda: self._timed(self.original)),
+            layers=self._layers(self.original),
+        )
+
+    def _measured(self, name: str, measure: Callable[[], float | None]) -> float | None:
+        """Return what is measured once in the life of a run."""
+        path = self.folder / 'measured.json'
+        known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+        if name not in known:
+            known[name] = measure()
+            write_json(path, known)
+        value: float | None = known[name]
+        return value
+
+    def _validated(self, network: nn.Module) -> float | None:
+        evaluator = self.recipes.validation()
+        evaluator.module.set_model(copy.deepcopy(network).eval())
+        data = (
+            {'datamodule': evaluator.datamodule} if evaluator.datamodule else {'dataloaders': evaluator.val_dataloaders}
+        )
+        with taken_reports() as reports:
+            logged = evaluator.trainer.validate(evaluator.module, verbose=False, **data)
+        values = {name: float(value) for each in logged for name, value in each.items()}
+        return self.strategy.metric.value(reports.final, values)
+
+    def _timed(self, network: nn.Module) -> float:
+        table = self._table
+        options = {} if table is None else {'device': table.device, 'batch': table.batch, 'threads': table.threads}
+        return float(time_model(network, self.space.example_input, **{'batch': 1, **options}).median)
+
+    def _predicted(self, widths: Mapping[str, int]) -> float | None:
+        return None if self._table is None else float(self._table.latency(widths))
+
+    @cached_property
+    def _table(self) -> Any:
+        """The latencies that a budget limits."""
+        return next((budget.table for budget in self.strategy.budgets if budget.table is not None), None)
+
+    def _layers(self, network: nn.Module) -> tuple[LayerCost, ...]:
+        makes = {layer: group.label for group in reversed(self.space.graph.groups) for layer in group.producers}
+        found = layer_macs(network, self.space.example_input)
+        return tuple(LayerCost(layer, macs, makes.get(layer)) for layer, macs in found.items())
+
+    # --- the report -------------------------------------------------------------------------------
+
+    def _report(self, best: list[_Network], settings: Mapping[str, str]) -> RunReport:
+        strategy, space = self.strategy, self.space
+        networks = [self._full(), *map(self._record, [*self._baselines(), *best])]
+        chosen = {tuple(sorted(network.finalist.scored.widths.items())) for network in best}
+        what = type(self.original).__name__
+        budgets = ' and '.join(
+            name or budget.describe() for name, budget in zip(strategy.budget_names, strategy.budgets)
+        )
+        return RunReport(
+            title=f'{what} pruned to {budgets}',
+            model=what,
+            settings=settings,
+            full_widths=space.full_widths,
+            networks=tuple(networks),
+            metric=strategy.metric.name,
+            metric_higher_is_better=strategy.metric.higher_is_better,
+            candidates=tuple(_candidate(scored, chosen) for scored in strategy.history),
+            score=strategy.options.score,
+            score_higher_is_better=strategy.options.higher_is_better,
+            budgets=self._mac_limits(),
+            curves=self._curves(),
+            notes=self._notes(),
+            loading=loading_lines(what, folder=strategy.budget_names[0] or '.'),
+        )
+
+    def _mac_limits(self) -> dict[str, int]:
+        pairs = zip(self.strategy.budget_names, self.strategy.budgets)
+        return {name or 'budget': budget.limits['macs'] for name, budget in pairs if 'macs' in budget.limits}
+
+    def _curves(self) -> dict[str, Any]:
+        run = RunFolder(self.folder)
+        stages = {'supernet': run.curves}
+        stages.update(
+            (f'fine-tuning: {each.finalist.title}', run.finalist(each.finalist.name) / 'curves.jsonl')
+            for each in self.strategy.trained
+        )
+        found = {stage: read_curves(path) for stage, path in stages.items()}
+        return {stage: {name: tuple(points) for name, points in curves.items()} for stage, curves in found.items()}
+
+    def _notes(self) -> tuple[str, ...]:
+        kept = [f'The channels of {label} kept their order: {reason}.' for label, reason in self.order.kept.items()]
+        fixed = [f'{each.label} was not narrowed: {each.reason}.' for each in self.space.graph.fixed]
+        return (*kept, *fixed)
+
+
+def _of(finalist: Finalist, budget: str | None) -> bool:
+    return budget is None or finalist.name.partition('@')[2] == budget
+
+
+def _candidate(scored: Scored, chosen: set[Any]) -> CandidateRecord:
+    return CandidateRecord(scored.macs, scored.params, scored.score, tuple(sorted(scored.widths.items())) in chosen)
