@@ -15,14 +15,16 @@ from ..channels.selection import Selection
 from ..channels.verify import beyond_masks, warn_of
 from ..channels.wrappers import bare_model
 from ..quiet import quiet_training
+from ..report.run_report import RunReport
 from ..space.slim import write_back
 from ..space.width_space import WidthSpace
+from .checks import on_cpu
 from .config_list import ConfigList, LayerRules, exactly
 from .evaluators import as_nas_evaluator
 from .masks import Masks, apply_masks, masks_of
 from .own_training import network_copy
 from .prune import prune
-from .pruned import Pruned, PruneReport
+from .pruned import Pruned
 from .recipes import TrainerOptions
 
 __all__ = ['CafeNetPruner']
@@ -121,7 +123,7 @@ class CafeNetPruner:
         self._arguments: dict[str, Any] = {
             **options,
             'budget': budget,
-            'example_input': _example(example_input, evaluator),
+            'example_input': on_cpu(_example(example_input, evaluator)),
             'metric': metric,
             'metric_higher_is_better': metric_higher_is_better,
         }
@@ -186,8 +188,8 @@ class CafeNetPruner:
         return copy.deepcopy(self._found('speedup').model).to(self._device)
 
     @property
-    def report(self) -> PruneReport:
-        """The networks of the run, side by side; prints as a table."""
+    def report(self) -> RunReport:
+        """What was measured of the networks of the run; prints as tables."""
         return self._found('report').report
 
     def wrap_model(self) -> None:
