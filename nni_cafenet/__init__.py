@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .latency.table import LatencyTable
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
+    from .pruning.pruner import CafeNetPruner
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'CafeNet': 'strategy',
+    'CafeNetPruner': 'pruning.pruner',
     'EqualBins': 'space.bins',
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
@@ -68,6 +70,7 @@ _HOMES = {
 
 __all__ = [
     'CafeNet',
+    'CafeNetPruner',
     'EqualBins',
     'Evolution',
     'Fixed',

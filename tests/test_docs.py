@@ -51,3 +51,14 @@ def test_an_operator_without_a_rule_is_named(page):
     del registry._RULES['my_library.rotate']
     with pytest.raises(ValueError, match=r'stem.*reaches my_library.rotate, which has no rule'):
         names['WidthSpace'](names['Rotating'](), example_input=(1, 3, 8, 8))
+
+
+def test_pruner(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, printed, _ = page('pruner.md')
+    same, shapes = "True {'weight': (8, 8, 3, 3)}", printed.splitlines()
+    assert shapes.count(same) == 1
+    assert shapes[-1] == 'True'
+    widths = names['pruner'].pruned.widths
+    assert all(width >= 8 for label, width in widths.items() if label.startswith('layer3'))  # a quarter of 32, in bins
+    assert 'conv1' not in names['masks']

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..channels.selecting import LayerPattern
 
-__all__ = ['ConfigList', 'LayerRules']
+__all__ = ['ConfigList', 'LayerRules', 'exactly']
 
 ConfigList = Sequence[Mapping[str, Any]]
 """``[{'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8}, ...]``."""
@@ -127,12 +127,12 @@ class LayerRules:
     def _add(self, config: Mapping[str, Any], model: nn.Module) -> None:
         layers = _selected(config, model)
         if config.get('exclude'):
-            self.exclude += [_exactly(layer, model) for layer in layers]
+            self.exclude += [exactly(layer, model) for layer in layers]
             return
         self.include = self.include or []
         least, most = _bounds(config)
         for layer in layers:
-            pattern = _exactly(layer, model)
+            pattern = exactly(layer, model)
             if pattern not in self.include:
                 self.include.append(pattern)
             if least is not None:
@@ -209,7 +209,7 @@ def _selected(config: Mapping[str, Any], model: nn.Module) -> list[str]:
     ]
 
 
-def _exactly(layer: str, model: nn.Module) -> LayerPattern:
+def exactly(layer: str, model: nn.Module) -> LayerPattern:
     """Return the pattern of one layer, without the parts inside it."""
     has_parts = any(True for _ in model.get_submodule(layer).children())
     return re.compile(rf'^{re.escape(layer)}$') if has_parts or not layer else layer

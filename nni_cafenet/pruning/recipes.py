@@ -15,9 +15,9 @@ from ..run.fresh_evaluator import FreshEvaluators
 from .distillation import distilling
 from .task import OptimizerFactory, Task, TaskModule
 
-__all__ = ['Recipes', 'TrainerOptions', 'task_evaluator']
+__all__ = ['SILENT', 'Recipes', 'TrainerOptions', 'task_evaluator']
 
-_SILENT: dict[str, Any] = {
+SILENT: dict[str, Any] = {
     'logger': False,
     'enable_checkpointing': False,
     'enable_progress_bar': False,
@@ -68,7 +68,7 @@ def task_evaluator(
     """Return the evaluator of a task that is given by functions and loaders."""
     return Lightning(
         TaskModule(task, optimizer),
-        Trainer(**_SILENT, **trainer.as_arguments()),
+        Trainer(**SILENT, **trainer.as_arguments()),
         train_dataloaders=train,
         val_dataloaders=validate,
     )
