@@ -1,0 +1,27 @@
+"""What all commands say and check in the same way."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+__all__ = ['check_output_file', 'say']
+
+
+def say(text: str) -> None:
+    """Tell the user what is going on, on the error stream: results alone go to the output."""
+    print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
+
+
+def check_output_file(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before any long work."""
+    if path.is_dir():
+        raise IsADirectoryError(f'{option} {path}: is a folder; name a file')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f'{option} {path}: there is no folder {path.parent}; make it: mkdir -p {shlex.quote(str(path.parent))}'
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f'{option} {path}: the folder {path.parent} cannot be written to')
