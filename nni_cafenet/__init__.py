@@ -13,6 +13,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .channels.rules import register_layer, register_rule
     from .inspection import inspect_space
+    from .pruning.prune import prune
+    from .pruning.pruned import Pruned, PrunedFamily
     from .search.evolution import Evolution
     from .search.searcher import RandomSearch
     from .space.bins import EqualBins, FlopsSensitiveBins
@@ -35,6 +37,8 @@ _HOMES = {
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
     'LocallyFree': 'supernet.sharing',
+    'Pruned': 'pruning.pruned',
+    'PrunedFamily': 'pruning.pruned',
     'RandomSearch': 'search.searcher',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
@@ -46,6 +50,7 @@ _HOMES = {
     'load_slim': 'space.slim_files',
     'order_channels': 'space.ordering',
     'permute_channels': 'space.ordering',
+    'prune': 'pruning.prune',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
@@ -60,6 +65,8 @@ __all__ = [
     'Fixed',
     'FlopsSensitiveBins',
     'LocallyFree',
+    'Pruned',
+    'PrunedFamily',
     'RandomSearch',
     'WidthMutator',
     'WidthSpace',
@@ -72,6 +79,7 @@ __all__ = [
     'load_slim',
     'order_channels',
     'permute_channels',
+    'prune',
     'register_layer',
     'register_rule',
     'save_slim',

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import statistics
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +25,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .files import append_line, read_jsonl, write_json, write_text
+from .quiet import quiet
 from .randomness import seeded
 from .report.widths_plot import widths_svg
+from .run.epoch_bar import EpochBar
 from .search.evolution import Evolution
 from .space.bins import FlopsSensitiveBins
 from .space.mutator import WidthMutator
@@ -139,7 +139,7 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
         If the budget is out of reach.
     """
     folder = Path(output)
-    with _calm():
+    with quiet(), _one_thread():
         space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=4)).mutate(
             SmallResNet, width=options.width, example_input=(1, 1, 8, 8)
         )
@@ -184,7 +184,7 @@ def _search(space: WidthSpace, folder: Path, options: QuickstartOptions) -> Cafe
         Trainer(
             max_epochs=options.supernet_epochs,
             **_SILENT,
-            callbacks=[_EpochBar('Supernet', options.supernet_epochs)],
+            callbacks=[EpochBar('Supernet', ['cafenet/loss'])],
             default_root_dir=str(folder),
         ),
         train_dataloaders=train,
@@ -257,44 +257,12 @@ class _Tick(pl.Callback):
         self.bar.update()
 
 
-class _EpochBar(pl.Callback):
-    """One progress bar for all epochs, also of a training that is resumed."""
-
-    def __init__(self, name: str, epochs: int) -> None:
-        self.name = name
-        self.epochs = epochs
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch
-        self._bar = tqdm(total=self.epochs, initial=epoch, desc=self.name, unit='epoch', dynamic_ncols=True)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = trainer.callback_metrics.get('cafenet/loss')
-        self._bar.set_postfix({} if loss is None else {'loss': f'{float(loss):.3f}'})
-        self._bar.update()
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._bar.close()
-
-
 @contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """One thread, and no chatter of NNI and Lightning between the progress bars. Errors are raised, not logged."""
-    names = ('nni', 'pytorch_lightning', 'lightning_fabric', 'pytorch_lightning.utilities.rank_zero')
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
+def _one_thread() -> Iterator[None]:
+    """The networks are so small that a second thread costs more than it brings."""
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
+        torch.set_num_threads(1)
+        yield
     finally:
         torch.set_num_threads(threads)
-        for logger, level in zip(loggers, before):
-            logger.setLevel(level)

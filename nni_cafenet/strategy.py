@@ -14,16 +14,17 @@ import numpy as np
 from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
+from torch import nn
 
 from .errors import LimitReachedError
 from .files import write_json
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
-from .run.finalists import BASELINE, Finalist, TrainedFinalist
+from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.options import FinalistOptions, RunOptions, instance
 from .run.setup import RunSetup
-from .search.budget import Budget
+from .search.budget import Budget, budget_name
 from .search.driver import search_widths
 from .search.evolution import Evolution
 from .search.history import History, Scored
@@ -52,7 +53,8 @@ class CafeNet(OneShotStrategy):
     ----------
     budget
         What the slim model may cost: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
-        ``{'macs': '50%', 'params': '5M'}``. Never exceeded.
+        ``{'macs': '50%', 'params': '5M'}``. Never exceeded. A list of budgets gives a family of networks out of one
+        supernet: widths are searched, and finalists trained, under each of them.
     sharing
         Which channel sets stand for a width; default ``LocallyFree(offset=1)``.
     patterns
@@ -83,6 +85,8 @@ class CafeNet(OneShotStrategy):
         the supernet.
     finalist_evaluator
         Trains the finalists; default: the experiment's evaluator.
+    baseline
+        Train the uniformly scaled network beside the finalists (default).
     metric
         What trained finalists are ranked by: a name that their evaluator logs, such as ``'val_acc'``. Default: what it
         reports to NNI.
@@ -118,6 +122,7 @@ class CafeNet(OneShotStrategy):
         finalists: int = 0,
         finalist_weights: str = 'fresh',
         finalist_evaluator: Any = None,
+        baseline: bool = True,
         metric: str | None = None,
         metric_higher_is_better: bool | None = None,
         directory: str | os.PathLike[str] | None = None,
@@ -142,11 +147,13 @@ class CafeNet(OneShotStrategy):
             weights=finalist_weights,
             metric=metric,
             higher_is_better=metric_higher_is_better,
+            baseline=baseline,
         )
         self.finalist_evaluator = finalist_evaluator
         self.directory = None if directory is None else Path(directory)
         self.trial_directory = None if trial_directory is None else os.fspath(trial_directory)
-        self._budget: Budget | None = None
+        self._budget_names = _budget_names(budget)
+        self._budgets: list[Budget] = []
         self._setup: RunSetup | None = None
         self._history: History | None = None
         self._trained: list[TrainedFinalist] = []
@@ -169,11 +176,13 @@ class CafeNet(OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(_live_space(model_space, engine))
-        self._budget = Budget.parse(self.budget_spec, space)
+        self._budgets = [Budget.parse(spec, space) for spec in _budget_list(self.budget_spec)]
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
             self._check_travels(space, evaluator)
-        self._setup = setup = RunSetup(space, evaluator, self.options, self.finalist_options, self.finalist_evaluator)
+        self._setup = setup = RunSetup(
+            space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
+        )
         if self.directory is None:
             self.directory = _default_directory(engine, setup)
         self._mutated_model_space = setup.supernet.model_space()
@@ -222,11 +231,12 @@ class CafeNet(OneShotStrategy):
         return self._finished
 
     def _settings(self) -> dict[str, Any]:
-        space, budget, options = self._space, _known(self._budget), self.options
+        space, options = self._space, self.options
+        limits = [dict(budget.limits) for budget in self._budgets]
         settings = {
             'format': 1,
             'seed': options.seed,
-            'budget': dict(budget.limits),
+            'budget': limits if isinstance(self.budget_spec, (list, tuple)) else limits[0],
             'sharing': repr(options.sharing),
             'patterns': options.patterns,
             'search': repr(self.search),
@@ -244,9 +254,11 @@ class CafeNet(OneShotStrategy):
         setup, options = _known(self._setup), self.options
         path = folder.history if setup.supernet.trainer.is_global_zero else None
         self._history = history = History(path, higher_is_better=options.higher_is_better)
-        space, budget = self._space, _known(self._budget)
-        proposals = self.search.propose(space, budget, np.random.default_rng([options.seed, 1]))
-        search_widths(proposals, stages.score, history, total=self.search.total, name=options.score)
+        space = self._space
+        for name, budget in zip(self._budget_names, self._budgets):
+            proposals = self.search.propose(space, budget, np.random.default_rng([options.seed, 1]))
+            title = 'Search' if name is None else f'Search {name}'
+            search_widths(proposals, stages.score, history, total=self.search.total, name=options.score, title=title)
         if path is not None:
             history.export(folder.path, space.labels)
         space.activate(space.full_widths)
@@ -266,12 +278,15 @@ class CafeNet(OneShotStrategy):
     def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
         if folder.finalists.exists():
             return [Finalist.from_json(record) for record in json.loads(folder.finalists.read_text(encoding='utf-8'))]
-        best = self.history.best(self.finalist_options.number)
-        if not best:
-            raise RuntimeError('No width could be scored, so there are no finalists: see history.csv.')
-        finalists = [Finalist(str(rank), scored) for rank, scored in enumerate(best, start=1)]
-        uniform = self._space.uniform_within(max(scored.macs for scored in best))
-        finalists += [Finalist(BASELINE, scored) for scored in stages.score([uniform])]
+        finalists = list[Finalist]()
+        for name, budget in zip(self._budget_names, self._budgets):
+            best = self.best_within(budget, self.finalist_options.number)
+            if not best:
+                raise RuntimeError('No width could be scored, so there are no finalists: see history.csv.')
+            finalists += [Finalist(finalist_name(rank, name), scored) for rank, scored in enumerate(best, start=1)]
+            if self.finalist_options.baseline:
+                uniform = self._space.uniform_within(max(scored.macs for scored in best))
+                finalists += [Finalist(finalist_name(BASELINE, name), scored) for scored in stages.score([uniform])]
         if _known(self._setup).supernet.trainer.is_global_zero:
             write_json(folder.finalists, [finalist.to_json() for finalist in finalists])
         return finalists
@@ -282,6 +297,27 @@ class CafeNet(OneShotStrategy):
     def history(self) -> History:
         """Every width that was scored."""
         return _known(self._history)
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budgets, one or several; none before the run."""
+        return list(self._budgets)
+
+    @property
+    def budget_names(self) -> list[str | None]:
+        """What the budgets are called where there are several, such as ``['75%', '50%']``; ``[None]`` for one alone."""
+        return list(self._budget_names)
+
+    @property
+    def metric(self) -> Metric:
+        """What trained finalists are ranked by."""
+        setup: RunSetup = _known(self._setup)
+        return setup.metric
+
+    def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
+        """Return the best widths that were scored and that a budget allows, best first."""
+        space = self._space
+        return self.history.best(number, among=lambda each: bool(budget.allows(space.to_array(each.widths))[0]))
 
     def report(self) -> str:
         """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
@@ -314,9 +350,10 @@ class CafeNet(OneShotStrategy):
             return
         records = self.history.best(limit) if sort else list(self.history)[:limit]
         for scored in records:
-            yield SearchedModel(self._space, scored, self._slim)
+            yield SearchedModel(self._space, scored, self.slim)
 
-    def _slim(self, scored: Scored) -> Any:
+    def slim(self, scored: Scored) -> nn.Module:
+        """Return the slim model of scored widths, with the supernet's weights and re-estimated running statistics."""
         return self._scorer.slim(scored)
 
     @property
@@ -347,6 +384,22 @@ class CafeNet(OneShotStrategy):
     def _space(self) -> WidthSpace:
         setup: RunSetup = _known(self._setup)
         return setup.space
+
+
+def _budget_list(spec: Any) -> list[Any]:
+    return list(spec) if isinstance(spec, (list, tuple)) else [spec]
+
+
+def _budget_names(spec: Any) -> list[str | None]:
+    """Return the names of several budgets; None for one alone."""
+    if not isinstance(spec, (list, tuple)):
+        return [None]
+    names = [budget_name(each) for each in spec]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if not names or twice is not None:
+        found = 'lists no budget' if not names else f'has {twice} twice'
+        raise ValueError(f"budget={spec!r} {found}; give each budget once, such as ['75%', '50%'].")
+    return list(names)
 
 
 def _live_space(model_space: Any, engine: Any) -> Any:

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from nni_cafenet import CafeNet, EqualBins, Evolution, Fixed, LocallyFree, RandomSearch, WidthMutator
+from nni_cafenet.run.finalists import finalist_names
 from nni_cafenet.search.searched_model import SearchedModel
 from nni_cafenet.testing import digits
 
@@ -180,6 +181,7 @@ def test_end_to_end(run, space, tmp_path):
     assert {path.name for path in directory.iterdir()} == {
         'run.json',
         'process.json',
+        'curves.jsonl',
         'supernet.ckpt',
         'supernet.json',
         'history.jsonl',
@@ -241,6 +243,43 @@ def test_budgets(run, space, budget, limits):
     for record in strategy.history:
         for name, limit in wanted.items():
             assert getattr(record, name) <= limit
+
+
+def test_a_list_of_budgets_gives_a_family(run, space, options, tmp_path):
+    strategy = small(
+        budget=['60%', {'macs': '40%', 'params': '50%'}],
+        finalists=1,
+        finalist_weights='inherited',
+        finalist_evaluator=Classification(
+            num_classes=10,
+            train_dataloaders=loader(),
+            val_dataloaders=DataLoader(TRAIN, batch_size=100),
+            export_onnx=False,
+            **options,
+        ),
+        directory=tmp_path / 'run',
+    )
+    run(strategy)
+    names = ['60%', 'macs=40%,params=50%']
+    assert strategy.budget_names == names
+    trained = {each.finalist.name: each.finalist for each in strategy.trained}
+    assert list(trained) == [f'{rank}@{name}' for name in names for rank in ('1', 'uniform')]
+    for name, budget in zip(names, strategy.budgets):
+        chosen = trained[f'1@{name}'].scored
+        assert budget.allows(space.to_array(chosen.widths))[0]
+        allowed = [each for each in strategy.history if budget.allows(space.to_array(each.widths))[0]]
+        assert chosen.score == min(each.score for each in allowed)
+        assert trained[f'uniform@{name}'].scored.macs <= chosen.macs
+        assert (tmp_path / 'run' / 'finalists' / f'1@{name}' / 'slim.pt').exists()
+    assert 12 < len(strategy.history) <= 24  # a search each; those in both budgets may be proposed twice
+    assert 'finalist 1, 60%' in strategy.report()
+
+
+def test_no_baseline_where_none_is_asked_for():
+    strategy = small(finalists=2, baseline=False)
+    assert finalist_names(strategy.finalist_options, strategy.budget_names) == ['1', '2']
+    assert finalist_names(small(finalists=1).finalist_options, [None]) == ['1', 'uniform']
+    assert finalist_names(small(finalists=0).finalist_options, [None]) == []
 
 
 def test_the_score_may_be_a_metric(run):
@@ -478,6 +517,12 @@ def test_another_engine_or_format(refuse):
 def test_bad_options(options, error, match):
     with pytest.raises(error, match=match):
         small(**options)
+
+
+@pytest.mark.parametrize(('budget', 'match'), [([], 'lists no budget'), (['50%', '50 %'], 'has 50% twice')])
+def test_bad_lists_of_budgets(budget, match):
+    with pytest.raises(ValueError, match=match):
+        CafeNet(budget)
 
 
 def test_results_before_the_run():

@@ -13,7 +13,7 @@ from ..search.history import Scored
 from ..space.width_space import WidthSpace
 from ..tables import as_table
 from ..units import format_count
-from .finalists import BASELINE, Metric, TrainedFinalist
+from .finalists import Metric, TrainedFinalist
 
 __all__ = ['TrainedModel', 'finalists_table', 'widths_table']
 
@@ -60,8 +60,9 @@ def finalists_table(trained: Sequence[TrainedFinalist], space: WidthSpace, metri
     """Return a table of trained finalists, best first."""
     rows = []
     for each in sorted(trained, key=lambda each: -metric.fitness(each.metric)):
-        name = 'uniform (baseline)' if each.finalist.name == BASELINE else f'finalist {each.finalist.name}'
-        rows.append([name, *_costs(each.finalist.scored, space), each.finalist.scored.score, each.metric])
+        rows.append(
+            [each.finalist.title, *_costs(each.finalist.scored, space), each.finalist.scored.score, each.metric]
+        )
     return as_table(['network', *_COSTS, 'search score', metric.name or 'metric'], rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from ..search.history import Scored
 from ..search.scoring import better_when_higher
 from ..space.slim_files import save_slim
 from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
+from .curves import KeepCurves
 from .folder import check_checkpoint
 from .fresh_evaluator import FreshEvaluators
 from .interrupt import keyboard_interrupts
+from .options import FinalistOptions
 from .reports import Reports, taken_reports
 
-__all__ = ['BASELINE', 'Finalist', 'Metric', 'TrainedFinalist', 'train_finalist']
+__all__ = ['BASELINE', 'Finalist', 'Metric', 'TrainedFinalist', 'finalist_name', 'finalist_names', 'train_finalist']
 
 BASELINE = 'uniform'
 """Name of the uniformly scaled network that is trained beside the finalists."""
@@ -41,13 +43,26 @@ class Finalist:
     Parameters
     ----------
     name
-        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline.
+        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline. Where the run has several
+        budgets, that of the network follows: ``'1@50%'``.
     scored
         Its widths, cost, and score on the supernet.
     """
 
     name: str
     scored: Scored
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a uniformly scaled network."""
+        return self.name.partition('@')[0] == BASELINE
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables."""
+        rank, _, budget = self.name.partition('@')
+        what = 'uniform (baseline)' if self.is_baseline else f'finalist {rank}'
+        return f'{what}, {budget}' if budget else what
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
@@ -123,6 +138,19 @@ class Metric:
         return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
 
 
+def finalist_name(rank: int | str, budget: str | None) -> str:
+    """Return the name of a finalist; ``budget`` is None where the run has a single one."""
+    return str(rank) if budget is None else f'{rank}@{budget}'
+
+
+def finalist_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
+    """Return the names of all networks that a run trains at its end: under each budget the best ones, then the baseline."""
+    ranks: list[int | str] = [*range(1, options.number + 1)]
+    if ranks and options.baseline:
+        ranks.append(BASELINE)
+    return [finalist_name(rank, budget) for budget in budgets for rank in ranks]
+
+
 def train_finalist(
     finalist: Finalist,
     folder: Path,
@@ -173,7 +201,13 @@ def train_finalist(
             evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
         with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, metric)}) as reports:
             trainer.callbacks.extend(
-                [*callbacks, _ReportEpochs(reports, metric), SaveEveryEpoch(checkpoint, last=False), KeepRandomness()]
+                [
+                    *callbacks,
+                    _ReportEpochs(reports, metric),
+                    KeepCurves(folder / 'curves.jsonl'),
+                    SaveEveryEpoch(checkpoint, last=False),
+                    KeepRandomness(),
+                ]
             )
             with keyboard_interrupts(trainer):
                 evaluator.evaluate(model)

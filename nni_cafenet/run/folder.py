@@ -19,7 +19,7 @@ from ..errors import FolderError, ResumeError, first_line, shortened
 from ..files import write_json
 from .lock import held
 
-__all__ = ['RunFolder', 'check_checkpoint', 'new_run_path']
+__all__ = ['RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
 
 
 def new_run_path(root: str | os.PathLike[str]) -> Path:
@@ -54,28 +54,7 @@ class RunFolder:
             self._check(settings)
 
     def _check(self, settings: Mapping[str, Any]) -> None:
-        path, record = self.path, self.path / 'run.json'
-        wanted = json.loads(json.dumps(settings))
-        if record.exists():
-            found = json.loads(record.read_text(encoding='utf-8'))
-            different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-            if different:
-                changes = '; '.join(
-                    f'{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now' for key in different
-                )
-                raise ResumeError(
-                    f'directory={str(path)!r} holds another run ({changes}). Use the settings of that run to resume it, '
-                    'or another directory.'
-                )
-        elif self._make:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                write_json(record, wanted)
-            except OSError as error:
-                raise FolderError(
-                    f'directory={str(path)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
-                    'CafeNet another directory, or make room in this one.'
-                ) from error
+        keep_settings(self.path / 'run.json', settings, make=self._make)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from doing this run, for the length of a block (see `held`)."""
@@ -119,6 +98,11 @@ class RunFolder:
             )
 
     @property
+    def curves(self) -> Path:
+        """What the supernet's training logged, one JSON record an epoch (see `read_curves`)."""
+        return self.path / 'curves.jsonl'
+
+    @property
     def finalists(self) -> Path:
         """Which networks are finalists."""
         return self.path / 'finalists.json'
@@ -152,6 +136,47 @@ class RunFolder:
     def mark_trained(self, **facts: Any) -> None:
         """Record that the training of the supernet has ended."""
         write_json(self.path / 'supernet.json', facts)
+
+
+def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
+    """Write down what a run is asked for, or refuse a folder in which another run is written down.
+
+    Parameters
+    ----------
+    record
+        The file.
+    settings
+        What the run is asked for, as JSON can hold it.
+    make
+        Write it if it is not there.
+
+    Raises
+    ------
+    nni_cafenet.errors.ResumeError
+        If it holds other settings; the message lists what differs.
+    nni_cafenet.errors.FolderError
+        If it cannot be written.
+    """
+    wanted = json.loads(json.dumps(settings))
+    if record.exists():
+        found = json.loads(record.read_text(encoding='utf-8'))
+        different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+        if different:
+            changes = '; '.join(
+                f'{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now' for key in different
+            )
+            raise ResumeError(
+                f'directory={str(record.parent)!r} holds another run ({changes}). Use the settings of that run to resume '
+                'it, or another directory.'
+            )
+    elif make:
+        try:
+            write_json(record, wanted)
+        except OSError as error:
+            raise FolderError(
+                f'directory={str(record.parent)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
+                'another directory, or make room in this one.'
+            ) from error
 
 
 def check_checkpoint(path: Path) -> None:

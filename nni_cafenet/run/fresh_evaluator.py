@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer
 from torch.utils.data import DataLoader
@@ -28,9 +29,16 @@ class FreshEvaluators:
         generators = [each.generator for each in loaders if isinstance(each, DataLoader)]
         self._generators = [(each, each.get_state()) for each in generators if each is not None]
 
-    def make(self) -> Lightning:
-        """Return a fresh evaluator. Generators of its loaders are as they were, too."""
+    def make(self, **trainer: Any) -> Lightning:
+        """Return a fresh evaluator. Generators of its loaders are as they were, too.
+
+        Parameters
+        ----------
+        trainer
+            Options of Lightning's trainer that take the place of those that the evaluator was made with.
+        """
         args, kwargs = copy.deepcopy(self._trainer)
+        kwargs = {**kwargs, **trainer}
         for generator, state in self._generators:
             generator.set_state(state)
         return Lightning(

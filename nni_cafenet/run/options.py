@@ -69,23 +69,26 @@ class FinalistOptions:
 
     Parameters
     ----------
-    number, weights, metric, higher_is_better
-        ``finalists``, ``finalist_weights``, ``metric`` and ``metric_higher_is_better`` of `CafeNet`.
+    number, weights, metric, higher_is_better, baseline
+        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better`` and ``baseline`` of `CafeNet`.
     """
 
     number: int
     weights: str
     metric: str | None
     higher_is_better: bool | None
+    baseline: bool = True
 
     @classmethod
     def checked(
-        cls, *, number: int, weights: str, metric: str | None, higher_is_better: bool | None
+        cls, *, number: int, weights: str, metric: str | None, higher_is_better: bool | None, baseline: bool = True
     ) -> FinalistOptions:
         """Return the options; a ValueError where one is out of range."""
         if weights not in ('fresh', 'inherited'):
             raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
-        return cls(at_least('finalists', number, 0), weights, metric, higher_is_better)
+        if not isinstance(baseline, bool):
+            raise TypeError(f'baseline={baseline!r} must be True or False.')
+        return cls(at_least('finalists', number, 0), weights, metric, higher_is_better, baseline)
 
 
 def instance(name: str, value: Any, kind: type) -> Any:

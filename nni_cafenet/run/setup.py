@@ -16,7 +16,7 @@ from torch import nn
 from ..search.scoring import Scorer
 from ..space.width_space import WidthSpace
 from ..supernet.evaluator import check_evaluator
-from .finalists import Finalist, Metric, TrainedFinalist, train_finalist
+from .finalists import Finalist, Metric, TrainedFinalist, finalist_names, train_finalist
 from .folder import RunFolder
 from .fresh_evaluator import FreshEvaluators
 from .options import FinalistOptions, RunOptions
@@ -44,6 +44,8 @@ class RunSetup:
         How the best widths are trained.
     finalist_evaluator
         Trains them; None: as `evaluator` does.
+    budgets
+        Names of the run's budgets, where it has several.
     """
 
     space: WidthSpace
@@ -51,6 +53,7 @@ class RunSetup:
     options: RunOptions
     finalists: FinalistOptions
     finalist_evaluator: Lightning | None = None
+    budgets: Sequence[str | None] = (None,)
 
     def __post_init__(self) -> None:
         check_evaluator(self.evaluator)
@@ -69,6 +72,11 @@ class RunSetup:
     def scorer(self) -> Scorer:
         """Scores widths on the supernet as it is when this is first asked for."""
         return self.supernet.scorer()
+
+    @property
+    def finalist_names(self) -> list[str]:
+        """Names of all networks that the run trains at its end."""
+        return finalist_names(self.finalists, self.budgets)
 
     @cached_property
     def metric(self) -> Metric:
@@ -94,7 +102,7 @@ class RunSetup:
 
     def _start_of(self, finalist: Finalist) -> nn.Module:
         if self.finalists.weights == 'inherited':
-            return self.scorer.slim(finalist.scored)
+            return self.scorer.slim(finalist.scored).train()  # Lightning trains it in the mode that it is in
         return self.space.slim(finalist.scored.widths, weights=False)
 
     # --- to another process -----------------------------------------------------------------------

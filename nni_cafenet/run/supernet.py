@@ -19,6 +19,7 @@ from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, rest
 from ..supernet.data import TrainingData
 from ..supernet.evaluator import check_evaluator, to_device, training_loader
 from ..supernet.lightning import MinMinModule
+from .curves import KeepCurves
 from .folder import RunFolder
 from .interrupt import keyboard_interrupts
 from .options import RunOptions
@@ -128,7 +129,7 @@ class SupernetRun:
             if folder.checkpoint.exists():
                 self.evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
             trainer.callbacks.extend(  # type: ignore[attr-defined]
-                [*callbacks, SaveEveryEpoch(folder.checkpoint)]
+                [*callbacks, KeepCurves(folder.curves), SaveEveryEpoch(folder.checkpoint)]
             )
             with keyboard_interrupts(trainer):
                 (fit or partial(self.evaluator.evaluate, self.space))()

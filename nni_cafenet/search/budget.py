@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..units import format_count, parse_count
 
-__all__ = ['Budget', 'BudgetSpec', 'WidthDomain']
+__all__ = ['Budget', 'BudgetSpec', 'WidthDomain', 'budget_name']
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -130,6 +130,13 @@ class Budget:
             share = f'{100 * limit / full:.1f}% of {format_count(full)}'
             parts.append(f'{_NAMES[key]} <= {format_count(limit)} ({share})')
         return ' and '.join(parts)
+
+
+def budget_name(spec: BudgetSpec) -> str:
+    """Return what a budget is called in tables and folders: ``'50%'``, ``'300M'``, ``'macs=50%,params=5M'``."""
+    if isinstance(spec, Mapping):
+        return ','.join(f'{key}={budget_name(spec[key])}' for key in _NAMES if key in spec)
+    return re.sub(r'\s', '', spec) if isinstance(spec, str) else format_count(int(spec))
 
 
 def _cost(domain: WidthDomain, key: str, widths: IntArray) -> IntArray:

@@ -19,6 +19,7 @@ def search_widths(
     *,
     total: int,
     name: str,
+    title: str = 'Search',
 ) -> None:
     """Run a search to its end, with a progress bar.
 
@@ -37,8 +38,10 @@ def search_widths(
         How many widths there will be at most.
     name
         What the score is called in the progress bar.
+    title
+        What the search is called there.
     """
-    with tqdm(total=total, desc='Search', unit='width', dynamic_ncols=True) as bar:
+    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True) as bar:
         batch = next(proposals, None)
         while batch is not None:
             unknown = [widths for widths in batch if widths not in history]

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,9 @@ class History:
         """Return the score as a number of which more is better."""
         return scored.score if self.higher_is_better else -scored.score
 
-    def best(self, number: int | None = None) -> list[Scored]:
-        """Return the best records, best first; failed ones are left out."""
-        good = [record for record in self if not math.isnan(record.score)]
+    def best(self, number: int | None = None, *, among: Callable[[Scored], bool] | None = None) -> list[Scored]:
+        """Return the best records, best first, of all or ``among`` some; failed ones are left out."""
+        good = [record for record in self if not math.isnan(record.score) and (among is None or among(record))]
         return sorted(good, key=lambda record: (-self.fitness(record), record.macs))[:number]
 
     def export(self, folder: Path, labels: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nni.nas.execution import TrainingServiceExecutionEngine
@@ -61,9 +60,7 @@ class AsTrials:
     ) -> None:
         self.setup = setup
         self.folder = folder
-        self._finalists = [f'finalist {rank}' for rank in range(1, setup.finalists.number + 1)]
-        if self._finalists:
-            self._finalists.append('baseline')
+        self._finalists = {_job_name(name): name for name in setup.finalist_names}
         text = setup.dump()
         if folder.setup.exists():
             text = same_setup(folder.setup.read_text(encoding='utf-8'), text, str(folder.path))
@@ -83,7 +80,9 @@ class AsTrials:
         """What trials have still to do (`Job.does`), at least."""
         folder = self.folder
         if folder.finalists.exists():
-            return {name for name in self._finalists if not self._result_path(name).exists()}
+            return {
+                job for job, name in self._finalists.items() if not (folder.finalist(name) / 'result.json').exists()
+            }
         needed = set(self._finalists)
         if self._finalists or not folder.searched:
             needed |= {'search'} if folder.trained else {'supernet', 'search'}
@@ -183,17 +182,10 @@ class AsTrials:
             self._pool = None
 
     def _job(self, finalist: Finalist) -> Job:
-        baseline = finalist.name == BASELINE
-        summary = mutation_summary(
-            self.setup.space, finalist.scored.widths, stage='baseline' if baseline else 'finalist'
-        )
-        name = 'baseline' if baseline else f'finalist {finalist.name}'
+        stage = 'baseline' if finalist.is_baseline else 'finalist'
+        summary = mutation_summary(self.setup.space, finalist.scored.widths, stage=stage)
         task = {'stage': 'finalist', 'finalist': finalist.to_json()}
-        return Job(name, task, summary, self._details(finalist.scored.widths))
-
-    def _result_path(self, name: str) -> Path:
-        folder = BASELINE if name == 'baseline' else name.partition(' ')[2]
-        return self.folder.finalist(folder) / 'result.json'
+        return Job(_job_name(finalist.name), task, summary, self._details(finalist.scored.widths))
 
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
         return read_result(finalist, self.folder.finalist(finalist.name))
@@ -205,6 +197,11 @@ class AsTrials:
             'MACs': self.setup.space.macs(widths),
             'params': self.setup.space.params(widths),
         }
+
+
+def _job_name(finalist: str) -> str:
+    rank, at, budget = finalist.partition('@')
+    return f'baseline{at}{budget}' if rank == BASELINE else f'finalist {finalist}'
 
 
 def _epochs_on(bar: Any) -> Callable[[Sequence[Job]], None]:

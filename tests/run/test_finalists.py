@@ -130,7 +130,12 @@ def test_more_fitness_is_better():
 
 def test_the_trained_network_and_its_result_are_kept(tmp_path):
     result = train(tmp_path / '1')
-    assert {path.name for path in (tmp_path / '1').iterdir()} == {'result.json', 'slim.pt', 'widths.json'}
+    assert {path.name for path in (tmp_path / '1').iterdir()} == {
+        'curves.jsonl',
+        'result.json',
+        'slim.pt',
+        'widths.json',
+    }
     assert result.metric == result.metrics['val_loss']
     assert read_result(Finalist('1', SCORED), tmp_path / '1') == result
     other = Scored({'a': 5}, 50, 12, 0.1, {}, ())

@@ -1,0 +1,1 @@
+"""Prune a trained model under a budget."""

@@ -1,0 +1,135 @@
+"""Losses and metrics by name, and how they read what a model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable, Union
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassJaccardIndex
+
+__all__ = [
+    'LOSSES',
+    'LossFunction',
+    'MetricFunction',
+    'clear_loss',
+    'default_metrics',
+    'main_output',
+    'name_of',
+    'named',
+    'shape_of',
+]
+
+LossFunction = Callable[[Any, Any], Tensor]
+"""``(output, target) -> loss``: what the model returned and what the batch has beside its inputs."""
+MetricFunction = Union[Callable[[Any, Any], Any], Metric]
+"""``(output, target) -> number``, averaged over samples; or a torchmetrics metric."""
+
+_IGNORED_PIXEL = 255
+_AUXILIARY_OF_MAPPING, _AUXILIARY_OF_TUPLE = 0.5, 0.3
+
+
+def main_output(output: Any) -> Any:
+    """Return the tensor that speaks for a model's output: ``out`` or ``logits`` of a mapping or object, or the first."""
+    for name in ('out', 'logits'):
+        if isinstance(output, Mapping) and name in output:
+            return output[name]
+        if isinstance(getattr(output, name, None), Tensor):
+            return getattr(output, name)
+    if isinstance(output, (tuple, list)) and output:
+        return output[0]
+    return output
+
+
+def _auxiliary(output: Any) -> list[tuple[float, Tensor]]:
+    """Return further outputs that are trained as the main one is, with their weights in torchvision's own recipes."""
+    if isinstance(output, Mapping):
+        return [(_AUXILIARY_OF_MAPPING, output['aux'])] if isinstance(output.get('aux'), Tensor) else []
+    names = [name for name in getattr(output, '_fields', ()) if name.startswith('aux')]
+    return [(_AUXILIARY_OF_TUPLE, getattr(output, name)) for name in names if isinstance(getattr(output, name), Tensor)]
+
+
+def _cross_entropy(output: Any, target: Tensor) -> Tensor:
+    loss = functional.cross_entropy(
+        main_output(output), target, ignore_index=_IGNORED_PIXEL if target.dim() > 1 else -100
+    )
+    for weight, auxiliary in _auxiliary(output):
+        loss = loss + weight * functional.cross_entropy(
+            auxiliary, target, ignore_index=_IGNORED_PIXEL if target.dim() > 1 else -100
+        )
+    return loss
+
+
+def _bce(output: Any, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(main_output(output), target.to(main_output(output).dtype))
+
+
+def _mse(output: Any, target: Tensor) -> Tensor:
+    return functional.mse_loss(main_output(output), target)
+
+
+LOSSES: dict[str, LossFunction] = {'cross_entropy': _cross_entropy, 'bce': _bce, 'mse': _mse}
+
+
+def _accuracy(output: Any, target: Tensor) -> float:
+    return float((main_output(output).argmax(1) == target).double().mean())
+
+
+def _label_accuracy(output: Any, target: Tensor) -> float:
+    return float(((main_output(output) > 0) == (target > 0.5)).double().mean())
+
+
+class _MeanIoU(MulticlassJaccardIndex):
+    """Mean intersection over union of the classes, of whatever output the model has."""
+
+    def update(self, output: Any, target: Tensor) -> None:  # type: ignore[override]
+        """Add a batch."""
+        super().update(main_output(output), target)
+
+
+def default_metrics(loss: Any, output: Any, target: Any) -> dict[str, MetricFunction]:
+    """Return the metrics that go with a loss by name: ``acc``, or ``miou`` of pictures of classes; else none."""
+    if loss == 'cross_entropy' and target.dim() == 1:
+        return {'acc': _accuracy}
+    if loss == 'cross_entropy':
+        return {'miou': _MeanIoU(main_output(output).shape[1], ignore_index=_IGNORED_PIXEL)}
+    return {'acc': _label_accuracy} if loss == 'bce' else {}
+
+
+def clear_loss(output: Any, target: Any) -> str:
+    """Return the name of the loss that a target of classes leaves no doubt about; a ValueError for others."""
+    classes = isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool
+    if classes and isinstance(output, Tensor) and output.dim() == target.dim() + 1:
+        return 'cross_entropy'
+    raise ValueError(
+        f'loss=None: the loss is not clear from a target ({shape_of(target)}) and what the model returned '
+        f"({shape_of(output)}). Say it: 'cross_entropy' (classes), 'bce' (several labels), 'mse' (regression), a function "
+        '(output, target) -> tensor, or evaluator=, a Lightning module of your own.'
+    )
+
+
+def named(metric: Any) -> dict[str, MetricFunction]:
+    """Return metrics by name, as users give one or several; a TypeError for anything else."""
+    metrics = dict(metric) if isinstance(metric, Mapping) else {name_of(metric): metric}
+    wrong = next((name for name, each in metrics.items() if not callable(each)), None)
+    if wrong is not None or not metrics:
+        raise TypeError(
+            f'metric={metric!r} must be a function (output, target) -> number, a torchmetrics metric, or a dict of these.'
+        )
+    return metrics
+
+
+def name_of(function: Any) -> str:
+    """Return what a function or metric is called."""
+    name: str = getattr(function, '__name__', type(function).__name__)
+    return 'metric' if name == '<lambda>' else name
+
+
+def shape_of(value: Any) -> str:
+    """Return what a value is, in words, for errors."""
+    if isinstance(value, Tensor):
+        return f'a {str(value.dtype).replace("torch.", "")} tensor of shape {tuple(value.shape)}'
+    return type(value).__name__

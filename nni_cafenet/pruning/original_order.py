@@ -1,0 +1,64 @@
+"""A slim model of an ordered space, with its channels back in the order of the original model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..channels.selection import Selection, put
+from ..space.ordering import ChannelOrder, permute_channels
+from ..space.width_space import WidthSpace
+
+__all__ = ['in_original_order']
+
+
+def in_original_order(
+    space: WidthSpace,
+    order: ChannelOrder,
+    slim: nn.Module,
+    widths: Mapping[str, int],
+    channel_sets: Mapping[str, Tensor],
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Put the channels of a slim model into the order that they had before those of its space were ordered.
+
+    Parameters
+    ----------
+    space
+        The ordered space; afterwards its model is as it was.
+    order
+        What `order_channels` did to it.
+    slim
+        A slim model of the space, on the CPU.
+    widths, channel_sets
+        The channels of the ordered space that it was made of.
+
+    Returns
+    -------
+    slim : torch.nn.Module
+        A model that computes what ``slim`` computes.
+    kept : dict of str to int64 tensor
+        Its channels as channels of the original model, ascending, ``{label: indices}``.
+    """
+    model = space.full_model
+    before = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
+    kept = {label: order.permutation[label][chosen].sort().values for label, chosen in channel_sets.items()}
+    try:
+        _write(space, slim, channel_sets)
+        permute_channels(space, order.inverse())
+        return space.slim(widths, kept), kept
+    finally:
+        with torch.no_grad():
+            for tensor, values in before:
+                tensor.copy_(values)
+
+
+@torch.no_grad()
+def _write(space: WidthSpace, slim: nn.Module, channel_sets: Mapping[str, Tensor]) -> None:
+    """Write the tensors of a slim model to where they stand in the full one."""
+    full, small = space.full_model, slim
+    positions = Selection(space.graph, {label: chosen.numpy() for label, chosen in channel_sets.items()}).positions
+    values = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+    for name, tensor in [*full.named_parameters(), *full.named_buffers()]:
+        put(tensor, positions.get(name, (None,) * tensor.dim()), values[name].to(tensor.device))

@@ -1,0 +1,43 @@
+"""Training curves: what a training logged, epoch by epoch, on disk at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from ..files import append_line, read_jsonl
+
+__all__ = ['KeepCurves', 'read_curves']
+
+
+class KeepCurves(pl.Callback):
+    """Keep what a training has logged at the end of each epoch.
+
+    Parameters
+    ----------
+    path
+        The file, one JSON record a line. An epoch that is trained again after a crash has two; the last one counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the metrics of the epoch."""
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        finite = {name: value for name, value in logged.items() if math.isfinite(value)}
+        if trainer.is_global_zero:
+            append_line(self.path, json.dumps({'epoch': trainer.current_epoch + 1, 'metrics': finite}))
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return ``{metric: [(epoch, value), ...]}`` of a training, epochs from 1 upwards; nothing where there is no file."""
+    epochs = {record['epoch']: record['metrics'] for record in (read_jsonl(path) if path.exists() else [])}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for epoch in sorted(epochs):
+        for name, value in epochs[epoch].items():
+            curves.setdefault(name, []).append((epoch, value))
+    return curves
