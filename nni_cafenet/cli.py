@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ._version import __version__
-from .commands import inspect, quickstart
-from .errors import CafeNetError
+from .commands import export, inspect, prune, quickstart, report, search, train_slim
+from .commands.failures import status_of
 
 __all__ = ['main']
 
@@ -18,9 +18,17 @@ examples:
   nni-cafenet quickstart                              the whole job on scikit-learn's digits, in a few minutes
   nni-cafenet quickstart --budget 25% --output small  a smaller network, in a folder of its own
   nni-cafenet inspect resnet50 --input 1 3 224 224    the channel groups of a model, and what its widths cost
+  nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget 50% --output out
+  nni-cafenet search --config search.yaml             a search from fresh weights, or any job from a file
+  nni-cafenet train-slim out --epochs 100             the slim network once more, from scratch
+  nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
+  nni-cafenet report out                              the table of a run, and its report with pictures
+
+`nni-cafenet COMMAND --help` has the options and more examples.
+Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
-COMMANDS = (quickstart, inspect)
+COMMANDS = (quickstart, inspect, prune, search, train_slim, export, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
     """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
     if not hasattr(options, 'run'):
         parser.print_help()
         return 2
+    options.words = words
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -49,9 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (CafeNetError, ValueError, TypeError, OSError) as error:
-        print(f'nni-cafenet: {error}', file=sys.stderr)
-        return 2
+    except Exception as error:  # noqa: BLE001  code of users raises whatever it likes
+        return status_of(error)
     return status
 
 

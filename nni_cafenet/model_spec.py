@@ -17,7 +17,7 @@ from .errors import ModelSpecError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['InputShape', 'example_of', 'load_model', 'takes_argument', 'torchvision_name']
+__all__ = ['InputShape', 'check_model_name', 'example_of', 'load_model', 'takes_argument', 'torchvision_name']
 
 _FILES = ('.py', '.pt', '.pth', '.pt2', '.ckpt', '.bin', '.onnx', '.safetensors')
 _CODE = "give the code that makes it: 'package.module:factory' or 'model.py:factory'"
@@ -93,6 +93,26 @@ def torchvision_name(spec: str) -> str | None:
         if builder.__name__ == attribute and builder.__module__.startswith(place):
             return str(name)
     return None
+
+
+def check_model_name(spec: str) -> None:
+    """
+    Refuse words that name no model, without making one.
+
+    Raises
+    ------
+    nni_cafenet.errors.ModelSpecError
+        As `load_model` does.
+    """
+    name = _name(spec)
+    if torchvision_name(spec) is not None:
+        return
+    if name.is_one:
+        name.find()
+    elif not _is_file(spec):
+        load_model(spec)
+    elif not Path(spec).is_file():
+        raise name.no_file(Path(spec))
 
 
 def takes_argument(spec: str, argument: str) -> bool:

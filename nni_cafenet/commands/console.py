@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ['check_output_file', 'say']
+from ..quiet import quiet
+
+__all__ = ['check_output_file', 'command_line', 'loading', 'say']
 
 
 def say(text: str) -> None:
     """Tell the user what is going on, on the error stream: results alone go to the output."""
     print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Say that heavy packages are loaded, and keep them from warning and logging while a block runs."""
+    say('loading torch and NNI ...')
+    with quiet():
+        yield
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """Return the command that the user typed."""
+    return shlex.join(['nni-cafenet', *options.words])
 
 
 def check_output_file(option: str, path: Path) -> None:

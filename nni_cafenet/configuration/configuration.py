@@ -71,19 +71,13 @@ class Configuration(Mapping[str, Any]):
         if file is not None:
             given.update(_flattened(read_yaml(file), problems))
         given.update(options)
-        for path, each in given.items():
-            problem = _BY_PATH[path].kind.problem(each.value)
-            if problem is not None and not _is_default(_BY_PATH[path], each.value):
-                problems.append(f'{each.where}: {_shown(each.value)}: {problem}')
+        problems += _refused(given)
         problems += [
             f'{field.path}: is missing; give {field.flag}, or {_in_a_file(field)} in a configuration file'
             for field in FIELDS
             if field.default is REQUIRED and field.path not in given
         ]
-        if problems:
-            origin = f'configuration {file}' if file is not None else 'options'
-            count = f'{len(problems)} problems' if len(problems) > 1 else 'a problem'
-            raise ConfigurationError(f'{origin}: {count}\n' + '\n'.join(f'  {problem}' for problem in problems))
+        _refuse(problems, f'configuration {file}' if file is not None else 'options')
         weights = given.get('model.weights')
         fresh = not trained and (weights is None or weights.value is None)
         return cls(
@@ -116,6 +110,18 @@ class Configuration(Mapping[str, Any]):
         """Return the configuration with other values; dots in paths are written as two underscores."""
         return Configuration({**self._values, **{path.replace('__', '.'): value for path, value in values.items()}})
 
+    def overridden(self, options: Mapping[str, Given]) -> Configuration:
+        """
+        Return the configuration with the values that options give.
+
+        Raises
+        ------
+        nni_cafenet.errors.ConfigurationError
+            If any is not allowed; the message has all problems.
+        """
+        _refuse(_refused(options), 'options')
+        return Configuration({**self._values, **{path: each.value for path, each in options.items()}})
+
     def nested(self) -> dict[str, Any]:
         """Return the fields as a file holds them."""
         result: dict[str, Any] = {}
@@ -135,6 +141,22 @@ class Configuration(Mapping[str, Any]):
             for field in FIELDS
             if not field.changes_nothing and self[field.path] != other[field.path]
         ]
+
+
+def _refused(given: Mapping[str, Given]) -> list[str]:
+    """Return what is wrong with values, a line each."""
+    problems = []
+    for path, each in given.items():
+        problem = _BY_PATH[path].kind.problem(each.value)
+        if problem is not None:
+            problems.append(f'{each.where}: {_shown(each.value)}: {problem}')
+    return problems
+
+
+def _refuse(problems: Sequence[str], origin: str) -> None:
+    if problems:
+        count = f'{len(problems)} problems' if len(problems) > 1 else 'a problem'
+        raise ConfigurationError(f'{origin}: {count}\n' + '\n'.join(f'  {problem}' for problem in problems))
 
 
 def _flattened(values: Mapping[str, Any], problems: list[str]) -> dict[str, Given]:
@@ -173,10 +195,6 @@ def _names(section: str) -> list[str]:
 
 def _in_a_file(field: Field) -> str:
     return f'{field.path.rpartition(".")[2]}: in {field.section}:' if field.section else f'{field.path}:'
-
-
-def _is_default(field: Field, value: Any) -> bool:
-    return field.default is None and value is None
 
 
 def _shown(value: Any, most: int = 60) -> str:

@@ -60,4 +60,4 @@ def _fresh(field: Field) -> str:
 
 
 def _negated(field: Field, default: bool) -> str:
-    return f'off: {field.help}' if default else field.help
+    return f'leave out that {field.help}' if default else field.help

@@ -48,9 +48,10 @@ def data_of_code(name: CodeName, request: DataRequest) -> Data:
 def _pair(name: CodeName, made: Any) -> tuple[Any, Any]:
     from torch.utils.data import DataLoader
 
-    pair = tuple(made) if isinstance(made, (tuple, list)) else (made, None)
+    several = isinstance(made, (tuple, list))
+    pair = tuple(made) if several else (made, None)
     if len(pair) != 2 or not isinstance(pair[0], DataLoader) or not isinstance(pair[1], (DataLoader, type(None))):
-        found = ', '.join(type(each).__name__ for each in pair) or 'nothing'
+        found = ', '.join(type(each).__name__ for each in (made if several else [made])) or 'nothing'
         raise name.wrong(
             f'returned {found}',
             'it must return a torch.utils.data.DataLoader for training, or two: for training and for validation',

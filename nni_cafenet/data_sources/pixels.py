@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..model_spec import torchvision_name
@@ -69,6 +69,11 @@ class Pixels:
             return None
         size = preset.crop_size[0]
         return cls(3, size, size, preset.resize_size[0], tuple(preset.mean), tuple(preset.std))
+
+    def resized(self, height: int, width: int) -> Pixels:
+        """Return the same pictures in another size."""
+        scale = self.resize / min(self.height, self.width)
+        return replace(self, height=height, width=width, resize=round(scale * min(height, width)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ from ..files import write_json
 from ..quiet import quiet
 from ..randomness import seeded
 from ..run.finalists import Finalist, finalist_name
-from ..run.folder import RunFolder, keep_settings, new_run_path
+from ..run.folder import JOB_RECORD, RunFolder, keep_settings, new_run_path
 from ..run.options import at_least
 from ..run.reports import taken_reports
 from ..search.evolution import Evolution
@@ -413,7 +413,8 @@ def _folder(directory: str | Path | None) -> Path:
     if directory is None:
         return new_run_path('.')
     folder = Path(directory)
-    if folder.is_dir() and not (folder / _RECORD).exists() and any(folder.iterdir()):
+    others = [each for each in folder.iterdir() if each.name != JOB_RECORD] if folder.is_dir() else []
+    if others and not (folder / _RECORD).exists():
         raise FolderError(
             f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
         )
