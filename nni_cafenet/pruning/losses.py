@@ -63,12 +63,20 @@ def _cross_entropy(output: Any, target: Tensor) -> Tensor:
     return loss
 
 
+def _of_one_shape(output: Any, target: Tensor) -> Tensor:
+    values: Tensor = main_output(output)
+    if values.shape != target.shape:
+        raise ValueError(f'the target of shape {tuple(target.shape)} must be like the output, {tuple(values.shape)}')
+    return values
+
+
 def _bce(output: Any, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(main_output(output), target.to(main_output(output).dtype))
+    scores = _of_one_shape(output, target)
+    return functional.binary_cross_entropy_with_logits(scores, target.to(scores.dtype))
 
 
 def _mse(output: Any, target: Tensor) -> Tensor:
-    return functional.mse_loss(main_output(output), target)
+    return functional.mse_loss(_of_one_shape(output, target), target)
 
 
 LOSSES: dict[str, LossFunction] = {'cross_entropy': _cross_entropy, 'bce': _bce, 'mse': _mse}

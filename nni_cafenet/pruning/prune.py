@@ -79,6 +79,7 @@ def prune(
     score: str = 'loss',
     holdout: float = 0.1,
     score_data: Any = None,
+    statistics_batches: int = 20,
     finalists: int = 1,
     baseline: bool = False,
     seed: int = 0,
@@ -130,7 +131,7 @@ def prune(
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, divisor
         The space (see `WidthMutator`).
-    sharing, patterns, search, score, holdout, score_data
+    sharing, patterns, search, score, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20)``.
     finalists
         How many of the best widths are fine-tuned; the best of them by the metric is the result.
@@ -192,6 +193,7 @@ def prune(
             score=score,
             holdout=holdout,
             score_data=score_data,
+            statistics_batches=statistics_batches,
             seed=seed,
             finalists=finalists if finetune_epochs else 0,
             finalist_weights='inherited',
