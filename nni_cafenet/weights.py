@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +13,19 @@ from .errors import MissingExtraError, WeightsError, first_line, shortened
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ['load_weights', 'put_weights', 'read_weights', 'torchvision_weights']
+__all__ = ['find_weights', 'put_weights', 'read_weights', 'torchvision_weights']
 
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'module')
 _PREFIXES = ('module.', '_orig_mod.', 'model.')
 _SHOWN = 8
 
 
-def load_weights(model: nn.Module, weights: str, *, torchvision_name: str | None = None) -> None:
+def find_weights(weights: str, *, torchvision_name: str | None = None) -> dict[str, Tensor]:
     """
-    Put trained weights into a model, in place.
+    Return the tensors of trained weights by their names.
 
     Parameters
     ----------
-    model
-        The model.
     weights
         A file (see `read_weights`), or the name of weights that torchvision has of the model, such as
         ``'IMAGENET1K_V1'`` or ``'DEFAULT'``: those are downloaded once, and kept.
@@ -36,13 +35,11 @@ def load_weights(model: nn.Module, weights: str, *, torchvision_name: str | None
     Raises
     ------
     nni_cafenet.errors.WeightsError
-        If the file cannot be read, or its weights do not fit. It is a `ValueError`.
+        If there are none, or the file cannot be read. It is a `ValueError`.
     """
     if torchvision_name is not None and not Path(weights).exists() and weights.isidentifier():
-        state = torchvision_weights(torchvision_name, weights)
-    else:
-        state = read_weights(weights)
-    put_weights(model, state, weights)
+        return torchvision_weights(torchvision_name, weights)
+    return read_weights(weights)
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
@@ -154,6 +151,8 @@ def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
 def _read_torch(file: Path) -> Any:
     import torch
 
+    if not zipfile.is_zipfile(file) and _first_byte(file) != b'\x80':
+        raise WeightsError(f'weights {str(file)!r}: is damaged, or no file that torch.save made; copy it again')
     try:
         return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -212,3 +211,8 @@ def _remedy(other: list[str], missing: list[str], own: Iterable[str]) -> str:
     if not missing and other and all(text.startswith(tuple(last)) for text in other):
         return 'Only the last layer differs: give the number of classes that they were trained on by --classes.'
     return 'Give the model that they were trained with: --model, and its arguments by --model-args or --classes.'
+
+
+def _first_byte(file: Path) -> bytes:
+    with file.open('rb') as opened:
+        return opened.read(1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nni_cafenet.errors import MissingExtraError, WeightsError
-from nni_cafenet.weights import load_weights, put_weights, read_weights
+from nni_cafenet.weights import find_weights, put_weights, read_weights
 
 
 def make(classes: int = 3) -> nn.Module:
@@ -27,7 +27,7 @@ def test_wrapped_and_prefixed_weights(tmp_path, state, wrapper, prefix):
     kept = {f'{prefix}{key}': value for key, value in state.items()}
     torch.save(kept if wrapper is None else {wrapper: kept, 'epoch': 3, 'args': ['x']}, tmp_path / 'w.pt')
     model = make()
-    load_weights(model, str(tmp_path / 'w.pt'))
+    put_weights(model, find_weights(str(tmp_path / 'w.pt')), 'w.pt')
     assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
 
 
@@ -77,12 +77,14 @@ def test_files_without_weights(tmp_path, monkeypatch):
     torch.save(make().state_dict(), 'cut.pt')
     (tmp_path / 'cut.pt').write_bytes((tmp_path / 'cut.pt').read_bytes()[:500])
     (tmp_path / 'empty.pt').write_bytes(b'')
+    (tmp_path / 'text.pt').write_text('a text')
     for name, says in {
         'list.pt': 'holds a list, not tensors by name',
         'dict.pt': "holds a dict of 'epoch', not tensors by name",
         'whole.pt': 'cannot be read without running code.*torch.save\\(model.state_dict',
         'cut.pt': 'is damaged, or no file that torch.save made',
         'empty.pt': 'is damaged',
+        'text.pt': 'is damaged, or no file that torch.save made',
         'missing.pt': 'the file is not there; check the path',
         '.': 'the file is a folder',
     }.items():
@@ -98,16 +100,14 @@ def test_safetensors_need_their_package(tmp_path, monkeypatch):
 
 
 def test_names_of_torchvisions_weights(monkeypatch):
-    model = make()
-
     def refuse(*args, **kwargs):
         raise OSError('no network')
 
     monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', refuse)
     monkeypatch.setattr('torchvision.models._api.load_state_dict_from_url', refuse)
     with pytest.raises(WeightsError, match=r'downloading https://.*resnet18.* failed \(no network\)'):
-        load_weights(model, 'IMAGENET1K_V1', torchvision_name='resnet18')
+        find_weights('IMAGENET1K_V1', torchvision_name='resnet18')
     with pytest.raises(
         WeightsError, match='no such file, and no weights of resnet18; torchvision has IMAGENET1K_V1, DEFAULT'
     ):
-        load_weights(model, 'IMAGENET1K', torchvision_name='resnet18')
+        find_weights('IMAGENET1K', torchvision_name='resnet18')

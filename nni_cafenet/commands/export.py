@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> int:
         check_output_file(f'--{kind}', Path(file))
     record, network = the_network(options)
     with loading():
-        from ..export import export_onnx, export_torchscript  # type: ignore[import-not-found]
+        from ..export.onnx_file import export_onnx  # type: ignore[import-not-found]
+        from ..export.torchscript_file import export_torchscript  # type: ignore[import-not-found]
         from ..model_spec import InputShape, example_of, load_model
 
         asked = record.configuration
@@ -61,8 +62,5 @@ def _run(options: argparse.Namespace) -> int:
         example = example_of([InputShape(record.input)], slim)
         for kind, export in (('onnx', export_onnx), ('torchscript', export_torchscript)):
             if kind in files:
-                export(slim, files[kind], example)
-                say(
-                    f'wrote {files[kind]} ({Path(files[kind]).stat().st_size:,} bytes), and checked it against the network'
-                )
+                say(str(export(slim, files[kind], example)))
     return 0

@@ -70,11 +70,11 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _with_errno(error: BaseException | None) -> OSError | None:
-    """Return the error of the system that is behind an error."""
+    """Return the error of the system that is behind an error; torch.save hides it behind one of its own."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 

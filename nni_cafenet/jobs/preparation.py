@@ -19,7 +19,7 @@ from ..model_spec import check_model_name, load_model, takes_argument, torchvisi
 from ..pruning.losses import LOSSES, main_output
 from ..pruning.recipes import TrainerOptions
 from ..randomness import seeded
-from ..weights import load_weights
+from ..weights import find_weights, put_weights
 
 __all__ = ['Prepared', 'prepare', 'search_of', 'trainer_of']
 
@@ -83,6 +83,7 @@ def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepare
     loss = _function(configuration['training.loss'], 'loss', (*LOSSES, 'model'))
     metric = _function(configuration['training.metric'], 'metric', ())
     _check_name(configuration)
+    state = None if weights is None else find_weights(weights, torchvision_name=torchvision_name(name))
     data = load_data(_request(configuration))
     say(f'data: {data.description}')
     if data.validate is None:
@@ -95,8 +96,8 @@ def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepare
     say(f'model: {name}{_called_with(arguments)}' + (f', weights: {weights}' if weights is not None else ''))
     with seeded(configuration['seed']):
         model = make()
-    if weights is not None:
-        load_weights(model, weights, torchvision_name=torchvision_name(name))
+    if state is not None:
+        put_weights(model, state, weights)
     shape = _shape(configuration, data)
     _check_outputs(configuration, data, model, shape)
     return Prepared(configuration, data, make, arguments, model, shape, loss, metric, _optimizer(configuration))
