@@ -15,6 +15,11 @@ from nni_cafenet import cli
     [
         ('quickstart', 'the same command goes on where it was'),
         ('inspect', 'nni-cafenet inspect resnet50 --input 1 3 224 224'),
+        ('prune', 'nni-cafenet prune --config job.yaml --seed 1 --output out1'),
+        ('search', 'nni-cafenet search --config examples/search.yaml'),
+        ('train-slim', 'nni-cafenet train-slim out --from inherited'),
+        ('export', 'nni-cafenet export out --onnx slim.onnx'),
+        ('report', 'nni-cafenet report out'),
     ],
 )
 def test_help_teaches_and_imports_nothing_heavy(command, teaches):
