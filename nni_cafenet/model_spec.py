@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import pickle
 import zipfile
@@ -88,11 +89,11 @@ def torchvision_name(spec: str) -> str | None:
         return spec.lower() if spec.lower() in models.list_models() else None
     if place.split('.')[:2] != ['torchvision', 'models']:
         return None
-    for name in models.list_models():
-        builder = models.get_model_builder(name)
-        if builder.__name__ == attribute and builder.__module__.startswith(place):
-            return str(name)
-    return None
+    try:
+        found = getattr(importlib.import_module(place), attribute, None)
+    except ImportError:
+        return None
+    return next((str(name) for name in models.list_models() if models.get_model_builder(name) is found), None)
 
 
 def check_model_name(spec: str) -> None:

@@ -195,6 +195,12 @@ def test_a_torchvision_model_with_arguments(spec):
         load_model(spec, arguments={'widht': 7})
 
 
+def test_two_models_of_torchvision_have_functions_of_one_name():
+    assert torchvision_name('torchvision.models:resnet18') == 'resnet18'
+    assert torchvision_name('torchvision.models.quantization:resnet18') == 'quantized_resnet18'
+    assert torchvision_name('torchvision.models.missing:resnet18') is None
+
+
 def test_other_names_are_not_torchvisions(code):
     assert [torchvision_name(spec) for spec in ('my_package.nets:small', 'resnet51', 'net.py:resnet18')] == [None] * 3
 
