@@ -44,7 +44,7 @@ from nni_cafenet import Evolution, WidthMutator, importance, order_channels, pru
 from nni_cafenet.files import append_line, read_jsonl, save_torch, write_text
 from nni_cafenet.pruning.distillation import distilling
 from nni_cafenet.pruning.task import Task, TaskModule
-from nni_cafenet.quiet import quiet
+from nni_cafenet.quiet import quiet_training
 from nni_cafenet.randomness import seeded
 from nni_cafenet.run.folder import keep_settings
 from nni_cafenet.tables import as_table
@@ -246,7 +246,7 @@ def main() -> None:
     path = folder / 'results.jsonl'
     done = {(r['problem'], r['seed'], r['method'], r['budget']): r for r in (read_jsonl(path) if path.exists() else [])}
     cells = [(p, s) for s in range(options.seeds) for p in PROBLEMS if options.only in p.name]
-    with quiet():
+    with quiet_training():
         for problem, seed in tqdm(cells, desc='Networks', unit='network'):
             for record in cell(problem, seed, options, folder, done):
                 key = (record['problem'], record['seed'], record['method'], record['budget'])

@@ -12,6 +12,8 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .channels.rules import register_layer, register_rule
+    from .export.onnx_file import export_onnx
+    from .export.torchscript_file import export_torchscript
     from .inspection import inspect_space
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
@@ -43,6 +45,8 @@ _HOMES = {
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
     'check_travels': 'trials.travels',
+    'export_onnx': 'export.onnx_file',
+    'export_torchscript': 'export.torchscript_file',
     'factory_of': 'travel.stored',
     'WithinBudget': 'within_budget',
     'importance': 'space.importance',
@@ -73,6 +77,8 @@ __all__ = [
     'WithinBudget',
     '__version__',
     'check_travels',
+    'export_onnx',
+    'export_torchscript',
     'factory_of',
     'importance',
     'inspect_space',

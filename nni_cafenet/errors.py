@@ -7,6 +7,7 @@ __all__ = [
     'ConfigurationError',
     'DataError',
     'ExperimentEndedError',
+    'ExportError',
     'FolderError',
     'FolderInUseError',
     'LimitReachedError',
@@ -87,6 +88,10 @@ class WeightsError(CafeNetError, ValueError):
 
 class ConfigurationError(CafeNetError, ValueError):
     """Options of the command line or of a configuration file are wrong; the message lists all of them."""
+
+
+class ExportError(CafeNetError, RuntimeError):
+    """A model could not be written in a format, or what was written computes something else."""
 
 
 class MissingExtraError(CafeNetError, ImportError):

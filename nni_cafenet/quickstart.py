@@ -25,7 +25,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .files import append_line, read_jsonl, write_json, write_text
-from .quiet import quiet
+from .quiet import quiet_training
 from .randomness import seeded
 from .report.widths_plot import widths_svg
 from .run.epoch_bar import EpochBar
@@ -139,7 +139,7 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
         If the budget is out of reach.
     """
     folder = Path(output)
-    with quiet(), _one_thread():
+    with quiet_training(), _one_thread():
         space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=4)).mutate(
             SmallResNet, width=options.width, example_input=(1, 1, 8, 8)
         )

@@ -1,21 +1,36 @@
-"""No chatter of NNI and Lightning between progress bars."""
+"""What torch, NNI and Lightning say of their own accord is kept back: what matters comes as an exception."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ['quiet']
+__all__ = ['quiet_torch', 'quiet_training']
 
-_LOGGERS = ('nni', 'pytorch_lightning', 'lightning_fabric', 'pytorch_lightning.utilities.rank_zero')
+_TRAINING = ('nni', 'pytorch_lightning', 'lightning_fabric', 'pytorch_lightning.utilities.rank_zero')
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Let NNI and Lightning log nothing in a block, and nobody warn. Errors are raised, not logged."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+def quiet_training() -> Iterator[None]:
+    """Let NNI and Lightning log nothing between progress bars, and nobody warn."""
+    with _silenced(*_TRAINING):
+        yield
+
+
+@contextlib.contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Keep what torch prints, logs and warns of to itself."""
+    with _silenced('torch'), io.StringIO() as sink:
+        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            yield
+
+
+@contextlib.contextmanager
+def _silenced(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:

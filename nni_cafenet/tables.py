@@ -1,21 +1,22 @@
-"""Tables for a terminal and for a Markdown page."""
+"""Tables for a terminal, a Markdown page and a web page."""
 
 from __future__ import annotations
 
 import numbers
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Literal, cast
 
 import prettytable
 
-__all__ = ['as_markdown', 'as_table']
+__all__ = ['as_html', 'as_markdown', 'as_table']
 
 _ALIGNMENTS = 'lcr'
 _EMPTY = '-'
 
-# Numbers as our tables write them: 12, -0.5, 1e-05, 1.81G, 98.1 %, 31 / 64, 97.4 ± 0.3.
-_NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?[KMGTP%]?'
+# Numbers as our tables write them: 12, -0.5, 1e-05, 1.81G, 98.1 %, 5.12 ms, 31 / 64, 97.4 ± 0.3.
+_NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?([KMGTP%]|[nuµm]?s)?'
 _NUMERIC = re.compile(rf'{_NUMBER}(\s?(/|±|\+/-|x)\s?{_NUMBER})?|nan|[+-]?inf', re.ASCII)
 
 
@@ -88,7 +89,49 @@ def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, ali
     return table.get_string()
 
 
-def _filled(headers: Sequence[str], rows: list[list[str]], align: str | None) -> prettytable.PrettyTable:
+def as_html(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
+    r"""
+    An HTML table without a style of its own; cells that go right or to the middle have the class ``r`` or ``c``.
+
+    Parameters
+    ----------
+    headers, rows, align
+        As for `as_table`.
+
+    Returns
+    -------
+    str
+        The element, without a line break at the end.
+
+    Raises
+    ------
+    ValueError
+        As by `as_table`.
+
+    Examples
+    --------
+    >>> print(as_html(['network', 'MACs'], [['slim', '907M']]))
+    <table>
+    <thead><tr><th scope="col">network</th><th scope="col" class="r">MACs</th></tr></thead>
+    <tbody>
+    <tr><td>slim</td><td class="r">907M</td></tr>
+    </tbody>
+    </table>
+    """
+    cells = [[_text(cell) for cell in row] for row in rows]
+    align = _checked(headers, cells, align)
+
+    def line(tag: str, texts: Sequence[str], attributes: str = '') -> str:
+        classes = ['' if letter == 'l' else f' class="{letter}"' for letter in align]
+        return ''.join(f'<{tag}{attributes}{kind}>{escape(text)}</{tag}>' for text, kind in zip(texts, classes))
+
+    head = line('th', list(headers), ' scope="col"')
+    body = ''.join(f'<tr>{line("td", row)}</tr>\n' for row in cells)
+    return f'<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>'
+
+
+def _checked(headers: Sequence[str], rows: list[list[str]], align: str | None) -> str:
+    """The alignments, once all is known to fit."""
     headers = list(headers)
     if not headers or len(set(headers)) < len(headers):
         raise ValueError(f'headers must be one name a column, all different; got {headers}')
@@ -96,10 +139,15 @@ def _filled(headers: Sequence[str], rows: list[list[str]], align: str | None) ->
         if len(row) != len(headers):
             raise ValueError(f'row {number} has {len(row)} cells for {len(headers)} columns: {row}')
     if align is None:
-        align = ''.join(_alignment([row[column] for row in rows]) for column in range(len(headers)))
-    elif len(align) != len(headers) or not set(align) <= set(_ALIGNMENTS):
+        return ''.join(_alignment([row[column] for row in rows]) for column in range(len(headers)))
+    if len(align) != len(headers) or not set(align) <= set(_ALIGNMENTS):
         raise ValueError(f'align must be {len(headers)} letters out of l, c and r, not {align!r}')
-    table = prettytable.PrettyTable(headers)
+    return align
+
+
+def _filled(headers: Sequence[str], rows: list[list[str]], align: str | None) -> prettytable.PrettyTable:
+    align = _checked(headers, rows, align)
+    table = prettytable.PrettyTable(list(headers))
     table.top_junction_char = table.bottom_junction_char = table.junction_char = '|'
     table.hrules = prettytable.HRuleStyle.HEADER if hasattr(prettytable, 'HRuleStyle') else prettytable.HEADER
     for header, letter in zip(headers, align):

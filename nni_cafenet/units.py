@@ -1,4 +1,4 @@
-"""Counts as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M`."""
+"""Counts and times as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M` or `5ms`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-__all__ = ['format_count', 'parse_count']
+__all__ = ['format_count', 'format_time', 'parse_count', 'parse_time']
 
 _LETTERS = ('', 'K', 'M', 'G', 'T', 'P')
 _FACTORS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'B': 10**9, 'T': 10**12, 'P': 10**15}
@@ -17,6 +17,8 @@ _COUNT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LARGEST = 10**18
+_NANOSECONDS = {'ns': 1, 'us': 10**3, 'µs': 10**3, 'μs': 10**3, 'ms': 10**6, 's': 10**9}
+_TIME = re.compile(r'([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)\s*(ns|us|µs|μs|ms|s)', re.ASCII)
 
 
 def format_count(count: float) -> str:
@@ -103,3 +105,77 @@ def parse_count(text: str | float) -> int:
     if count != int(count):
         raise ValueError(f'{text!r} is no whole number: counts are whole, such as 300000000 or 3e8')
     return int(count)
+
+
+def format_time(nanoseconds: float) -> str:
+    """
+    A time in three significant digits, in the largest unit of which it is one or more.
+
+    Parameters
+    ----------
+    nanoseconds
+        How long, ns.
+
+    Returns
+    -------
+    str
+        The digits and `ns`, `us`, `ms` or `s`.
+
+    Examples
+    --------
+    >>> format_time(5_120_000)
+    '5.12 ms'
+    >>> format_time(640)
+    '640 ns'
+    """
+    for unit, next_unit in (('ns', 10**3), ('us', 10**6), ('ms', 10**9)):
+        # From 999.5 of a unit on, it is 1.00 of the next: three digits never show 1000.
+        if abs(nanoseconds) < 0.9995 * next_unit:
+            return f'{_three_digits(1000 * nanoseconds / next_unit)} {unit}'
+    return f'{_three_digits(nanoseconds / 10**9)} s'
+
+
+def _three_digits(number: float) -> str:
+    size = abs(number)
+    if number == int(number) and size < 1000:
+        return str(int(number))
+    return f'{number:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}'
+
+
+def parse_time(text: str) -> int:
+    """
+    The nanoseconds that a time such as `'5ms'` stands for.
+
+    Parameters
+    ----------
+    text
+        Digits with an optional fraction and a unit: `s`, `ms`, `us` (or `µs`), `ns`.
+
+    Returns
+    -------
+    int
+        Nanoseconds, cut off to a whole one.
+
+    Raises
+    ------
+    ValueError
+        If it is no time, or longer than 10^18 ns.
+    TypeError
+        If it is no string: a number alone has no unit.
+
+    Examples
+    --------
+    >>> parse_time('5ms')
+    5000000
+    >>> parse_time('1.5 us')
+    1500
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a time is a string with a unit such as '5ms', not {text!r}")
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no time: write a number and a unit, such as '5ms', '0.8 s' or '750us'")
+    time = Decimal(match[1].replace('_', '')) * _NANOSECONDS[match[2]]
+    if time > _LARGEST:
+        raise ValueError(f'{text!r} is above the longest time, 1e9 s')
+    return int(time)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from nni_cafenet.tables import as_markdown, as_table
+from nni_cafenet.tables import as_html, as_markdown, as_table
 
 
 def test_a_table_as_it_looks() -> None:
@@ -87,3 +87,22 @@ def test_bad_input(headers: list[str], rows: list[list[object]], align: str | No
     for function in (as_table, as_markdown):
         with pytest.raises(ValueError, match=message):
             function(headers, rows, align=align)
+
+
+def test_html() -> None:
+    assert as_html(['name', 'latency'], [['a < b', '5.12 ms'], ['c', None]]) == '\n'.join(
+        [
+            '<table>',
+            '<thead><tr><th scope="col">name</th><th scope="col" class="r">latency</th></tr></thead>',
+            '<tbody>',
+            '<tr><td>a &lt; b</td><td class="r">5.12 ms</td></tr>',
+            '<tr><td>c</td><td class="r">-</td></tr>',
+            '</tbody>',
+            '</table>',
+        ]
+    )
+
+
+def test_html_refuses_what_the_others_refuse() -> None:
+    with pytest.raises(ValueError, match='row 0 has 2 cells for 1 columns'):
+        as_html(['a'], [[1, 2]])

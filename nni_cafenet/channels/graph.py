@@ -69,6 +69,11 @@ class ChannelGroup:
         """All layers that the group touches."""
         return tuple(dict.fromkeys((*self.producers, *self.others, *self.readers)))
 
+    @property
+    def makers(self) -> tuple[str, ...]:
+        """The layers whose outputs these channels are; where none makes them (bare parameters), all members."""
+        return self.producers or self.members
+
     def row(self) -> dict[str, Any]:
         """Return the columns of the group's row in a table."""
         return {

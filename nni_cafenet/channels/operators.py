@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +11,7 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
 from ..errors import TraceError, first_line
+from ..quiet import quiet_torch
 from .inputs import ExampleInput
 from .opaque import opaque_parts
 from .plain_calls import PlainCalls
@@ -64,7 +62,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         If the model does not run on the example, or its operators depend on values that Python reads.
     """
     try:
-        with _silence():
+        with quiet_torch():
             calls = PlainCalls(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
@@ -87,7 +85,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
     """Record one real run; None where it may go another way with other values."""
     try:
-        with _silence():
+        with quiet_torch():
             module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
         _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
@@ -116,21 +114,6 @@ def _rejection(model: nn.Module, error: Exception) -> TraceError:
         f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
         f'{type(error).__name__}: {first_line(error)}. {remedy}'
     )
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what torch prints and logs of a failed export to itself: the exception says it again."""
-    torch_logs = logging.getLogger('torch')
-    level = torch_logs.level
-    try:
-        torch_logs.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), io.StringIO() as sink:
-            warnings.simplefilter('ignore')
-            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-                yield
-    finally:
-        torch_logs.setLevel(level)
 
 
 def _check_runs(model: nn.Module, example: ExampleInput) -> None:

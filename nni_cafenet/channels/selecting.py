@@ -16,7 +16,7 @@ from torch import nn
 
 from .graph import ChannelGraph
 
-__all__ = ['LayerPattern', 'excluded_parts', 'restrict']
+__all__ = ['LayerPattern', 'excluded_parts', 'matching_layers', 'restrict']
 
 LayerPattern = Union[str, 're.Pattern[str]', type]
 """A layer's name, the name of a part that holds it, the end of either, a shell pattern, a regular expression, or a
@@ -53,14 +53,12 @@ def restrict(
     """
     if include is not None and len(_as_list('include', include)) == 0:
         raise ValueError('include=[] leaves no layer to change. Name at least one layer, or use None for all layers.')
-    names = dict(model.named_modules())
-    allowed = _matching('include', include, names) if include is not None else None
-    denied = _matching('exclude', exclude or (), names)
+    allowed = matching_layers('include', include, model) if include is not None else None
+    denied = matching_layers('exclude', exclude or (), model)
     reasons = {}
     for group in graph.groups:
-        layers = group.producers or group.members
-        excluded = [layer for layer in layers if layer in denied]
-        left_out = [layer for layer in layers if allowed is not None and layer not in allowed]
+        excluded = [layer for layer in group.makers if layer in denied]
+        left_out = [layer for layer in group.makers if allowed is not None and layer not in allowed]
         if excluded:
             reasons[group.label] = f'is excluded (exclude names {excluded[0]})'
         elif left_out:
@@ -70,14 +68,24 @@ def restrict(
 
 def excluded_parts(model: nn.Module, exclude: Sequence[LayerPattern] | None) -> list[str]:
     """Return the sub-modules that ``exclude`` names, without those inside another one of them."""
-    named = _matching('exclude', exclude or (), dict(model.named_modules()))
+    named = matching_layers('exclude', exclude or (), model)
     return sorted(name for name in named if not any(name.startswith(f'{other}.') for other in named))
 
 
-def _matching(argument: str, patterns: Iterable[LayerPattern], modules: dict[str, nn.Module]) -> set[str]:
+def matching_layers(argument: str, patterns: Iterable[LayerPattern], model: nn.Module) -> set[str]:
+    """Return the names of the layers and parts of a model that patterns match.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches none; ``argument`` is what the message calls it.
+    TypeError
+        If a pattern is of another type, or one pattern stands where a list is asked for.
+    """
+    modules = dict(model.named_modules())
     found: set[str] = set()
     for pattern in _as_list(argument, patterns):
-        matches = {name for name, module in modules.items() if name and _matches(pattern, name, module)}
+        matches = {name for name, module in modules.items() if name and _matches(argument, pattern, name, module)}
         if not matches and isinstance(pattern, str):
             matches = {name for name in modules if name and f'.{pattern}.' in f'.{name}.'}
         if not matches:
@@ -87,7 +95,7 @@ def _matching(argument: str, patterns: Iterable[LayerPattern], modules: dict[str
     return found
 
 
-def _matches(pattern: LayerPattern, name: str, module: nn.Module) -> bool:
+def _matches(argument: str, pattern: LayerPattern, name: str, module: nn.Module) -> bool:
     if isinstance(pattern, str):
         return name == pattern or name.startswith(f'{pattern}.') or fnmatch.fnmatchcase(name, pattern)
     if isinstance(pattern, re.Pattern):
@@ -95,7 +103,7 @@ def _matches(pattern: LayerPattern, name: str, module: nn.Module) -> bool:
     if isinstance(pattern, type) and issubclass(pattern, nn.Module):
         return isinstance(module, pattern)
     raise TypeError(
-        f'include and exclude take layer names, shell patterns, compiled regular expressions and module classes, '
+        f'{argument} takes layer names, shell patterns, compiled regular expressions and module classes, '
         f'not {pattern!r}.'
     )
 

@@ -35,7 +35,7 @@ from .substitute import Change, InDouble, Substitute, changed, converted, masked
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['Unchanged', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
+__all__ = ['Unchanged', 'beyond_masks', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -109,6 +109,23 @@ def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed:
     with using_mode(model, training=False), torch.no_grad():
         labels = list(graph.labels)
         return checks.graph if checks.problem(labels) is None or checks.repair(labels) else None
+
+
+def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> dict[str, str]:
+    """Return the groups whose removal zeros in parameters cannot express, ``{label: why}``.
+
+    With every parameter zero wherever it is not selected, and buffers as they are, the full model must compute what the
+    slices compute: to 1e-9 of the largest output in float64, 1e4 times the rounding of a model that does not run in it.
+    Normalisation over cut channels, softmax and numbers that follow a width make a difference.
+
+    Parameters
+    ----------
+    model, graph, example, seed
+        As in `verify`. The graph stands.
+    """
+    checks = _MaskChecks(model, graph, example, np.random.default_rng(seed))
+    with using_mode(model, training=False), torch.no_grad():
+        return checks.culprits(list(graph.labels))
 
 
 class Unchanged:
@@ -421,6 +438,29 @@ class _Checks:
             return call_with(self.model, sliced, inputs.args, inputs.kwargs)
 
 
+class _MaskChecks(_Checks):
+    """The same search for culprits, with another question."""
+
+    def repair(self, labels: list[str]) -> bool:
+        return False
+
+    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
+        sets = random_channel_sets(self.graph, labels, self.rng)
+        zeros = masked(self.graph, sets, self.device)
+        parameters = dict(self.model.named_parameters())
+        with self._deciding() as decisions:
+            whole = self._outputs(
+                self._precise, lambda name, tensor: zeros(name, tensor) if name in parameters else tensor
+            )
+        with self._deciding(decisions.taken):
+            sliced = self._watching(
+                lambda: self.run_slices(sets, _converted(self.example, self._precise), self._precise)
+            )
+        if [leaf.shape for leaf in whole] == [leaf.shape for leaf in sliced] and all(map(_equal, whole, sliced)):
+            return None
+        return 'zeros in its weights do not do what its removal does (normalisation, softmax, a scale by the width)'
+
+
 def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
     """Add the MACs of operators that no rule counts, where they are the same at every width."""
     if not graph.groups:
@@ -479,6 +519,15 @@ def _alike(in_order: list[Tensor], moved: list[Tensor]) -> bool:
             if np.isfinite(error) and error > 1e4 * torch.finfo(before.dtype).eps:
                 return False
     return True
+
+
+def _equal(left: Tensor, right: Tensor) -> bool:
+    """Whether two outputs are the same but for rounding; values that are not finite differ from all others."""
+    if not left.is_floating_point():
+        return torch.equal(left, right)
+    tolerance = 1e-9 if left.dtype is torch.float64 else 1e4 * torch.finfo(left.dtype).eps
+    scale = float(right.abs().max()) if right.numel() else 0.0
+    return torch.allclose(left, right, rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
 def _precision(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

@@ -52,8 +52,8 @@ def _run(options: argparse.Namespace) -> int:
         check_output_file(f'--{kind}', Path(file))
     record, network = the_network(options)
     with loading():
-        from ..export.onnx_file import export_onnx  # type: ignore[import-not-found]
-        from ..export.torchscript_file import export_torchscript  # type: ignore[import-not-found]
+        from ..export.onnx_file import export_onnx
+        from ..export.torchscript_file import export_torchscript
         from ..model_spec import InputShape, example_of, load_model
 
         asked = record.configuration

@@ -59,8 +59,7 @@ def add(commands: Any) -> None:
     files.add_argument(
         '--plot',
         metavar='FILE',
-        help='a picture of the MACs of each layer, coloured by channel group: .svg, .png or .pdf '
-        "(needs pip install 'nni-cafenet[plot]')",
+        help='a picture of the MACs of each layer, coloured by channel group: .svg, .png or .pdf',
     )
     inspect.set_defaults(run=_run)
 

@@ -44,8 +44,8 @@ def _run(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise FolderError(f'{options.folder!r}: is not there; name the output folder of nni-cafenet prune')
     with loading():
-        from ..report.run_page import networks_table  # type: ignore[import-not-found]
-        from ..report.writing import read_report, write_report  # type: ignore[import-not-found]
+        from ..report.run_page import networks_table
+        from ..report.writing import read_report, write_report
         from ..tables import as_table
 
         report = read_report(folder)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..channels.selection import Selection, put
+from ..channels.selection import Selection
 from ..space.ordering import ChannelOrder, permute_channels
+from ..space.slim import write_back
 from ..space.width_space import WidthSpace
 
 __all__ = ['in_original_order']
@@ -45,20 +46,12 @@ def in_original_order(
     before = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
     kept = {label: order.permutation[label][chosen].sort().values for label, chosen in channel_sets.items()}
     try:
-        _write(space, slim, channel_sets)
+        write_back(
+            slim, model, Selection(space.graph, {label: chosen.numpy() for label, chosen in channel_sets.items()})
+        )
         permute_channels(space, order.inverse())
         return space.slim(widths, kept), kept
     finally:
         with torch.no_grad():
             for tensor, values in before:
                 tensor.copy_(values)
-
-
-@torch.no_grad()
-def _write(space: WidthSpace, slim: nn.Module, channel_sets: Mapping[str, Tensor]) -> None:
-    """Write the tensors of a slim model to where they stand in the full one."""
-    full, small = space.full_model, slim
-    positions = Selection(space.graph, {label: chosen.numpy() for label, chosen in channel_sets.items()}).positions
-    values = {**dict(small.named_parameters()), **dict(small.named_buffers())}
-    for name, tensor in [*full.named_parameters(), *full.named_buffers()]:
-        put(tensor, positions.get(name, (None,) * tensor.dim()), values[name].to(tensor.device))

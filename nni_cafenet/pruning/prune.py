@@ -22,7 +22,7 @@ from ..channels.structures import tensors_in
 from ..channels.wrappers import bare_model
 from ..errors import FolderError
 from ..files import write_json
-from ..quiet import quiet
+from ..quiet import quiet_training
 from ..randomness import seeded
 from ..run.finalists import Finalist, finalist_name
 from ..run.folder import JOB_RECORD, RunFolder, keep_settings, new_run_path
@@ -179,7 +179,7 @@ def prune(
         _check_evaluator(evaluator, {name for name, value in given.items() if value is not None}, trainer)
         metric_name, bars = metric, False
     folder = _folder(directory)
-    with quiet() if bars else contextlib.nullcontext(), seeded(seed):
+    with quiet_training() if bars else contextlib.nullcontext(), seeded(seed):
         mutator = WidthMutator(
             bins=bins or FlopsSensitiveBins(), include=include, exclude=exclude, min_ratio=min_ratio, divisor=divisor
         )

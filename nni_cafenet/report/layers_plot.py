@@ -1,13 +1,12 @@
-"""A picture of the MACs of each layer, coloured by channel group. It needs matplotlib, the extra ``plot``."""
+"""A picture of the MACs of each layer, coloured by channel group."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import MissingExtraError
 from ..units import format_count
+from .figures import GREY, drawing, plain, rendered, shortened
 
 __all__ = ['PLOT_SUFFIXES', 'check_plot', 'layers_plot']
 
@@ -36,19 +35,11 @@ def check_plot(suffix: str) -> None:
     ------
     ValueError
         If it is another one.
-    nni_cafenet.errors.MissingExtraError
-        If matplotlib is not installed.
     """
     if suffix.lower() not in PLOT_SUFFIXES:
         raise ValueError(
             f'a picture cannot be a {suffix or "nameless"} file: end its name in {", ".join(PLOT_SUFFIXES)}'
         )
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "a picture needs matplotlib, which is not installed: pip install 'nni-cafenet[plot]'"
-        ) from error
 
 
 def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, suffix: str = '.svg') -> bytes:
@@ -75,28 +66,20 @@ def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, su
     ------
     ValueError
         If there is no layer, or the suffix is another one.
-    nni_cafenet.errors.MissingExtraError
-        If matplotlib is not installed.
     """
     check_plot(suffix)
     if not layers:
         raise ValueError('layers is empty: the model has no multiply-accumulates to draw')
-    import matplotlib
     from matplotlib.figure import Figure
 
     drawn = _largest(layers)
     height = _HEAD + _FOOT + _ROW * len(drawn)
-    # Text stays text: it can be searched, and the file is small.
-    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'nni-cafenet', 'font.size': 8}):
+    with drawing({'font.size': 8}):
         figure = Figure(figsize=(_WIDTH, height), layout=None)
         _draw(figure.add_axes((0.27, _FOOT / height, 0.46, 1 - (_HEAD + _FOOT) / height)), drawn)
-        figure.text(0.02, 1 - 0.3 / height, _plain(title), fontsize=12, fontweight='bold')
-        figure.text(0.02, 1 - 0.5 / height, _subtitle(layers, drawn), color='#5f6c7b')
-        picture = io.BytesIO()
-        kind = suffix.lower()[1:]
-        undated = {} if kind == 'png' else {'Date' if kind == 'svg' else 'CreationDate': None}
-        figure.savefig(picture, format=kind, dpi=110, metadata=undated)
-    return picture.getvalue()
+        figure.text(0.02, 1 - 0.3 / height, plain(title), fontsize=12, fontweight='bold')
+        figure.text(0.02, 1 - 0.5 / height, _subtitle(layers, drawn), color=GREY)
+        return rendered(figure, suffix.lower()[1:])
 
 
 def _largest(layers: Sequence[tuple[str, int, str | None]]) -> list[tuple[str, int, str | None]]:
@@ -115,17 +98,15 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
     colours: dict[str | None, Any] = {group: tab20(order[index % len(order)]) for index, group in enumerate(groups)}
     rows = range(len(layers))
     axes.barh(rows, [macs for _, macs, _ in layers], color=[colours.get(group, _NO_GROUP) for *_, group in layers])
-    axes.set_yticks(rows, [_plain(_shortened(name or '(the model itself)')) for name, *_ in layers])
+    axes.set_yticks(rows, [plain(shortened(name or '(the model itself)', _LETTERS)) for name, *_ in layers])
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(macs for _, macs, _ in layers) or 1)
     axes.set_xlabel('MACs of one sample')
     axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
-    axes.grid(axis='x', color='#e4e8ed')
-    axes.set_axisbelow(True)
+    axes.grid(axis='x')
     axes.tick_params(axis='y', length=0)
-    axes.spines[['top', 'right']].set_visible(False)
     for row, (_, macs, group) in enumerate(layers):
-        text = f'{format_count(macs)}  {_plain(_shortened(group)) if group else "no group"}'
+        text = f'{format_count(macs)}  {plain(shortened(group, _LETTERS)) if group else "no group"}'
         axes.annotate(text, (macs, row), xytext=(4, 0), textcoords='offset points', va='center', annotation_clip=False)
 
 
@@ -135,14 +116,3 @@ def _subtitle(layers: Sequence[tuple[str, int, str | None]], drawn: Sequence[tup
         share = sum(macs for _, macs, _ in drawn) / max(sum(macs for _, macs, _ in layers), 1)
         text += f'; {len(drawn)} of {len(layers)} layers, {100 * share:.1f} % of the MACs'
     return text
-
-
-def _shortened(name: str) -> str:
-    if len(name) <= _LETTERS:
-        return name
-    return f'{name[: _LETTERS // 2]}…{name[-(_LETTERS // 2 - 1) :]}'
-
-
-def _plain(text: str) -> str:
-    """The text as it is: matplotlib would read what stands between dollars as a formula."""
-    return text.replace('$', r'\$')

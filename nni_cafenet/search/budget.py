@@ -42,7 +42,11 @@ class WidthDomain(Protocol):
 
     @property
     def choices(self) -> Mapping[str, tuple[int, ...]]:
-        """Allowed widths of every label, in channels, ascending; the last is the full width."""
+        """Allowed widths of every label, in channels, ascending."""
+
+    @property
+    def full_widths(self) -> Mapping[str, int]:
+        """Width of every label in the full network, in channels; it need not be allowed."""
 
     @overload
     def macs(self, widths: dict[str, int], /) -> int: ...
@@ -126,7 +130,7 @@ class Budget:
         """The limits in words, for logs and tables; counts are rounded."""
         parts = []
         for key, limit in self.limits.items():
-            full = _extreme(self.domain, key, -1)
+            full = _cost_of(self.domain, key, self.domain.full_widths)
             share = f'{100 * limit / full:.1f}% of {format_count(full)}'
             parts.append(f'{_NAMES[key]} <= {format_count(limit)} ({share})')
         return ' and '.join(parts)
@@ -143,14 +147,14 @@ def _cost(domain: WidthDomain, key: str, widths: IntArray) -> IntArray:
     return domain.macs(widths) if key == 'macs' else domain.params(widths)
 
 
-def _extreme(domain: WidthDomain, key: str, choice: int) -> int:
-    """Cost of the smallest (choice 0) or the full network (choice -1)."""
-    return int(_cost(domain, key, np.array([[c[choice] for c in domain.choices.values()]], np.int64))[0])
+def _cost_of(domain: WidthDomain, key: str, widths: Mapping[str, int]) -> int:
+    return int(_cost(domain, key, np.array([[widths[label] for label in domain.choices]], np.int64))[0])
 
 
 def _limit(where: str, spec: object, key: str, domain: WidthDomain) -> int:
     """One limit as a count that the space can reach; ``where`` opens the error message."""
-    smallest, full, name = _extreme(domain, key, 0), _extreme(domain, key, -1), _NAMES[key]
+    smallest = _cost_of(domain, key, {label: allowed[0] for label, allowed in domain.choices.items()})
+    full, name = _cost_of(domain, key, domain.full_widths), _NAMES[key]
     limit = _count(where, spec, full)
     if limit > full:
         raise ValueError(

@@ -107,7 +107,7 @@ class BinnedGroup:
     bin
         Channels a bin; the last bin may have fewer.
     choices
-        The widths, ascending: whole bins, the smallest width that is allowed, and the full width.
+        The widths, ascending: the smallest and the largest that are allowed, and whole bins between them.
     """
 
     label: str
@@ -121,7 +121,9 @@ class BinnedGroup:
         return math.ceil(self.full / self.bin)
 
 
-def binned(groups: Sequence[ChannelGroup], bins: Bins, min_ratio: float, divisor: int) -> list[BinnedGroup]:
+def binned(
+    groups: Sequence[ChannelGroup], bins: Bins, shares: Sequence[tuple[float, float]], divisor: int
+) -> list[BinnedGroup]:
     """Give every channel group its bins and widths.
 
     Parameters
@@ -130,28 +132,29 @@ def binned(groups: Sequence[ChannelGroup], bins: Bins, min_ratio: float, divisor
         The channel groups of a model.
     bins
         The rule for bin sizes.
-    min_ratio
-        The smallest width of a group, as a share of its full width (rounded up to a channel, and to ``divisor``).
-        0: one bin.
+    shares
+        The smallest and the largest width of each group, as shares of its full width. The smallest is rounded up to a
+        channel, and to ``divisor``; 0: one bin. The largest is rounded down; where that leaves no width, the smallest is
+        the only one.
     divisor
         Widths are multiples of it in groups whose full width is one.
 
     Raises
     ------
     ValueError
-        If not ``0 <= min_ratio <= 1``, or ``divisor`` is below 1.
+        If ``divisor`` is below 1.
     """
-    if not isinstance(min_ratio, (int, float)) or not 0 <= min_ratio <= 1:
-        raise ValueError(f'min_ratio={min_ratio!r} must lie between 0 and 1: the smallest share of a width to keep.')
     _positive('divisor', divisor)
     result = []
-    for group, size in zip(groups, bins.sizes(groups)):
+    for group, size, (least, most) in zip(groups, bins.sizes(groups), shares):
         step = divisor if group.width % divisor == 0 else 1
         size = min(_round_up(size, step), group.width)
-        smallest = _round_up(math.ceil(min_ratio * group.width - 1e-9), step) if min_ratio > 0 else size
+        largest = max(math.floor(most * group.width + 1e-9) // step, 1) * step
+        smallest = _round_up(math.ceil(least * group.width - 1e-9), step) if least > 0 else min(size, largest)
         smallest = min(max(smallest, step), group.width)
-        between = range(size * (smallest // size + 1), group.width, size)
-        result.append(BinnedGroup(group.label, group.width, size, tuple(sorted({smallest, *between, group.width}))))
+        between = range(size * (smallest // size + 1), largest, size)
+        choices = {smallest, *between, max(smallest, largest)}
+        result.append(BinnedGroup(group.label, group.width, size, tuple(sorted(choices))))
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..channels.selecting import LayerPattern
 from .bins import Bins
+from .ratios import Ratio
 from .width_space import WidthSpace
 
 __all__ = ['WidthMutator']
@@ -17,7 +18,7 @@ class WidthMutator:
 
     Parameters
     ----------
-    bins, include, exclude, min_ratio, divisor, verify
+    bins, include, exclude, min_ratio, max_ratio, divisor, verify
         See `WidthSpace`.
 
     Examples
@@ -32,7 +33,8 @@ class WidthMutator:
         bins: Bins | None = None,
         include: Sequence[LayerPattern] | None = None,
         exclude: Sequence[LayerPattern] | None = None,
-        min_ratio: float = 0.1,
+        min_ratio: Ratio = 0.1,
+        max_ratio: Ratio = 1.0,
         divisor: int = 1,
         verify: bool = True,
     ) -> None:
@@ -45,6 +47,7 @@ class WidthMutator:
             'include': include,
             'exclude': exclude,
             'min_ratio': min_ratio,
+            'max_ratio': max_ratio,
             'divisor': divisor,
             'verify': verify,
         }

@@ -1,4 +1,4 @@
-"""The slim model: the user's own modules, with smaller tensors."""
+"""The slim model: the user's own modules, with smaller tensors; and its way back into the full model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ..channels.run import apply_attributes
-from ..channels.selection import Selection
+from ..channels.selection import Selection, put
 from ..channels.structures import tensors_in
 from .closures import rebind_functions
 
-__all__ = ['slim_model']
+__all__ = ['slim_model', 'write_back']
 
 _OWN = ('_parameters', '_buffers', '_modules')
 
@@ -52,3 +52,34 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
     rebind_functions(slim, memo)
     apply_attributes(slim, selection.attributes(model))
     return slim
+
+
+@torch.no_grad()
+def write_back(slim: nn.Module, model: nn.Module, selection: Selection) -> None:
+    """Write the tensors of a slim model to where they stand in the full one, in place.
+
+    Parameters
+    ----------
+    slim
+        A slim model of the full one, perhaps trained since.
+    model
+        The full model.
+    selection
+        What the slim model has of it.
+
+    Raises
+    ------
+    ValueError
+        If the slim model is none of this selection.
+    """
+    full = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
+    if full.keys() != small.keys():
+        raise ValueError(f'slim: other tensors than those of the model: {sorted(full.keys() ^ small.keys())}.')
+    for name, tensor in full.items():
+        positions = selection.positions.get(name, (None,) * tensor.dim())
+        shape = tuple(size if at is None else len(at) for size, at in zip(tensor.shape, positions))
+        if shape != tuple(small[name].shape):
+            raise ValueError(f'slim: {name} has shape {tuple(small[name].shape)}; what is selected of it has {shape}.')
+    for name, tensor in full.items():
+        put(tensor, selection.positions.get(name, (None,) * tensor.dim()), small[name].to(tensor))

@@ -23,7 +23,11 @@ class SummarisedSpace(Protocol):
 
     @property
     def choices(self) -> Mapping[str, Sequence[int]]:
-        """Allowed widths of every group, in network order, ascending; the last is the full width."""
+        """Allowed widths of every group, in network order, ascending."""
+
+    @property
+    def full_widths(self) -> Mapping[str, int]:
+        """Width of every group in the full network; it need not be allowed."""
 
     def macs(self, widths: Any, /) -> Any:
         """Multiply-accumulates of one sample, an int for ``{label: channels}``."""
@@ -80,7 +84,7 @@ def mutation_summary(
     taken = [name for name in more if name in _COSTS]
     if taken:
         raise ValueError(f'{taken[0]!r} is a key of the summary itself; give the value another name.')
-    full = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
+    full = dict(space.full_widths)
     kept = check_widths(widths, full)
     macs = int(space.macs(kept))
     summary: dict[str, Value] = {} if stage is None else {'stage': stage}
@@ -106,9 +110,10 @@ def published_axes(space: SummarisedSpace, *, most: int = 24) -> dict[str, dict[
     dict of str to dict
         ``{label: {'_type': 'uniform', '_value': [lowest, highest]}}``, in channels of a group or percent of a block.
     """
-    full = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
+    full = dict(space.full_widths)
+    largest = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
     smallest = {label: int(allowed[0]) for label, allowed in space.choices.items()}
-    low, high = (_axes(widths, full, most, {'stage', *_COSTS}) for widths in (smallest, full))
+    low, high = (_axes(widths, full, most, {'stage', *_COSTS}) for widths in (smallest, largest))
     return {label: {'_type': 'uniform', '_value': [low[label], high[label]]} for label in low}
 
 

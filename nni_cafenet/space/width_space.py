@@ -26,6 +26,7 @@ from ..travel.kept import keep, takes_kept
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_channel_sets, check_widths
 from .initialise import fit_initialisation
+from .ratios import KeptShares, Ratio
 from .simplified import simplify_with_summary
 from .slim import slim_model
 from .slim_files import PathLike, save_slim
@@ -66,7 +67,12 @@ class WidthSpace(ModelSpace):
         Layers whose output widths may, or may not, change: names, names of parts, ends of either (``'conv1'``), shell
         patterns, compiled regular expressions or module classes. Default: all may.
     min_ratio
-        Smallest width of a group as a share of its full width; 0: one bin.
+        Smallest width of a group as a share of its full width; 0: one bin. One number for all groups, or
+        ``{pattern: number}`` with patterns as in ``include``: a group is named by each layer that makes its channels, of
+        several numbers the largest counts, and 0.1 where none does.
+    max_ratio
+        Largest width of a group as a share of its full width, in the same two forms; of several numbers the smallest
+        counts, and 1 where none does. Below 1 the full network is not among the networks of the space.
     divisor
         Widths are multiples of it in groups whose full width is one.
     verify
@@ -106,7 +112,8 @@ class WidthSpace(ModelSpace):
         bins: Bins | None = None,
         include: Sequence[LayerPattern] | None = None,
         exclude: Sequence[LayerPattern] | None = None,
-        min_ratio: float = 0.1,
+        min_ratio: Ratio = 0.1,
+        max_ratio: Ratio = 1.0,
         divisor: int = 1,
         verify: bool = True,
     ) -> None:
@@ -117,14 +124,16 @@ class WidthSpace(ModelSpace):
         live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)
         self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
+        shares = KeptShares(full_model, min_ratio, max_ratio)
         self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
-        self.groups = tuple(binned(self.graph.groups, bins or FlopsSensitiveBins(), min_ratio, divisor))
+        bins = bins or FlopsSensitiveBins()
+        self.groups = tuple(binned(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
         self._active: Selection | None = None
         self._prepared: dict[str, Tensor] | None = None
         if '__arch__' in (frozen_context.current() or {}):
             return  # made by create_fixed_module, only to be slimmed
         for group in self.groups:
-            self.add_mutable(Categorical(list(group.choices), default=group.full, label=group.label))
+            self.add_mutable(Categorical(list(group.choices), default=group.choices[-1], label=group.label))
         _logger.info('%s', self.describe())
 
     def save_init_arguments(self, *args: Any, **kwargs: Any) -> None:
@@ -170,12 +179,12 @@ class WidthSpace(ModelSpace):
 
     @property
     def choices(self) -> dict[str, tuple[int, ...]]:
-        """``{label: widths}``, ascending; the last is the full width."""
+        """``{label: widths}``, ascending."""
         return {group.label: group.choices for group in self.groups}
 
     @property
     def full_widths(self) -> dict[str, int]:
-        """The full width of every group."""
+        """The full width of every group: that of the model, whether or not it may be chosen."""
         return {group.label: group.full for group in self.groups}
 
     @property

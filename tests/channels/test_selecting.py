@@ -149,7 +149,7 @@ def test_a_pattern_without_a_match_is_refused(pick, argument, pattern):
 @pytest.mark.parametrize('pattern', [3, None, int, nn.ReLU()])
 def test_a_pattern_of_another_type_is_refused(pick, argument, pattern):
     with pytest.raises(
-        TypeError, match='take layer names, shell patterns, compiled regular expressions and module class'
+        TypeError, match=f'{argument} takes layer names, shell patterns, compiled regular expressions and module class'
     ):
         pick(**{argument: [pattern]})
 

@@ -56,7 +56,6 @@ def test_inspect_prints_tables_and_says_what_is_going_on(nets, capsys):
 
 
 def test_inspect_writes_files(nets, capsys):
-    pytest.importorskip('matplotlib')
     assert cli.main([*SMALL, '--json', 'a.json', '--csv', 'a.csv', '--plot', 'a.svg']) == 0
     out, progress = capsys.readouterr()
     assert '| full     | 1,216 |' in out
@@ -137,14 +136,10 @@ def test_inspect_tells_that_the_model_comes_first(capsys):
     assert 'required: MODEL' in error
 
 
-def test_inspect_checks_files_before_any_work(nets, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    for options in (['--json', 'missing/a.json'], ['--plot', 'a.svg']):
+def test_inspect_checks_files_before_any_work(nets, capsys):
+    for options in (['--json', 'missing/a.json'], ['--plot', 'a.jpg']):
         assert cli.main(['inspect', 'my_missing:net', '--input', '1', *options]) == 2
         assert 'my_missing' not in capsys.readouterr().err
-    assert cli.main([*SMALL, '--plot', 'a.svg']) == 2
-    assert "pip install 'nni-cafenet[plot]'" in capsys.readouterr().err
 
 
 def test_inspect_stops_quietly_when_interrupted(nets, capsys, monkeypatch):

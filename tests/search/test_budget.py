@@ -15,6 +15,7 @@ class TwoLayers:
     """MACs 3 a + 2 a b + 5 b, parameters a b + a."""
 
     choices = {'a': (2, 4, 8), 'b': (1, 3, 10)}
+    full_widths = {'a': 8, 'b': 10}
 
     def macs(self, widths):
         if isinstance(widths, dict):
@@ -33,6 +34,7 @@ class Line(TwoLayers):
     """MACs fixed + slope w, w of 1..4."""
 
     choices = {'w': (1, 2, 3, 4)}
+    full_widths = {'w': 4}
 
     def __init__(self, fixed: int, slope: int) -> None:
         self.fixed, self.slope = fixed, slope

@@ -17,6 +17,7 @@ class Chain:
 
     def __init__(self, *choices: tuple[int, ...]) -> None:
         self.choices = {f'layer{i}': allowed for i, allowed in enumerate(choices)}
+        self.full_widths = {label: allowed[-1] for label, allowed in self.choices.items()}
 
     def macs(self, widths):
         return 27 * widths[:, 0] + 9 * (widths[:, 1:] * widths[:, :-1]).sum(axis=1)

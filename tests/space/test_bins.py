@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from nni_cafenet import EqualBins, FlopsSensitiveBins
@@ -14,8 +16,8 @@ def group(width: int, macs: int = 1, label: str = 'a') -> ChannelGroup:
     return ChannelGroup(label, width, (), (), (), macs)
 
 
-def choices(width: int, number: int, min_ratio: float = 0.0, divisor: int = 1) -> list[int]:
-    (result,) = binned([group(width)], EqualBins(number), min_ratio, divisor)
+def choices(width: int, number: int, min_ratio: float = 0.0, divisor: int = 1, max_ratio: float = 1.0) -> list[int]:
+    (result,) = binned([group(width)], EqualBins(number), [(min_ratio, max_ratio)], divisor)
     return list(result.choices)
 
 
@@ -100,7 +102,7 @@ def test_bins_of_vgg19(analysed):
 )
 def test_sizes_of_spaces(full_size, name, options, limits, groups, before, after, bins):
     graph = full_size(name, **options)
-    result = binned(graph.groups, FlopsSensitiveBins(*limits), 0, 1)
+    result = binned(graph.groups, FlopsSensitiveBins(*limits), [(0, 1)] * len(graph.groups), 1)
     assert len(result) == groups
     assert round(sum(math.log10(group.width) for group in graph.groups), 1) == before
     assert round(sum(math.log10(len(group.choices)) for group in result), 1) == after
@@ -115,7 +117,7 @@ def test_equal_bins():
     assert choices(22, 5) == [5, 10, 15, 20, 22]  # the last bin is smaller
     assert choices(3, 20) == [1, 2, 3]  # one channel a bin
     assert choices(7, 1) == [7]
-    (result,) = binned([group(22)], EqualBins(5), 0, 1)
+    (result,) = binned([group(22)], EqualBins(5), [(0, 1)], 1)
     assert (result.label, result.full, result.bin, result.bins) == ('a', 22, 5, 5)
 
 
@@ -153,6 +155,48 @@ def test_widths_are_multiples_of_a_divisor_where_the_full_width_is_one():
     assert choices(8, 8, divisor=8) == [8]
 
 
+@pytest.mark.parametrize(
+    ('shares', 'expected'),
+    [
+        ((0.0, 1.0), [4, 8, 12, 16, 20]),
+        ((0.0, 0.5), [4, 8, 10]),  # the largest width need not be whole bins
+        ((0.0, 0.4), [4, 8]),
+        ((0.1, 0.59), [2, 4, 8, 11]),  # floor(11.8)
+        ((0.0, 0.15), [3]),  # not even a bin
+        ((0.5, 0.5), [10]),
+        ((0.46, 0.49), [10]),  # no whole number from 9.2 to 9.8: rounded up
+        ((0.0, 0.01), [1]),
+        ((1.0, 1.0), [20]),
+    ],
+)
+def test_the_largest_width_is_the_share_rounded_down(shares, expected):
+    assert choices(20, 5, shares[0], max_ratio=shares[1]) == expected
+
+
+def test_the_largest_width_is_a_multiple_of_the_divisor():
+    assert choices(32, 16, divisor=8, max_ratio=0.8) == [8, 16, 24]  # 25.6 -> 24
+    assert choices(32, 16, divisor=8, max_ratio=0.1) == [8]
+    assert choices(32, 16, 0.5, divisor=8, max_ratio=0.5) == [16]
+
+
+@given(
+    width=st.integers(1, 200),
+    number=st.integers(1, 40),
+    divisor=st.sampled_from([1, 2, 8]),
+    ends=st.tuples(st.floats(0, 1), st.floats(0.01, 1)).map(sorted),
+)
+def test_all_widths_lie_between_the_bounds(width, number, divisor, ends):
+    least, most = ends
+    most = max(most, 0.01)
+    found = choices(width, number, least, divisor, most)
+    step = divisor if width % divisor == 0 else 1
+    assert found == sorted(set(found))
+    assert all(choice % step == 0 and 1 <= choice <= width for choice in found)
+    assert found[0] >= least * width - 1e-6
+    assert len(found) == 1 or found[-1] <= most * width + 1e-6
+    assert found[-1] < max(most * width, least * width) + step
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 
@@ -168,12 +212,6 @@ def test_bin_sizes_must_be_whole_numbers(value):
 def test_the_smallest_bin_must_not_be_above_the_largest():
     with pytest.raises(ValueError, match='min_bin=8 is above max_bin=4. Give min_bin <= max_bin'):
         FlopsSensitiveBins(8, 4)
-
-
-@pytest.mark.parametrize('value', [-0.1, 1.1, float('nan'), '0.5', None])
-def test_min_ratio_must_be_a_share(value):
-    with pytest.raises(ValueError, match='min_ratio=.* must lie between 0 and 1'):
-        choices(8, 2, min_ratio=value)
 
 
 def test_rules_for_bins_as_words():

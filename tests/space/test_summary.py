@@ -14,6 +14,10 @@ class Costs:
     def __init__(self, **full):
         self.choices = {label.replace('__', '.'): tuple(range(1, width + 1)) for label, width in full.items()}
 
+    @property
+    def full_widths(self):
+        return {label: allowed[-1] for label, allowed in self.choices.items()}
+
     def macs(self, widths):
         return 100 + 10 * sum(widths.values())
 
@@ -28,6 +32,17 @@ def named(*labels, width=10):
     space = Costs()
     space.choices = {label: tuple(range(1, width + 1)) for label in labels}
     return space
+
+
+def test_axes_end_at_the_largest_width_and_shares_are_those_of_the_full_one():
+    class Bounded(Costs):
+        full_widths = {'stem': 8, 'body.conv': 12}
+
+    space = Bounded(stem=4, body__conv=6)
+    assert published_axes(space)['stem'] == {'_type': 'uniform', '_value': [1, 4]}
+    assert published_axes(space, most=1) == {'stem-body %': {'_type': 'uniform', '_value': [10.0, 50.0]}}
+    summary = mutation_summary(space, {'stem': 4, 'body.conv': 6})
+    assert summary['MACs %'] == 66.7  # 100 + 10 * 10 of 100 + 10 * 20
 
 
 def test_widths_costs_and_what_is_given_in_order():

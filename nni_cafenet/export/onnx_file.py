@@ -1,0 +1,172 @@
+"""A model as an ONNX file that onnxruntime computes the same with."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..channels.inputs import ExampleInput
+from ..errors import MissingExtraError
+from .agreement import has_batch, on_cpu, samples_of, tolerance_of
+from .names import bound_arguments, named_inputs, output_names
+from .ways import Exported, Run, Way, checked_path, first_that_agrees
+
+__all__ = ['export_onnx']
+
+_LARGEST = 2**31  # bytes of a protocol buffer
+
+
+def export_onnx(
+    slim: nn.Module,
+    path: str | os.PathLike[str],
+    example_input: Any,
+    *,
+    check: bool = True,
+    tolerance: float | None = None,
+    opset: int | None = None,
+) -> Exported:
+    """
+    Write a model as an ONNX file, and hold it against the model in onnxruntime.
+
+    It goes through ``torch.export``, for batches of any size if that agrees, else for those of the example. Where that
+    fails, as with detectors, in which values decide how many boxes there are, it goes through TorchScript. The first file
+    that agrees with the model is kept.
+
+    Parameters
+    ----------
+    slim
+        The model: a slim one, or any other. It is left as it is; the file computes what it does in evaluation mode.
+    path
+        The file. It is written whole once it was found to agree; else what was there stays.
+    example_input
+        What the model is called with: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
+    check
+        Run the file in onnxruntime on the example, on random inputs of its kind and on a larger batch.
+    tolerance
+        The largest difference that agrees, as a share of the largest value of an output tensor. Default: 1e-4, or 1e-2 for
+        models in half precision. Whole numbers must be equal.
+    opset
+        Version of ONNX's operators; default: what the exporter takes.
+
+    Returns
+    -------
+    The file, its size, how it was made, and the largest difference that was found. The inputs have the names of the
+    arguments of ``forward``; outputs are ``output``, or the keys of what the model returns (``output.0``, ``boxes``).
+
+    Raises
+    ------
+    nni_cafenet.errors.MissingExtraError
+        If a package of the extra ``onnx`` is missing.
+    nni_cafenet.errors.TraceError
+        If the model rejects the example input.
+    nni_cafenet.errors.ExportError
+        If no way gave a file that agrees; the message says why.
+    ValueError
+        If the model has 2 GB or more, which no ONNX file holds, or tolerance is negative.
+    IsADirectoryError
+        If the path is that of a folder.
+    """
+    path = checked_path(path, tolerance)
+    _check_extra(['onnx', 'onnxscript', *(['onnxruntime'] if check else [])])
+    model, example = on_cpu(slim, example_input)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    if size >= _LARGEST:
+        raise ValueError(f'slim has {size:,} bytes of weights; an ONNX file holds less than {_LARGEST:,}')
+    exported = first_that_agrees(
+        _ways(model, example, opset),
+        path,
+        load=partial(_load, model) if check else None,
+        samples=samples_of(model, example),
+        tolerance=tolerance_of(model) if tolerance is None else tolerance,
+    )
+    return dataclasses.replace(exported, opset=_opset(path))
+
+
+def _check_extra(packages: Sequence[str]) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"export to ONNX needs {' and '.join(missing)}, not installed here: pip install 'nni-cafenet[onnx]'"
+        )
+
+
+def _ways(model: nn.Module, example: ExampleInput, opset: int | None) -> list[Way]:
+    batch_size = example.batch_size
+    batched = any(has_batch(tensor, batch_size) for tensor in example.tensors())
+    ways = []
+    writers: list[tuple[str, Callable[..., None]]] = [('torch.export', _by_export), ('TorchScript', _by_torchscript)]
+    for name, write in writers:
+        for any_batch in [True, False] if batched else [False]:
+            ways.append(Way(name, any_batch, partial(write, model, example, any_batch, opset)))
+    return ways
+
+
+def _by_export(model: nn.Module, example: ExampleInput, any_batch: bool, opset: int | None, file: Path) -> None:
+    shapes = None
+    if any_batch:
+        # torch.export takes a size of one for a fixed one.
+        example = example.with_batch_of_two()
+        batch_size = example.batch_size
+
+        def free(leaf: Any) -> Any:
+            is_free = isinstance(leaf, Tensor) and has_batch(leaf, batch_size)
+            return {0: torch.export.Dim.DYNAMIC} if is_free else None
+
+        shapes = pytree.tree_map(free, bound_arguments(model, example))
+    program = torch.onnx.export(
+        model, dynamo=True, dynamic_shapes=shapes, verbose=False, opset_version=opset, **_call(model, example)
+    )
+    program.save(str(file))  # type: ignore[union-attr]
+
+
+def _by_torchscript(model: nn.Module, example: ExampleInput, any_batch: bool, opset: int | None, file: Path) -> None:
+    axes = None
+    call = _call(model, example)
+    if any_batch:
+        inputs = named_inputs(model, example)
+        axes = {name: {0: 'batch'} for name, tensor in inputs.items() if has_batch(tensor, example.batch_size)}
+    torch.onnx.export(model, f=str(file), dynamo=False, dynamic_axes=axes, opset_version=opset, **call)
+
+
+def _call(model: nn.Module, example: ExampleInput) -> dict[str, Any]:
+    """What both exporters are told about a call."""
+    example = example.fresh()
+    names = list(named_inputs(model, example))
+    return {
+        'args': example.args,
+        'kwargs': example.kwargs or None,
+        'input_names': names,
+        'output_names': output_names(model, example, taken=names),
+    }
+
+
+def _load(model: nn.Module, file: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what fails is raised
+    session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+    needed = {node.name for node in session.get_inputs()}
+
+    def run(inputs: ExampleInput) -> list[Tensor]:
+        arrays = {name: tensor.numpy() for name, tensor in named_inputs(model, inputs).items() if name in needed}
+        return [torch.from_numpy(array) for array in session.run(None, arrays)]
+
+    return run
+
+
+def _opset(path: Path) -> int | None:
+    import onnx
+
+    versions = {each.domain: int(each.version) for each in onnx.load(str(path), load_external_data=False).opset_import}
+    return versions.get('')

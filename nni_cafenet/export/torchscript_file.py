@@ -1,0 +1,100 @@
+"""A model as a TorchScript file, which needs torch alone."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..channels.inputs import ExampleInput
+from .agreement import has_batch, on_cpu, samples_of, tolerance_of
+from .names import bound_arguments
+from .ways import Exported, Run, Way, checked_path, first_that_agrees
+
+__all__ = ['export_torchscript']
+
+
+def export_torchscript(
+    slim: nn.Module, path: str | os.PathLike[str], example_input: Any, *, tolerance: float | None = None
+) -> Exported:
+    """
+    Write a model as a TorchScript file, and hold it against the model.
+
+    It is scripted (its code is compiled), or traced with the example input where it cannot be scripted. ``torch.jit.load``
+    reads the file without any code of the model; that of a detector needs ``import torchvision`` before, for its operators.
+    A dict of values of several types, such as a tensor and a tuple, has no type in TorchScript: such outputs are refused.
+
+    Parameters
+    ----------
+    slim
+        The model: a slim one, or any other. It is left as it is; the file computes what it does in evaluation mode.
+        ``torch.jit.load(path, map_location=...)`` puts it onto a device.
+    path
+        The file. It is written whole once it was found to agree; else what was there stays.
+    example_input
+        What the model is called with: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
+    tolerance
+        The largest difference that agrees, as for `export_onnx`.
+
+    Returns
+    -------
+    The file, its size, how it was made (``'TorchScript, scripted'`` or ``'TorchScript, traced'``), and the largest
+    difference that was found.
+
+    Raises
+    ------
+    nni_cafenet.errors.TraceError
+        If the model rejects the example input.
+    nni_cafenet.errors.ExportError
+        If neither way gave a file that agrees; the message says why.
+    ValueError
+        If tolerance is negative.
+    IsADirectoryError
+        If the path is that of a folder.
+    """
+    path = checked_path(path, tolerance)
+    model, example = on_cpu(slim, example_input)
+    batched = any(has_batch(tensor, example.batch_size) for tensor in example.tensors())
+    scripted, traced = 'TorchScript, scripted', 'TorchScript, traced'
+    ways = [Way(scripted, batched, partial(_script, model)), Way(traced, batched, partial(_trace, model, example))]
+    if batched:
+        ways.append(Way(traced, False, partial(_trace, model, example)))
+    return first_that_agrees(
+        ways,
+        path,
+        load=_load,
+        samples=samples_of(model, example),
+        tolerance=tolerance_of(model) if tolerance is None else tolerance,
+    )
+
+
+def _script(model: nn.Module, file: Path) -> None:
+    torch.jit.save(torch.jit.script(model), str(file))
+
+
+def _trace(model: nn.Module, example: ExampleInput, file: Path) -> None:
+    example = example.fresh()
+    inputs: dict[str, Any] = {'example_inputs': example.args}
+    if example.kwargs:
+        inputs = {'example_kwarg_inputs': bound_arguments(model, example)}
+    with torch.no_grad():
+        # Not strict: a model may return a dict. The check is ours.
+        traced = torch.jit.trace(model, **inputs, strict=False, check_trace=False)
+    torch.jit.save(traced, str(file))
+
+
+def _load(file: Path) -> Run:
+    module = torch.jit.load(str(file), map_location='cpu')
+
+    def run(inputs: ExampleInput) -> list[Tensor]:
+        fresh = inputs.fresh()
+        with torch.no_grad():
+            output = module(*fresh.args, **fresh.kwargs)
+        return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+
+    return run

@@ -1,0 +1,81 @@
+"""What a page is made of, whether it becomes Markdown or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+__all__ = ['Block', 'Code', 'Heading', 'Picture', 'Points', 'Table', 'Text']
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of sentences."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines of Python."""
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    A table.
+
+    Parameters
+    ----------
+    headers, rows
+        As for `nni_cafenet.tables.as_table`.
+    folded
+        What stands for the table until a reader opens it; None: it is open.
+    """
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    folded: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """
+    A picture.
+
+    Parameters
+    ----------
+    name
+        Name of its file.
+    svg
+        The SVG document.
+    alt
+        What a reader who does not see it should know.
+    caption
+        What stands below.
+    """
+
+    name: str
+    svg: str
+    alt: str
+    caption: str
+
+
+Block = Union[Heading, Text, Points, Code, Table, Picture]

@@ -1,0 +1,153 @@
+"""What the report of a run says, section by section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from ..units import format_time
+from .document import Block, Code, Heading, Picture, Points, Table, Text
+from .run_pictures import costs_picture, curves_picture, scores_picture, widths_picture
+from .run_report import NetworkRecord, RunReport
+from .scores_plot import on_front
+
+__all__ = ['networks_table', 'run_page']
+
+
+def run_page(report: RunReport) -> list[Block]:
+    """Return what the report says. Sections without content are left out."""
+    sections = (_summary, _loading, _widths, _costs, _search, _training, _settings, _notes)
+    return [block for section in sections for block in section(report)]
+
+
+def networks_table(report: RunReport) -> Table:
+    """Return the networks side by side; columns that no network has are left out."""
+    metric = report.metric or 'metric'
+    full = report.full.macs
+    columns: list[tuple[str, Callable[[NetworkRecord], Any]]] = [
+        ('network', lambda each: each.name),
+        ('MACs', lambda each: f'{each.macs:,}'),
+        ('of full', lambda each: _percent(each.macs, full)),
+        ('parameters', lambda each: f'{each.params:,}'),
+        ('latency measured', lambda each: None if each.measured_ns is None else format_time(each.measured_ns)),
+        ('latency predicted', lambda each: None if each.predicted_ns is None else format_time(each.predicted_ns)),
+        (f'{metric} before', lambda each: each.before),
+        (f'{metric} inherited', lambda each: each.inherited),
+        (f'{metric} fine-tuned', lambda each: each.finetuned),
+    ]
+    cells = [(header, [cell(network) for network in report.networks]) for header, cell in columns]
+    shown = [(header, column) for header, column in cells if any(value is not None for value in column)]
+    return Table([header for header, _ in shown], list(zip(*(column for _, column in shown))))
+
+
+def _summary(report: RunReport) -> list[Block]:
+    full = report.full
+    sentences = [f'{report.model}: {full.macs:,} MACs and {full.params:,} parameters.']
+    for network in report.pruned:
+        sentences.append(
+            f'{_capital(network.name)}: {network.macs:,} MACs ({_percent(network.macs, full.macs)}) and '
+            f'{network.params:,} parameters ({_percent(network.params, full.params)}).'
+        )
+    legend = ['MACs are multiply-accumulates of one sample (convolution, linear and matrix products).']
+    networks = report.networks
+    if any(network.measured_ns is not None for network in networks):
+        legend.append('Measured latency is that of the whole network.')
+    if any(network.predicted_ns is not None for network in networks):
+        legend.append('Predicted latency is made from measured layers.')
+    meanings = {
+        'before': 'before: with the original weights',
+        'inherited': 'inherited: with the weights of the supernet, before any training of its own',
+        'finetuned': 'fine-tuned: after that training',
+    }
+    shown = [text for name, text in meanings.items() if any(getattr(network, name) is not None for network in networks)]
+    if shown:
+        better = 'higher' if report.metric_higher_is_better else 'lower'
+        legend.append(f'Columns of {report.metric or "the metric"} ({better} is better): {"; ".join(shown)}.')
+    return [Text(' '.join(sentences)), networks_table(report), Text(' '.join(legend))]
+
+
+def _loading(report: RunReport) -> list[Block]:
+    if not report.loading:
+        return []
+    text = (
+        'Without this package, in the folder of this report. load_slim.py, which lies beside it, needs torch and your '
+        'model alone; it may be copied next to your code.'
+    )
+    return [Heading('Load the slim model'), Text(text), Code(report.loading)]
+
+
+def _widths(report: RunReport) -> list[Block]:
+    if not report.full_widths or not report.pruned:
+        return []
+    pictures: list[Block] = [widths_picture(report, network) for network in report.pruned]
+    others = [network for network in report.networks if network.role != 'full']
+    headers = ['group', report.full.name, *(network.name for network in others)]
+    rows = [
+        [label, width, *(network.widths[label] for network in others)] for label, width in report.full_widths.items()
+    ]
+    return [Heading('Widths'), *pictures, Table(headers, rows, folded='Channels of each group, as a table')]
+
+
+def _costs(report: RunReport) -> list[Block]:
+    known = [network for network in report.networks if network.layers]
+    if report.full not in known or len(known) < 2:
+        return []
+    pictures: list[Block] = [costs_picture(report, network) for network in known if network.role == 'pruned']
+    macs = [{layer.layer: layer.macs for layer in network.layers} for network in known]
+    headers = ['layer', 'group', *(network.name for network in known)]
+    rows = [
+        [layer.layer or '(the model itself)', layer.group, *(f'{each.get(layer.layer, 0):,}' for each in macs)]
+        for layer in report.full.layers
+    ]
+    table = Table(headers, rows, folded='MACs of each layer and the channel group that it makes, as a table')
+    return [Heading('MACs of each layer'), *pictures, table]
+
+
+def _search(report: RunReport) -> list[Block]:
+    if not report.candidates:
+        return []
+    front = len(on_front(report.candidates, report.score_higher_is_better))
+    better = 'higher' if report.score_higher_is_better else 'lower'
+    number = len(report.candidates)
+    text = (
+        f'{number:,} {"width was" if number == 1 else "widths were"} scored by {report.score} ({better} is better). '
+        f'{front:,} of them {"is" if front == 1 else "are"} on the Pareto front: none of the others has a better score '
+        'at no more MACs.'
+    )
+    failed = sum(not math.isfinite(each.score) for each in report.candidates)
+    if failed:
+        text += f' {failed:,} {"has" if failed == 1 else "have"} no score.'
+    if report.budgets:
+        budgets = '; '.join(f'{name}: at most {macs:,} MACs' for name, macs in report.budgets.items())
+        text += f' Budget {budgets}.'
+    return [Heading('Search'), Text(text), scores_picture(report)]
+
+
+def _training(report: RunReport) -> list[Block]:
+    if not any(points for stage in report.curves.values() for points in stage.values()):
+        return []
+    return [Heading('Training'), curves_picture(report)]
+
+
+def _settings(report: RunReport) -> list[Block]:
+    if not report.settings:
+        return []
+    return [Heading('Settings'), Table(['setting', 'value'], list(report.settings.items()))]
+
+
+def _notes(report: RunReport) -> list[Block]:
+    return [Heading('Notes'), Points(report.notes)] if report.notes else []
+
+
+def pictures_of(blocks: Sequence[Block]) -> list[Picture]:
+    """Return the pictures of a page."""
+    return [block for block in blocks if isinstance(block, Picture)]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f'{100 * part / whole:.1f} %' if whole else '-'
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

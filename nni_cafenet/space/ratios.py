@@ -1,0 +1,111 @@
+"""``min_ratio`` and ``max_ratio``: the smallest and the largest share of its full width that a group may keep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+from torch import nn
+
+from ..channels.graph import ChannelGroup
+from ..channels.selecting import LayerPattern, matching_layers
+
+__all__ = ['KeptShares', 'Ratio']
+
+_logger = logging.getLogger(__name__)
+
+Ratio = Union[float, Mapping[LayerPattern, float]]
+"""A share of a full width, 0 to 1: one for all groups, or ``{layer pattern: share}``."""
+
+_SMALLEST = 0.1
+"""The smallest share of groups that ``min_ratio={pattern: share}`` does not name."""
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A bound as the user wrote it, and the layers that it names; None names all."""
+
+    share: float
+    words: str
+    layers: frozenset[str] | None
+
+    def names(self, group: ChannelGroup) -> bool:
+        return self.layers is None or not self.layers.isdisjoint(group.makers)
+
+
+class KeptShares:
+    """The bounds of a model's groups. What can be wrong with them is told before the model is analysed.
+
+    Parameters
+    ----------
+    model
+        Gives names and classes of layers.
+    min_ratio, max_ratio
+        See `WidthSpace`.
+
+    Raises
+    ------
+    ValueError
+        If a share is no number from 0 to 1 (above 0 for ``max_ratio``), or a pattern matches no layer.
+    TypeError
+        If a pattern is of another type.
+    """
+
+    def __init__(self, model: nn.Module, min_ratio: Ratio, max_ratio: Ratio) -> None:
+        self._smallest = _bounds('min_ratio', min_ratio, model)
+        self._largest = _bounds('max_ratio', max_ratio, model)
+
+    def of(self, groups: Iterable[ChannelGroup]) -> list[tuple[float, float]]:
+        """Return the smallest and the largest share of each group.
+
+        A bound counts for a group if it names a layer that makes its channels. Of several the strictest counts.
+
+        Raises
+        ------
+        ValueError
+            If the smallest share of a group is above the largest.
+        """
+        groups = list(groups)
+        for bound in self._largest:
+            if not any(bound.names(group) for group in groups):
+                _logger.warning('%s bounds nothing: the layers that it names keep all their channels.', bound.words)
+        return [self._shares(group) for group in groups]
+
+    def _shares(self, group: ChannelGroup) -> tuple[float, float]:
+        largest = min((bound for bound in self._largest if bound.names(group)), key=_share, default=None)
+        smallest = max((bound for bound in self._smallest if bound.names(group)), key=_share, default=None)
+        most = 1.0 if largest is None else largest.share
+        if smallest is None:
+            return min(_SMALLEST, most), most
+        if largest is not None and smallest.share > most:
+            raise ValueError(
+                f'{smallest.words} is above {largest.words}, and both hold for the channels of {group.label}. '
+                'Give a smaller min_ratio or a larger max_ratio there.'
+            )
+        return smallest.share, most
+
+
+def _bounds(argument: str, ratio: Ratio, model: nn.Module) -> list[_Bound]:
+    if not isinstance(ratio, Mapping):
+        return [_Bound(_checked(argument, ratio), f'{argument}={ratio!r}', None)]
+    bounds = []
+    for pattern, share in ratio.items():
+        where = f'{argument}[{pattern!r}]'
+        layers = matching_layers(argument, [pattern], model)
+        bounds.append(_Bound(_checked(where, share), f'{where}={share!r}', frozenset(layers)))
+    return bounds
+
+
+def _checked(where: str, share: float) -> float:
+    least = where.startswith('min')
+    number = isinstance(share, (int, float)) and not isinstance(share, bool)
+    if not number or not 0 <= share <= 1 or (share == 0 and not least):
+        what = 'between 0 and 1: the smallest' if least else 'above 0 and at most at 1: the largest'
+        raise ValueError(f'{where}={share!r} must lie {what} share of a width to keep.')
+    return float(share)
+
+
+def _share(bound: _Bound) -> float:
+    return bound.share
