@@ -23,9 +23,8 @@ def quiet_training() -> Iterator[None]:
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
     """Keep what torch prints, logs and warns of to itself."""
-    with _silenced('torch'), io.StringIO() as sink:
-        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            yield
+    with _silenced('torch'), io.StringIO() as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
 
 
 @contextlib.contextmanager

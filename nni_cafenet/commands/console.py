@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..quiet import quiet
+from ..quiet import quiet_training
 
 __all__ = ['check_output_file', 'command_line', 'loading', 'say']
 
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 def loading() -> Iterator[None]:
     """Say that heavy packages are loaded, and keep them from warning and logging while a block runs."""
     say('loading torch and NNI ...')
-    with quiet():
+    with quiet_training():
         yield
 
 

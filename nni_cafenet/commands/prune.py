@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..quiet import quiet
+from ..quiet import quiet_training
 from .console import say
 from .job_options import add_job, begin, configuration_of
 
@@ -68,12 +68,16 @@ def run_prune(configuration: Any) -> int:
     """Run the job and print its report."""
     prepared = begin('prune', configuration)
     from ..jobs.prune import prune_job
+    from ..jobs.run_report import found_by_pruning, report_of
     from ..pruning.pruned import Pruned
+    from ..report.writing import write_report
 
-    with quiet():
+    with quiet_training():
         result = prune_job(prepared)
-    members = [result] if isinstance(result, Pruned) else list(result)
+        members = [result] if isinstance(result, Pruned) else list(result)
+        page = write_report(configuration['output'], report_of(prepared, found_by_pruning(prepared, members)))
     print(result.report)
     for member in members:
         say(f'{member.macs:,} MACs, {member.params:,} parameters: widths.json and slim.pt in {member.directory}')
+    say(f'wrote {page} and report.md beside it')
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..quiet import quiet
+from ..quiet import quiet_training
 from .console import say
 from .job_options import add_job, begin, configuration_of
 from .prune import run_prune
@@ -54,11 +54,15 @@ def _run(options: argparse.Namespace) -> int:
     if configuration['model.weights'] is not None:
         return run_prune(configuration)
     prepared = begin('search', configuration)
+    from ..jobs.run_report import report_of
     from ..jobs.search import search_job
+    from ..report.writing import write_report
 
-    with quiet():
+    with quiet_training():
         result = search_job(prepared)
+        page = write_report(configuration['output'], report_of(prepared, result.found))
     print(result.table)
-    for folder in result.folders:
+    for folder in result.found.folders:
         say(f'widths.json and slim.pt in {folder}')
+    say(f'wrote {page} and report.md beside it')
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..configuration import Given
 from ..configuration.flags import add_flags, given_flags
 from ..errors import ConfigurationError
 from .console import loading, say
@@ -30,6 +31,7 @@ The trained networks are in RUN/trained/FROM-SEED: widths.json, slim.pt, result.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
+_EPOCHS = 'training.finetune_epochs'
 _FIELDS = (
     'data.source',
     'data.batch_size',
@@ -56,9 +58,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser)
-    parser.add_argument(
-        '--epochs', metavar='N', dest='training.finetune_epochs', nargs=1, help='epochs (default: those of the run)'
-    )
+    parser.add_argument('--epochs', metavar='N', dest=_EPOCHS, nargs=1, help='epochs (default: those of the run)')
     parser.add_argument(
         '--from',
         dest='start',
@@ -79,14 +79,17 @@ def _run(options: argparse.Namespace) -> int:
     job = JobFolder(options.folder)
     record = job.load()
     networks = chosen(SavedNetwork.all_of(job), options.network)
-    asked = with_whole_paths(record.configuration.overridden(given_flags(options))).with_values(
+    given = given_flags(options)
+    if _EPOCHS in given:  # here they have another name
+        given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
+    asked = with_whole_paths(record.configuration.overridden(given)).with_values(
         # The model as it was made then, whatever the data are now; its slim networks are what has weights.
         model__args=dict(record.arguments),
         model__classes=None,
         model__weights=None,
         model__input=list(record.input),
     )
-    if asked['training.finetune_epochs'] < 1:
+    if asked[_EPOCHS] < 1:
         raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
     folder = Path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():

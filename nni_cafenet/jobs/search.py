@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..quiet import quiet
+from ..quiet import quiet_training
 from ..randomness import seeded
+from ..report.run_report import NetworkRecord
 from ..run.finalists import TrainedFinalist
 from ..run.folder import RunFolder
 from ..search.budget import Budget
@@ -21,6 +23,7 @@ from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet
 from .preparation import Prepared, search_of
+from .run_report import Found, layers_of
 from .space_options import space_options
 from .training import recipes_of
 
@@ -35,12 +38,12 @@ class SearchResult:
     ----------
     table
         The networks side by side.
-    folders
-        Where the slim networks are: one alone, or one for each budget.
+    found
+        The same for the report, and where the slim networks are.
     """
 
     table: str
-    folders: tuple[Path, ...]
+    found: Found
 
 
 def search_job(prepared: Prepared) -> SearchResult:
@@ -56,7 +59,7 @@ def search_job(prepared: Prepared) -> SearchResult:
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
     epochs = asked['training.finetune_epochs']
-    with quiet(), seeded(asked['seed']):
+    with quiet_training(), seeded(asked['seed']):
         space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
         strategy = CafeNet(
             asked['budget'],
@@ -76,15 +79,37 @@ def search_job(prepared: Prepared) -> SearchResult:
         strategy.run()
         if not strategy.finished:
             raise KeyboardInterrupt
-        folders = [
+        saved = [
             _save(strategy, space, Path(asked['output']), name, budget)
             for name, budget in zip(strategy.budget_names, strategy.budgets)
         ]
-        return SearchResult(strategy.report(), tuple(folders))
+        networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
+        networks += [
+            _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)
+            for each in strategy.trained
+            if each.finalist.is_baseline
+        ]
+        networks += [
+            _record(space, 'searched' if name is None else f'searched within {name}', 'pruned', widths, prepared, value)
+            for name, (_, widths, value) in zip(strategy.budget_names, saved)
+        ]
+        folders = tuple(folder for folder, *_ in saved)
+        found = Found('searched within', tuple(networks), folders, strategy.history, metric)
+        return SearchResult(strategy.report(), found)
 
 
-def _save(strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, budget: Budget) -> Path:
-    """Write the best network of a budget into its folder."""
+def _record(
+    space: WidthSpace, name: str, role: str, widths: Mapping[str, int], prepared: Prepared, value: float | None = None
+) -> NetworkRecord:
+    layers = layers_of(space.slim(widths), prepared.input)
+    widths = dict(widths)
+    return NetworkRecord(name, role, widths, space.macs(widths), space.params(widths), finetuned=value, layers=layers)
+
+
+def _save(
+    strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, budget: Budget
+) -> tuple[Path, dict[str, int], float | None]:
+    """Write the best network of a budget into its folder; return this, its widths, and its metric if it was trained."""
     folder = output if name is None else output / name
     trained = _best_trained(strategy, name)
     if trained is None:
@@ -94,7 +119,7 @@ def _save(strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, 
         scored = trained.finalist.scored
         slim = _trained_slim(space, scored, RunFolder(output).finalist(trained.finalist.name))
     save_slim(slim.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
-    return folder
+    return folder, scored.widths, None if trained is None else trained.metric
 
 
 def _best_trained(strategy: CafeNet, name: str | None) -> TrainedFinalist | None:

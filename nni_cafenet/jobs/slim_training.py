@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..configuration import Configuration
-from ..quiet import quiet
+from ..quiet import quiet_training
 from ..run.finalists import Finalist, Metric, train_finalist
 from ..run.folder import keep_settings
 from ..run.fresh_evaluator import FreshEvaluators
@@ -82,7 +82,7 @@ def train_slim(
     recipes, metric = recipes_of(prepared)
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder / _RECORD, _settings(asked, network, inherited))
-    with quiet(), held(folder):
+    with quiet_training(), held(folder):
         trained = train_finalist(
             Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
             folder,
@@ -98,7 +98,7 @@ def train_slim(
 
 def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Callable[[], nn.Module]:
     """Return what makes the network with fresh weights."""
-    with quiet():
+    with quiet_training():
         space = WidthMutator(**space_options(record.configuration)).mutate(prepared.make, example_input=record.input)
     return partial(space.slim, network.widths, weights=False)
 

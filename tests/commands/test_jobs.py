@@ -85,6 +85,18 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
         {'arguments': {'num_classes': 3}, 'input': [1, 3, 12, 12]},
     )
 
+    assert 'Pruned to 70%' in (place / 'out' / 'report.md').read_text()
+    assert "load_slim(net(num_classes=3), '70%')" in (place / 'out' / 'report.md').read_text()
+    (place / 'out' / 'report.md').unlink()
+    assert cli.main(['report', 'out']) == 0
+    assert '| pruned to 40%' in capsys.readouterr().out
+    assert (place / 'out' / 'report.md').exists()
+    assert cli.main(['export', 'out', '--torchscript', 'slim.pt']) == 2
+    assert 'has several networks; name one by --network: 40%, 70%' in capsys.readouterr().err
+    assert cli.main(['export', 'out', '--torchscript', 'slim.pt', '--network', '40%']) == 0
+    pictures = torch.randn(2, 3, 12, 12)
+    torch.testing.assert_close(torch.jit.load('slim.pt')(pictures), slim(pictures))
+
     assert cli.main(['train-slim', 'out', '--epochs', '1', '--network', '40%', '--seed', '5']) == 0
     trained = place / 'out' / 'trained' / 'fresh-5' / '40%'
     assert '| 40%     |' in capsys.readouterr().out
@@ -100,7 +112,7 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
     capsys.readouterr()
     for words, says in {
         ('--network', '50%'): 'the run has no such network; it has 40%, 70%',
-        ('--epochs', '0'): '--epochs: 0: must be a whole number, 1 or more',
+        ('--epochs', '-1'): '--epochs: -1: must be a whole number, 0 or more',
         ('--epochs', '3', '--network', '40%', '--seed', '5'): 'training.finetune_epochs: 1 there, 3 now',
         ('--data', 'digits'): 'inputs of the shape (1, 8, 8), but --input says (3, 12, 12)',
     }.items():
@@ -115,6 +127,7 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     assert cli.main(['search', '--config', 'search.yaml', '--method', 'random']) == 0
     table, _ = capsys.readouterr()
     assert '| finalist 1 |' in table
+    assert '# net searched within 60%' in (place / 'out' / 'report.md').read_text()
     kept = json.loads((place / 'out' / 'job.json').read_text())
     assert (kept['command'], kept['configuration']['search']['method']) == ('search', 'random')
     record = json.loads((place / 'out' / 'widths.json').read_text())
