@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .export.onnx_file import export_onnx
     from .export.torchscript_file import export_torchscript
     from .inspection import inspect_space
+    from .latency.clock import time_model
+    from .latency.table import LatencyTable
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
     from .search.evolution import Evolution
@@ -38,6 +40,7 @@ _HOMES = {
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
+    'LatencyTable': 'latency.table',
     'LocallyFree': 'supernet.sharing',
     'Pruned': 'pruning.pruned',
     'PrunedFamily': 'pruning.pruned',
@@ -58,6 +61,7 @@ _HOMES = {
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
     'save_slim': 'space.slim_files',
+    'time_model': 'latency.clock',
     'traced': 'travel.recipes',
     'traced_tensors': 'travel.stored',
 }
@@ -68,6 +72,7 @@ __all__ = [
     'Evolution',
     'Fixed',
     'FlopsSensitiveBins',
+    'LatencyTable',
     'LocallyFree',
     'Pruned',
     'PrunedFamily',
@@ -89,6 +94,7 @@ __all__ = [
     'register_layer',
     'register_rule',
     'save_slim',
+    'time_model',
     'traced',
     'traced_tensors',
 ]

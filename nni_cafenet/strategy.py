@@ -22,6 +22,7 @@ from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
+from .run.latency import check_directory, table_of_run
 from .run.options import FinalistOptions, RunOptions, instance
 from .run.setup import RunSetup
 from .search.budget import Budget, budget_name
@@ -53,8 +54,10 @@ class CafeNet(OneShotStrategy):
     ----------
     budget
         What the slim model may cost: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
-        ``{'macs': '50%', 'params': '5M'}``. Never exceeded. A list of budgets gives a family of networks out of one
-        supernet: widths are searched, and finalists trained, under each of them.
+        ``{'macs': '50%', 'params': '5M'}``. Never exceeded. ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}`` (or
+        ``'50%'`` of the full network's) limits the time that a `LatencyTable` predicts; it is measured when the run starts,
+        and kept in its directory. The real time of a network may exceed it. A list of budgets gives a family of networks
+        out of one supernet: widths are searched, and finalists trained, under each of them.
     sharing
         Which channel sets stand for a width; default ``LocallyFree(offset=1)``.
     patterns
@@ -176,13 +179,16 @@ class CafeNet(OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(_live_space(model_space, engine))
-        self._budgets = [Budget.parse(spec, space) for spec in _budget_list(self.budget_spec)]
+        for spec in _budget_list(self.budget_spec):
+            Budget.check(spec, space)
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
             self._check_travels(space, evaluator)
         self._setup = setup = RunSetup(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
         )
+        for spec in _budget_list(self.budget_spec):
+            check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
             self.directory = _default_directory(engine, setup)
         self._mutated_model_space = setup.supernet.model_space()
@@ -197,6 +203,9 @@ class CafeNet(OneShotStrategy):
 
     def _run(self) -> None:
         setup: RunSetup = _known(self._setup)
+        for spec in _budget_list(self.budget_spec):
+            table = table_of_run(spec, setup.space, _known(self.directory), setup.supernet.trainer)
+            self._budgets.append(Budget.parse(spec, setup.space, table))
         folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
         with folder.held():
@@ -245,6 +254,9 @@ class CafeNet(OneShotStrategy):
             'macs': space.macs(space.full_widths),
             'choices': {label: list(widths) for label, widths in space.choices.items()},
         }
+        table = next((budget.table for budget in self._budgets if budget.table is not None), None)
+        if table is not None:
+            settings['latency'] = table.fingerprint()
         if self.finalist_options.number:
             settings['finalists'] = dataclasses.astuple(self.finalist_options)
         return settings

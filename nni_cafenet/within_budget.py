@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,11 @@ class WithinBudget(StrategyMiddleware):
 
     def _initialize_model_space(self, model_space: ExecutableModelSpace) -> ExecutableModelSpace:
         space = _width_space(model_space)
+        if isinstance(self.budget_spec, Mapping) and 'latency' in self.budget_spec and 'table' not in self.budget_spec:
+            raise ValueError(
+                f'budget={dict(self.budget_spec)!r}: give the latencies with it, so that an experiment resumes with the '
+                "same ones: LatencyTable.measure(space).save('lat.json'), then {'latency': ..., 'table': 'lat.json'}."
+            )
         budget = Budget.parse(self.budget_spec, space)
         self._levels = LevelSpace(space, budget)
         _logger.info('Networks are moved into the budget: %s.', budget.describe())

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import functools
 import json
 import logging
+import math
 
 import nni.nas.experiment.experiment as nni_experiment
 import numpy as np
@@ -21,7 +23,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from nni_cafenet import CafeNet, EqualBins, Evolution, Fixed, LocallyFree, RandomSearch, WidthMutator
+from nni_cafenet import CafeNet, EqualBins, Evolution, Fixed, LatencyTable, LocallyFree, RandomSearch, WidthMutator
+from nni_cafenet.errors import ResumeError
+from nni_cafenet.latency.clock import Clock, Timing
+from nni_cafenet.latency.operator import recorded_operators, tensor_sizes
 from nni_cafenet.run.finalists import finalist_names
 from nni_cafenet.search.searched_model import SearchedModel
 from nni_cafenet.testing import digits
@@ -280,6 +285,53 @@ def test_no_baseline_where_none_is_asked_for():
     assert finalist_names(strategy.finalist_options, strategy.budget_names) == ['1', '2']
     assert finalist_names(small(finalists=1).finalist_options, [None]) == ['1', 'uniform']
     assert finalist_names(small(finalists=0).finalist_options, [None]) == []
+
+
+@pytest.fixture
+def computed_latency(monkeypatch):
+    """Latencies that are computed, not measured: an operator takes 3 ns an element, a network what its operators take."""
+
+    class Computed(Clock):
+        calls = 0
+
+        def describe(self):
+            return 'computed'
+
+        def operator(self, operator):
+            Computed.calls += 1
+            return 100 + 3 * sum(map(math.prod, tensor_sizes(json.loads(operator.arguments))))
+
+        def model(self, model, example, **options):
+            return Timing.of([sum(map(self.operator, recorded_operators(model, example)))])
+
+    monkeypatch.setattr('nni_cafenet.latency.measure.Clock', Computed)
+    return Computed
+
+
+def test_a_latency_is_measured_once_a_run_and_limits_the_search(run, tmp_path, computed_latency):
+    directory = tmp_path / 'run'
+    budget = {'latency': '50%', 'macs': '60%'}
+    strategy = small(budget=budget, directory=directory)
+    run(strategy)
+    table = LatencyTable.load(directory / 'latency.json')
+    limits = json.loads((directory / 'run.json').read_text())['budget']
+    assert limits['latency'] == table.latency(table.space['full']) // 2
+    assert len(strategy.history) == 12
+    assert all(table.latency(record.widths) <= limits['latency'] for record in strategy.history)
+    assert all(record.macs <= limits['macs'] for record in strategy.history)
+    measured = computed_latency.calls
+    again = small(budget=budget, directory=directory)
+    run(again)
+    assert list(again.history) == list(strategy.history)
+    given = small(budget={**budget, 'table': table}, directory=tmp_path / 'given')
+    run(given)
+    assert [record.widths for record in given.history] == [record.widths for record in strategy.history]
+    assert computed_latency.calls == measured
+    other = small(
+        budget={**budget, 'table': dataclasses.replace(table, constant=table.constant + 1)}, directory=directory
+    )
+    with pytest.raises(ResumeError, match='another latency table'):
+        run(other)
 
 
 def test_the_score_may_be_a_metric(run):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nni_cafenet.units import format_count, parse_count
+from nni_cafenet.units import format_count, format_time, parse_count, parse_time
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,57 @@ def test_other_types(bad: object) -> None:
 @given(st.integers(0, 10**15))
 def test_what_is_written_reads_back_within_three_digits(count: int) -> None:
     assert abs(parse_count(format_count(count)) - count) <= 0.005 * count
+
+
+@pytest.mark.parametrize(
+    ('nanoseconds', 'text'),
+    [
+        (0, '0 ns'),
+        (640, '640 ns'),
+        (999.6, '1.00 us'),
+        (1500, '1.50 us'),
+        (5_120_000, '5.12 ms'),
+        (64_893_210, '64.9 ms'),
+        (999_400_000, '999 ms'),
+        (999_600_000, '1.00 s'),
+        (75 * 10**9, '75 s'),
+    ],
+)
+def test_times_are_written_in_three_digits(nanoseconds: float, text: str) -> None:
+    assert format_time(nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    ('text', 'nanoseconds'),
+    [
+        ('5ms', 5_000_000),
+        (' 0.8 s ', 800_000_000),
+        ('750us', 750_000),
+        ('1.5 \u00b5s', 1500),
+        ('2.\u03bcs', 2000),
+        ('.5ns', 0),
+        ('1_000ns', 1000),
+        ('1.0000000019s', 1_000_000_001),
+    ],
+)
+def test_times_are_read(text: str, nanoseconds: int) -> None:
+    assert parse_time(text) == nanoseconds
+    assert type(parse_time(text)) is int
+
+
+@pytest.mark.parametrize('bad', ['', '5', 'ms', '-5ms', '5 m', '5 MS', '1e3ms', '50%', 'nan s', '99999999999s'])
+def test_bad_times_name_the_value(bad: str) -> None:
+    with pytest.raises(ValueError, match="such as '5ms'|longest time") as caught:
+        parse_time(bad)
+    assert repr(bad) in str(caught.value)
+
+
+@pytest.mark.parametrize('bad', [5, 0.005, None, True])
+def test_a_time_without_a_unit(bad: object) -> None:
+    with pytest.raises(TypeError, match=f"a unit such as '5ms', not {bad!r}"):
+        parse_time(bad)  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 10**15))
+def test_times_read_back_within_three_digits(nanoseconds: int) -> None:
+    assert abs(parse_time(format_time(nanoseconds)) - nanoseconds) <= 0.005 * nanoseconds

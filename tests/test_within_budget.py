@@ -251,6 +251,10 @@ class OtherSpace(ModelSpace):
         ('half', "budget='half'"),
         ({'flops': 3}, "unknown key 'flops'"),
         ('200%', 'no search is needed'),
+        (
+            {'latency': '5ms'},
+            r"LatencyTable.measure\(space\).save\('lat.json'\), then .*'table': 'lat.json'",
+        ),
     ],
 )
 def test_bad_budgets(run, small, budget, message):

@@ -109,6 +109,19 @@ class ExampleInput:
             return ExampleInput((self._pictures * 2, *self.args[1:]), self.kwargs)
         return self.map(lambda tensor: torch.cat([tensor, tensor]) if tensor.dim() > 0 else tensor)
 
+    def with_batch(self, size: int) -> ExampleInput:
+        """Return arguments with so many samples: the first one, repeated; what is no batch stays as it is."""
+        if self._pictures:
+            return ExampleInput((self._pictures[:1] * size, *self.args[1:]), self.kwargs)
+        batch = self.batch_size
+
+        def resized(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dim() == 0 or tensor.shape[0] != batch:
+                return tensor
+            return torch.cat([tensor[:1].detach()] * size)
+
+        return self.map(resized)
+
     def describe(self) -> str:
         """Return the shapes, for messages."""
         return ', '.join(str(tuple(tensor.shape)) for tensor in self.tensors()) or 'no tensor'

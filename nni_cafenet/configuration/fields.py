@@ -210,9 +210,9 @@ FIELDS = (
     ),
     Field(
         'training.importance',
-        kinds.choice('l1', 'l2', 'bn', 'taylor', 'none'),
-        'l1',
-        'how the channels of trained weights are ranked: l1, l2, bn, taylor, or none for the order that they have',
+        kinds.choice('group', 'l1', 'l2', 'bn', 'taylor', 'none'),
+        'group',
+        'how the channels of trained weights are ranked (see nni_cafenet.importance); none: they keep their order',
         metavar='RULE',
     ),
     Field(

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..data_sources import check_form
 from ..errors import first_line
-from ..units import parse_count
+from ..units import parse_count, parse_time
 
 __all__ = ['Kind', 'bins', 'budget', 'choice', 'flag', 'mapping', 'name', 'number', 'shape', 'source', 'whole', 'words']
 
 _SHARE = re.compile(r'([0-9]+\.?[0-9]*|\.[0-9]+)\s*%')
-_TIME = re.compile(r'([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ns|us|ms|s)')
 _BINS = re.compile(r'([1-9][0-9]*)(?::([1-9][0-9]*))?')
 _COSTS = ('macs', 'params', 'latency')
+_OF_LATENCY = ('device', 'batch', 'threads', 'table')
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,15 @@ def _check_budget(value: Any) -> None:
     if not limits:
         raise _refusal('no limit is given')
     for cost, limit in limits.items():
-        if cost not in (*_COSTS, 'device', 'batch'):
+        if cost not in (*_COSTS, *_OF_LATENCY):
             raise _refusal(f'{cost!r} is no cost; allowed: {", ".join(_COSTS)}')
         if cost in _COSTS:
             _check_limit(cost, limit)
     if not any(cost in limits for cost in _COSTS):
         raise _refusal(f'no limit on {", ".join(_COSTS)}')
+    lonely = [cost for cost in limits if cost in _OF_LATENCY and 'latency' not in limits]
+    if lonely:
+        raise _refusal(f'{lonely[0]!r} belongs to a latency; add one, such as latency=5ms')
 
 
 def _check_limit(cost: str, limit: Any) -> None:
@@ -186,11 +189,10 @@ def _check_limit(cost: str, limit: Any) -> None:
         if not 0 < float(limit.strip().rstrip('%')) <= 100:
             raise _refusal(f'{limit} is no share between 0% and 100%')
         return
-    if cost == 'latency':
-        if not (isinstance(limit, str) and _TIME.fullmatch(limit.strip())):
-            raise _refusal(f'{limit!r} is no time such as 5ms')
-        return
     try:
+        if cost == 'latency':
+            parse_time(limit)
+            return
         if isinstance(limit, float) and 0 < limit < 1:
             raise ValueError(f"a share is written as a percentage, here '{100 * limit:g}%'")
         if parse_count(limit) < 1:
@@ -202,7 +204,7 @@ def _check_limit(cost: str, limit: Any) -> None:
 def _budget(given: list[str]) -> Any:
     pairs = [word.partition('=') for word in given]
     if all(equals for _, equals, _ in pairs):
-        return {key: _number([value]) if key == 'batch' else value for key, _, value in pairs}
+        return {key: _number([value]) if key in ('batch', 'threads') else value for key, _, value in pairs}
     if any(equals for _, equals, _ in pairs):
         return {'': ' '.join(given)}  # both forms at once: refused
     return given[0] if len(given) == 1 else list(given)

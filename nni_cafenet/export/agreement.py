@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from ..channels.inputs import ExampleInput
 from ..errors import TraceError, first_line
 
-__all__ = ['Sample', 'has_batch', 'largest_difference', 'on_cpu', 'samples_of', 'tolerance_of']
+__all__ = ['Sample', 'has_batch', 'largest_difference', 'on_cpu', 'samples_of', 'takes_any_batch', 'tolerance_of']
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,15 @@ def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
     ------
     TypeError
         If the model is no module, or the example is none.
+    ValueError
+        If the model has no values, being on the meta device.
     TraceError
         If the model rejects the example.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'slim must be a torch.nn.Module, not {type(model).__name__}')
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise ValueError('slim is on the meta device, where tensors have no values: load its weights before')
     model = copy.deepcopy(model).cpu().eval()
     inputs = ExampleInput.of(example, model).map(lambda tensor: tensor.detach().cpu())
     try:
@@ -73,6 +77,12 @@ def samples_of(model: nn.Module, example: ExampleInput) -> list[Sample]:
         except Exception:  # noqa: BLE001 - the user's code may raise anything
             continue
     return samples
+
+
+def takes_any_batch(example: ExampleInput, samples: Sequence[Sample]) -> bool:
+    """Return whether the model was seen to take a batch of another size than the example's."""
+    batched = any(has_batch(tensor, example.batch_size) for tensor in example.tensors())
+    return batched and any(not sample.of_example_size for sample in samples)
 
 
 def largest_difference(run: Callable[[ExampleInput], Sequence[Tensor]], samples: Sequence[Sample]) -> float:

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from ..channels.inputs import ExampleInput
 from ..errors import MissingExtraError
-from .agreement import has_batch, on_cpu, samples_of, tolerance_of
+from .agreement import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
 from .names import bound_arguments, named_inputs, output_names
 from .ways import Exported, Run, Way, checked_path, first_that_agrees
 
@@ -71,7 +71,7 @@ def export_onnx(
     nni_cafenet.errors.ExportError
         If no way gave a file that agrees; the message says why.
     ValueError
-        If the model has 2 GB or more, which no ONNX file holds, or tolerance is negative.
+        If the model has 2 GB or more, which no ONNX file holds, or no values (the meta device), or tolerance is negative.
     IsADirectoryError
         If the path is that of a folder.
     """
@@ -81,11 +81,12 @@ def export_onnx(
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size >= _LARGEST:
         raise ValueError(f'slim has {size:,} bytes of weights; an ONNX file holds less than {_LARGEST:,}')
+    samples = samples_of(model, example)
     exported = first_that_agrees(
-        _ways(model, example, opset),
+        _ways(model, example, opset, takes_any_batch(example, samples)),
         path,
         load=partial(_load, model) if check else None,
-        samples=samples_of(model, example),
+        samples=samples,
         tolerance=tolerance_of(model) if tolerance is None else tolerance,
     )
     return dataclasses.replace(exported, opset=_opset(path))
@@ -99,9 +100,7 @@ def _check_extra(packages: Sequence[str]) -> None:
         )
 
 
-def _ways(model: nn.Module, example: ExampleInput, opset: int | None) -> list[Way]:
-    batch_size = example.batch_size
-    batched = any(has_batch(tensor, batch_size) for tensor in example.tensors())
+def _ways(model: nn.Module, example: ExampleInput, opset: int | None, batched: bool) -> list[Way]:
     ways = []
     writers: list[tuple[str, Callable[..., None]]] = [('torch.export', _by_export), ('TorchScript', _by_torchscript)]
     for name, write in writers:

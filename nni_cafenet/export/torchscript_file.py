@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..channels.inputs import ExampleInput
-from .agreement import has_batch, on_cpu, samples_of, tolerance_of
+from .agreement import on_cpu, samples_of, takes_any_batch, tolerance_of
 from .names import bound_arguments
 from .ways import Exported, Run, Way, checked_path, first_that_agrees
 
@@ -53,13 +53,14 @@ def export_torchscript(
     nni_cafenet.errors.ExportError
         If neither way gave a file that agrees; the message says why.
     ValueError
-        If tolerance is negative.
+        If the model has no values (the meta device), or tolerance is negative.
     IsADirectoryError
         If the path is that of a folder.
     """
     path = checked_path(path, tolerance)
     model, example = on_cpu(slim, example_input)
-    batched = any(has_batch(tensor, example.batch_size) for tensor in example.tensors())
+    samples = samples_of(model, example)
+    batched = takes_any_batch(example, samples)
     scripted, traced = 'TorchScript, scripted', 'TorchScript, traced'
     ways = [Way(scripted, batched, partial(_script, model)), Way(traced, batched, partial(_trace, model, example))]
     if batched:
@@ -68,7 +69,7 @@ def export_torchscript(
         ways,
         path,
         load=_load,
-        samples=samples_of(model, example),
+        samples=samples,
         tolerance=tolerance_of(model) if tolerance is None else tolerance,
     )
 

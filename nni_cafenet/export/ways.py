@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -112,25 +113,19 @@ def first_that_agrees(
     with tempfile.TemporaryDirectory(prefix='nni-cafenet-') as folder:
         for number, way in enumerate(ways):
             file = Path(folder) / f'{number}{path.suffix}'
-            difference = None
             try:
                 with quiet_torch():
                     way.write(file)
-                    if load is not None:
-                        known = [sample for sample in samples if way.any_batch or sample.of_example_size]
-                        difference = largest_difference(load(file), known)
+                    known = [sample for sample in samples if way.any_batch or sample.of_example_size]
+                    difference = None if load is None else largest_difference(load(file), known)
             except Exception as error:  # noqa: BLE001 - exporters raise anything
                 failed.append(f'{_described(way)}: {_reason(error)}')
                 continue
-            if difference is not None and not difference <= tolerance:
-                failed.append(
-                    f'{_described(way)}: its outputs differ from those of the model by {difference:.2g} of the '
-                    f'largest, more than tolerance={tolerance:g}'
-                )
-                continue
-            content = file.read_bytes()
-            write_bytes(path, content)
-            return Exported(path, len(content), way.name, way.any_batch, difference, failed=tuple(failed))
+            if difference is None or difference <= tolerance:
+                content = file.read_bytes()
+                write_bytes(path, content)
+                return Exported(path, len(content), way.name, way.any_batch, difference, failed=tuple(failed))
+            failed.append(f'{_described(way)}: {_disagreement(difference, tolerance)}')
     reasons = '\n'.join(f'  through {reason}' for reason in failed)
     raise ExportError(f'{path} was not written:\n{reasons}')
 
@@ -143,6 +138,12 @@ def checked_path(path: str | os.PathLike[str], tolerance: float | None) -> Path:
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f'tolerance must be a number that is not negative, not {tolerance!r}')
     return path
+
+
+def _disagreement(difference: float, tolerance: float) -> str:
+    if difference == math.inf:
+        return 'its outputs have other shapes, whole numbers or values that are not finite'
+    return f'its outputs differ from those of the model by {difference:.2g} of the largest, more than {tolerance=:g}'
 
 
 def _reason(error: BaseException) -> str:

@@ -66,7 +66,7 @@ def prune(
     optimizer: OptimizerFactory | None = None,
     epochs: int = 5,
     finetune_epochs: int = 10,
-    importance: Any = 'l1',
+    importance: Any = 'group',
     distill: bool = True,
     bins: Bins | None = None,
     include: Sequence[LayerPattern] | None = None,
@@ -125,8 +125,8 @@ def prune(
     finetune_epochs
         Epochs of fine-tuning; 0: none.
     importance
-        How channels are ranked: ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'`` or a function (see `nni_cafenet.importance`);
-        None: they keep their order.
+        How channels are ranked: ``'group'``, ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'`` or a function (see
+        `nni_cafenet.importance`); None: they keep their order.
     distill
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, divisor
@@ -415,8 +415,8 @@ def _folder(directory: str | Path | None) -> Path:
     if directory is None:
         return new_run_path('.')
     folder = Path(directory)
-    others = [each for each in folder.iterdir() if each.name != JOB_RECORD] if folder.is_dir() else []
-    if others and not (folder / _RECORD).exists():
+    ours = (folder / _RECORD).exists() or (folder / JOB_RECORD).exists()
+    if folder.is_dir() and not ours and any(folder.iterdir()):
         raise FolderError(
             f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
         )

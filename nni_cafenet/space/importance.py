@@ -24,7 +24,7 @@ Rule = Union[str, ElementRule]
 Loss = Callable[[nn.Module, Any], Tensor]
 """Gives the loss of a model on a batch, a tensor with one element."""
 
-_RULES = ('l1', 'l2', 'bn', 'taylor')
+_RULES = ('l1', 'l2', 'bn', 'group', 'taylor')
 
 
 def importance(
@@ -47,6 +47,8 @@ def importance(
         - ``'l2'``: their Euclidean norm;
         - ``'bn'``: the absolute scale of every normalisation on the channel, instead of the layers that make it; in a
           group without one (the hidden features of an MLP), ``'l1'``;
+        - ``'group'``: the sum of squares of all weights that are gone with the channel: its filters, its scales in
+          normalisations, and what the layers that read it multiply it with (as Torch-Pruning's group magnitude);
         - ``'taylor'``: the sum of ``|weight * gradient|`` over its filters, averaged over batches, to first order what
           the loss changes by without them;
         - a callable ``(name, weight) -> numbers of the weight's shape``, which are summed over the channel's filters.
@@ -82,6 +84,10 @@ def importance(
     if rule == 'taylor':
         return _taylor(space, batches, loss)  # type: ignore[arg-type]
     made = _Sum(graph)
+    if rule == 'group':
+        for name, axis, weight in [*_weights(model, graph), *_scales(model, graph), *_readers(model, graph)]:
+            made.add(name, axis, _double(weight).square())
+        return made.total
     for name, axis, weight in _weights(model, graph):
         if callable(rule):
             made.add(name, axis, _checked(rule(name, weight), name, weight))
@@ -155,6 +161,15 @@ def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, T
             for axis, index in enumerate(graph.dims.get(name, ())):
                 if index is not None:
                     yield name, axis, tensor.detach()
+
+
+def _readers(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+    """Yield the weights that read channels, with each axis of theirs that these stand along."""
+    made = set(graph.produced)
+    for name, parameter in model.named_parameters():
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            if index is not None and parameter.dim() > 1 and (name, axis) not in made:
+                yield name, axis, parameter.detach()
 
 
 def _taylor(space: WidthSpace, batches: Iterable[Any], loss: Loss) -> dict[str, Tensor]:

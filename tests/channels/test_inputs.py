@@ -55,6 +55,19 @@ def test_training_gets_two_samples():
     assert two.with_batch_of_two() is two
 
 
+def test_any_batch_is_made_of_the_first_sample():
+    x, scale = torch.rand(2, 3), torch.tensor(2.0)
+    example = ExampleInput.of({'x': x, 'y': {'deep': torch.ones(2)}, 'other': torch.ones(5), 'scale': scale}, MODEL)
+    three = example.with_batch(3).kwargs
+    assert torch.equal(three['x'], x[:1].expand(3, 3))
+    assert three['y']['deep'].shape == (3,)
+    assert three['other'].shape == (5,)
+    assert torch.equal(three['scale'], scale)
+    assert example.with_batch(1).batch_size == 1
+    pictures = ExampleInput.of(([torch.zeros(3, 4, 4), torch.ones(3, 5, 5)],), MODEL).with_batch(4)
+    assert [tuple(picture.shape) for picture in pictures.args[0]] == [(3, 4, 4)] * 4
+
+
 def test_map_reaches_every_tensor():
     example = ExampleInput.of((torch.zeros(1, 3), {'deep': [torch.zeros(1)]}, 'word'), MODEL).map(lambda t: t + 1)
     assert torch.equal(example.args[0], torch.ones(1, 3))

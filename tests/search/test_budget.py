@@ -43,7 +43,18 @@ class Line(TwoLayers):
         return self.fixed + self.slope * widths[:, 0]
 
 
-DOMAIN = TwoLayers()
+class Latency:
+    """Latency 1000 a + 200 b ns."""
+
+    def latency(self, widths):
+        return 1000 * widths[:, 0] + 200 * widths[:, 1]
+
+    def fingerprint(self):
+        return 'two layers'
+
+
+DOMAIN, TABLE = TwoLayers(), Latency()
+# Latency of the full network 10000 ns, of the smallest 2200 ns.
 # Full: 3 * 8 + 2 * 80 + 5 * 10 = 234 MACs, 88 parameters. Smallest: 6 + 4 + 5 = 15 MACs, 4 parameters.
 
 
@@ -110,6 +121,74 @@ def test_parse(spec, limits):
 def test_a_bad_budget_names_the_value_and_the_remedy(spec, said):
     with pytest.raises(ValueError, match=said):
         Budget.parse(spec, DOMAIN)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'limits'),
+    [
+        ({'latency': '5us'}, {'latency': 5000}),
+        ({'latency': '0.005 ms', 'device': 'cpu', 'batch': 1, 'threads': 2}, {'latency': 5000}),
+        ({'latency': '33.339%'}, {'latency': 3333}),
+        ({'latency': '2200ns'}, {'latency': 2200}),
+        ({'latency': '100%'}, {'latency': 10_000}),
+        ({'latency': '50%', 'params': 22, 'macs': '50%'}, {'macs': 117, 'params': 22, 'latency': 5000}),
+    ],
+)
+def test_latencies(spec, limits):
+    budget = Budget.parse(spec, DOMAIN, TABLE)
+    assert budget.limits == limits
+    assert all(type(limit) is int for limit in budget.limits.values())
+    assert budget.table is TABLE
+
+
+@pytest.mark.parametrize(
+    ('spec', 'said'),
+    [
+        ({'latency': 5}, r"budget\['latency'\]=5: a time is a string with a unit such as '5ms'"),
+        ({'latency': 0.5}, r"budget\['latency'\]=0.5: .*'0.8 s' or '750us', or a share .* '50%'"),
+        ({'latency': '5'}, "'5' is no time"),
+        ({'latency': '5 parsecs'}, "'5 parsecs' is no time"),
+        ({'latency': None}, 'not None'),
+        ({'latency': '0ms'}, r"budget\['latency'\]='0ms' must be above zero"),
+        ({'latency': '0.5ns'}, 'must be above zero'),
+        (
+            {'latency': '1us'},
+            r"budget\['latency'\]='1us' allows 1 us \(predicted\), but the smallest reachable network takes 2.20 us "
+            r"\(predicted\): give at least '3us' or '22.00%', or allow smaller widths",
+        ),
+        ({'latency': '21%'}, "takes 2.20 us .*give at least '3us' or '22.00%'"),
+        ({'latency': '1s'}, r'allows 1 s \(predicted\), but the full network takes 10 us .*: no search is needed'),
+        ({'latency': '5us', 'gpu': 0}, "unknown key 'gpu'; allowed keys .* 'latency'.*'device', 'batch'"),
+        ({'macs': '50%', 'device': 'cpu'}, "'device' belongs to a latency; add one.* or leave 'device' out"),
+        ({'device': 'cpu'}, 'no limit given'),
+        ({'latency': '5us', 'batch': 0}, r"budget\['batch'\]=0 must be a whole number"),
+        ({'latency': '5us', 'device': 'toaster'}, "device='toaster' is no device of torch"),
+        ({'latency': '5us', 'table': 'nowhere.json'}, "latency table 'nowhere.json' cannot be read"),
+        ({'latency': '5us', 'macs': 14}, '15 MACs'),
+    ],
+)
+def test_bad_latencies(spec, said):
+    with pytest.raises(ValueError, match=said):
+        Budget.parse(spec, DOMAIN, TABLE)
+
+
+def test_all_but_the_table_is_checked_beforehand():
+    assert Budget.check({'latency': '1ns', 'macs': 100}, DOMAIN).limits == {'macs': 100}
+    assert Budget.check('50%', DOMAIN) == Budget.parse('50%', DOMAIN)
+    for bad in ({'latency': '5'}, {'latency': '5ms', 'batch': -1}, {'latency': '5ms', 'macs': 14}, '1%', {'batch': 1}):
+        with pytest.raises(ValueError, match='budget'):
+            Budget.check(bad, DOMAIN)
+
+
+def test_the_latency_of_widths_is_limited():
+    widths = np.array([[2, 1], [4, 3], [8, 1]])  # 2200, 4600, 8200 ns
+    budget = Budget.parse({'latency': '4600ns', 'params': 24}, DOMAIN, TABLE)
+    assert budget.costs(widths)['latency'].tolist() == [2200, 4600, 8200]
+    assert budget.allows(widths).tolist() == [True, True, False]
+    np.testing.assert_allclose(budget.usage(widths), [2200 / 4600, 1, 8200 / 4600])
+    assert budget.describe() == 'parameters <= 24 (27.3% of 88) and latency <= 4.60 us (46.0% of 10 us, predicted)'
+    with pytest.raises(ValueError, match='needs a table that tells latencies: make the budget by Budget.parse'):
+        Budget({'latency': 4600}, DOMAIN).allows(widths)
 
 
 def test_an_absurd_exponent_ends_at_once():

@@ -49,6 +49,12 @@ def test_a_chain(chain):
     assert (found.dtype, found.shape, found.device.type, found.requires_grad) == (torch.float64, (4,), 'cpu', False)
 
 
+def test_a_group_is_all_that_goes_with_a_channel(chain):
+    made, read = chain.a.weight.double().square(), chain.b.weight.double().square()
+    expected = share(*made.sum((1, 2, 3))) + share(*chain.n.weight.double().square()) + share(*read.sum((0, 2, 3)))
+    assert_close(importance(chain, 'group')['a'], expected)
+
+
 def test_numbers_small_enough_for_the_head(wired):
     model = wired(lambda net, x: net.b(net.a(x)), a=nn.Linear(2, 3, bias=False), b=nn.Linear(3, 2))
     with torch.no_grad():
@@ -247,7 +253,7 @@ def test_a_callable_gives_numbers_of_elements(chain):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        ({'rule': 'L1'}, ValueError, r"rule='L1' must be one of l1, l2, bn, taylor, or a callable"),
+        ({'rule': 'L1'}, ValueError, r"rule='L1' must be one of l1, l2, bn, group, taylor, or a callable"),
         ({'rule': 2}, TypeError, r'rule=2 must be one of l1'),
         ({'rule': 'taylor'}, ValueError, r"rule='taylor' needs batches: importance\(space, 'taylor', batches="),
         ({'rule': 'taylor', 'batches': []}, ValueError, "rule='taylor' needs loss"),

@@ -1,0 +1,246 @@
+"""Real time of operators and of whole models on a device, in nanoseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+
+import torch
+from torch import nn
+
+from ..channels.inputs import ExampleInput
+from ..units import format_time
+from .operator import Operator
+
+__all__ = ['Clock', 'Timing', 'check_device', 'time_model']
+
+DeviceLike = Union[str, torch.device]
+
+_BLOCKS = 5  # timed blocks of calls of an operator, of which the median counts
+_BLOCK_NS = 300_000  # least length of a block, so that the clock's own time does not show
+_MOST_CALLS = 200  # in a block
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a call takes.
+
+    Parameters
+    ----------
+    median
+        Half of the runs took longer, ns.
+    low, high
+        Quartiles: half of the runs took between these, ns.
+    runs
+        How many were timed.
+    """
+
+    median: int
+    low: int
+    high: int
+    runs: int
+
+    @classmethod
+    def of(cls, times: list[int]) -> Timing:
+        """Sum up the times of some runs, ns."""
+        if len(times) == 1:
+            return cls(times[0], times[0], times[0], 1)
+        low, _, high = statistics.quantiles(times, n=4, method='inclusive')
+        return cls(round(statistics.median(times)), round(low), round(high), len(times))
+
+    def __str__(self) -> str:
+        spread = f'{format_time(self.low)} to {format_time(self.high)}'
+        return f'{format_time(self.median)} (half of {self.runs} runs: {spread})'
+
+
+def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
+    """Return a device that is there.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know it, cannot use it here, or nothing can be timed on it.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{argument}={device!r} is no device of torch: write 'cpu' or 'cuda'.") from error
+    if found.type == 'cpu':
+        return found
+    module: Any = getattr(torch, found.type, None)
+    if not hasattr(module, 'is_available') or not hasattr(module, 'synchronize'):
+        raise ValueError(f"{argument}={device!r}: nothing can be timed on {found.type}. Use 'cpu' or 'cuda'.")
+    if not module.is_available():
+        name = found.type.upper()
+        raise ValueError(
+            f"{argument}={device!r}: {name} is not available here. Use device='cpu', or measure where there is one, save "
+            "the table (LatencyTable.measure(...).save('lat.json')) and give that: {'latency': ..., 'table': 'lat.json'}."
+        )
+    count = module.device_count() if hasattr(module, 'device_count') else 1
+    if found.index is not None and found.index >= count:
+        raise ValueError(f'{argument}={device!r}: there are {count} such devices here, counted from 0.')
+    return found
+
+
+def check_count(name: str, value: object, least: int = 1) -> int:
+    """Return an option that is a whole number; a ValueError that names it otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f'{name}={value!r} must be a whole number, {least} or more.')
+    return value
+
+
+class Clock:
+    """Times calls on a device.
+
+    Parameters
+    ----------
+    device
+        ``'cpu'``, ``'cuda'`` or another device of torch.
+    threads
+        Threads of torch on the CPU while it is timed; None: as many as torch has now.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there, or ``threads`` is no number.
+    """
+
+    def __init__(self, device: DeviceLike = 'cpu', threads: int | None = None) -> None:
+        self.device = check_device(device)
+        self.threads = torch.get_num_threads() if threads is None else check_count('threads', threads)
+
+    def describe(self) -> str:
+        """Return what times depend on besides the model: processor, threads, versions."""
+        if self.device.type == 'cuda':
+            return f'{torch.cuda.get_device_name(self.device)}, torch {torch.__version__}'
+        threads = f'{self.threads} thread{"" if self.threads == 1 else "s"}'
+        return f'{self.device.type}, {_processor()}, {threads}, torch {torch.__version__}'
+
+    def operator(self, operator: Operator) -> int:
+        """Time one operator, on tensors of ones in place of its own; ns.
+
+        Blocks of calls are timed, since one may be too short, and the median block counts. On a GPU the calls of a block
+        follow each other without waiting, as in a model.
+
+        Raises
+        ------
+        Exception
+            Whatever the operator raises on such tensors.
+        """
+        with self._ready():
+            call = operator.prepared(self.device)
+            for _ in range(2):
+                call()
+            once = self._block(call, 1)
+            calls = min(_MOST_CALLS, 1 + _BLOCK_NS // max(once, 1))
+            return max(1, round(statistics.median(self._block(call, calls) / calls for _ in range(_BLOCKS))))
+
+    def model(self, model: nn.Module, example: ExampleInput, *, warmup: int = 3, repeats: int = 10) -> Timing:
+        """Time calls of a model, which is on the device and in the mode that is wanted."""
+        with self._ready():
+            inputs = example.map(lambda tensor: tensor.detach().to(self.device, copy=True))
+
+            def call() -> Any:
+                return model(*inputs.args, **inputs.kwargs)
+
+            for _ in range(warmup):
+                call()
+            return Timing.of([self._block(call, 1) for _ in range(repeats)])
+
+    def _block(self, call: Callable[[], Any], calls: int) -> int:
+        self._synchronise()
+        start = time.perf_counter_ns()
+        for _ in range(calls):
+            call()
+        self._synchronise()
+        return time.perf_counter_ns() - start
+
+    def _synchronise(self) -> None:
+        if self.device.type != 'cpu':
+            getattr(torch, self.device.type).synchronize()
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """No gradients, the wanted threads, and random generators as they were."""
+        before = torch.get_num_threads()
+        cuda = [self.device] if self.device.type == 'cuda' else []
+        with torch.no_grad(), torch.random.fork_rng(devices=cuda):
+            torch.set_num_threads(self.threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
+
+
+def time_model(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    device: DeviceLike = 'cpu',
+    batch: int | None = None,
+    threads: int | None = None,
+    warmup: int = 5,
+    repeats: int = 30,
+) -> Timing:
+    """Time a model in evaluation mode, without gradients; the model is left on its device and in its mode.
+
+    Parameters
+    ----------
+    model
+        Any module. On another device than ``device``, it is moved there and back.
+    example_input
+        What it is called with, in the forms of ``WidthSpace``.
+    device
+        Where it runs; on a GPU it is waited for.
+    batch
+        Samples in a call: the first of ``example_input``, repeated. None: as many as it has.
+    threads
+        Threads of torch on the CPU; None: as many as torch has now.
+    warmup, repeats
+        Calls that are not timed, and that are.
+
+    Returns
+    -------
+    Timing
+        Median and quartiles, ns.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, the device is not there, or the model is on the meta device.
+    """
+    clock = Clock(device, threads)
+    check_count('warmup', warmup, 0)
+    check_count('repeats', repeats)
+    example = ExampleInput.of(example_input, model)
+    if batch is not None:
+        example = example.with_batch(check_count('batch', batch))
+    first = next(model.parameters(), None)
+    home = clock.device if first is None else first.device
+    if home.type == 'meta':
+        raise ValueError('model is on the meta device and computes nothing: give one with values, model.to_empty(...).')
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval().to(clock.device)
+        return clock.model(model, example, warmup=warmup, repeats=repeats)
+    finally:
+        model.to(home)
+        for module, training in modes.items():
+            module.training = training
+
+
+def _processor() -> str:
+    """Return the name of the processor, as far as it is known."""
+    try:
+        for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

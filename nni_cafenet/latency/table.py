@@ -1,0 +1,352 @@
+"""The predicted latency of any widths of a space on one device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Union, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import first_line
+from ..files import write_json
+from ..space.width_space import WidthSpace
+from ..tables import as_table
+from ..units import format_time
+from .calibration import Calibration, PredictionError
+from .terms import Term
+
+__all__ = ['LatencyTable', 'Share', 'identity']
+
+IntArray = NDArray[np.int64]
+_Path = Union[str, 'os.PathLike[str]']
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one kind of operator takes of the full network.
+
+    Parameters
+    ----------
+    operator
+        Its name in torch.
+    calls
+        How often it runs.
+    time
+        Of all calls, each measured alone, ns; None where it could not be.
+    """
+
+    operator: str
+    calls: int
+    time: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """Predicts how long a network of any widths takes on a device. Made by `measure` or `load`.
+
+    A prediction: the operators were measured one by one, at some sizes, and a few whole networks were timed to scale their
+    sum. `error` says how far it was off on networks that were not among these. It never falls when a width grows.
+
+    Parameters
+    ----------
+    space
+        What the table is for: groups and their widths, cost, input (`identity`).
+    device, batch
+        Where a network runs, and on how many samples at a time.
+    environment
+        Processor, threads and versions.
+    constant
+        Time of the operators that are the same at all widths, ns.
+    terms
+        Times of the others.
+    calibration
+        From the sum of the operators to the time of a network.
+    error
+        Of the prediction, at random widths.
+    shares
+        What each kind of operator takes of the full network.
+
+    Examples
+    --------
+    >>> table = LatencyTable.measure(space, device='cpu', batch=1)
+    >>> table.latency(space.full_widths)
+    64893210
+    >>> table.save('lat.json')
+    >>> CafeNet(budget={'latency': '30ms', 'table': 'lat.json'})
+    """
+
+    space: dict[str, Any]
+    device: str
+    batch: int
+    environment: str
+    constant: int
+    terms: tuple[Term, ...] = field(repr=False)
+    calibration: Calibration
+    error: PredictionError
+    shares: tuple[Share, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def measure(
+        cls,
+        space: WidthSpace,
+        *,
+        device: Any = 'cpu',
+        batch: int = 1,
+        threads: int | None = None,
+        points: int = 5,
+        rounds: int = 3,
+        networks: int = 8,
+        held_out: int = 6,
+        seed: int = 0,
+        cache: _Path | None = None,
+        progress: bool = True,
+    ) -> LatencyTable:
+        """Measure the operators of a space, and some of its networks.
+
+        Parameters
+        ----------
+        space
+            The space. Its weights play no part, and it is left as it is, as are the random generators.
+        device
+            ``'cpu'``, ``'cuda'`` or another device of torch. The space need not be there.
+        batch
+            Samples at a time.
+        threads
+            Threads of torch on the CPU; None: as many as torch has now.
+        points
+            Sizes at which an operator is measured, 2 or more, along each sum of widths that it follows.
+        rounds
+            How often everything is measured, in another order each time; the median counts.
+        networks
+            Random networks that are timed for the calibration, besides the full, the half and the smallest one.
+        held_out
+            Further ones, 2 or more, which tell the error of the prediction.
+        seed
+            Of the random networks and the order.
+        cache
+            A file of measured times: what is in it is not measured again on the same device with the same threads and
+            version of torch, whatever the model; what is measured is added. Without it, a measurement that is killed starts
+            anew.
+        progress
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            If an option is out of range, the device is not there, or the model is on the meta device.
+        """
+        from .measure import measure_table
+
+        return measure_table(
+            space,
+            device=device,
+            batch=batch,
+            threads=threads,
+            points=points,
+            rounds=rounds,
+            networks=networks,
+            held_out=held_out,
+            seed=seed,
+            cache=cache,
+            progress=progress,
+        )
+
+    # --- what it tells ----------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the channel groups: the columns of arrays of widths."""
+        return tuple(self.space['full'])
+
+    @overload
+    def latency(self, widths: Mapping[str, int]) -> int: ...
+    @overload
+    def latency(self, widths: IntArray) -> IntArray: ...
+
+    def latency(self, widths: Any) -> Any:
+        """Predict the latency of networks.
+
+        Parameters
+        ----------
+        widths
+            ``{label: channels}``, or an integer array of shape (N, groups) with a column a label. Below the smallest
+            widths of the space that was measured, these count.
+
+        Returns
+        -------
+        ns: an int for a dict, an int64 array of shape (N,) for an array.
+
+        Raises
+        ------
+        ValueError
+            If labels are missing or unknown.
+        """
+        times = self.calibration(self._operators(self._array(widths)))
+        return int(times[0]) if isinstance(widths, Mapping) else times
+
+    def _array(self, widths: Any) -> IntArray:
+        if not isinstance(widths, Mapping):
+            rows = np.asarray(widths, np.int64)
+            if rows.ndim != 2 or rows.shape[1] != len(self.labels):
+                raise ValueError(f'widths has shape {rows.shape}; allowed is (N, {len(self.labels)}), a column a group')
+            return rows
+        wrong = sorted(map(str, set(widths) ^ set(self.labels)))
+        if wrong:
+            raise ValueError(f'widths: missing or unknown labels {wrong}; give one width for every group')
+        return np.array([[widths[label] for label in self.labels]], np.int64)
+
+    def _operators(self, rows: IntArray) -> IntArray:
+        """Summed times of the operators at widths (N, groups), ns, shape (N,)."""
+        columns = dict(zip(self.labels, rows.T))
+        total: IntArray = np.full(len(rows), self.constant, np.int64)
+        for term in self.terms:
+            total += term.at(columns)
+        return total
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs between tables that predict otherwise."""
+        record = self.to_json()
+        parts = {key: record[key] for key in ('space', 'device', 'batch', 'constant', 'terms', 'calibration')}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, LatencyTable) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
+
+    def __str__(self) -> str:
+        full, smallest = (self.latency(self.space[key]) for key in ('full', 'smallest'))
+        known = sum(share.time or 0 for share in self.shares)
+        rows = [
+            [
+                share.operator,
+                share.calls,
+                None if share.time is None else format_time(share.time),
+                None if share.time is None else f'{100 * share.time / max(known, 1):.1f} %',
+            ]
+            for share in self.shares
+        ]
+        scale = self.calibration.scale / (1 << 16)
+        lines = [
+            f'Latency on {self.environment}; batch {self.batch}, input {self.space["input"]}',
+            '',
+            as_table(['operator', 'calls', 'alone', 'share'], rows, align='lrrr'),
+            '',
+            f'A network takes {scale:.2f} x its operators + {format_time(self.calibration.offset)}.',
+            f'Predicted: {format_time(full)} for the full network, {format_time(smallest)} for the smallest.',
+            f'Error of the prediction: {self.error}.',
+        ]
+        if any(share.time is None for share in self.shares):
+            lines.insert(4, 'Operators without a time do not run alike at all widths; the offset stands for them.')
+        return '\n'.join(lines)
+
+    # --- whether it fits --------------------------------------------------------------------------
+
+    def check(self, space: WidthSpace, name: str = 'table') -> None:
+        """Refuse another space than the one that was measured.
+
+        Raises
+        ------
+        ValueError
+            If groups, costs, input or number format differ, or the space has widths below those that were measured.
+        """
+        here = identity(space)
+        different = list(_differences(self.space, here))
+        if different:
+            raise ValueError(
+                f'{name} was measured for another space ({"; ".join(different)}). Measure this one: '
+                'LatencyTable.measure(space, ...).'
+            )
+
+    # --- on disk ----------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as JSON can hold it."""
+        return {
+            'format': _FORMAT,
+            'kind': 'nni_cafenet latency table',
+            'environment': self.environment,
+            'device': self.device,
+            'batch': self.batch,
+            'error': asdict(self.error),
+            'calibration': asdict(self.calibration),
+            'shares': [asdict(share) for share in self.shares],
+            'space': self.space,
+            'constant': self.constant,
+            'terms': [term.to_json() for term in self.terms],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> LatencyTable:
+        """Read what `to_json` wrote."""
+        if record['format'] != _FORMAT:
+            raise ValueError(f'its format is {record["format"]!r}, this version reads {_FORMAT}')
+        return cls(
+            space=dict(record['space']),
+            device=str(record['device']),
+            batch=int(record['batch']),
+            environment=str(record['environment']),
+            constant=int(record['constant']),
+            terms=tuple(Term.from_json(term) for term in record['terms']),
+            calibration=Calibration(**record['calibration']),
+            error=PredictionError(**record['error']),
+            shares=tuple(Share(**share) for share in record['shares']),
+        )
+
+    def save(self, path: _Path) -> None:
+        """Write the table as JSON, whole or not at all."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: _Path) -> LatencyTable:
+        """Read a table that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file, or it is no table.
+        """
+        where = os.fspath(path)
+        try:
+            return cls.from_json(json.loads(Path(where).read_text(encoding='utf-8')))
+        except OSError as error:
+            raise ValueError(f'The latency table {where!r} cannot be read: {first_line(error)}.') from error
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise ValueError(
+                f'{where!r} is no latency table ({type(error).__name__}: {first_line(error, 120)}). Measure one: '
+                f'LatencyTable.measure(space, ...).save({where!r}).'
+            ) from error
+
+
+def identity(space: WidthSpace) -> dict[str, Any]:
+    """Return what tells a space from others, as JSON holds it."""
+    kind = next((p.dtype for p in space.full_model.parameters() if p.is_floating_point()), None)
+    return {
+        'macs': int(space.macs(space.full_widths)),
+        'params': int(space.params(space.full_widths)),
+        'input': space.example_input.describe(),
+        'dtype': str(kind).rpartition('.')[2],
+        'full': dict(space.full_widths),
+        'smallest': dict(space.smallest_widths),
+    }
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    for key, name in {'macs': 'MACs', 'params': 'parameters', 'input': 'input', 'dtype': 'dtype'}.items():
+        if there[key] != here[key]:
+            yield f'{name}: {there[key]} there, {here[key]} here'
+    if list(there['full'].items()) != list(here['full'].items()):
+        yield f'channel groups: {len(there["full"])} there, {len(here["full"])} here, not all the same'
+    else:
+        below = [label for label, width in here['smallest'].items() if width < there['smallest'][label]]
+        for label in below[:1]:
+            yield f'smallest width of {label!r}: {there["smallest"][label]} there, {here["smallest"][label]} here'
