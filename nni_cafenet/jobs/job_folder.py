@@ -72,8 +72,8 @@ class JobFolder:
 
     @property
     def started(self) -> bool:
-        """Whether a job has been started here: one that was refused before its first step has not."""
-        return self.has_record and any(self._others())
+        """Whether a job has been started here: one that was refused before its training has not."""
+        return self.has_record and (self.path / 'run.json').is_file()
 
     def check(self, command: str, configuration: Configuration) -> None:
         """
@@ -100,8 +100,8 @@ class JobFolder:
                     f'output {str(path)!r}: holds a run with other options. Give those of that run to go on with it, or '
                     f'another folder:\n{lines}'
                 )
-        elif path.is_dir() and any(self._others()):
-            found = ', '.join(sorted(entry.name for entry in self._others())[:3])
+        elif path.is_dir() and not self.has_record and any(path.iterdir()):
+            found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
             raise FolderError(
                 f'output {str(path)!r}: is not empty ({found}, ...) and holds no run of nni-cafenet; name a new folder, or '
                 'empty it'
@@ -153,9 +153,6 @@ class JobFolder:
             if path.name not in _NO_NETWORKS and (path / 'widths.json').is_file():
                 found[path.name] = path
         return found
-
-    def _others(self) -> Any:
-        return (entry for entry in self.path.iterdir() if entry.name != JOB_RECORD)
 
 
 _NO_NETWORKS = ('finalists', 'trained')
