@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = [
     'CafeNetError',
+    'ConfigurationError',
+    'DataError',
     'ExperimentEndedError',
     'ExportError',
     'FolderError',
@@ -16,6 +18,7 @@ __all__ = [
     'TrainingDivergedError',
     'TravelError',
     'TrialFailedError',
+    'WeightsError',
     'first_line',
     'shortened',
 ]
@@ -73,6 +76,18 @@ class TravelError(CafeNetError, TypeError):
 
 class ModelSpecError(CafeNetError, ValueError):
     """The words that name a model name none, or making it fails."""
+
+
+class DataError(CafeNetError, ValueError):
+    """The words that name data name none, or the data are missing, unreadable, or do not fit the model."""
+
+
+class WeightsError(CafeNetError, ValueError):
+    """A file of weights cannot be read, or is of another model; the message lists the keys."""
+
+
+class ConfigurationError(CafeNetError, ValueError):
+    """Options of the command line or of a configuration file are wrong; the message lists all of them."""
 
 
 class ExportError(CafeNetError, RuntimeError):

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-import inspect
 import os
 import pickle
-import re
-import sys
-import traceback
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .code_names import CodeName, is_dotted, make_importable, required_arguments, some_of, taken_arguments
 from .errors import ModelSpecError
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ['InputShape', 'example_of', 'load_model']
+__all__ = ['InputShape', 'check_model_name', 'example_of', 'load_model', 'takes_argument', 'torchvision_name']
 
-_DOTTED = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*')
 _FILES = ('.py', '.pt', '.pth', '.pt2', '.ckpt', '.bin', '.onnx', '.safetensors')
 _CODE = "give the code that makes it: 'package.module:factory' or 'model.py:factory'"
 
 
-def load_model(spec: str, *, unpickle: bool = False) -> nn.Module:
+def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickle: bool = False) -> nn.Module:
     """
     Make the model that some words name, with fresh weights.
 
@@ -39,11 +33,14 @@ def load_model(spec: str, *, unpickle: bool = False) -> nn.Module:
     spec
         One of
 
-        - a torchvision name (any of `torchvision.models.list_models()`): ``'resnet50'``;
-        - ``'package.module:factory'``: a callable without arguments that returns an `nn.Module`, or an `nn.Module`
+        - a torchvision name (any of `torchvision.models.list_models()`): ``'resnet50'`` or
+          ``'torchvision.models:resnet50'``;
+        - ``'package.module:factory'``: a callable that returns an `nn.Module`, or an `nn.Module`
           itself; dots may follow the colon too. The working directory is importable, and stays so;
         - ``'path/to/model.py:factory'``: the same in a file, whose folder is importable;
         - a file that `torch.save` made of a whole `nn.Module`, only with `unpickle`.
+    arguments
+        Keyword arguments of the factory, such as ``{'num_classes': 10}``.
     unpickle
         Allow such a file. Loading it runs whatever code the file names: only for files that you trust.
 
@@ -59,20 +56,72 @@ def load_model(spec: str, *, unpickle: bool = False) -> nn.Module:
 
     Examples
     --------
-    >>> type(load_model('resnet18')).__name__
+    >>> type(load_model('resnet18', arguments={'num_classes': 10})).__name__
     'ResNet'
     """
-    place, colon, name = spec.rpartition(':')
-    if colon and place.endswith('.py'):
-        return _made(spec, _found(spec, _run_file(spec, Path(place)), name))
-    if colon and _DOTTED.fullmatch(place):
-        if not Path(spec).exists() and name[:1] not in ('/', '\\'):  # C:\model.pt is a file
-            return _made(spec, _found(spec, _import(spec, place), name))
-    elif colon and not _is_file(spec):
-        raise _wrong(spec, 'is no name of a model', f"write 'resnet50', or {_CODE}")
+    arguments = dict(arguments or {})
+    name = _name(spec)
+    if name.is_one:
+        if torchvision_name(spec) is not None:
+            return _torchvision_model(spec, arguments)
+        return _made(name, name.find(), arguments)
+    if ':' in spec and not is_dotted(spec.rpartition(':')[0]) and not _is_file(spec):
+        raise name.wrong('is no name of a model', f"write 'resnet50', or {_CODE}")
     if _is_file(spec):
-        return _read_file(spec, unpickle)
-    return _torchvision_model(spec)
+        if arguments:
+            raise name.wrong(f'is a file, which takes no arguments ({", ".join(arguments)})', _CODE)
+        return _read_file(name, unpickle)
+    return _torchvision_model(spec, arguments)
+
+
+def torchvision_name(spec: str) -> str | None:
+    """Return the name under which torchvision lists a model; None where the words name none of its models.
+
+    Examples
+    --------
+    >>> torchvision_name('torchvision.models:resnet18'), torchvision_name('ResNet18'), torchvision_name('net.py:small')
+    ('resnet18', 'resnet18', None)
+    """
+    from torchvision import models
+
+    place, _, attribute = spec.rpartition(':')
+    if not place:
+        return spec.lower() if spec.lower() in models.list_models() else None
+    if place.split('.')[:2] != ['torchvision', 'models']:
+        return None
+    try:
+        found = getattr(importlib.import_module(place), attribute, None)
+    except ImportError:
+        return None
+    return next((str(name) for name in models.list_models() if models.get_model_builder(name) is found), None)
+
+
+def check_model_name(spec: str) -> None:
+    """
+    Refuse words that name no model, without making one.
+
+    Raises
+    ------
+    nni_cafenet.errors.ModelSpecError
+        As `load_model` does.
+    """
+    name = _name(spec)
+    if torchvision_name(spec) is not None:
+        return
+    if name.is_one:
+        name.find()
+    elif not _is_file(spec):
+        load_model(spec)
+    elif not Path(spec).is_file():
+        raise name.no_file(Path(spec))
+
+
+def takes_argument(spec: str, argument: str) -> bool:
+    """Whether the factory that some words name takes a keyword argument; those of torchvision all take ``num_classes``."""
+    if torchvision_name(spec) is not None:
+        return argument == 'num_classes'
+    name = _name(spec)
+    return name.is_one and argument in taken_arguments(name.find())[0]
 
 
 @dataclass(frozen=True)
@@ -156,138 +205,78 @@ def example_of(shapes: Sequence[InputShape], model: nn.Module) -> tuple[Any, ...
     return tuple(make[shape.kind](shape.sizes).to(parameter.device) for shape in shapes)
 
 
-# --- modules and files of code --------------------------------------------------------------------
+# --- code -----------------------------------------------------------------------------------------
 
 
-def _import(spec: str, name: str) -> ModuleType:
-    _make_importable(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f'{name}.'.startswith(f'{error.name}.'):
-            raise _wrong(
-                spec,
-                f'there is no module {error.name!r}',
-                f'install it, or run the command in the folder that holds it (now {Path.cwd()})',
-            ) from error
-        raise _failed(spec, f'importing {name}', error) from error
-    except (Exception, SystemExit) as error:
-        raise _failed(spec, f'importing {name}', error) from error
+def _name(spec: str) -> CodeName:
+    return CodeName(spec, 'model', ModelSpecError)
 
 
-def _run_file(spec: str, path: Path) -> ModuleType:
-    if not path.is_file():
-        raise _no_file(spec, path)
-    _make_importable(Path.cwd())
-    _make_importable(path.resolve().parent)
-    name = path.stem
-    if name in sys.modules and not _is_of(sys.modules[name], path):
-        name = f'{name}_of_the_model'
-    description = importlib.util.spec_from_file_location(name, path)
-    if description is None or description.loader is None:
-        raise _wrong(spec, f'{path} cannot be imported', _CODE)
-    module = importlib.util.module_from_spec(description)
-    sys.modules[name] = module
-    try:
-        description.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise _failed(spec, f'running {path}', error) from error
-    return module
-
-
-def _is_of(module: ModuleType, path: Path) -> bool:
-    home = getattr(module, '__file__', None)
-    return home is not None and Path(home).resolve() == path.resolve()
-
-
-def _make_importable(folder: Path) -> None:
-    """Put a folder first in the path, for good: a forward may import more."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _found(spec: str, module: ModuleType, name: str) -> Any:
-    if not name:
-        raise _wrong(spec, 'names no factory', f'write one behind the colon: {_some_of(_factories(module))}')
-    found: Any = module
-    for part in name.split('.'):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, dir(found), n=3)
-            remedy = f'did you mean {_some_of(near)}?' if near else f'it has {_some_of(_factories(found))}'
-            holder = found.__name__ if found is module else f'{module.__name__}:{name.rpartition(f".{part}")[0]}'
-            raise _wrong(spec, f'{holder} has no {part!r}', remedy)
-        found = getattr(found, part)
-    return found
-
-
-def _factories(module: Any) -> list[str]:
-    """What a module defines itself that may make a model."""
-    own = getattr(module, '__name__', None)
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith('_') and callable(value) and getattr(value, '__module__', None) == own
-    ]
-
-
-def _made(spec: str, found: Any) -> nn.Module:
+def _made(name: CodeName, found: Any, arguments: Mapping[str, Any]) -> nn.Module:
     from torch import nn
 
     if isinstance(found, nn.Module):
+        if arguments:
+            raise name.wrong(f'is a live model, which takes no arguments ({", ".join(arguments)})', 'name its factory')
         return found
     if not callable(found):
-        raise _wrong(spec, f'is a {type(found).__name__}', 'name a torch.nn.Module, or a function that returns one')
-    missing = _required(found)
-    if missing:
-        raise _wrong(
-            spec,
-            f'needs arguments ({", ".join(missing)})',
-            'name a function without arguments that calls it, such as: def small(): return Net(10)',
-        )
+        raise name.wrong(f'is a {type(found).__name__}', 'name a torch.nn.Module, or a function that returns one')
+    _check_arguments(name, found, arguments)
     try:
-        made = found()
+        made = found(**arguments)
     except (Exception, SystemExit) as error:
-        raise _failed(spec, 'calling it', error) from error
+        raise name.failed('calling it', error) from error
     if not isinstance(made, nn.Module):
-        raise _wrong(spec, f'returned a {type(made).__name__}', 'it must return a torch.nn.Module')
+        raise name.wrong(f'returned a {type(made).__name__}', 'it must return a torch.nn.Module')
     return made
 
 
-def _required(function: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some callables written in C have no signature
-        return []
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+def _check_arguments(name: CodeName, factory: Any, arguments: Mapping[str, Any]) -> None:
+    taken, takes_any = taken_arguments(factory)
+    unknown = [argument for argument in arguments if argument not in taken]
+    if taken and unknown and not takes_any:
+        near = difflib.get_close_matches(unknown[0], taken, n=3)
+        remedy = f'did you mean {some_of(near)}?' if near else f'it takes {some_of(sorted(taken))}'
+        raise name.wrong(f'takes no argument {unknown[0]!r}', remedy)
+    missing = [argument for argument in required_arguments(factory) if argument not in arguments]
+    if missing:
+        raise name.wrong(
+            f'needs arguments ({", ".join(missing)})',
+            'name a function without arguments that calls it, such as: def small(): return Net(10); or give them by '
+            f'--model-args {missing[0]}=...',
+        )
 
 
 # --- torchvision ----------------------------------------------------------------------------------
 
 
-def _torchvision_model(spec: str) -> nn.Module:
+def _torchvision_model(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
     from torchvision import models
 
-    name = spec.lower()
-    known = models.list_models()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        remedy = (
-            f'did you mean {_some_of(near)}?' if near else f'list them by torchvision.models.list_models(), or {_CODE}'
-        )
-        if _DOTTED.fullmatch(spec) and '.' in spec:
-            module, _, attribute = spec.rpartition('.')
-            remedy = f"for a factory of your own put a colon before its name: '{module}:{attribute}'"
-        raise _wrong(spec, 'is no model of torchvision', remedy)
+    name = torchvision_name(spec)
+    if name is None:
+        raise _unknown(spec, models.list_models())
     builder = models.get_model_builder(name)
     # No weights, so that nothing is downloaded: detection and segmentation would fetch those of their backbones.
     options: dict[str, Any] = {
-        option: None for option in inspect.signature(builder).parameters if option in ('weights', 'weights_backbone')
+        option: None for option in taken_arguments(builder)[0] if option in ('weights', 'weights_backbone')
     }
     if name.endswith(('googlenet', 'inception_v3')):
         options['init_weights'] = False  # their own takes most of a minute
-    model: nn.Module = builder(**options)
+    try:
+        model: nn.Module = builder(**{**options, **arguments})
+    except (TypeError, ValueError) as error:
+        raise _name(spec).failed('calling it', error) from error
     return model
+
+
+def _unknown(spec: str, known: Sequence[str]) -> Exception:
+    near = difflib.get_close_matches(spec.lower(), known, n=3)
+    remedy = f'did you mean {some_of(near)}?' if near else f'list them by torchvision.models.list_models(), or {_CODE}'
+    if is_dotted(spec) and '.' in spec:
+        module, _, attribute = spec.rpartition('.')
+        remedy = f"for a factory of your own put a colon before its name: '{module}:{attribute}'"
+    return _name(spec).wrong('is no model of torchvision', remedy)
 
 
 # --- saved models ---------------------------------------------------------------------------------
@@ -297,22 +286,22 @@ def _is_file(spec: str) -> bool:
     return os.sep in spec or '/' in spec or spec.lower().endswith(_FILES) or Path(spec).is_file()
 
 
-def _read_file(spec: str, unpickle: bool) -> nn.Module:
-    path = Path(spec)
+def _read_file(name: CodeName, unpickle: bool) -> nn.Module:
+    path = Path(name.spec)
     if not path.is_file():
-        raise _no_file(spec, path)
+        raise name.no_file(path)
     if path.suffix == '.py':
-        raise _wrong(spec, 'names no factory', f"write '{spec}:FACTORY', a function in it that returns the model")
+        raise name.wrong('names no factory', f"write '{name.spec}:FACTORY', a function in it that returns the model")
     kind = _kind_of(path)
     if kind == 'exported program':
-        raise _wrong(
-            spec, 'holds a graph that torch.export made for fixed widths, not the modules of a model', f'{_CODE}'
+        raise name.wrong(
+            'holds a graph that torch.export made for fixed widths, not the modules of a model', f'{_CODE}'
         )
     if kind == 'TorchScript':
-        raise _wrong(spec, 'holds a TorchScript program, which torch.export does not read', _CODE)
+        raise name.wrong('holds a TorchScript program, which torch.export does not read', _CODE)
     if kind != 'pickle':
-        raise _wrong(spec, 'is no file that torch.save made', _CODE)
-    return _unpickled(spec, path, unpickle)
+        raise name.wrong('is no file that torch.save made', _CODE)
+    return _unpickled(name, path, unpickle)
 
 
 def _kind_of(path: Path) -> str | None:
@@ -330,7 +319,7 @@ def _kind_of(path: Path) -> str | None:
         return 'pickle' if file.read(1) == b'\x80' else None
 
 
-def _unpickled(spec: str, path: Path, unpickle: bool) -> nn.Module:
+def _unpickled(name: CodeName, path: Path, unpickle: bool) -> nn.Module:
     import torch
     from torch import nn
 
@@ -338,51 +327,20 @@ def _unpickled(spec: str, path: Path, unpickle: bool) -> nn.Module:
         found = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         if not unpickle:
-            raise _wrong(
-                spec,
+            raise name.wrong(
                 'holds pickled objects, and loading them runs whatever code they name',
                 f'if you trust where it comes from, add --unpickle (in Python: unpickle=True); else {_CODE}',
             ) from error
-        _make_importable(Path.cwd())
+        make_importable(Path.cwd())
         try:
             found = torch.load(path, map_location='cpu', weights_only=False)
         except Exception as failure:
-            raise _failed(spec, 'loading it (the code of its classes must be importable)', failure) from failure
+            raise name.failed('loading it (the code of its classes must be importable)', failure) from failure
     except (RuntimeError, EOFError, OSError) as error:
-        raise _failed(spec, 'reading it', error) from error
+        raise name.failed('reading it', error) from error
     if isinstance(found, nn.Module):
         return found
     what = f'a {type(found).__name__}'
     if isinstance(found, dict) and found and all(isinstance(value, torch.Tensor) for value in found.values()):
         what = f'{len(found)} tensors by name (a state_dict)'
-    raise _wrong(spec, f'holds {what}, not a model', _CODE)
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-
-def _wrong(spec: str, what: str, remedy: str) -> ModelSpecError:
-    return ModelSpecError(f'model {spec!r}: {what}; {remedy}')
-
-
-def _no_file(spec: str, path: Path) -> ModelSpecError:
-    return _wrong(spec, f'there is no file {path}', f'check the path; it counts from {Path.cwd()}')
-
-
-def _failed(spec: str, doing: str, error: BaseException) -> ModelSpecError:
-    """Somebody else's code raised: say what and where."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith('<')]
-    where = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f' ({error.filename}, line {error.lineno})'
-    remedy = ''
-    if isinstance(error, ImportError) and 'relative import' in str(error):
-        remedy = "; a file with relative imports belongs to a package: write 'package.module:factory'"
-    text = str(error) or 'no message'
-    return ModelSpecError(f'model {spec!r}: {doing} raised {type(error).__name__}: {text}{where}{remedy}')
-
-
-def _some_of(names: Iterable[str], most: int = 6) -> str:
-    names = list(names)
-    shown = ', '.join(repr(name) for name in names[:most])
-    return (f'{shown} and {len(names) - most} more' if len(names) > most else shown) or 'nothing that makes a model'
+    raise name.wrong(f'holds {what}, not a model', _CODE)

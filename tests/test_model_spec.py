@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from nni_cafenet.errors import ModelSpecError
-from nni_cafenet.model_spec import InputShape, example_of, load_model
+from nni_cafenet.model_spec import InputShape, example_of, load_model, takes_argument, torchvision_name
 
 CODE = """\
 from torch import nn
@@ -89,7 +89,7 @@ def test_factories_classes_methods_and_live_modules(code, place):
         ('smal', r"has no 'smal'; did you mean 'small'"),
         ('Net.wode', r"Net has no 'wode'; did you mean 'wide'"),
         ('zzz', r"has no 'zzz'; it has 'Net', 'small', 'sized', 'text', 'broken'"),
-        ('', 'names no factory'),
+        ('', 'names nothing in it; write a name behind the colon'),
         ('sized', r'needs arguments \(width, depth\); name a function without arguments'),
         ('text', 'returned a str; it must return a torch.nn.Module'),
         ('number', 'is a int; name a torch.nn.Module'),
@@ -100,6 +100,19 @@ def test_wrong_names(code, place, name, says):
     with pytest.raises(ModelSpecError, match=says) as error:
         load_model(f'{place}:{name}')
     assert repr(f'{place}:{name}') in str(error.value)
+
+
+@pytest.mark.parametrize('place', ['my_package.nets', 'elsewhere/my_file.py'])
+def test_arguments_reach_the_factory_and_are_checked(code, place):
+    assert load_model(f'{place}:sized', arguments={'width': 3, 'depth': 2})[0].out_features == 2
+    assert takes_argument(f'{place}:sized', 'width')
+    assert not takes_argument(f'{place}:sized', 'num_classes')
+    with pytest.raises(ModelSpecError, match=r"takes no argument 'widht'; did you mean 'width'\?"):
+        load_model(f'{place}:sized', arguments={'widht': 3, 'depth': 2})
+    with pytest.raises(ModelSpecError, match=r'needs arguments \(depth\).*--model-args depth=\.\.\.'):
+        load_model(f'{place}:sized', arguments={'width': 3})
+    with pytest.raises(ModelSpecError, match='is a live model, which takes no arguments'):
+        load_model(f'{place}:live', arguments={'width': 3})
 
 
 def test_a_module_that_is_not_there(folder):
@@ -171,6 +184,25 @@ def test_files_and_words_that_name_nothing(folder, spec, says):
 def test_a_torchvision_name():
     made = load_model('SqueezeNet1_1')
     assert isinstance(made, torchvision.models.SqueezeNet)
+
+
+@pytest.mark.parametrize('spec', ['squeezenet1_1', 'torchvision.models:squeezenet1_1'])
+def test_a_torchvision_model_with_arguments(spec):
+    assert torchvision_name(spec) == 'squeezenet1_1'
+    assert takes_argument(spec, 'num_classes')
+    assert load_model(spec, arguments={'num_classes': 7}).classifier[1].out_channels == 7
+    with pytest.raises(ModelSpecError, match="calling it raised TypeError.*'widht'"):
+        load_model(spec, arguments={'widht': 7})
+
+
+def test_two_models_of_torchvision_have_functions_of_one_name():
+    assert torchvision_name('torchvision.models:resnet18') == 'resnet18'
+    assert torchvision_name('torchvision.models.quantization:resnet18') == 'quantized_resnet18'
+    assert torchvision_name('torchvision.models.missing:resnet18') is None
+
+
+def test_other_names_are_not_torchvisions(code):
+    assert [torchvision_name(spec) for spec in ('my_package.nets:small', 'resnet51', 'net.py:resnet18')] == [None] * 3
 
 
 @pytest.mark.parametrize('name', ['lraspp_mobilenet_v3_large', 'ssdlite320_mobilenet_v3_large'])

@@ -16,7 +16,7 @@ from ..channels.structures import tensors_in
 from ..channels.wrappers import bare_model
 from ..errors import FolderError
 from ..randomness import seeded
-from ..run.folder import new_run_path
+from ..run.folder import JOB_RECORD, new_run_path
 from ..supernet.evaluator import check_evaluator
 from .recipes import TrainerOptions
 
@@ -104,7 +104,8 @@ def run_folder(directory: str | Path | None) -> Path:
     if directory is None:
         return new_run_path('.')
     folder = Path(directory)
-    if folder.is_dir() and not (folder / RECORD).exists() and any(folder.iterdir()):
+    ours = any((folder / record).exists() for record in (RECORD, JOB_RECORD))
+    if folder.is_dir() and not ours and any(folder.iterdir()):
         raise FolderError(
             f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
         )

@@ -1,4 +1,4 @@
-"""What a pruning run does where the user leaves it open: the smallest widths, and where the search starts."""
+"""What a pruning run does where the user leaves it open: the smallest widths."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 from ..channels.inputs import ExampleInput
 from ..channels.layer_macs import layer_macs
 from ..search.budget import share_of
-from ..search.evolution import Evolution
-from ..space.width_space import WidthSpace
 
-__all__ = ['default_min_ratio', 'default_search']
+__all__ = ['default_min_ratio']
 
 _OF_UNIFORM = 0.6
 _LATENCY_SHARE = 0.25
@@ -34,9 +32,3 @@ def default_min_ratio(budgets: Sequence[Any], model: Any, example: ExampleInput)
     params = sum(parameter.numel() for parameter in model.parameters())
     shares = [share_of(spec, macs=macs, params=params, otherwise=_LATENCY_SHARE) for spec in budgets]
     return round(_OF_UNIFORM * math.sqrt(min(1.0, *shares)), 3)
-
-
-def default_search(space: WidthSpace) -> Evolution:
-    """Return an evolutionary search of 40 x 20 widths that starts from uniformly scaled networks, among random ones."""
-    ratios = [0.9, 0.7, 0.5, 0.35, 0.25]
-    return Evolution(population=40, generations=20, initial=[space.uniform_widths(ratio) for ratio in ratios])

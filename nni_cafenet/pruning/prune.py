@@ -21,6 +21,7 @@ from ..randomness import seeded
 from ..run.folder import keep_settings
 from ..run.options import at_least
 from ..search.budget import Budget
+from ..search.evolution import Evolution
 from ..search.searcher import Searcher
 from ..space.bins import Bins, FlopsSensitiveBins
 from ..space.importance import importance as importance_of
@@ -32,7 +33,7 @@ from ..supernet.evaluator import training_loader
 from ..supernet.lightning import loss_of
 from ..supernet.sharing import Sharing
 from .checks import RECORD, check_data, check_given, fingerprint, first_batch, on_cpu, plain_copy, run_folder
-from .defaults import default_min_ratio, default_search
+from .defaults import default_min_ratio
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes, TrainerOptions, task_evaluator
 from .results import Results
@@ -125,8 +126,8 @@ def prune(
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
     sharing, patterns, search, score, holdout, score_data, statistics_batches
-        The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20)`` that starts from
-        the uniformly scaled networks of the budgets, among random ones.
+        The search (see `CafeNet`). Default of ``search``:
+        ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
         How many of the best widths are fine-tuned; the best of them by the metric is the result.
     baseline
@@ -181,7 +182,7 @@ def prune(
             budget,
             sharing=sharing,
             patterns=patterns,
-            search=default_search(space) if search is None else search,
+            search=Evolution(initial='uniform') if search is None else search,
             score=score,
             holdout=holdout,
             score_data=score_data,

@@ -19,7 +19,10 @@ from ..errors import FolderError, ResumeError, first_line, shortened
 from ..files import write_json
 from .lock import held
 
-__all__ = ['RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
+__all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
+
+JOB_RECORD = 'job.json'
+"""What the command line was asked for; it may stand in the folder before the run does."""
 
 
 def new_run_path(root: str | os.PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ from .searcher import Proposals, Searcher, check_integer, check_number, read_fit
 
 __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
 
+_UNIFORM_RATIOS = (0.9, 0.7, 0.5, 0.35, 0.25)
 _RETRIES = 4  # how often a duplicate is mutated again before a fresh sample replaces it
 
 
@@ -29,9 +30,10 @@ class Evolution(Searcher):
         Widths in a generation, 2 or more.
     generations : int
         Generations to score, the first (random) one included: ``population * generations`` widths in all.
-    initial : sequence of {label: width}, optional
+    initial : sequence of {label: width}, or 'uniform', optional
         At most ``population`` widths for the first generation, moved into the budget if they are outside; the
-        rest is random. BCNet starts from the widths with the lowest losses seen in training.
+        rest is random. BCNet starts from the widths with the lowest losses seen in training. ``'uniform'``: networks
+        whose groups are all scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width.
     crossover_probability : float
         Chance of two parents to be crossed, 0..1; otherwise the children start as their copies. Our choice.
     mutation_probability : float, optional
@@ -53,7 +55,7 @@ class Evolution(Searcher):
         population: int = 40,
         generations: int = 20,
         *,
-        initial: Sequence[Mapping[str, int]] | None = None,
+        initial: Sequence[Mapping[str, int]] | str | None = None,
         crossover_probability: float = 0.9,
         mutation_probability: float | None = None,
         eta: float = 3.0,
@@ -61,14 +63,14 @@ class Evolution(Searcher):
     ) -> None:
         self.population = check_integer('population', population, 2)
         self.generations = check_integer('generations', generations, 1)
-        self.initial = None if initial is None else [dict(widths) for widths in initial]
+        self.initial = _checked_initial(initial)
         self.crossover_probability = check_number('crossover_probability', crossover_probability, 0, 1)
         self.mutation_probability = (
             None if mutation_probability is None else check_number('mutation_probability', mutation_probability, 0, 1)
         )
         self.eta = check_number('eta', eta, 0)
         self.floor = check_number('floor', floor, 0, 1)
-        if self.initial is not None and len(self.initial) > self.population:
+        if isinstance(self.initial, list) and len(self.initial) > self.population:
             raise ValueError(
                 f'initial has {len(self.initial)} widths: allowed are at most population={self.population}; '
                 f'give fewer or a larger population'
@@ -96,10 +98,15 @@ class Evolution(Searcher):
 
     def _first_generation(self, space: LevelSpace, seen: set[bytes], rng: np.random.Generator) -> IntArray:
         """Levels (population, groups) to start from, added to ``seen``."""
-        given = bring_within(space, space.from_dicts(self.initial or [], 'initial'), self.floor, rng)
-        given = given[mark_new(given, seen)]
+        given = bring_within(space, self._initial_levels(space), self.floor, rng)
+        given = given[mark_new(given, seen, self.population)]
         drawn = sample_levels(space, self.population - len(given), rng, self.floor, seen)
         return np.concatenate([given, drawn])
+
+    def _initial_levels(self, space: LevelSpace) -> IntArray:
+        if self.initial == 'uniform':
+            return np.stack([space.uniform(ratio) for ratio in _UNIFORM_RATIOS])
+        return space.from_dicts(self.initial or [], 'initial')  # type: ignore[arg-type]
 
     def _children(
         self,
@@ -125,6 +132,14 @@ class Evolution(Searcher):
             pending = pending[~new]
         kept.append(sample_levels(space, len(pending), rng, self.floor, seen))
         return np.concatenate(kept)
+
+
+def _checked_initial(initial: Sequence[Mapping[str, int]] | str | None) -> list[dict[str, int]] | str | None:
+    if isinstance(initial, str):
+        if initial != 'uniform':
+            raise ValueError(f"initial={initial!r}: allowed are widths {{label: int}}, or 'uniform'")
+        return initial
+    return None if initial is None else [dict(widths) for widths in initial]
 
 
 def binary_tournament(fitness: FloatArray, count: int, rng: np.random.Generator) -> IntArray:

@@ -58,6 +58,14 @@ class LevelSpace:
         widths: IntArray = self._table[np.arange(len(self.labels)), levels]
         return widths
 
+    def uniform(self, ratio: float) -> IntArray:
+        """Levels (groups,) of the widths that are nearest to one share of each group's full width."""
+        wanted = ratio * np.array([self.budget.domain.full_widths[label] for label in self.labels])
+        beyond = np.arange(self._table.shape[1]) >= self.counts[:, None]
+        distance = np.where(beyond, np.inf, np.abs(self._table - wanted[:, None]))
+        nearest: IntArray = distance.argmin(axis=1)
+        return nearest
+
     def usage(self, levels: IntArray) -> FloatArray:
         """Used share of the budget, shape (N,); above 1 exactly where it is exceeded."""
         return self.budget.usage(self.widths(levels))

@@ -60,7 +60,7 @@ def save_slim(slim: nn.Module, path: PathLike, widths: Mapping[str, int], **fact
         if sizes:
             modules[name] = sizes
     record = {'format': 1, 'widths': dict(widths), **facts, 'modules': modules}
-    _replace(folder / 'slim.pt', lambda file: torch.save(slim.state_dict(), file))
+    _replace(folder / 'slim.pt', lambda file: _save(slim.state_dict(), file))
     _replace(folder / 'widths.json', lambda file: file.write_text(json.dumps(record, indent=2) + '\n'))
 
 
@@ -148,6 +148,11 @@ def _check_same_model(
             f'The widths in {folder} are of another model than {type(model).__name__}: {"; ".join(problems[:5])}{more}. '
             'Give the factory (and its arguments) of the model that was slimmed.'
         )
+
+
+def _save(state: Mapping[str, torch.Tensor], file: Path) -> None:
+    with file.open('wb') as opened:  # given a path, torch does not say that the disk is full
+        torch.save(state, opened)
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
-from nni_cafenet import EqualBins, WidthMutator
 from nni_cafenet.channels.inputs import ExampleInput
-from nni_cafenet.pruning.defaults import default_min_ratio, default_search
-from nni_cafenet.search.budget import Budget
-from nni_cafenet.search.sampling import LevelSpace
+from nni_cafenet.pruning.defaults import default_min_ratio
 
 NET = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 10))  # 280 MACs, 310 parameters
 EXAMPLE = ExampleInput.of((1, 4), NET)
@@ -34,12 +30,3 @@ def test_the_smallest_ratio_follows_the_smallest_budget(budgets, ratio):
 def test_budgets_that_cannot_be_read(budget):
     with pytest.raises(ValueError, match='budget'):
         default_min_ratio([budget], NET, EXAMPLE)
-
-
-def test_the_search_starts_from_uniform_widths():
-    torch.manual_seed(0)
-    space = WidthMutator(bins=EqualBins(4), min_ratio=0).mutate(NET, example_input=(1, 4))
-    search = default_search(space)
-    LevelSpace(space, Budget.parse('50%', space)).from_dicts(search.initial, 'initial')  # they are widths of the space
-    assert search.total == 800
-    assert [widths['0'] for widths in search.initial] == [20, 15, 10, 5, 5]

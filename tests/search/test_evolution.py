@@ -16,6 +16,7 @@ from nni_cafenet.search.evolution import (
     survivors,
     two_point_crossover,
 )
+from nni_cafenet.search.sampling import LevelSpace
 from nni_cafenet.search.searcher import RandomSearch
 
 
@@ -153,6 +154,18 @@ def test_initial_widths_come_first_and_are_repaired():
     assert len(set(proposed([(batch, [])]))) == 5
 
 
+def test_a_search_may_start_from_uniform_networks():
+    space = LevelSpace(CHAIN, Budget.parse('100%', CHAIN))
+    for ratio in (0.9, 0.25):
+        wanted = [
+            min(allowed, key=lambda width: abs(width - ratio * allowed[-1])) for allowed in CHAIN.choices.values()
+        ]
+        assert space.widths(space.uniform(ratio)[None])[0].tolist() == wanted
+    first = next(Evolution(12, 1, initial='uniform', floor=0).propose(CHAIN, space.budget, np.random.default_rng(0)))
+    wanted = [space.as_dicts(space.uniform(ratio)[None])[0] for ratio in (0.9, 0.7, 0.5, 0.35, 0.25)]
+    assert all(widths in first for widths in wanted)
+
+
 def test_initial_widths_of_another_space():
     searcher = Evolution(5, 1, initial=[dict.fromkeys(CHAIN.choices, 3)])
     with pytest.raises(ValueError, match="initial: 'layer0' has width 3; allowed are"):
@@ -169,6 +182,7 @@ def test_initial_widths_of_another_space():
         ({'eta': -1}, 'eta=-1: allowed is a number, 0 or more'),
         ({'eta': math.inf}, 'eta=inf: allowed is a number'),
         ({'floor': 2}, 'floor=2: allowed is a number, 0 to 1'),
+        ({'initial': 'same'}, "initial='same': allowed are widths .*, or 'uniform'"),
         ({'population': 2, 'initial': [{}] * 3}, 'initial has 3 widths: .* population=2; give fewer'),
     ],
 )

@@ -1,0 +1,6 @@
+"""What a job is asked for: one set of definitions for the command line and for configuration files."""
+
+from .configuration import Configuration, Given
+from .fields import FIELDS, SECTIONS, Field
+
+__all__ = ['FIELDS', 'SECTIONS', 'Configuration', 'Field', 'Given']

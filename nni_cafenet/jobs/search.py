@@ -1,0 +1,144 @@
+"""Search the widths of a network from fresh weights, and train what was found from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+from torch import nn
+
+from ..quiet import quiet_training
+from ..randomness import seeded
+from ..report.run_report import NetworkRecord
+from ..run.finalists import TrainedFinalist
+from ..run.folder import RunFolder
+from ..search.budget import Budget
+from ..search.history import Scored
+from ..space.mutator import WidthMutator
+from ..space.slim_files import save_slim
+from ..space.width_space import WidthSpace
+from ..strategy import CafeNet
+from .preparation import Prepared, search_of
+from .run_report import Found, layers_of
+from .space_options import space_options
+from .training import recipes_of
+
+__all__ = ['SearchResult', 'search_job']
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    table
+        The networks side by side.
+    found
+        The same for the report, and where the slim networks are.
+    """
+
+    table: str
+    found: Found
+
+
+def search_job(prepared: Prepared) -> SearchResult:
+    """Run the job, or what is left of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something does not fit; before any training.
+    KeyboardInterrupt
+        If it was interrupted; started again, it goes on.
+    """
+    asked = prepared.configuration
+    recipes, metric = recipes_of(prepared)
+    epochs = asked['training.finetune_epochs']
+    with quiet_training(), seeded(asked['seed']):
+        space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
+        strategy = CafeNet(
+            asked['budget'],
+            patterns=asked['search.patterns'],
+            search=search_of(asked),
+            score=asked['search.score'],
+            holdout=asked['search.holdout'],
+            seed=asked['seed'],
+            finalists=asked['search.finalists'] if epochs else 0,
+            finalist_evaluator=recipes.training('Training', epochs, ['train_loss', metric]),
+            baseline=asked['search.baseline'],
+            metric=metric,
+            directory=asked['output'],
+        )
+        supernet = recipes.training('Supernet', asked['training.epochs'], ['cafenet/loss'])
+        strategy.initialize(RawFormatModelSpace(space, supernet), SequentialExecutionEngine())
+        strategy.run()
+        if not strategy.finished:
+            raise KeyboardInterrupt
+        saved = [
+            _save(strategy, space, Path(asked['output']), name, budget)
+            for name, budget in zip(strategy.budget_names, strategy.budgets)
+        ]
+        networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
+        networks += [
+            _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)
+            for each in strategy.trained
+            if each.finalist.is_baseline
+        ]
+        networks += [
+            _record(space, 'searched' if name is None else f'searched within {name}', 'pruned', widths, prepared, value)
+            for name, (_, widths, value) in zip(strategy.budget_names, saved)
+        ]
+        folders = tuple(folder for folder, *_ in saved)
+        found = Found('searched within', tuple(networks), folders, strategy.history, metric)
+        return SearchResult(strategy.report(), found)
+
+
+def _record(
+    space: WidthSpace, name: str, role: str, widths: Mapping[str, int], prepared: Prepared, value: float | None = None
+) -> NetworkRecord:
+    layers = layers_of(space.slim(widths), prepared.input)
+    widths = dict(widths)
+    return NetworkRecord(name, role, widths, space.macs(widths), space.params(widths), finetuned=value, layers=layers)
+
+
+def _save(
+    strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, budget: Budget
+) -> tuple[Path, dict[str, int], float | None]:
+    """Write the best network of a budget into its folder; return this, its widths, and its metric if it was trained."""
+    folder = output if name is None else output / name
+    trained = _best_trained(strategy, name)
+    if trained is None:
+        scored = _best_scored(strategy, budget)
+        slim = strategy.slim(scored)
+    else:
+        scored = trained.finalist.scored
+        slim = _trained_slim(space, scored, RunFolder(output).finalist(trained.finalist.name))
+    save_slim(slim.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
+    return folder, scored.widths, None if trained is None else trained.metric
+
+
+def _best_trained(strategy: CafeNet, name: str | None) -> TrainedFinalist | None:
+    ranked = [
+        each
+        for each in strategy.trained
+        if not each.finalist.is_baseline and (name is None or each.finalist.name.partition('@')[2] == name)
+    ]
+    return max(ranked, key=lambda each: strategy.metric.fitness(each.metric), default=None)
+
+
+def _best_scored(strategy: CafeNet, budget: Budget) -> Scored:
+    scored = strategy.best_within(budget)
+    if not scored:
+        raise RuntimeError('No width could be scored: see history.csv.')
+    return scored[0]
+
+
+def _trained_slim(space: WidthSpace, scored: Scored, folder: Path) -> nn.Module:
+    slim = space.slim(scored.widths)
+    slim.load_state_dict(torch.load(folder / 'slim.pt', map_location='cpu', weights_only=True))
+    return slim
