@@ -6,12 +6,13 @@ The method, in the order of the code:
    patterns that are harder to tell apart.
 2. Each is pruned to 25, 50 and 75 % of its MACs, as near below that as each tool gets:
    - ours: `nni_cafenet.prune`, one supernet for the three budgets, a few epochs of min-min training with distillation;
-   - uniform + L1: every channel group scaled alike, the channels of smallest L1 norm leave (our own slimming);
+   - uniform: every channel group scaled alike, the channels of smallest L1 norm leave, or those of which all weights in
+     the group are smallest (our own slimming and orders);
    - Torch-Pruning: global group magnitude, its ratio tuned by bisection until the MACs fit;
-   - NNI L1NormPruner: one ratio for all layers, tuned in the same way; it makes masks, so its MACs are those of the
-     network that these masks leave.
+   - NNI L1NormPruner: one ratio for all groups, tuned in the same way, with the dependencies that our groups tell (its own
+     way of finding them needs tensorboard), and ModelSpeedup on a graph by torch.fx, without which it does not run.
 3. All are fine-tuned by the same code, for the same number of steps: AdamW with a cosine, distillation from the network
-   that was pruned. "uniform + L1, longer" is trained for as many steps more as our supernet was.
+   that was pruned. "longer" is trained for as many epochs more as our supernet was.
 4. Accuracy on test images that nothing else has seen: means and standard deviations over seeds, how often ours is ahead.
 
 Results are written as they come: a run that was killed goes on when the same command is given again.
@@ -20,7 +21,9 @@ Results are written as they come: a run that was killed goes on when the same co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import io
 import json
 import os
 import platform
@@ -181,14 +184,40 @@ def macs_of(model: nn.Module) -> int:
 # --- ways to prune --------------------------------------------------------------------------------
 
 
-def uniform_l1(model: nn.Module, limit: int) -> tuple[nn.Module, int]:
+def uniform(model: nn.Module, limit: int, rule: str = 'l1') -> nn.Module:
     space = WidthMutator(min_ratio=0).mutate(copy.deepcopy(model), example_input=(1, 1, 8, 8))
-    order_channels(space, importance(space, 'l1'))
-    slim = space.slim(space.uniform_within(limit))
-    return slim, macs_of(slim)
+    order_channels(space, importance(space, rule))
+    return space.slim(space.uniform_within(limit))
 
 
-def torch_pruning(model: nn.Module, limit: int) -> tuple[nn.Module, int]:
+def uniform_group(model: nn.Module, limit: int) -> nn.Module:
+    return uniform(model, limit, 'group')
+
+
+def nni_l1(model: nn.Module, limit: int) -> nn.Module:
+    from nni.compression.pruning import L1NormPruner
+    from nni.compression.speedup import ModelSpeedup
+
+    groups = WidthMutator(min_ratio=0).mutate(copy.deepcopy(model), example_input=(1, 1, 8, 8)).graph.groups
+
+    def pruned(ratio: float) -> nn.Module:
+        smaller = copy.deepcopy(model)
+        config = [
+            {'op_names': list(group.producers), 'sparse_ratio': ratio, 'dependency_group_id': group.label}
+            for group in groups
+        ]
+        pruner = L1NormPruner(smaller, config)
+        _, masks = pruner.compress()
+        pruner.unwrap_model()
+        graph = torch.fx.symbolic_trace(smaller)
+        with contextlib.redirect_stdout(io.StringIO()):
+            fast: nn.Module = ModelSpeedup(smaller, torch.zeros(2, 1, 8, 8), masks, graph_module=graph).speedup_model()
+        return fast
+
+    return bisected(pruned, macs_of, limit)
+
+
+def torch_pruning(model: nn.Module, limit: int) -> nn.Module:
     import torch_pruning as tp
 
     example = torch.zeros(1, 1, 8, 8)
@@ -207,11 +236,10 @@ def torch_pruning(model: nn.Module, limit: int) -> tuple[nn.Module, int]:
         pruner.step()
         return smaller
 
-    smaller = bisected(pruned, macs_of, limit)
-    return smaller, macs_of(smaller)
+    return bisected(pruned, macs_of, limit)
 
 
-def bisected(make: Callable[[float], Any], cost: Callable[[Any], int], limit: int) -> Any:
+def bisected(make: Callable[[float], nn.Module], cost: Callable[[nn.Module], int], limit: int) -> nn.Module:
     """Return what the smallest ratio makes whose cost is within a limit."""
     low, high, best = 0.0, 0.95, None
     for _ in range(10):
@@ -229,9 +257,9 @@ def bisected(make: Callable[[float], Any], cost: Callable[[Any], int], limit: in
 @contextmanager
 def timed() -> Iterator[list[float]]:
     seconds: list[float] = []
-    start = time.perf_counter()
+    start = time.process_time()
     yield seconds
-    seconds.append(time.perf_counter() - start)
+    seconds.append(time.process_time() - start)
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -272,12 +300,16 @@ def cell(
     full = macs_of(base)
     if missing('full', 1.0):
         yield record('full', 1.0, macs=full, accuracy=accuracy(base, problem), seconds=0.0, before=None)
-    ways: list[tuple[str, Callable[[nn.Module, int], tuple[nn.Module, int]], int]] = [
-        ('uniform + L1', uniform_l1, options.finetune_epochs),
-        ('uniform + L1, longer', uniform_l1, options.finetune_epochs + options.supernet_epochs),
+    epochs = options.finetune_epochs
+    ways: list[tuple[str, Callable[[nn.Module, int], nn.Module], int]] = [
+        ('uniform, L1', uniform, epochs),
+        ('uniform, group', uniform_group, epochs),
+        ('uniform, group, longer', uniform_group, epochs + options.supernet_epochs),
     ]
-    if 'torch_pruning' in options.peers:
-        ways.append(('Torch-Pruning', torch_pruning, options.finetune_epochs))
+    if 'torch-pruning' in options.peers:
+        ways.append(('Torch-Pruning', torch_pruning, epochs))
+    if 'nni' in options.peers:
+        ways.append(('NNI L1NormPruner', nni_l1, epochs))
     if any(missing('ours', budget) for budget in BUDGETS):
         train, test = loaders(problem)
         with timed() as seconds, seeded(seed):
@@ -304,7 +336,7 @@ def cell(
         for budget in BUDGETS:
             if missing(method, budget):
                 with timed() as seconds, seeded(seed):
-                    model, _ = way(base, int(budget * full))
+                    model = way(base, int(budget * full))
                 yield record(method, budget, **finetuned(model, base, problem, seed, epochs, seconds[0]))
 
 
@@ -344,8 +376,8 @@ def report(records: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f'torch {torch.__version__}.',
         '',
         'Accuracy on test images in percent, mean ± standard deviation over seeds. MACs: mean, of the full network. '
-        'Ahead: in how many seeds ours is better / equal / worse. Seconds: pruning and fine-tuning (ours: a third of the '
-        'one supernet and its searches).',
+        'Ahead: in how many seeds ours is better / equal / worse. Seconds: processor time of pruning and fine-tuning (ours: '
+        'a third of the one supernet and its searches).',
     ]
     for problem in dict.fromkeys(r['problem'] for r in records):
         here = [r for r in records if r['problem'] == problem]
@@ -398,7 +430,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--search', type=int, default=10, help='widths in a generation of our search, of 10')
     parser.add_argument('--only', default='', help='problems with this in their name')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch')
-    parser.add_argument('--peers', nargs='*', default=['torch_pruning'], help='tools that are installed')
+    parser.add_argument(
+        '--peers',
+        nargs='*',
+        default=['torch-pruning', 'nni'],
+        help='tools beside ours, of which the first must be installed',
+    )
     return parser.parse_args()
 
 
