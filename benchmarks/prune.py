@@ -376,8 +376,8 @@ def report(records: list[dict[str, Any]], options: argparse.Namespace) -> str:
         f'torch {torch.__version__}.',
         '',
         'Accuracy on test images in percent, mean ± standard deviation over seeds. MACs: mean, of the full network. '
-        'Ahead: in how many seeds ours is better / equal / worse. Seconds: processor time of pruning and fine-tuning (ours: '
-        'a third of the one supernet and its searches).',
+        'Ahead: in how many seeds ours is better / equal / worse. Seconds: processor time of pruning and fine-tuning '
+        '(ours: a third of the one supernet and its searches).',
     ]
     for problem in dict.fromkeys(r['problem'] for r in records):
         here = [r for r in records if r['problem'] == problem]
@@ -434,7 +434,7 @@ def arguments() -> argparse.Namespace:
         '--peers',
         nargs='*',
         default=['torch-pruning', 'nni'],
-        help='tools beside ours, of which the first must be installed',
+        help='tools beside ours',
     )
     return parser.parse_args()
 
