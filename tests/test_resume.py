@@ -254,17 +254,15 @@ def kill(script, home, where, number, directory=None):
     return (home / 'id').read_text()
 
 
+TRAINING = {'run.json', 'process.json', 'supernet.ckpt', 'curves.jsonl'}
+
+
 # 160 training samples are 5 batches an epoch, each run with two channel sets: about 10 steps of the user an epoch.
 @pytest.mark.parametrize(
     ('where', 'number', 'files', 'lines'),
     [
-        ('training', 25, {'run.json', 'process.json', 'supernet.ckpt'}, 0),
-        (
-            'line',
-            7,
-            {'run.json', 'process.json', 'supernet.ckpt', 'supernet.json', 'history.jsonl'},
-            7,
-        ),  # six, and a half
+        ('training', 25, TRAINING, 0),
+        ('line', 7, TRAINING | {'supernet.json', 'history.jsonl'}, 7),  # six, and a half
     ],
 )
 def test_killed_and_started_again_in_its_directory(script, whole, home, where, number, files, lines):
@@ -367,7 +365,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home,
     with monkeypatch.context() as patch:
         patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
         crash(script.make(home, home / 'run')[0])
-    assert {path.name for path in (home / 'run').iterdir()} == {'run.json', 'process.json', 'supernet.ckpt'}
+    assert {path.name for path in (home / 'run').iterdir()} == TRAINING
     experiment, user = script.make(home, home / 'run')
     assert_same(finish(experiment), whole)
     assert user.steps <= 12 * 2 * 4 + 2
