@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 __all__ = ['RandomnessOnResume', 'load_random_state', 'random_state', 'seeded']
 
@@ -54,31 +57,53 @@ def seeded(seed: int) -> Iterator[None]:
 class RandomnessOnResume:
     """Lets a training that goes on draw the random numbers that it would have drawn.
 
-    Lightning makes the iterator of the training loader, which draws from the global generator, between ``on_fit_start``
-    and ``on_train_start`` where it resumes; else in the epoch, after the state that a checkpoint holds. So the state is
-    brought back at the first, kept once more at the second, past whatever the hooks of a fresh start draw, and brought
-    back for good when the epoch starts.
+    Lightning makes the iterator of the training loader, which draws from the global generator, in the epoch, after the
+    state that a checkpoint holds. Where it resumes, it also makes one between ``on_fit_start`` and ``on_train_start``,
+    which the epoch takes in newer releases (2.5.5 and later). So the state is brought back at the first; if that iterator
+    is taken, the state is kept once more at the second, past whatever the hooks of a fresh start draw; and it is brought
+    back for good when the epoch starts. A training that is limited by its steps goes through the rest of the epoch that
+    had ended first, if only through its hooks: the epoch after that one counts.
+
+    Parameters
+    ----------
+    generator
+        The own generator of the training loader, which goes the same way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self._generator = generator
         self._pending: dict[str, Any] | None = None
 
+    def state(self) -> dict[str, Any]:
+        """Return the states of all generators, as tensors and numbers only."""
+        return {'random': random_state(), 'loader': None if self._generator is None else self._generator.get_state()}
+
     def resume_from(self, state: dict[str, Any]) -> None:
-        """Take what `random_state` returned when the checkpoint was written."""
+        """Take what `state` returned when the checkpoint was written; the loader's generator goes on at once."""
         self._pending = state
+        self._load_generator()
 
     def on_fit_start(self) -> None:
         """Go on with the random numbers of the run that is resumed."""
-        if self._pending is not None:
-            load_random_state(self._pending)
+        self._load()
 
-    def on_train_start(self) -> None:
-        """Keep the state of the generators."""
-        if self._pending is not None:
-            self._pending = random_state()
+    def on_train_start(self, trainer: pl.Trainer) -> None:
+        """Keep the states of the generators if the iterator of the epoch has drawn already."""
+        resuming = getattr(trainer.fit_loop, 'is_resuming', False)
+        if self._pending is not None and resuming and not trainer.fit_loop.epoch_loop.restarting:
+            self._pending = self.state()
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer) -> None:
         """Go on with the random numbers of the run that is resumed."""
-        if self._pending is not None:
-            load_random_state(self._pending)
+        self._load()
+        if not trainer.fit_loop.epoch_loop.restarting:
             self._pending = None
+
+    def _load(self) -> None:
+        if self._pending is not None:
+            load_random_state(self._pending['random'])
+            self._load_generator()
+
+    def _load_generator(self) -> None:
+        if self._generator is not None and self._pending is not None and self._pending['loader'] is not None:
+            self._generator.set_state(self._pending['loader'].cpu())

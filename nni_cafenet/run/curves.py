@@ -27,6 +27,8 @@ class KeepCurves(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics of the epoch."""
+        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has its record
+            return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         finite = {name: value for name, value in logged.items() if math.isfinite(value)}
         if trainer.is_global_zero:

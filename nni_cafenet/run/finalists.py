@@ -249,6 +249,8 @@ class _ReportEpochs(pl.Callback):
         self._before = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has been reported
+            return
         value = self._metric.value(None, _logged(trainer))
         if self._reports.intermediate == self._before and value is not None and nni.get_current_parameter() is not None:
             nni.report_intermediate_result(value)

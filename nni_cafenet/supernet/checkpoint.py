@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..randomness import RandomnessOnResume, random_state
+from ..randomness import RandomnessOnResume
 from .lightning import MinMinModule
 
 __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
@@ -51,6 +51,8 @@ class SaveEveryEpoch(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, after all other callbacks."""
+        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: its checkpoint is the one taken up
+            return
         self._ended = trainer.should_stop and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
         if not self.last and (self._ended or _is_last(trainer, trainer.current_epoch, trainer.global_step)):
             return
@@ -85,7 +87,7 @@ class KeepRandomness(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into the checkpoint."""
-        return random_state()
+        return self._randomness.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it out again."""
@@ -97,11 +99,11 @@ class KeepRandomness(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the state of the generators."""
-        self._randomness.on_train_start()
+        self._randomness.on_train_start(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the random numbers of the run that is resumed."""
-        self._randomness.on_train_epoch_start()
+        self._randomness.on_train_epoch_start(trainer)
 
 
 def has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ..errors import TrainingDivergedError
-from ..randomness import RandomnessOnResume, random_state
+from ..randomness import RandomnessOnResume
 from ..space.width_space import WidthSpace
 from .isolation import SideEffects
 from .sharing import Sharing
@@ -113,8 +113,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.sharing = sharing
         self.patterns = patterns
         self.rng = np.random.default_rng(seed)
-        self._loader_generator = loader_generator
-        self._randomness = RandomnessOnResume()
+        self._randomness = RandomnessOnResume(loader_generator)
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
                 setattr(self, name, getattr(training_module, name))
@@ -226,8 +225,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.training_module.on_save_checkpoint(checkpoint)
         checkpoint['cafenet'] = {
             'rng': json.dumps(self.rng.bit_generator.state),
-            'random': random_state(),
-            'loader': None if self._loader_generator is None else self._loader_generator.get_state(),
+            **self._randomness.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -235,9 +233,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.training_module.on_load_checkpoint(checkpoint)
         state = checkpoint['cafenet']
         self.rng.bit_generator.state = json.loads(state['rng'])
-        self._randomness.resume_from(state['random'])
-        if self._loader_generator is not None and state['loader'] is not None:
-            self._loader_generator.set_state(state['loader'].cpu())
+        self._randomness.resume_from(state)
 
     def on_fit_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
@@ -247,12 +243,12 @@ class MinMinModule(BaseOneShotLightningModule):
 
     def on_train_start(self) -> Any:
         """Keep the state of the generators."""
-        self._randomness.on_train_start()
+        self._randomness.on_train_start(self.trainer)
         return super().on_train_start()
 
     def on_train_epoch_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
-        self._randomness.on_train_epoch_start()
+        self._randomness.on_train_epoch_start(self.trainer)
         return super().on_train_epoch_start()
 
 

@@ -14,9 +14,10 @@ def end_epoch(tmp_path):
     """End an epoch, counted from 0, of a training that has logged some metrics."""
     callback = KeepCurves(tmp_path / 'curves.jsonl')
 
-    def end(epoch, first=True, **metrics):
+    def end(epoch, first=True, restarting=False, **metrics):
         logged = {name: torch.tensor(value) for name, value in metrics.items()}
-        trainer = SimpleNamespace(current_epoch=epoch, callback_metrics=logged, is_global_zero=first)
+        loop = SimpleNamespace(restarting=restarting)
+        trainer = SimpleNamespace(current_epoch=epoch, callback_metrics=logged, is_global_zero=first, fit_loop=loop)
         callback.on_train_epoch_end(trainer, None)
 
     return end
@@ -32,6 +33,12 @@ def test_an_epoch_that_is_trained_again_counts_once(tmp_path, end_epoch):
     for epoch, loss in ((0, 2.0), (1, 1.5), (1, 1.0)):
         end_epoch(epoch, loss=loss)
     assert read_curves(tmp_path / 'curves.jsonl') == {'loss': [(1, 2.0), (2, 1.0)]}
+
+
+def test_the_rest_of_an_epoch_that_had_ended_counts_for_nothing(tmp_path, end_epoch):
+    end_epoch(0, loss=2.0, acc=0.5)
+    end_epoch(0, restarting=True)
+    assert read_curves(tmp_path / 'curves.jsonl') == {'loss': [(1, 2.0)], 'acc': [(1, 0.5)]}
 
 
 def test_what_is_not_finite_is_left_out(tmp_path, end_epoch):

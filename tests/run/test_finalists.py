@@ -9,6 +9,7 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, Lig
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from nni_cafenet.run.curves import read_curves
 from nni_cafenet.run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, read_result, train_finalist
 from nni_cafenet.run.fresh_evaluator import FreshEvaluators
 from nni_cafenet.search.history import Scored
@@ -45,12 +46,12 @@ class User(LightningModule):
         return torch.optim.Adam(self.parameters(), 0.01)
 
 
-def evaluators(logs='val_loss', crash_at=None):
+def evaluators(logs='val_loss', crash_at=None, **limit):
     data = TensorDataset(torch.linspace(0, 1, 20)[:, None], torch.linspace(1, 0, 20)[:, None])
     user = User(logs)
     user.crash_at = crash_at
     loader = DataLoader(data, batch_size=5, shuffle=True)
-    trainer = Trainer(accelerator='cpu', max_epochs=4, **QUIET)
+    trainer = Trainer(accelerator='cpu', **(limit or {'max_epochs': 4}), **QUIET)
     return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=loader))
 
 
@@ -148,16 +149,19 @@ def test_it_is_not_trained_again(tmp_path):
     assert train(tmp_path / '1', crash_at=0) == result
 
 
+@pytest.mark.parametrize('limit', [{'max_epochs': 4}, {'max_epochs': -1, 'max_steps': 16}], ids=['epochs', 'steps'])
 @pytest.mark.parametrize('epoch', [1, 3])
-def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch):
-    expected = train(tmp_path / 'whole')
+def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, limit):
+    expected = train(tmp_path / 'whole', **limit)
     with pytest.raises(Crash):
-        train(tmp_path / '1', crash_at=epoch)
+        train(tmp_path / '1', crash_at=epoch, **limit)
     assert (tmp_path / '1' / 'checkpoint.ckpt').exists()
     torch.rand(5)
-    assert train(tmp_path / '1') == expected
+    assert train(tmp_path / '1', **limit) == expected
     whole, resumed = (torch.load(tmp_path / name / 'slim.pt', weights_only=True) for name in ('whole', '1'))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    whole, resumed = (read_curves(tmp_path / name / 'curves.jsonl') for name in ('whole', '1'))
+    assert resumed == whole
     assert not (tmp_path / '1' / 'checkpoint.ckpt').exists()
 
 
