@@ -80,7 +80,7 @@ class Results:
         Parameters
         ----------
         settings
-            What the run was asked for, as the report shows it.
+            What pruning was asked for, as the report shows it beside the settings of the strategy.
         """
         names = self.strategy.budget_names
         best = [self._best(name, budget) for name, budget in zip(names, self.strategy.budgets)]
@@ -224,7 +224,7 @@ class Results:
         return RunReport(
             title=f'{what} pruned to {budgets}',
             model=what,
-            settings=settings,
+            settings={**self._settings(), **settings},
             full_widths=space.full_widths,
             networks=tuple(networks),
             metric=strategy.metric.name,
@@ -237,6 +237,16 @@ class Results:
             notes=self._notes(),
             loading=loading_lines(what, folder=strategy.budget_names[0] or '.'),
         )
+
+    def _settings(self) -> dict[str, str]:
+        strategy, options = self.strategy, self.strategy.options
+        return {
+            'budget': '; '.join(budget.describe() for budget in strategy.budgets),
+            'search': repr(strategy.search),
+            'score': options.score,
+            'channel sets': f'{options.patterns} a step, {options.sharing!r}',
+            'seed': str(options.seed),
+        }
 
     def _mac_limits(self) -> dict[str, int]:
         pairs = zip(self.strategy.budget_names, self.strategy.budgets)
