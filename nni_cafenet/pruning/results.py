@@ -93,12 +93,13 @@ class Results:
                 widths=dict(network.finalist.scored.widths),
                 macs=network.finalist.scored.macs,
                 params=network.finalist.scored.params,
+                metric=record.inherited if record.finetuned is None else record.finetuned,
                 kept=kept,
                 report=report,
                 history=self.strategy.history,
                 directory=self._folder_of(name),
             )
-            for name, network, (model, kept) in zip(names, best, models)
+            for name, network, record, (model, kept) in zip(names, best, report.pruned, models)
         )
         return members[0] if names == [None] else PrunedFamily(members, report)
 
