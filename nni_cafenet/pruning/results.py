@@ -118,28 +118,21 @@ class Results:
     def _best(self, name: str | None, budget: Budget) -> _Network:
         """Return the best network of a budget."""
         strategy, title = self.strategy, 'pruned' if name is None else f'pruned to {name}'
-        trained = [each for each in strategy.trained if not each.finalist.is_baseline and _of(each.finalist, name)]
-        if not trained:
+        best = strategy.best_trained(name)
+        if best is None:
             scored = strategy.best_within(budget)
             if not scored:
                 raise RuntimeError(f'No width could be scored: see {self.folder / "history.csv"}.')
             finalist = Finalist(finalist_name(1, name), scored[0])
             return _Network(title, 'pruned', finalist, strategy.slim(scored[0]), None)
-        best = max(trained, key=lambda each: strategy.metric.fitness(each.metric))
-        return _Network(title, 'pruned', best.finalist, self._trained(best.finalist), best.metric)
+        return _Network(title, 'pruned', best.finalist, strategy.trained_model(best), best.metric)
 
     def _baselines(self) -> list[_Network]:
         found = [each for each in self.strategy.trained if each.finalist.is_baseline]
         return [
-            _Network(each.finalist.title, 'baseline', each.finalist, self._trained(each.finalist), each.metric)
+            _Network(each.finalist.title, 'baseline', each.finalist, self.strategy.trained_model(each), each.metric)
             for each in found
         ]
-
-    def _trained(self, finalist: Finalist) -> nn.Module:
-        slim = self.space.slim(finalist.scored.widths)
-        path = RunFolder(self.folder).finalist(finalist.name) / 'slim.pt'
-        slim.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-        return slim.eval()
 
     # --- what is measured -------------------------------------------------------------------------
 
@@ -267,10 +260,6 @@ class Results:
         kept = [f'The channels of {label} kept their order: {reason}.' for label, reason in self.order.kept.items()]
         fixed = [f'{each.label} was not narrowed: {each.reason}.' for each in self.space.graph.fixed]
         return (*kept, *fixed)
-
-
-def _of(finalist: Finalist, budget: str | None) -> bool:
-    return budget is None or finalist.name.partition('@')[2] == budget
 
 
 def _candidate(scored: Scored, chosen: set[Any]) -> CandidateRecord:
