@@ -331,6 +331,20 @@ class CafeNet(OneShotStrategy):
         space = self._space
         return self.history.best(number, among=lambda each: bool(budget.allows(space.to_array(each.widths))[0]))
 
+    def best_trained(self, budget: str | None = None) -> TrainedFinalist | None:
+        """Return the best finalist, under the budget of a name where there are several; None where none was trained.
+
+        The baseline is none of them.
+        """
+        own = [each for each in self._trained if not each.finalist.is_baseline]
+        own = [each for each in own if budget is None or each.finalist.name.partition('@')[2] == budget]
+        return max(own, key=lambda each: self.metric.fitness(each.metric), default=None)
+
+    def trained_model(self, trained: TrainedFinalist) -> nn.Module:
+        """Return the slim model of a finalist, or of the baseline, with its trained weights."""
+        folder = RunFolder(_known(self.directory)).finalist(trained.finalist.name)
+        return TrainedModel(self._space, trained, folder).executable_model()
+
     def report(self) -> str:
         """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
         setup: RunSetup = _known(self._setup)

@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from torch import nn
 
 from ..quiet import quiet_training
 from ..randomness import seeded
 from ..report.run_report import NetworkRecord
-from ..run.finalists import TrainedFinalist
-from ..run.folder import RunFolder
 from ..search.budget import Budget
 from ..search.history import Scored
 from ..space.mutator import WidthMutator
@@ -111,24 +107,15 @@ def _save(
 ) -> tuple[Path, dict[str, int], float | None]:
     """Write the best network of a budget into its folder; return this, its widths, and its metric if it was trained."""
     folder = output if name is None else output / name
-    trained = _best_trained(strategy, name)
+    trained = strategy.best_trained(name)
     if trained is None:
         scored = _best_scored(strategy, budget)
         slim = strategy.slim(scored)
     else:
         scored = trained.finalist.scored
-        slim = _trained_slim(space, scored, RunFolder(output).finalist(trained.finalist.name))
+        slim = strategy.trained_model(trained)
     save_slim(slim.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
     return folder, scored.widths, None if trained is None else trained.metric
-
-
-def _best_trained(strategy: CafeNet, name: str | None) -> TrainedFinalist | None:
-    ranked = [
-        each
-        for each in strategy.trained
-        if not each.finalist.is_baseline and (name is None or each.finalist.name.partition('@')[2] == name)
-    ]
-    return max(ranked, key=lambda each: strategy.metric.fitness(each.metric), default=None)
 
 
 def _best_scored(strategy: CafeNet, budget: Budget) -> Scored:
@@ -136,9 +123,3 @@ def _best_scored(strategy: CafeNet, budget: Budget) -> Scored:
     if not scored:
         raise RuntimeError('No width could be scored: see history.csv.')
     return scored[0]
-
-
-def _trained_slim(space: WidthSpace, scored: Scored, folder: Path) -> nn.Module:
-    slim = space.slim(scored.widths)
-    slim.load_state_dict(torch.load(folder / 'slim.pt', map_location='cpu', weights_only=True))
-    return slim

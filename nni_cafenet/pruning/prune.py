@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from torch import Tensor, nn
+from torch import nn
 
 from ..channels.inputs import ExampleInput
 from ..channels.selecting import LayerPattern
@@ -24,24 +24,20 @@ from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
 from ..space.bins import Bins, FlopsSensitiveBins
-from ..space.importance import importance as importance_of
 from ..space.mutator import WidthMutator
-from ..space.ordering import ChannelOrder, order_channels
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet, budget_list
 from ..supernet.evaluator import training_loader
-from ..supernet.lightning import loss_of
 from ..supernet.sharing import Sharing
 from .checks import RECORD, check_data, check_given, fingerprint, first_batch, on_cpu, plain_copy, run_folder
 from .defaults import default_min_ratio
+from .ordered import ordered
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes, TrainerOptions, task_evaluator
 from .results import Results
 from .task import OptimizerFactory, Task
 
 __all__ = ['prune']
-
-_TAYLOR_BATCHES = 8
 
 
 def prune(
@@ -160,6 +156,7 @@ def prune(
     trainer = TrainerOptions(device, precision)
     original = plain_copy(model)
     example = ExampleInput.of(on_cpu(example_input), original)
+    own = evaluator is None
     if evaluator is None:
         batch = first_batch(train, seed)
         check_data(original, example, batch)
@@ -167,17 +164,15 @@ def prune(
             raise ValueError('validate=None: give a loader of validation data. It plays no part in the search.')
         task = Task.of(loss, metric, original, batch)
         evaluator = task_evaluator(task, train, validate, optimizer=optimizer, trainer=trainer)
-        metric_name = f'val_{next(iter(task.metrics), "loss")}'
-        bars = True
+        metric = f'val_{next(iter(task.metrics), "loss")}'
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
-        metric_name, bars = metric, False
     folder = run_folder(directory)
-    with quiet_training() if bars else contextlib.nullcontext(), seeded(seed):
+    with quiet_training() if own else contextlib.nullcontext(), seeded(seed):
         options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
         space = _space(original, example, budget, min_ratio, {'bins': bins or FlopsSensitiveBins(), **options})
-        recipes = Recipes(evaluator, teacher=original if distill else None, bars=bars)
+        recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
         strategy = CafeNet(
             budget,
             sharing=sharing,
@@ -190,35 +185,30 @@ def prune(
             seed=seed,
             finalists=finalists if finetune_epochs else 0,
             finalist_weights='inherited',
-            finalist_evaluator=recipes.training('Fine-tuning', finetune_epochs, _shown(metric_name)),
+            finalist_evaluator=recipes.training(
+                'Fine-tuning', finetune_epochs, ['train_loss', *filter(None, [metric])]
+            ),
             baseline=baseline,
-            metric=metric_name,
+            metric=metric,
             metric_higher_is_better=metric_higher_is_better,
             directory=folder,
         )
-        settings = {
-            'format': 1,
-            'model': fingerprint(original),
+        order = ordered(space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed)
+        supernet = recipes.training('Supernet', epochs, ['cafenet/loss'])
+        strategy.initialize(RawFormatModelSpace(space.train(), supernet), SequentialExecutionEngine())
+        asked = {
+            'importance': importance if isinstance(importance, str) else repr(importance),
             'epochs': epochs,
             'finetune_epochs': finetune_epochs,
-            'importance': importance if isinstance(importance, str) or importance is None else repr(importance),
             'distill': distill,
-            'precision': precision,
+            'precision': str(evaluator.trainer.precision),
         }
-        run = _Run(space, recipes, strategy, folder, original)
-        run.order(importance, lambda: training_loader(evaluator), seed)
-        run.do(recipes.training('Supernet', epochs, ['cafenet/loss']), settings)
-        shown = {
-            'budget': ', '.join(each.describe() for each in strategy.budgets),
-            'importance': str(settings['importance']),
-            'supernet': f'{epochs} epochs, {patterns} channel sets a step, sharing {strategy.options.sharing!r}',
-            'search': f'{strategy.search!r}, scored by {score}',
-            'fine-tuning': f'{finetune_epochs} epochs',
-            'distillation': 'from the original network' if distill else 'none',
-            'seed': str(seed),
-            'precision': evaluator.trainer.precision,
-        }
-        return run.result({name: str(value) for name, value in shown.items()})
+        keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
+        strategy.run()
+        if not strategy.finished:
+            raise KeyboardInterrupt
+        results = Results(space, strategy, recipes, folder, original, order)
+        return results.write({name: str(value) for name, value in asked.items()})
 
 
 def _space(
@@ -238,68 +228,3 @@ def _space(
     except ValueError:  # where much of the network is fixed, the rest must become smaller; or nothing is enough
         return made(0)
     return space
-
-
-class _Run:
-    """The stages of pruning, in their order."""
-
-    def __init__(
-        self, space: WidthSpace, recipes: Recipes, strategy: CafeNet, folder: Path, original: nn.Module
-    ) -> None:
-        self.space = space
-        self.recipes = recipes
-        self.strategy = strategy
-        self.folder = folder
-        self.original = original
-        self.channel_order = ChannelOrder(
-            {label: torch.arange(width) for label, width in space.full_widths.items()}, {}
-        )
-
-    def order(self, rule: Any, loader: Callable[[], Any], seed: int) -> None:
-        """Put the channels in order of importance."""
-        if rule is None:
-            return
-        self.space.eval()
-        options: dict[str, Any] = {}
-        if rule == 'taylor':
-            options = {'batches': _some_batches(loader(), seed), 'loss': _step_loss(self.recipes)}
-        self.channel_order = order_channels(self.space, importance_of(self.space, rule, **options))
-
-    def do(self, evaluator: Lightning, settings: Mapping[str, Any]) -> None:
-        """Train the supernet, search, fine-tune."""
-        self.space.train()
-        strategy = self.strategy
-        engine = SequentialExecutionEngine()
-        strategy.initialize(RawFormatModelSpace(self.space, evaluator), engine)
-        keep_settings(self.folder / RECORD, settings)
-        strategy.run()
-        if not strategy.finished:
-            raise KeyboardInterrupt
-
-    def result(self, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
-        """Return the pruned networks, and write them and the report down."""
-        results = Results(self.space, self.strategy, self.recipes, self.folder, self.original, self.channel_order)
-        return results.write(settings)
-
-
-# --- importance by gradients ----------------------------------------------------------------------
-
-
-def _some_batches(loader: Any, seed: int) -> list[Any]:
-    with seeded(seed):
-        return [batch for batch, _ in zip(loader, range(_TAYLOR_BATCHES))]
-
-
-def _step_loss(recipes: Recipes) -> Callable[[nn.Module, Any], Tensor]:
-    module = recipes.module()
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        module.set_model(model)
-        return loss_of(module.training_step(batch, 0))
-
-    return loss
-
-
-def _shown(metric: str | None) -> list[str]:
-    return ['train_loss', *([metric] if metric else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..report.run_report import RunReport
 from ..search.history import History
+from ..search.pareto import pareto_front
 
 __all__ = ['Pruned', 'PrunedFamily']
 
@@ -28,6 +30,8 @@ class Pruned:
         ``{label: channels}``.
     macs, params
         Its cost: MACs of one sample, parameters.
+    metric
+        The metric of the report (``report.metric``) on the validation data, of the network as it is; None if it has none.
     kept
         ``{label: int64 tensor}``: which channels of the original model it has, ascending.
     report
@@ -42,6 +46,7 @@ class Pruned:
     widths: dict[str, int]
     macs: int
     params: int
+    metric: float | None
     kept: dict[str, Tensor]
     report: RunReport
     history: History = field(repr=False)
@@ -62,6 +67,14 @@ class PrunedFamily(Sequence[Pruned]):
 
     members: tuple[Pruned, ...]
     report: RunReport
+
+    @property
+    def front(self) -> tuple[Pruned, ...]:
+        """The members on the Pareto front: none of the others has a better metric at no more MACs."""
+        sign = 1 if self.report.metric_higher_is_better else -1
+        fitness = [math.nan if each.metric is None else sign * each.metric for each in self.members]
+        chosen = pareto_front([each.macs for each in self.members], fitness)
+        return tuple(each for each, on_it in zip(self.members, chosen) if on_it)
 
     def __len__(self) -> int:
         return len(self.members)

@@ -80,7 +80,7 @@ class Results:
         Parameters
         ----------
         settings
-            What the run was asked for, as the report shows it.
+            What pruning was asked for, as the report shows it beside the settings of the strategy.
         """
         names = self.strategy.budget_names
         best = [self._best(name, budget) for name, budget in zip(names, self.strategy.budgets)]
@@ -93,12 +93,13 @@ class Results:
                 widths=dict(network.finalist.scored.widths),
                 macs=network.finalist.scored.macs,
                 params=network.finalist.scored.params,
+                metric=record.inherited if record.finetuned is None else record.finetuned,
                 kept=kept,
                 report=report,
                 history=self.strategy.history,
                 directory=self._folder_of(name),
             )
-            for name, network, (model, kept) in zip(names, best, models)
+            for name, network, record, (model, kept) in zip(names, best, report.pruned, models)
         )
         return members[0] if names == [None] else PrunedFamily(members, report)
 
@@ -117,28 +118,21 @@ class Results:
     def _best(self, name: str | None, budget: Budget) -> _Network:
         """Return the best network of a budget."""
         strategy, title = self.strategy, 'pruned' if name is None else f'pruned to {name}'
-        trained = [each for each in strategy.trained if not each.finalist.is_baseline and _of(each.finalist, name)]
-        if not trained:
+        best = strategy.best_trained(name)
+        if best is None:
             scored = strategy.best_within(budget)
             if not scored:
                 raise RuntimeError(f'No width could be scored: see {self.folder / "history.csv"}.')
             finalist = Finalist(finalist_name(1, name), scored[0])
             return _Network(title, 'pruned', finalist, strategy.slim(scored[0]), None)
-        best = max(trained, key=lambda each: strategy.metric.fitness(each.metric))
-        return _Network(title, 'pruned', best.finalist, self._trained(best.finalist), best.metric)
+        return _Network(title, 'pruned', best.finalist, strategy.trained_model(best), best.metric)
 
     def _baselines(self) -> list[_Network]:
         found = [each for each in self.strategy.trained if each.finalist.is_baseline]
         return [
-            _Network(each.finalist.title, 'baseline', each.finalist, self._trained(each.finalist), each.metric)
+            _Network(each.finalist.title, 'baseline', each.finalist, self.strategy.trained_model(each), each.metric)
             for each in found
         ]
-
-    def _trained(self, finalist: Finalist) -> nn.Module:
-        slim = self.space.slim(finalist.scored.widths)
-        path = RunFolder(self.folder).finalist(finalist.name) / 'slim.pt'
-        slim.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-        return slim.eval()
 
     # --- what is measured -------------------------------------------------------------------------
 
@@ -224,7 +218,7 @@ class Results:
         return RunReport(
             title=f'{what} pruned to {budgets}',
             model=what,
-            settings=settings,
+            settings={**self._settings(), **settings},
             full_widths=space.full_widths,
             networks=tuple(networks),
             metric=strategy.metric.name,
@@ -237,6 +231,16 @@ class Results:
             notes=self._notes(),
             loading=loading_lines(what, folder=strategy.budget_names[0] or '.'),
         )
+
+    def _settings(self) -> dict[str, str]:
+        strategy, options = self.strategy, self.strategy.options
+        return {
+            'budget': '; '.join(budget.describe() for budget in strategy.budgets),
+            'search': repr(strategy.search),
+            'score': options.score,
+            'channel sets': f'{options.patterns} a step, {options.sharing!r}',
+            'seed': str(options.seed),
+        }
 
     def _mac_limits(self) -> dict[str, int]:
         pairs = zip(self.strategy.budget_names, self.strategy.budgets)
@@ -256,10 +260,6 @@ class Results:
         kept = [f'The channels of {label} kept their order: {reason}.' for label, reason in self.order.kept.items()]
         fixed = [f'{each.label} was not narrowed: {each.reason}.' for each in self.space.graph.fixed]
         return (*kept, *fixed)
-
-
-def _of(finalist: Finalist, budget: str | None) -> bool:
-    return budget is None or finalist.name.partition('@')[2] == budget
 
 
 def _candidate(scored: Scored, chosen: set[Any]) -> CandidateRecord:

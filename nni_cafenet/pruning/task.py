@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
+from ..channels.trace import using_mode
 from ..search.scoring import batch_size
 from .losses import (
     LOSSES,
@@ -74,7 +75,7 @@ class Task:
         _check_batch(batch)
         if loss is None and _is_detector(model):
             loss = 'model'
-        with torch.no_grad(), _evaluating(model):
+        with torch.no_grad(), using_mode(model, training=False):
             output = None if loss == 'model' else _called(model, batch)
         target = _target(batch)
         if loss is None:
@@ -228,17 +229,6 @@ def _target(batch: Any) -> Any:
 
 def _is_detector(model: nn.Module) -> bool:
     return any(kind.__module__.startswith('torchvision.models.detection') for kind in type(model).__mro__)
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def test_the_report(done):
     images, labels = (torch.stack(parts) for parts in zip(*TEST))
     with torch.no_grad():
         accuracy = (result.model(images).argmax(1) == labels).double().mean().item()
-    assert small.finetuned == pytest.approx(accuracy)
+    assert small.finetuned == result.metric == pytest.approx(accuracy)
     text = str(result.report)
     assert 'val_acc before' in text
     assert f'{100 * result.macs / full.macs:.1f} %' in text
