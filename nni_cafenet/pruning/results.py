@@ -209,7 +209,9 @@ class Results:
 
     def _report(self, best: list[_Network], settings: Mapping[str, str]) -> RunReport:
         strategy, space = self.strategy, self.space
-        networks = [self._full(), *map(self._record, [*self._baselines(), *best])]
+        order = {name: index for index, name in enumerate(strategy.budget_names)}
+        trained = sorted([*self._baselines(), *best], key=lambda network: order[network.finalist.budget])
+        networks = [self._full(), *map(self._record, trained)]
         chosen = {tuple(sorted(network.finalist.scored.widths.items())) for network in best}
         what = type(self.original).__name__
         budgets = ' and '.join(

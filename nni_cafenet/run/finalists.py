@@ -58,6 +58,11 @@ class Finalist:
         return self.name.partition('@')[0] == BASELINE
 
     @property
+    def budget(self) -> str | None:
+        """The name of its budget; None where the run has a single one."""
+        return self.name.partition('@')[2] or None
+
+    @property
     def title(self) -> str:
         """What it is called in tables."""
         rank, _, budget = self.name.partition('@')

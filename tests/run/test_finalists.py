@@ -76,6 +76,12 @@ def test_records_come_back_as_they_were():
     assert Finalist.from_json(json.loads(json.dumps(finalist.to_json()))) == finalist
 
 
+def test_the_budget_that_its_name_tells():
+    assert [Finalist(name, SCORED).budget for name in ('1', BASELINE, '2@50%', f'{BASELINE}@50%')] == [
+        None, None, '50%', '50%'
+    ]  # fmt: skip
+
+
 def test_what_its_trial_reports():
     assert TrainedFinalist(Finalist('1', SCORED), 0.9).report() == {
         'default': 0.9,
