@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ['RandomnessOnResume', 'load_random_state', 'random_state', 'seeded']
+__all__ = ['RandomnessOnResume', 'load_random_state', 'loader_generators', 'random_state', 'seeded']
 
 
 def random_state() -> dict[str, Any]:
@@ -25,6 +25,12 @@ def random_state() -> dict[str, Any]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state['cuda'] = torch.cuda.get_rng_state()
     return state
+
+
+def loader_generators(loader: Any) -> list[torch.Generator]:
+    """Return the generators of its own that a loader draws from: that of the loader, and that of its sampler."""
+    found = [getattr(each, 'generator', None) for each in (loader, getattr(loader, 'sampler', None))]
+    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
 
 
 def load_random_state(state: dict[str, Any]) -> None:
@@ -58,27 +64,42 @@ class RandomnessOnResume:
     and ``on_train_start`` where it resumes; else in the epoch, after the state that a checkpoint holds. So the state is
     brought back at the first, kept once more at the second, past whatever the hooks of a fresh start draw, and brought
     back for good when the epoch starts.
+
+    Parameters
+    ----------
+    generators
+        Further generators that the training draws from, such as that of its loader.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
+        self._generators = tuple(generators)
         self._pending: dict[str, Any] | None = None
 
+    def state(self) -> dict[str, Any]:
+        """Return the states of all generators, for a checkpoint."""
+        return {**random_state(), 'generators': [each.get_state() for each in self._generators]}
+
+    def _load(self, state: dict[str, Any]) -> None:
+        load_random_state(state)
+        for generator, saved in zip(self._generators, state.get('generators', ())):
+            generator.set_state(saved.cpu())
+
     def resume_from(self, state: dict[str, Any]) -> None:
-        """Take what `random_state` returned when the checkpoint was written."""
+        """Take what `state` returned when the checkpoint was written."""
         self._pending = state
 
     def on_fit_start(self) -> None:
         """Go on with the random numbers of the run that is resumed."""
         if self._pending is not None:
-            load_random_state(self._pending)
+            self._load(self._pending)
 
     def on_train_start(self) -> None:
         """Keep the state of the generators."""
         if self._pending is not None:
-            self._pending = random_state()
+            self._pending = self.state()
 
     def on_train_epoch_start(self) -> None:
         """Go on with the random numbers of the run that is resumed."""
         if self._pending is not None:
-            load_random_state(self._pending)
+            self._load(self._pending)
             self._pending = None

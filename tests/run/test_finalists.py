@@ -45,13 +45,15 @@ class User(LightningModule):
         return torch.optim.Adam(self.parameters(), 0.01)
 
 
-def evaluators(logs='val_loss', crash_at=None):
+def evaluators(logs='val_loss', crash_at=None, generator=False):
     data = TensorDataset(torch.linspace(0, 1, 20)[:, None], torch.linspace(1, 0, 20)[:, None])
     user = User(logs)
     user.crash_at = crash_at
-    loader = DataLoader(data, batch_size=5, shuffle=True)
+    own = torch.Generator().manual_seed(1) if generator else None
+    loader = DataLoader(data, batch_size=5, shuffle=True, generator=own)
     trainer = Trainer(accelerator='cpu', max_epochs=4, **QUIET)
-    return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=loader))
+    plain = DataLoader(data, batch_size=5)
+    return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=plain))
 
 
 def make():
@@ -148,14 +150,14 @@ def test_it_is_not_trained_again(tmp_path):
     assert train(tmp_path / '1', crash_at=0) == result
 
 
-@pytest.mark.parametrize('epoch', [1, 3])
-def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch):
-    expected = train(tmp_path / 'whole')
+@pytest.mark.parametrize(('epoch', 'generator'), [(1, False), (3, False), (2, True)])
+def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, generator):
+    expected = train(tmp_path / 'whole', generator=generator)
     with pytest.raises(Crash):
-        train(tmp_path / '1', crash_at=epoch)
+        train(tmp_path / '1', crash_at=epoch, generator=generator)
     assert (tmp_path / '1' / 'checkpoint.ckpt').exists()
     torch.rand(5)
-    assert train(tmp_path / '1') == expected
+    assert train(tmp_path / '1', generator=generator) == expected
     whole, resumed = (torch.load(tmp_path / name / 'slim.pt', weights_only=True) for name in ('whole', '1'))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not (tmp_path / '1' / 'checkpoint.ckpt').exists()
