@@ -23,12 +23,12 @@ from ..run.curves import read_curves
 from ..run.finalists import Finalist, finalist_name
 from ..run.folder import RunFolder
 from ..run.reports import taken_reports
-from ..search.budget import Budget
+from ..search.budget import Budget, budget_name
 from ..search.history import Scored
 from ..space.ordering import ChannelOrder
 from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
-from ..strategy import CafeNet
+from ..strategy import CafeNet, budget_list
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes
@@ -127,8 +127,8 @@ class Results:
         best = max(trained, key=lambda each: strategy.metric.fitness(each.metric))
         return _Network(title, 'pruned', best.finalist, self._trained(best.finalist), best.metric)
 
-    def _baselines(self) -> list[_Network]:
-        found = [each for each in self.strategy.trained if each.finalist.is_baseline]
+    def _baselines(self, name: str | None) -> list[_Network]:
+        found = [each for each in self.strategy.trained if each.finalist.is_baseline and _of(each.finalist, name)]
         return [
             _Network(each.finalist.title, 'baseline', each.finalist, self._trained(each.finalist), each.metric)
             for each in found
@@ -215,7 +215,8 @@ class Results:
 
     def _report(self, best: list[_Network], settings: Mapping[str, str]) -> RunReport:
         strategy, space = self.strategy, self.space
-        networks = [self._full(), *map(self._record, [*self._baselines(), *best])]
+        beside = [each for name, one in zip(strategy.budget_names, best) for each in (*self._baselines(name), one)]
+        networks = [self._full(), *map(self._record, beside)]
         chosen = {tuple(sorted(network.finalist.scored.widths.items())) for network in best}
         what = type(self.original).__name__
         budgets = ' and '.join(
@@ -239,8 +240,8 @@ class Results:
         )
 
     def _mac_limits(self) -> dict[str, int]:
-        pairs = zip(self.strategy.budget_names, self.strategy.budgets)
-        return {name or 'budget': budget.limits['macs'] for name, budget in pairs if 'macs' in budget.limits}
+        pairs = zip(budget_list(self.strategy.budget_spec), self.strategy.budgets)
+        return {budget_name(spec): budget.limits['macs'] for spec, budget in pairs if 'macs' in budget.limits}
 
     def _curves(self) -> dict[str, Any]:
         run = RunFolder(self.folder)
