@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-__all__ = ['RandomnessOnResume', 'load_random_state', 'random_state', 'seeded']
+__all__ = ['RandomnessOnResume', 'load_random_state', 'loader_generators', 'random_state', 'seeded']
 
 
 def random_state() -> dict[str, Any]:
@@ -28,6 +28,12 @@ def random_state() -> dict[str, Any]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state['cuda'] = torch.cuda.get_rng_state()
     return state
+
+
+def loader_generators(loader: Any) -> list[torch.Generator]:
+    """Return the generators of its own that a loader draws from: that of the loader, and that of its sampler."""
+    found = [getattr(each, 'generator', None) for each in (loader, getattr(loader, 'sampler', None))]
+    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
 
 
 def load_random_state(state: dict[str, Any]) -> None:
@@ -66,22 +72,22 @@ class RandomnessOnResume:
 
     Parameters
     ----------
-    generator
-        The own generator of the training loader, which goes the same way.
+    generators
+        Further generators that the training draws from, such as that of its loader, which go the same way.
     """
 
-    def __init__(self, generator: torch.Generator | None = None) -> None:
-        self._generator = generator
+    def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
+        self._generators = tuple(generators)
         self._pending: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
         """Return the states of all generators, as tensors and numbers only."""
-        return {'random': random_state(), 'loader': None if self._generator is None else self._generator.get_state()}
+        return {'random': random_state(), 'generators': [each.get_state() for each in self._generators]}
 
     def resume_from(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned when the checkpoint was written; the loader's generator goes on at once."""
+        """Take what `state` returned when the checkpoint was written; further generators go on at once."""
         self._pending = state
-        self._load_generator()
+        self._load_generators()
 
     def on_fit_start(self) -> None:
         """Go on with the random numbers of the run that is resumed."""
@@ -102,8 +108,9 @@ class RandomnessOnResume:
     def _load(self) -> None:
         if self._pending is not None:
             load_random_state(self._pending['random'])
-            self._load_generator()
+            self._load_generators()
 
-    def _load_generator(self) -> None:
-        if self._generator is not None and self._pending is not None and self._pending['loader'] is not None:
-            self._generator.set_state(self._pending['loader'].cpu())
+    def _load_generators(self) -> None:
+        if self._pending is not None:
+            for generator, saved in zip(self._generators, self._pending['generators']):
+                generator.set_state(saved.cpu())

@@ -16,7 +16,7 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 from torch import nn
 
-from .errors import LimitReachedError
+from .errors import LimitReachedError, TrainingDivergedError
 from .files import write_json
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name
@@ -294,7 +294,11 @@ class CafeNet(OneShotStrategy):
         for name, budget in zip(self._budget_names, self._budgets):
             best = self.best_within(budget, self.finalist_options.number)
             if not best:
-                raise RuntimeError('No width could be scored, so there are no finalists: see history.csv.')
+                raise TrainingDivergedError(
+                    f'No width has a score that is a number, so there are no finalists: {folder.path / "history.csv"}. '
+                    'Training of the supernet has diverged: lower the learning rate or clip gradients, and give another '
+                    'directory.'
+                )
             finalists += [Finalist(finalist_name(rank, name), scored) for rank, scored in enumerate(best, start=1)]
             if self.finalist_options.baseline:
                 uniform = self._space.uniform_within(max(scored.macs for scored in best))
@@ -414,6 +418,8 @@ class CafeNet(OneShotStrategy):
 
 def budget_list(spec: Any) -> list[Any]:
     """Return the budgets that a user gives: one, or a list of them."""
+    if isinstance(spec, (list, tuple)) and not spec:
+        raise ValueError(f"budget={spec!r} lists no budget; give each budget once, such as ['75%', '50%'].")
     return list(spec) if isinstance(spec, (list, tuple)) else [spec]
 
 
@@ -421,11 +427,10 @@ def _budget_names(spec: Any) -> list[str | None]:
     """Return the names of several budgets; None for one alone."""
     if not isinstance(spec, (list, tuple)):
         return [None]
-    names = [budget_name(each) for each in spec]
+    names = [budget_name(each) for each in budget_list(spec)]
     twice = next((name for name in names if names.count(name) > 1), None)
-    if not names or twice is not None:
-        found = 'lists no budget' if not names else f'has {twice} twice'
-        raise ValueError(f"budget={spec!r} {found}; give each budget once, such as ['75%', '50%'].")
+    if twice is not None:
+        raise ValueError(f"budget={spec!r} has {twice} twice; give each budget once, such as ['75%', '50%'].")
     return list(names)
 
 

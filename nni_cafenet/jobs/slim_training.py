@@ -99,7 +99,8 @@ def train_slim(
 def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Callable[[], nn.Module]:
     """Return what makes the network with fresh weights."""
     with quiet_training():
-        space = WidthMutator(**space_options(record.configuration)).mutate(prepared.make, example_input=record.input)
+        options = {**space_options(record.configuration), 'min_ratio': 0}  # the widths are there
+        space = WidthMutator(**options).mutate(prepared.make, example_input=record.input)
     return partial(space.slim, network.widths, weights=False)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from ..pruning.checks import check_score, task_of
 from ..pruning.recipes import Recipes, task_evaluator
-from ..pruning.task import Task
-from ..randomness import seeded
 from .preparation import Prepared, trainer_of
 
 __all__ = ['recipes_of']
@@ -19,9 +18,9 @@ def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
         If the model, its data, its loss and its metric do not fit each other.
     """
     configuration, data = prepared.configuration, prepared.data
-    with seeded(configuration['seed']):
-        batch = next(iter(data.train))
-    task = Task.of(prepared.loss, prepared.metric, prepared.model, batch)
+    seed = configuration['seed']
+    task = task_of(prepared.loss, prepared.metric, prepared.model, data.train, data.validate, seed=seed)
+    check_score(configuration['search.score'], task)
     evaluator = task_evaluator(
         task, data.train, data.validate, optimizer=prepared.optimizer, trainer=trainer_of(configuration)
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from ..channels.inputs import ExampleInput
 from ..channels.structures import tensors_in
@@ -18,9 +19,24 @@ from ..errors import FolderError
 from ..randomness import seeded
 from ..run.folder import JOB_RECORD, new_run_path
 from ..supernet.evaluator import check_evaluator
+from .losses import name_of, shape_of
 from .recipes import TrainerOptions
+from .task import Task
 
-__all__ = ['RECORD', 'check_data', 'check_given', 'fingerprint', 'first_batch', 'on_cpu', 'plain_copy', 'run_folder']
+__all__ = [
+    'RECORD',
+    'check_data',
+    'check_given',
+    'check_optimizer',
+    'check_score',
+    'check_trainable',
+    'fingerprint',
+    'first_batch',
+    'on_cpu',
+    'plain_copy',
+    'run_folder',
+    'task_of',
+]
 
 RECORD = 'prune.json'
 """What a folder of a pruning run is known by."""
@@ -56,15 +72,87 @@ def on_cpu(example: Any) -> Any:
     return example
 
 
-def first_batch(train: Any, seed: int) -> Any:
-    """Return a batch of the training data."""
+def first_batch(loader: Any, seed: int, source: str = 'train') -> Any:
+    """Return a batch of the data that an argument gives."""
+    if isinstance(loader, Dataset):
+        raise TypeError(f'{source}: is a data set. Give a loader of it: DataLoader({source}, batch_size=64).')
+    with seeded(seed):
+        batch = next(iter(loader), None)
+    if batch is None:
+        raise ValueError(f'{source}: the loader yields no batch. Is it empty, or drop_last set with too few samples?')
+    return batch
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model without anything to train."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            'model: all of its parameters are frozen (requires_grad=False), so that no width of it can be trained. Give '
+            'model.requires_grad_(True).'
+        )
+
+
+def check_optimizer(optimizer: Any, model: nn.Module) -> None:
+    """Refuse what makes no optimizer of the parameters of a model."""
+    if optimizer is None:
+        return
+    remedy = (
+        'It must make an optimizer of some parameters, such as lambda parameters: torch.optim.SGD(parameters, lr=0.1).'
+    )
+    if not callable(optimizer):
+        raise TypeError(f'optimizer: a {type(optimizer).__name__} cannot be called. {remedy}')
+    made = optimizer([each for each in model.parameters() if each.requires_grad])
+    if not isinstance(made, torch.optim.Optimizer):
+        raise TypeError(f'optimizer: {name_of(optimizer)} returned {shape_of(made)}. {remedy}')
+
+
+def check_score(score: Any, task: Task) -> None:
+    """Refuse a score that validation does not log."""
+    known = ['loss', 'val_loss', *(f'val_{name}' for name in task.metrics)]
+    if score not in known:
+        raise ValueError(f'score={score!r} must be one of {", ".join(dict.fromkeys(known))}.')
+
+
+def task_of(
+    loss: Any,
+    metric: Any,
+    model: nn.Module,
+    train: Any,
+    validate: Any,
+    *,
+    example: ExampleInput | None = None,
+    seed: int,
+) -> Task:
+    """Return the task of some data, after a look at a batch of each part.
+
+    Parameters
+    ----------
+    loss, metric
+        As `prune` takes them.
+    model
+        The model, on the CPU.
+    train, validate
+        Loaders.
+    example
+        What MACs are counted for; None: the training data may have any size.
+    seed
+        Seed of the order in which the loaders yield.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the data, the model, the loss and the metrics do not fit each other.
+    """
     if train is None:
         raise ValueError('train=None: give a loader of training data, or an evaluator.')
-    with seeded(seed):
-        batch = next(iter(train), None)
-    if batch is None:
-        raise ValueError('train: the loader yields no batch. Is it empty, or drop_last set with too few samples?')
-    return batch
+    if validate is None:
+        raise ValueError('validate=None: give a loader of validation data. It plays no part in the search.')
+    batch = first_batch(train, seed)
+    if example is not None:
+        check_data(model, example, batch)
+    task = Task.of(loss, metric, model, batch)
+    task.check(model, first_batch(validate, seed, 'validate'), 'validate')
+    return task
 
 
 def check_data(model: nn.Module, example: ExampleInput, batch: Any) -> None:

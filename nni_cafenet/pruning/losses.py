@@ -66,7 +66,9 @@ def _cross_entropy(output: Any, target: Tensor) -> Tensor:
 def _of_one_shape(output: Any, target: Tensor) -> Tensor:
     values: Tensor = main_output(output)
     if values.shape != target.shape:
-        raise ValueError(f'the target of shape {tuple(target.shape)} must be like the output, {tuple(values.shape)}')
+        raise ValueError(
+            f'the target of shape {tuple(target.shape)} must be like the output, {tuple(values.shape)}: reshape one of them'
+        )
     return values
 
 
@@ -76,7 +78,8 @@ def _bce(output: Any, target: Tensor) -> Tensor:
 
 
 def _mse(output: Any, target: Tensor) -> Tensor:
-    return functional.mse_loss(_of_one_shape(output, target), target)
+    values = _of_one_shape(output, target)
+    return functional.mse_loss(values, target.to(values.dtype))
 
 
 LOSSES: dict[str, LossFunction] = {'cross_entropy': _cross_entropy, 'bce': _bce, 'mse': _mse}

@@ -24,18 +24,30 @@ from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
 from ..space.bins import Bins, FlopsSensitiveBins
+from ..space.importance import check_rule
 from ..space.mutator import WidthMutator
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet, budget_list
 from ..supernet.evaluator import training_loader
 from ..supernet.sharing import Sharing
-from .checks import RECORD, check_data, check_given, fingerprint, first_batch, on_cpu, plain_copy, run_folder
+from .checks import (
+    RECORD,
+    check_given,
+    check_optimizer,
+    check_score,
+    check_trainable,
+    fingerprint,
+    on_cpu,
+    plain_copy,
+    run_folder,
+    task_of,
+)
 from .defaults import default_min_ratio
 from .ordered import ordered
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes, TrainerOptions, task_evaluator
 from .results import Results
-from .task import OptimizerFactory, Task
+from .task import OptimizerFactory
 
 __all__ = ['prune']
 
@@ -153,17 +165,20 @@ def prune(
     at_least('epochs', epochs, 0)
     at_least('finetune_epochs', finetune_epochs, 0)
     at_least('finalists', finalists, 1)
-    trainer = TrainerOptions(device, precision)
+    at_least('seed', seed, 0)
+    check_rule(importance)
+    trainer = TrainerOptions(str(device), precision)
     original = plain_copy(model)
+    if epochs or finetune_epochs:
+        check_trainable(original)
     example = ExampleInput.of(on_cpu(example_input), original)
     own = evaluator is None
     if evaluator is None:
-        batch = first_batch(train, seed)
-        check_data(original, example, batch)
-        if validate is None:
-            raise ValueError('validate=None: give a loader of validation data. It plays no part in the search.')
-        task = Task.of(loss, metric, original, batch)
-        evaluator = task_evaluator(task, train, validate, optimizer=optimizer, trainer=trainer)
+        task = task_of(loss, metric, original, train, validate, example=example, seed=seed)
+        check_score(score, task)
+        check_optimizer(optimizer, original)
+        with quiet_training():
+            evaluator = task_evaluator(task, train, validate, optimizer=optimizer, trainer=trainer)
         metric = f'val_{next(iter(task.metrics), "loss")}'
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}

@@ -23,12 +23,12 @@ from ..run.curves import read_curves
 from ..run.finalists import Finalist, finalist_name
 from ..run.folder import RunFolder
 from ..run.reports import taken_reports
-from ..search.budget import Budget
+from ..search.budget import Budget, budget_name
 from ..search.history import Scored
 from ..space.ordering import ChannelOrder
 from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
-from ..strategy import CafeNet
+from ..strategy import CafeNet, budget_list
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes
@@ -245,8 +245,8 @@ class Results:
         }
 
     def _mac_limits(self) -> dict[str, int]:
-        pairs = zip(self.strategy.budget_names, self.strategy.budgets)
-        return {name or 'budget': budget.limits['macs'] for name, budget in pairs if 'macs' in budget.limits}
+        pairs = zip(budget_list(self.strategy.budget_spec), self.strategy.budgets)
+        return {budget_name(spec): budget.limits['macs'] for spec, budget in pairs if 'macs' in budget.limits}
 
     def _curves(self) -> dict[str, Any]:
         run = RunFolder(self.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
 from ..channels.trace import using_mode
+from ..errors import first_line
 from ..search.scoring import batch_size
 from .losses import (
     LOSSES,
@@ -24,7 +26,6 @@ from .losses import (
     clear_loss,
     default_metrics,
     main_output,
-    name_of,
     named,
     shape_of,
 )
@@ -72,11 +73,11 @@ class Task:
         ValueError, TypeError
             If the batch cannot be read, the model cannot be called with it, or the loss is not clear or does not fit.
         """
-        _check_batch(batch)
+        _check_batch(batch, 'train')
         if loss is None and _is_detector(model):
             loss = 'model'
         with torch.no_grad(), using_mode(model, training=False):
-            output = None if loss == 'model' else _called(model, batch)
+            output = None if loss == 'model' else _first_call(model, batch, 'train')
         target = _target(batch)
         if loss is None:
             loss = clear_loss(main_output(output), target)
@@ -84,8 +85,37 @@ class Task:
             raise ValueError(f'loss={loss!r} must be a function or one of {", ".join([*LOSSES, "model"])}.')
         metrics = default_metrics(loss, output, target) if metric is None else named(metric)
         task = cls(None if loss == 'model' else LOSSES[loss] if isinstance(loss, str) else loss, metrics)
-        task._check(model, batch, output, target)
+        if task.loss is not None:
+            task._check_loss(output, target, 'train')
         return task
+
+    def check(self, model: nn.Module, batch: Any, source: str) -> None:
+        """See on a batch of other data that the loss and the metrics can be computed.
+
+        Parameters
+        ----------
+        model
+            The model, in any mode.
+        batch
+            A batch of the data.
+        source
+            The argument that the data were given by, for errors.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the batch cannot be read, the model cannot be called with it, or the loss or a metric does not fit.
+        """
+        _check_batch(batch, source)
+        with torch.no_grad(), using_mode(model, training=False):
+            if self.loss is None:
+                self.step(model, batch)
+                output, target = self.outputs(model, batch)
+            else:
+                output, target = _first_call(model, batch, source), _target(batch)
+                self._check_loss(output, target, source)
+            for name, metric in self.metrics.items():
+                _check_metric(name, metric, output, target, source)
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the loss of a model on a batch, in whatever mode the model is."""
@@ -103,20 +133,16 @@ class Task:
         """Return what a model in evaluation mode says of a batch, and the target."""
         return (model(batch[0]) if self.loss is None else _called(model, batch)), _target(batch)
 
-    def _check(self, model: nn.Module, batch: Any, output: Any, target: Any) -> None:
-        if self.loss is None:
-            return
+    def _check_loss(self, output: Any, target: Any, source: str) -> None:
+        function: Any = self.loss
+        name = next((repr(name) for name, known in LOSSES.items() if known is function), None)
+        name = name or getattr(function, '__name__', type(function).__name__)
         try:
-            loss = self.loss(output, target)
+            loss = function(output, target)
         except Exception as error:
-            raise ValueError(
-                f'loss: {name_of(self.loss)} failed on the first batch ({type(error).__name__}: {error}). It is called '
-                f'with what the model returned ({shape_of(output)}) and the target ({shape_of(target)}).'
-            ) from error
+            raise ValueError(f'loss: {name} {_failed(error, output, target, source)}') from error
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise TypeError(
-                f'loss: {name_of(self.loss)} returned {shape_of(loss)}; it must return a tensor with one element.'
-            )
+            raise TypeError(f'loss: {name} returned {shape_of(loss)}; it must return a tensor with one element.')
 
 
 class TaskModule(LightningModule):
@@ -198,17 +224,17 @@ def _adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 # --- batches --------------------------------------------------------------------------------------
 
 
-def _check_batch(batch: Any) -> None:
+def _check_batch(batch: Any, source: str) -> None:
     if isinstance(batch, Mapping):
         raise TypeError(
-            f'train: the loader yields dictionaries (with {", ".join(map(repr, list(batch)[:6]))}), and which entry is the '
-            'target cannot be told. Yield (inputs, target), where inputs may be a dict of keyword arguments; or give '
+            f'{source}: the loader yields dictionaries (with {", ".join(map(repr, list(batch)[:6]))}), and which entry is '
+            'the target cannot be told. Yield (inputs, target), where inputs may be a dict of keyword arguments; or give '
             'evaluator=, a Lightning module with a training_step of your own.'
         )
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         count = f' of {len(batch)}' if isinstance(batch, (tuple, list)) else ''
         raise TypeError(
-            f'train: the loader yields a {type(batch).__name__}{count}, not (inputs, target). Yield these two, or give '
+            f'{source}: the loader yields a {type(batch).__name__}{count}, not (inputs, target). Yield these two, or give '
             'evaluator=, a Lightning module with a training_step of your own.'
         )
 
@@ -218,6 +244,49 @@ def _called(model: nn.Module, batch: Any) -> Any:
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
+
+
+def _first_call(model: nn.Module, batch: Any, source: str) -> Any:
+    try:
+        return _called(model, batch)
+    except Exception as error:
+        raise ValueError(
+            f'{source}: {type(model).__name__} cannot be called with the inputs of the first batch '
+            f'({_shapes_of(batch[0])}): {type(error).__name__}: {first_line(error)}. Yield inputs as the model takes them; '
+            'several of them as a tuple, or as a dict of keyword arguments.'
+        ) from error
+
+
+def _check_metric(name: str, metric: MetricFunction, output: Any, target: Any, source: str) -> None:
+    try:
+        if isinstance(metric, Metric):
+            metric = copy.deepcopy(metric)
+            metric.update(output, target)
+            value = metric.compute()
+        else:
+            value = metric(output, target)
+    except Exception as error:
+        raise ValueError(f'metric: {name} {_failed(error, output, target, source)}') from error
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f'metric: {name} returned {shape_of(value)}; it must return one number for a batch, such as a mean.'
+        ) from error
+
+
+def _failed(error: Exception, output: Any, target: Any, source: str) -> str:
+    return (
+        f'failed on the first batch of {source} ({type(error).__name__}: {first_line(error)}). It is called with what the '
+        f'model returned ({shape_of(output)}) and the target ({shape_of(target)}).'
+    )
+
+
+def _shapes_of(inputs: Any) -> str:
+    parts = (
+        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else [inputs]
+    )
+    return ', '.join(map(shape_of, parts))
 
 
 def _target(batch: Any) -> Any:

@@ -211,7 +211,7 @@ def train_finalist(
                     _ReportEpochs(reports, metric),
                     KeepCurves(folder / 'curves.jsonl'),
                     SaveEveryEpoch(checkpoint, last=False),
-                    KeepRandomness(),
+                    KeepRandomness(evaluator.train_dataloaders),
                 ]
             )
             with keyboard_interrupts(trainer):

@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer
-from torch.utils.data import DataLoader
+
+from ..randomness import loader_generators
 
 __all__ = ['FreshEvaluators']
 
@@ -26,8 +27,7 @@ class FreshEvaluators:
         self._fit_kwargs = dict(evaluator.fit_kwargs)
         self._trainer = copy.deepcopy((evaluator.trainer.trace_args or (), evaluator.trainer.trace_kwargs or {}))
         loaders = [evaluator.train_dataloaders, evaluator.val_dataloaders]
-        generators = [each.generator for each in loaders if isinstance(each, DataLoader)]
-        self._generators = [(each, each.get_state()) for each in generators if each is not None]
+        self._generators = [(each, each.get_state()) for loader in loaders for each in loader_generators(loader)]
 
     def make(self, **trainer: Any) -> Lightning:
         """Return a fresh evaluator. Generators of its loaders are as they were, too.

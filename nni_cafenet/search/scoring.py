@@ -204,7 +204,14 @@ def better_when_higher(score: str) -> bool:
 
 
 def batch_size(batch: Any) -> int:
-    """Return dimension 0 of the first tensor in a batch; 1 where there is none."""
+    """Return the number of samples of a batch: dimension 0 of its first tensor, or the length of a list of samples.
+
+    Detectors take a list of pictures and a list of mappings, one a picture. 1 where there is no tensor.
+    """
+    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[-1], (tuple, list)):
+        samples = batch[-1]
+        if samples and all(isinstance(each, Mapping) for each in samples):
+            return len(samples)
     for leaf in torch.utils._pytree.tree_leaves(batch):
         if isinstance(leaf, Tensor) and leaf.dim() > 0:
             return int(leaf.shape[0])

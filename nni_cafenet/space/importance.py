@@ -16,7 +16,7 @@ from ..channels.selection import Selection
 from ..channels.trace import using_mode
 from .width_space import WidthSpace
 
-__all__ = ['Loss', 'Rule', 'importance']
+__all__ = ['Loss', 'Rule', 'check_rule', 'importance']
 
 ElementRule = Callable[[str, Tensor], Tensor]
 """Gives a number for every element of a weight, from its name and its values."""
@@ -239,11 +239,16 @@ def _double(tensor: Tensor) -> Tensor:
     return (tensor.cpu() if tensor.device.type == 'mps' else tensor).double()
 
 
+def check_rule(rule: Any, argument: str = 'importance') -> None:
+    """Refuse what is no rule of importance; ``None`` is one for `nni_cafenet.prune` alone."""
+    if (rule is None and argument == 'importance') or callable(rule) or rule in _RULES:
+        return
+    error = ValueError if isinstance(rule, str) else TypeError
+    raise error(f'{argument}={rule!r} must be one of {", ".join(_RULES)}, or a callable (name, weight) -> numbers.')
+
+
 def _check(rule: Any, batches: Any, loss: Any) -> None:
-    if not isinstance(rule, str) and not callable(rule):
-        raise TypeError(f'rule={rule!r} must be one of {", ".join(_RULES)}, or a callable (name, weight) -> numbers.')
-    if isinstance(rule, str) and rule not in _RULES:
-        raise ValueError(f'rule={rule!r} must be one of {", ".join(_RULES)}, or a callable (name, weight) -> numbers.')
+    check_rule(rule, 'rule')
     for name, value in (('batches', batches), ('loss', loss)):
         if rule == 'taylor' and value is None:
             raise ValueError(f"rule='taylor' needs {name}: importance(space, 'taylor', batches=..., loss=...).")

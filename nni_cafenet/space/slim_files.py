@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Union
@@ -85,14 +86,14 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
     FileNotFoundError
         If the folder lacks one of the two files.
     ValueError
-        If the files belong to another model; the message lists what differs.
+        If a file is damaged, or they belong to another model; the message lists what differs.
     """
     folder = Path(path)
     for name in ('widths.json', 'slim.pt'):
         if not (folder / name).is_file():
             raise FileNotFoundError(f'{folder} holds no {name}: give the folder that save_slim wrote.')
-    record = json.loads((folder / 'widths.json').read_text())
-    state = torch.load(folder / 'slim.pt', map_location='cpu', weights_only=True)
+    record = _read(folder / 'widths.json', lambda file: json.loads(file.read_text()))
+    state = _read(folder / 'slim.pt', lambda file: torch.load(file, map_location='cpu', weights_only=True))
     model = factory if isinstance(factory, nn.Module) else factory()
     _check_same_model(model, state, record['modules'], folder)
     for name, sizes in record['modules'].items():
@@ -105,6 +106,13 @@ def load_slim(factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, w
     if weights:
         model.load_state_dict(state)
     return model
+
+
+def _read(file: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(file)
+    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f'{file} is damaged ({type(error).__name__}): copy it again, or make it again.') from error
 
 
 def _is_number(value: Any) -> bool:

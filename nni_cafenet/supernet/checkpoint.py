@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..randomness import RandomnessOnResume
+from ..randomness import RandomnessOnResume, loader_generators
 from .lightning import MinMinModule
 
 __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
@@ -80,10 +80,16 @@ class SaveEveryEpoch(Checkpoint):
 
 
 class KeepRandomness(pl.Callback):
-    """Let a training that goes on from a checkpoint draw the random numbers that it would have drawn."""
+    """Let a training that goes on from a checkpoint draw the random numbers that it would have drawn.
 
-    def __init__(self) -> None:
-        self._randomness = RandomnessOnResume()
+    Parameters
+    ----------
+    loader
+        Its training data; a generator of its own is kept as well.
+    """
+
+    def __init__(self, loader: Any = None) -> None:
+        self._randomness = RandomnessOnResume(loader_generators(loader))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into the checkpoint."""

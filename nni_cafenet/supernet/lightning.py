@@ -113,7 +113,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.sharing = sharing
         self.patterns = patterns
         self.rng = np.random.default_rng(seed)
-        self._randomness = RandomnessOnResume(loader_generator)
+        self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
                 setattr(self, name, getattr(training_module, name))

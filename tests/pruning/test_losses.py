@@ -47,7 +47,10 @@ def test_several_labels_and_regression():
     labels = torch.tensor([[1, 0, 1]])
     wanted = (math.log(1 + math.exp(-2)) + math.log(2) + math.log(2)) / 3
     assert LOSSES['bce'](LOGITS[:1], labels).item() == pytest.approx(wanted)
-    assert LOSSES['mse'](torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0])).item() == 2.5
+    output = torch.tensor([1.0, 4.0], requires_grad=True)
+    loss = LOSSES['mse'](output, torch.tensor([0.0, 2.0]).double())  # as NumPy has it
+    loss.backward()
+    assert (loss.item(), output.grad.tolist()) == (2.5, [1.0, 2.0])
     for loss in ('bce', 'mse'):  # torch would broadcast
         with pytest.raises(ValueError, match='shape .2,. must be like the output, .2, 1.'):
             LOSSES[loss](torch.zeros(2, 1), torch.zeros(2))

@@ -102,8 +102,15 @@ def test_the_model_keeps_its_modes():
             'loss=None: the loss is not clear from a target .a float32 tensor',
         ),
         ('hinge', None, (X, Y), ValueError, "loss='hinge' must be a function or one of cross_entropy, bce, mse, model"),
-        ('mse', None, (X, X), ValueError, 'loss: _mse failed on the first batch .*like the output'),
-        (lambda output, target: 3, None, (X, Y), TypeError, 'loss: metric returned int'),
+        (
+            'mse',
+            None,
+            (X, X),
+            ValueError,
+            "loss: 'mse' failed on the first batch of train .*like the output, .6, 3.: reshape",
+        ),
+        (lambda output, target: 3, None, (X, Y), TypeError, 'loss: <lambda> returned int'),
+        (None, None, (X.byte(), Y), ValueError, 'train: Linear cannot be called with .*a uint8 tensor of shape .6, 4.'),
         (lambda output, target: output, None, (X, Y), TypeError, 'returned a float32 tensor of shape .6, 3.; it must'),
         (None, 'acc', (X, Y), TypeError, "metric='acc' must be a function"),
     ],
@@ -111,6 +118,39 @@ def test_the_model_keeps_its_modes():
 def test_what_does_not_fit(loss, metric, batch, error, match):
     with pytest.raises(error, match=match):
         Task.of(loss, metric, NET, batch)
+
+
+@pytest.mark.parametrize(
+    ('metric', 'batch', 'error', 'match'),
+    [
+        (None, {'image': X, 'label': Y}, TypeError, 'validate: the loader yields dictionaries'),
+        (None, (X.double(), Y), ValueError, 'validate: Linear cannot be called with .*float64'),
+        (None, (X, Y + 1), ValueError, "loss: 'cross_entropy' failed on the first batch of validate .*out of bounds"),
+        ({'mine': lambda output, target: 1 / 0}, (X, Y), ValueError, 'metric: mine failed .*division by zero'),
+        (
+            lambda output, target: output.argmax(1) == target,
+            (X, Y),
+            TypeError,
+            'returned a bool tensor of shape .6,.; it',
+        ),
+        ({'auto': torchmetrics.Accuracy('multiclass', num_classes=7)}, (X, Y), ValueError, 'metric: auto failed'),
+    ],
+)
+def test_validation_data_and_metrics_that_do_not_fit(metric, batch, error, match):
+    task = Task.of(None, metric, NET, (X, Y))
+    with pytest.raises(error, match=match):
+        task.check(NET, batch, 'validate')
+
+
+def test_looking_at_a_batch_leaves_metrics_as_they_are():
+    auto = torchmetrics.Accuracy('multiclass', num_classes=3)
+    Task.of(None, {'auto': auto}, NET, (X, Y)).check(NET, (X, Y), 'validate')
+    assert auto.update_count == 0
+    model = Losses().eval()
+    Task.of('model', {'right': lambda output, target: (output == target).float().mean()}, model, (X, Y)).check(
+        model, (X, Y), 'validate'
+    )
+    assert not any(module.training for module in model.modules())
 
 
 def test_a_model_that_returns_no_losses():

@@ -46,13 +46,15 @@ class User(LightningModule):
         return torch.optim.Adam(self.parameters(), 0.01)
 
 
-def evaluators(logs='val_loss', crash_at=None, **limit):
+def evaluators(logs='val_loss', crash_at=None, generator=False, **limit):
     data = TensorDataset(torch.linspace(0, 1, 20)[:, None], torch.linspace(1, 0, 20)[:, None])
     user = User(logs)
     user.crash_at = crash_at
-    loader = DataLoader(data, batch_size=5, shuffle=True)
+    own = torch.Generator().manual_seed(1) if generator else None
+    loader = DataLoader(data, batch_size=5, shuffle=True, generator=own)
     trainer = Trainer(accelerator='cpu', **(limit or {'max_epochs': 4}), **QUIET)
-    return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=loader))
+    plain = DataLoader(data, batch_size=5)
+    return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=plain))
 
 
 def make():
@@ -155,15 +157,23 @@ def test_it_is_not_trained_again(tmp_path):
     assert train(tmp_path / '1', crash_at=0) == result
 
 
-@pytest.mark.parametrize('limit', [{'max_epochs': 4}, {'max_epochs': -1, 'max_steps': 16}], ids=['epochs', 'steps'])
-@pytest.mark.parametrize('epoch', [1, 3])
-def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, limit):
-    expected = train(tmp_path / 'whole', **limit)
+@pytest.mark.parametrize(
+    ('epoch', 'options'),
+    [
+        (1, {'max_epochs': 4}),
+        (3, {'max_epochs': 4}),
+        (1, {'max_epochs': -1, 'max_steps': 16}),
+        (3, {'max_epochs': -1, 'max_steps': 16}),
+        (2, {'max_epochs': 4, 'generator': True}),
+    ],
+)
+def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, options):
+    expected = train(tmp_path / 'whole', **options)
     with pytest.raises(Crash):
-        train(tmp_path / '1', crash_at=epoch, **limit)
+        train(tmp_path / '1', crash_at=epoch, **options)
     assert (tmp_path / '1' / 'checkpoint.ckpt').exists()
     torch.rand(5)
-    assert train(tmp_path / '1', **limit) == expected
+    assert train(tmp_path / '1', **options) == expected
     whole, resumed = (torch.load(tmp_path / name / 'slim.pt', weights_only=True) for name in ('whole', '1'))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     whole, resumed = (read_curves(tmp_path / name / 'curves.jsonl') for name in ('whole', '1'))

@@ -377,3 +377,6 @@ def test_the_size_of_a_batch():
     assert batch_size((torch.zeros(3, 2), torch.zeros(3))) == 3
     assert batch_size({'x': [torch.zeros(()), torch.zeros(5)]}) == 5
     assert batch_size('nothing') == 1
+    assert batch_size([]) == 1
+    pictures, boxes = [torch.zeros(3, 8, 8)] * 2, [{'boxes': torch.zeros(5, 4)}] * 2
+    assert batch_size((pictures, boxes)) == 2

@@ -125,6 +125,15 @@ def test_a_missing_file_is_named(saved, missing):
         load_slim(SmallResNet, folder)
 
 
+@pytest.mark.parametrize('damaged', ['widths.json', 'slim.pt'])
+def test_a_damaged_file_is_named(saved, damaged):
+    _, folder = saved
+    for rest in (300, 0):
+        (folder / damaged).write_bytes((folder / damaged).read_bytes()[:rest])
+        with pytest.raises(ValueError, match=f'{damaged} is damaged'):
+            load_slim(SmallResNet, folder)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere holds no widths.json'):
         load_slim(SmallResNet, tmp_path / 'nowhere')
