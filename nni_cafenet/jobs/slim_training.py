@@ -98,8 +98,9 @@ def train_slim(
 
 def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Callable[[], nn.Module]:
     """Return what makes the network with fresh weights."""
+    # A pruning job may have left the smallest widths open; here the widths are known.
+    options = {**space_options(record.configuration), 'min_ratio': 0}
     with quiet_training():
-        options = {**space_options(record.configuration), 'min_ratio': 0}  # the widths are there
         space = WidthMutator(**options).mutate(prepared.make, example_input=record.input)
     return partial(space.slim, network.widths, weights=False)
 
