@@ -20,6 +20,9 @@ __all__ = ['distance', 'distilling']
 
 _logger = logging.getLogger(__name__)
 
+_LEAST_VARIANCE = 1e-4
+"""As a share of the mean square."""
+
 
 def distilling(module: LightningModule, teacher: nn.Module, weight: float = 1.0) -> LightningModule:
     """Return a copy of a module whose training steps also learn from a teacher.
@@ -50,13 +53,20 @@ def distance(output: Any, wanted: Any) -> Tensor | None:
 
     The mean squared difference over the variance of what is wanted, averaged over the floating-point tensors that both
     have in the same places; None where there are none. For classifiers this is matching of logits (Ba and Caruana 2014).
+    Where what is wanted hardly varies, a ten-thousandth of its mean square counts instead; where it is one number alone,
+    as in the last batch of a regression may be, the distance is 0.
     """
     pairs = list(zip(tensors_in(output), tensors_in(wanted)))
-    terms = [
-        (one - other).square().mean() / (other.var(correction=0) + torch.finfo(other.dtype).eps)
-        for one, other in ((a.float(), b.detach().float()) for a, b in pairs if _comparable(a, b))
-    ]
+    terms = [_relative(one.float(), other.detach().float()) for one, other in pairs if _comparable(one, other)]
     return torch.stack(terms).mean() if terms else None
+
+
+def _relative(one: Tensor, other: Tensor) -> Tensor:
+    squares = (one - other).square().mean()
+    if other.numel() == 1:
+        return 0 * squares
+    least = _LEAST_VARIANCE * other.square().mean() + torch.finfo(other.dtype).eps
+    return squares / torch.maximum(other.var(correction=0), least)
 
 
 def _comparable(a: Tensor, b: Tensor) -> bool:

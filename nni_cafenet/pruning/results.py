@@ -260,7 +260,11 @@ class Results:
 
     def _notes(self) -> tuple[str, ...]:
         kept = [f'The channels of {label} kept their order: {reason}.' for label, reason in self.order.kept.items()]
-        fixed = [f'{each.label} was not narrowed: {each.reason}.' for each in self.space.graph.fixed]
+        narrowed = set(self.space.labels)  # of an embedding, its width: not its number of entries
+        fixed = [
+            f'{"A dimension of " if each.label in narrowed else ""}{each.label} was not narrowed: {each.reason}.'
+            for each in self.space.graph.fixed
+        ]
         return (*kept, *fixed)
 
 

@@ -52,6 +52,13 @@ def costs_picture(report: RunReport, network: NetworkRecord) -> Picture:
     return Picture(_file('macs', report, network), svg, alt, caption)
 
 
+_MEANINGS = (
+    ' The supernet is validated on held-out training data, at full width. cafenet/loss: of the better channel set of a '
+    'step, distillation included; cafenet/gap: how much worse the other one is; cafenet/fixed: share of groups in which '
+    'the leftmost channels were the better ones.'
+)
+
+
 def scores_picture(report: RunReport) -> Picture:
     """All candidates: score against MACs."""
     candidates, score = report.candidates, report.score
@@ -77,7 +84,8 @@ def curves_picture(report: RunReport) -> Picture:
             if points:
                 told.append(f'{metric} of {stage} from {points[0][1]:.4g} to {points[-1][1]:.4g}')
     alt = f'Line charts of training by epoch: {"; ".join(told)}.'
-    return Picture('curves.svg', curves_svg(report.curves), alt, 'Training, by epoch.')
+    meanings = _MEANINGS if 'supernet' in report.curves else ''
+    return Picture('curves.svg', curves_svg(report.curves), alt, f'Training, by epoch.{meanings}')
 
 
 def _file(kind: str, report: RunReport, network: NetworkRecord) -> str:

@@ -110,6 +110,39 @@ def test_a_model_runs_on_a_selection(network):
     torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.parametrize('given', [['a.weight'], ['b.weight'], ['a.weight', 'b.weight']])
+def test_a_layer_with_two_names_comes_back(wired, given):
+    layer = nn.Linear(4, 4, bias=False)
+    model = wired(lambda net, x: net.b(net.a(x)), a=layer, b=layer)
+    full, x = layer.weight, torch.randn(2, 4)
+    half = torch.eye(4) / 2
+    torch.testing.assert_close(call_with(model, dict.fromkeys(given, half), (x,), {}), x / 4)
+    assert layer.weight is full
+    with using_attributes(model, {'a': {'in_features': 2}, 'b': {'in_features': 2}}):
+        assert layer.in_features == 2
+    assert layer.in_features == 4
+
+
+def test_tied_weights_are_replaced_everywhere_and_what_is_set_comes_out(wired):
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer('calls', torch.zeros(()))
+
+        def forward(self, x):
+            self.calls = self.calls + 1
+            return x
+
+    count = Counting()
+    model = wired(lambda net, x: net.d(net.c(net.b(net.a(x)))), a=nn.Linear(3, 3), b=nn.Linear(3, 3), c=count, d=count)
+    model.b.weight = model.a.weight
+    zeros = torch.zeros(3)
+    tensors = {'a.weight': 2 * torch.eye(3), 'a.bias': zeros, 'b.bias': zeros, 'c.calls': torch.zeros(())}
+    torch.testing.assert_close(call_with(model, tensors, (torch.ones(1, 3),), {}), torch.full((1, 3), 4.0))
+    assert tensors['c.calls'] == 2
+    assert count.calls == 0
+
+
 def test_attributes_come_back_after_an_error(network):
     model, _ = network
     with pytest.raises(RuntimeError), using_attributes(model, {'d': {'groups': 2}}):

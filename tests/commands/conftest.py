@@ -62,6 +62,12 @@ def place(material, tmp_path, monkeypatch):
     sys.modules.pop('net', None)
 
 
+@pytest.fixture(autouse=True)
+def _one_report(monkeypatch):
+    """The command writes the report under its own names once more: once is enough for a test."""
+    monkeypatch.setattr('nni_cafenet.pruning.results.write_report', lambda folder, report: None)
+
+
 @pytest.fixture
 def job():
     """``job('prune', ...)``: the words of a short job on that material; later ones go before."""

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -83,6 +83,7 @@ def tables(draw):
     return Term((Axis.of({'a': 1}), Axis.of({'b': 1, 'a': 2})), tuple(points), monotone(times))
 
 
+@settings(max_examples=40)
 @given(tables(), st.lists(st.tuples(*[st.integers(0, 250)] * 4), min_size=1, max_size=30))
 def test_times_never_fall_when_a_width_grows(term, rows):
     a, b, more_a, more_b = np.array(rows).T
@@ -91,6 +92,7 @@ def test_times_never_fall_when_a_width_grows(term, rows):
     assert (after >= before).all()
 
 
+@settings(max_examples=40)
 @given(tables())
 def test_times_at_the_points_are_those_of_the_table(term):
     first, second = term.points

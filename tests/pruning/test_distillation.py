@@ -49,6 +49,15 @@ def test_the_distance_is_zero_for_the_same_and_one_for_the_mean():
     assert distance(twice, {'a': wanted, 'b': (wanted,)}).item() == pytest.approx(0.5, rel=1e-5)
 
 
+def test_outputs_that_hardly_vary_do_not_blow_the_distance_up():
+    alone = torch.tensor([[3.0]])
+    output = torch.tensor([[5.0]], requires_grad=True)
+    distance(output, alone).backward()  # the last batch of a regression may hold one sample
+    assert output.grad.item() == 0
+    equal = torch.full((2, 1), 2.0)
+    assert distance(equal + 0.02, equal).item() == pytest.approx(1, rel=1e-3)  # (0.02 / 2)^2 / 1e-4
+
+
 def test_only_what_both_have_is_compared():
     whole = torch.tensor([1, 2])
     assert distance({'boxes': whole}, {'boxes': whole}) is None

@@ -210,9 +210,15 @@ class Crash(BaseException):
     pass
 
 
+@pytest.fixture(scope='module')
+def uninterrupted(model, tmp_path_factory):
+    """A run of two epochs that nothing stops."""
+    return pruned(model, tmp_path_factory.mktemp('whole') / 'out', epochs=2)
+
+
 @pytest.mark.parametrize('stage', ['supernet', 'search', 'fine-tuning', 'results'])
-def test_killed_and_started_again_it_ends_the_same(model, tmp_path, monkeypatch, stage):
-    wanted = pruned(model, tmp_path / 'whole', epochs=2)
+def test_killed_and_started_again_it_ends_the_same(model, uninterrupted, tmp_path, monkeypatch, stage):
+    wanted = uninterrupted
     calls = []
 
     def crash_at(number, function):

@@ -21,7 +21,7 @@ def texts_of():
     return texts_of
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def report_with():
     """``report_with(groups)``: a report of networks of so many groups; further values replace those that it has."""
 

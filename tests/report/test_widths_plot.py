@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_cafenet.report.widths_plot import widths_svg
@@ -76,6 +76,7 @@ def test_long_labels_are_shortened_in_the_middle() -> None:
     assert f'{label}: 1 of 2 channels, 50 %' in [title.text for title in root.iter(f'{SVG}title')]
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(), st.integers(1, 5000), min_size=1, max_size=20), st.text(), st.data())
 def test_any_labels_and_widths_give_an_svg(full: dict[str, int], title: str, data: st.DataObject) -> None:
     widths = {label: data.draw(st.integers(1, width)) for label, width in full.items()}

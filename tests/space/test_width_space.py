@@ -516,3 +516,30 @@ def test_a_budget_below_one_channel_a_group_is_refused(space):
     assert space.uniform_within(least) == dict.fromkeys(space.labels, 1)
     with pytest.raises(ValueError, match=f'macs={least - 1} is below the {least:,} MACs of one channel a group'):
         space.uniform_within(least - 1)
+
+
+class Twice(nn.Module):
+    """Its layers have a second name, by which they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.features = nn.Sequential(self.conv1, nn.BatchNorm2d(8), nn.ReLU(), self.conv2, self.conv2)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+def test_layers_with_two_names(draw):
+    space = WidthSpace(Twice, example_input=(1, 3, 6, 6))
+    assert space.labels == ('conv1',)  # conv2 reads what it writes
+    x = torch.randn(2, 3, 6, 6)
+    widths, sets = draw(space, 0)
+    for mode in (True, False):
+        space.train(mode)
+        slim = space.slim(widths, sets).train(mode)
+        space.activate(widths, sets)
+        torch.testing.assert_close(space(x), slim(x))
+    assert slim.conv2 is slim.features[3]
+    assert space.full_model.conv2.weight.shape == (8, 8, 3, 3)
