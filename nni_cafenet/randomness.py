@@ -84,6 +84,11 @@ class RandomnessOnResume:
         for generator, saved in zip(self._generators, state.get('generators', ())):
             generator.set_state(saved.cpu())
 
+    @property
+    def resuming(self) -> bool:
+        """Whether a training goes on whose first epoch has not begun yet."""
+        return self._pending is not None
+
     def resume_from(self, state: dict[str, Any]) -> None:
         """Take what `state` returned when the checkpoint was written."""
         self._pending = state

@@ -24,9 +24,9 @@ class Crash(BaseException):
 class User(LightningModule):
     """Draws random numbers, and may crash."""
 
-    def __init__(self, logs='val_loss'):
+    def __init__(self, logs='val_loss', counts=False):
         super().__init__()
-        self.logs, self.crash_at, self.epochs = logs, None, []
+        self.logs, self.crash_at, self.epochs, self.counts = logs, None, [], counts
 
     def training_step(self, batch, batch_idx):
         if batch_idx == 0:
@@ -42,12 +42,14 @@ class User(LightningModule):
             self.log(self.logs, nn.functional.mse_loss(self.model(x), y))
 
     def configure_optimizers(self):
+        if self.counts:
+            assert self.trainer.estimated_stepping_batches == 16
         return torch.optim.Adam(self.parameters(), 0.01)
 
 
-def evaluators(logs='val_loss', crash_at=None, generator=False):
+def evaluators(logs='val_loss', crash_at=None, generator=False, counts=False):
     data = TensorDataset(torch.linspace(0, 1, 20)[:, None], torch.linspace(1, 0, 20)[:, None])
-    user = User(logs)
+    user = User(logs, counts)
     user.crash_at = crash_at
     own = torch.Generator().manual_seed(1) if generator else None
     loader = DataLoader(data, batch_size=5, shuffle=True, generator=own)
@@ -150,14 +152,17 @@ def test_it_is_not_trained_again(tmp_path):
     assert train(tmp_path / '1', crash_at=0) == result
 
 
-@pytest.mark.parametrize(('epoch', 'generator'), [(1, False), (3, False), (2, True)])
-def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, generator):
-    expected = train(tmp_path / 'whole', generator=generator)
+@pytest.mark.parametrize(
+    ('epoch', 'options'),
+    [(1, {}), (3, {}), (2, {'generator': True}), (1, {'counts': True}), (2, {'counts': True, 'generator': True})],
+)
+def test_killed_and_started_again_it_ends_the_same(tmp_path, epoch, options):
+    expected = train(tmp_path / 'whole', **options)
     with pytest.raises(Crash):
-        train(tmp_path / '1', crash_at=epoch, generator=generator)
+        train(tmp_path / '1', crash_at=epoch, **options)
     assert (tmp_path / '1' / 'checkpoint.ckpt').exists()
     torch.rand(5)
-    assert train(tmp_path / '1', generator=generator) == expected
+    assert train(tmp_path / '1', **options) == expected
     whole, resumed = (torch.load(tmp_path / name / 'slim.pt', weights_only=True) for name in ('whole', '1'))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not (tmp_path / '1' / 'checkpoint.ckpt').exists()
