@@ -371,7 +371,7 @@ def finetuned(
 
 def report(records: list[dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
-        f'{options.seeds} seeds; {options.finetune_epochs} epochs of fine-tuning, {options.supernet_epochs} of the '
+        f'{options.finetune_epochs} epochs of fine-tuning, {options.supernet_epochs} of the '
         f'supernet; {os.cpu_count()} cores, {options.threads} thread(s), Python {platform.python_version()}, '
         f'torch {torch.__version__}.',
         '',
@@ -383,7 +383,7 @@ def report(records: list[dict[str, Any]], options: argparse.Namespace) -> str:
         here = [r for r in records if r['problem'] == problem]
         full = [r['accuracy'] for r in here if r['method'] == 'full']
         macs = next(r['macs'] for r in here if r['method'] == 'full')
-        lines += ['', f'### {problem}', '', f'Full network: {macs:,} MACs, {spread(full)} %.', '']
+        lines += ['', f'### {problem}', '', f'{len(full)} seeds. Full network: {macs:,} MACs, {spread(full)} %.', '']
         rows = []
         for budget in sorted({r['budget'] for r in here} - {1.0}):
             at = [r for r in here if r['budget'] == budget]

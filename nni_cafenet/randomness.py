@@ -84,6 +84,11 @@ class RandomnessOnResume:
         """Return the states of all generators, as tensors and numbers only."""
         return {'random': random_state(), 'generators': [each.get_state() for each in self._generators]}
 
+    @property
+    def resuming(self) -> bool:
+        """Whether a training goes on whose first epoch has not begun yet."""
+        return self._pending is not None
+
     def resume_from(self, state: dict[str, Any]) -> None:
         """Take what `state` returned when the checkpoint was written; further generators go on at once."""
         self._pending = state
