@@ -15,6 +15,7 @@ from torch import nn
 
 from ..channels.layer_macs import layer_macs
 from ..files import write_json
+from ..latency.asked import LatencyOptions
 from ..latency.clock import time_model
 from ..report.loading import loading_lines
 from ..report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
@@ -187,10 +188,13 @@ class Results:
         values = {name: float(value) for each in logged for name, value in each.items()}
         return self.strategy.metric.value(reports.final, values)
 
-    def _timed(self, network: nn.Module) -> float:
-        table = self._table
-        options = {} if table is None else {'device': table.device, 'batch': table.batch, 'threads': table.threads}
-        return float(time_model(network, self.space.example_input, **{'batch': 1, **options}).median)
+    def _timed(self, network: nn.Module) -> float | None:
+        options: dict[str, Any] = {'batch': 1}
+        if self._table is not None:
+            options = {'device': self._table.device, 'batch': self._table.batch, 'threads': self._latency_threads}
+            if torch.device(self._table.device).type == 'cuda' and not torch.cuda.is_available():
+                return None  # the table was measured elsewhere
+        return float(time_model(network, self.space.example_input, **options).median)
 
     def _predicted(self, widths: Mapping[str, int]) -> float | None:
         return None if self._table is None else float(self._table.latency(widths))
@@ -199,6 +203,11 @@ class Results:
     def _table(self) -> Any:
         """The latencies that a budget limits."""
         return next((budget.table for budget in self.strategy.budgets if budget.table is not None), None)
+
+    @property
+    def _latency_threads(self) -> int | None:
+        specs = [spec for spec in budget_list(self.strategy.budget_spec) if isinstance(spec, Mapping)]
+        return next((LatencyOptions.of(spec).threads for spec in specs if 'latency' in spec), None)
 
     def _layers(self, network: nn.Module) -> tuple[LayerCost, ...]:
         makes = {layer: group.label for group in reversed(self.space.graph.groups) for layer in group.producers}

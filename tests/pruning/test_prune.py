@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_cafenet import EqualBins, Pruned, PrunedFamily, RandomSearch, WidthMutator, load_slim, prune
+from nni_cafenet import EqualBins, LatencyTable, Pruned, PrunedFamily, RandomSearch, WidthMutator, load_slim, prune
 from nni_cafenet.errors import FolderError, ResumeError
 from nni_cafenet.report.writing import read_report
 from nni_cafenet.run.finalists import train_finalist
@@ -170,6 +170,30 @@ def test_a_family(model, tmp_path):
     assert [each.directory for each in family] == [tmp_path / 'out' / '60%', tmp_path / 'out' / '30%']
     for each in family:
         assert same(load_slim(Net, each.directory), each.model)
+
+
+def test_a_latency(model, tmp_path, monkeypatch):
+    space = WidthMutator(bins=EqualBins(4), min_ratio=0.1).mutate(copy.deepcopy(model), example_input=EXAMPLE)
+    measured = LatencyTable.measure(space, points=2, rounds=1, networks=2, held_out=2, progress=False)
+    # whatever this machine measures, a budget that asks for half of the range can be kept
+    least, most = (measured.latency(widths) for widths in (space.smallest_widths, space.full_widths))
+    budget = {'latency': f'{(least + most) / 2:.0f}ns', 'table': measured, 'threads': 1}
+    result = pruned(model, tmp_path / 'out', budget=budget, epochs=0, finetune_epochs=0, search=RandomSearch(2))
+    full, slim = result.report.networks
+    assert slim.predicted_ns == measured.latency(result.widths) <= (least + most) / 2 + 1
+    assert full.predicted_ns == most
+    assert min(full.measured_ns, slim.measured_ns) > 0
+    elsewhere = dataclasses.replace(measured, device='cuda')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    result = pruned(
+        model,
+        tmp_path / 'b',
+        budget={**budget, 'table': elsewhere},
+        epochs=0,
+        finetune_epochs=0,
+        search=RandomSearch(2),
+    )
+    assert result.report.networks[0].measured_ns is None
 
 
 def test_an_evaluator_of_nni(model, tmp_path):
