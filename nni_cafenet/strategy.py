@@ -202,14 +202,20 @@ class CafeNet(OneShotStrategy):
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        setup: RunSetup = _known(self._setup)
-        for spec in budget_list(self.budget_spec):
-            table = table_of_run(spec, setup.space, _known(self.directory), setup.supernet.trainer)
-            self._budgets.append(Budget.parse(spec, setup.space, table))
-        folder = RunFolder(_known(self.directory), self._settings(), make=setup.supernet.trainer.is_global_zero)
+        folder = self._opened_folder()
         _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
         with folder.held():
             self._do(folder, self._stages(folder))
+
+    def _opened_folder(self) -> RunFolder:
+        """Return the folder of the run; what it asks for is known from here on, measured latencies too."""
+        setup, directory = _known(self._setup), _known(self.directory)
+        trainer = setup.supernet.trainer
+        self._budgets = [
+            Budget.parse(spec, setup.space, table_of_run(spec, setup.space, directory, trainer))
+            for spec in budget_list(self.budget_spec)
+        ]
+        return RunFolder(directory, self._settings(), make=trainer.is_global_zero)
 
     def _do(self, folder: RunFolder, stages: Stages) -> None:
         try:

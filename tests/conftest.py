@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -36,8 +36,10 @@ FAMILIES = {
 }
 
 # The same examples at every run: a failure is one of this code, not of the day's draw. Others: --hypothesis-profile=explore
-settings.register_profile('repeated', derandomize=True)
-settings.register_profile('explore', max_examples=1000, print_blob=True)
+# How long they take says how busy the machine is.
+UNTIMED = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
+settings.register_profile('repeated', derandomize=True, **UNTIMED)
+settings.register_profile('explore', max_examples=1000, print_blob=True, **UNTIMED)
 settings.load_profile('repeated')
 
 logging.getLogger('nni').setLevel(logging.ERROR)

@@ -93,7 +93,7 @@ class Run:
         sequential = SequentialExecutionEngine()
         space = RawFormatModelSpace.from_model(self.experiment.model_space, self.experiment.evaluator)
         self.strategy.initialize(space, sequential)
-        self.folder = RunFolder(self.strategy.directory, self.strategy._settings())
+        self.folder = self.strategy._opened_folder()
         if self.engine == 'in process':
             return InProcess(self.strategy._setup, self.folder, sequential)
         return AsTrials(self.strategy._setup, self.folder, self.engine)
