@@ -347,7 +347,7 @@ class CafeNet(OneShotStrategy):
         The baseline is none of them.
         """
         own = [each for each in self._trained if not each.finalist.is_baseline]
-        own = [each for each in own if budget is None or each.finalist.name.partition('@')[2] == budget]
+        own = [each for each in own if budget is None or each.finalist.budget == budget]
         return max(own, key=lambda each: self.metric.fitness(each.metric), default=None)
 
     def trained_model(self, trained: TrainedFinalist) -> nn.Module:
