@@ -41,7 +41,12 @@ def add_clock_options(parser: argparse.ArgumentParser, rounds: int) -> None:
 
 
 def side_by_side(
-    sides: Mapping[str, Callable[[], Any]], rounds: int, *, cpu_time: bool = False, warm: int = 2
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    cpu_time: bool = False,
+    warm: int = 2,
+    before_round: Callable[[], Any] | None = None,
 ) -> dict[str, list[float]]:
     """Time some calls in rounds, each call once a round, every round in another order.
 
@@ -54,7 +59,9 @@ def side_by_side(
     cpu_time
         Count processor time of this process.
     warm
-        Calls of each before the clock starts.
+        Rounds before the clock starts.
+    before_round
+        Called before every round, outside of the clock: what the sides run on may change from round to round.
 
     Returns
     -------
@@ -63,17 +70,17 @@ def side_by_side(
     names = list(sides)
     clock = time.process_time if cpu_time else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(warm):
-        for name in names:
-            sides[name]()
-    for round_ in range(rounds):
-        shift = round_ % len(names)
+    for round_ in range(-warm, rounds):
+        if before_round is not None:
+            before_round()
+        shift = max(round_, 0) % len(names)
         for name in names[shift:] + names[:shift]:
             _synchronise()
             start = clock()
             sides[name]()
             _synchronise()
-            seconds[name].append(clock() - start)
+            if round_ >= 0:
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..tables import as_table
 from .constraints import Attribute, Cut
 from .cost import CostModel
+from .runs import Runs
 
 __all__ = ['ChannelGraph', 'ChannelGroup', 'FixedChannels', 'Layout', 'Listing', 'Segment']
 
@@ -203,34 +204,57 @@ class ChannelGraph:
         return np.array([group.width for group in self.groups], dtype=np.int64)
 
     @cached_property
-    def _slots(self) -> tuple[Array, ...]:
+    def slots(self) -> tuple[Array, ...]:
         """For each layout, where its positions stand in the chain of all channels; the last slot is 'fixed'."""
         starts = np.concatenate([[0], np.cumsum(self.full_widths)])
         return tuple(
             np.where(layout.groups < 0, starts[-1], starts[layout.groups] + layout.channels) for layout in self.layouts
         )
 
-    def positions(self, channel_sets: Mapping[str, Any]) -> list[Array | None]:
-        """Return the positions that channel sets select.
+    @cached_property
+    def _chained_slots(self) -> Array:
+        """The slots of all layouts, one layout after the other, with -1 after each."""
+        return np.concatenate([part for slots in self.slots for part in (slots, [-1])] or [np.arange(0)])
+
+    @cached_property
+    def _layout_starts(self) -> Array:
+        """Where each layout starts among the chained slots, shape (layouts,)."""
+        return np.cumsum([0, *(len(layout) + 1 for layout in self.layouts)])[:-1]
+
+    def selected_slots(self, channel_sets: Mapping[str, Any]) -> NDArray[np.int8]:
+        """Return 1 for each slot that channel sets select, else 0; the slot after 'fixed' is selected by none.
 
         Parameters
         ----------
         channel_sets
             ``{label: channel indices}``; groups left out keep all their channels.
-
-        Returns
-        -------
-        For each layout the selected positions, ascending; None where that is all of them.
         """
-        keep = np.ones(int(self.full_widths.sum()) + 1, dtype=bool)
+        selected = np.ones(int(self.full_widths.sum()) + 2, dtype=np.int8)
+        selected[-1] = 0
         start = 0
         for label, width in zip(self.labels, self.full_widths.tolist()):
             if label in channel_sets:
-                keep[start : start + width] = False
-                keep[start + np.asarray(channel_sets[label], dtype=np.int64)] = True
+                selected[start : start + width] = 0
+                selected[start + np.asarray(channel_sets[label], dtype=np.int64)] = 1
             start += width
-        selected = [keep[slots] for slots in self._slots]
-        return [None if chosen.all() else np.flatnonzero(chosen) for chosen in selected]
+        return selected
+
+    def runs(self, selected_slots: NDArray[np.int8]) -> list[Runs | None]:
+        """Return the selected positions of each layout as runs of neighbours; None where that is all of them."""
+        changes = np.diff(selected_slots[self._chained_slots], prepend=np.int8(0))
+        starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
+        cuts = np.searchsorted(starts, self._layout_starts).tolist()
+        starts_within = starts - np.repeat(self._layout_starts, np.diff([*cuts, len(starts)]))
+        firsts, lengths = starts_within.tolist(), (ends - starts).tolist()
+        return [
+            None if lengths[cut:end] == [len(layout)] else Runs(firsts[cut:end], lengths[cut:end])
+            for layout, cut, end in zip(self.layouts, cuts, [*cuts[1:], len(firsts)])
+        ]
+
+    def positions(self, channel_sets: Mapping[str, Any]) -> list[Array | None]:
+        """Return the positions that channel sets select, for each layout, ascending; None where that is all of them."""
+        runs = self.runs(self.selected_slots(channel_sets))
+        return [None if chosen is None else chosen.positions() for chosen in runs]
 
     def places(self, orders: Mapping[str, Any]) -> list[Array | None]:
         """Return what stands where when channels change places.

@@ -91,7 +91,7 @@ def converted(dtype: torch.dtype) -> Change:
 
 def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Change:
     """Return the change that sets everything to zero that channel sets do not select."""
-    positions = Selection(graph, channel_sets, device).positions
+    positions = Selection(graph, channel_sets).positions
 
     def change(name: str, tensor: Tensor) -> Tensor:
         chosen = positions.get(name, ())

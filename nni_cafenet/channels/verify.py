@@ -423,7 +423,7 @@ class _Checks:
         change: Change | None = None,
     ) -> Any:
         """Call the model on the slices that channel sets select; its buffers stay as they are."""
-        selection = Selection(graph or self.graph, sets, self.device)
+        selection = Selection(graph or self.graph, sets)
         buffers = dict(self.model.named_buffers())
         changes = [self._telling] if change is None else [self._telling, change]
         sliced = {

@@ -89,5 +89,4 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Mapping[str, Tensor | None
 def _selection(space: WidthSpace, kept: ChannelSets) -> Selection:
     widths = {label: len(kept[label]) if label in kept else full for label, full in space.full_widths.items()}
     sets = check_channel_sets(kept, widths, space.full_widths)
-    device = next((parameter.device for parameter in space.full_model.parameters()), torch.device('cpu'))
-    return Selection(space.graph, sets, device)
+    return Selection(space.graph, sets)

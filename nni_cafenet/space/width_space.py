@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..channels.analyse import analyse
 from ..channels.graph import ChannelGraph
 from ..channels.inputs import ExampleInput
-from ..channels.run import apply_attributes, call_with
+from ..channels.running import Running
 from ..channels.selecting import LayerPattern
-from ..channels.selection import Selection, put
+from ..channels.selection import Selection
 from ..channels.wrappers import bare_model, fill_lazy_layers
 from ..travel.kept import keep, takes_kept
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
@@ -128,6 +128,7 @@ class WidthSpace(ModelSpace):
         self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
         bins = bins or FlopsSensitiveBins()
         self.groups = tuple(binned(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
+        self._running = Running(full_model, self.graph)
         self._active: Selection | None = None
         self._prepared: dict[str, Tensor] | None = None
         if '__arch__' in (frozen_context.current() or {}):
@@ -271,6 +272,11 @@ class WidthSpace(ModelSpace):
 
     # --- what runs --------------------------------------------------------------------------------
 
+    @property
+    def active(self) -> Selection | None:
+        """What `activate` selected last; None before."""
+        return self._active
+
     def activate(self, widths: Widths, channel_sets: ChannelSets | None = None) -> None:
         """Choose what a call of the space runs, until the next call of this method.
 
@@ -287,27 +293,16 @@ class WidthSpace(ModelSpace):
             If a label is unknown or missing, a width is out of range, or a channel set does not fit its width.
         """
         selection = self._selection(widths, channel_sets)
-        apply_attributes(self.full_model, selection.attributes(self.full_model))
+        self._running.use(selection)
         self._active, self._prepared = selection, None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model on the active channel sets; all channels before the first `activate`."""
         if self._prepared is not None:
-            return call_with(self.full_model, self._prepared, args, kwargs)
+            return self._running.call(self._prepared, args, kwargs)
         if self._active is None:
             return self.full_model(*args, **kwargs)
-        tensors = self._active.slices(self.full_model)
-        if not self.training:
-            return call_with(self.full_model, tensors, args, kwargs)
-        # What the model writes into buffers (running statistics) goes into copies first: autograd keeps the tensors that
-        # a forward used, and the full buffers change again before the backward of another channel set. Version counters
-        # do not tell which changed: batch normalisation leaves them as they were.
-        buffers = {name: _copy_of(tensors.get(name), buffer) for name, buffer in self.full_model.named_buffers()}
-        given = {**tensors, **buffers}
-        output = call_with(self.full_model, given, args, kwargs)
-        for name, buffer in self.full_model.named_buffers():  # given: the model may have put others in their place
-            put(buffer, self._active.positions.get(name, (None,) * buffer.dim()), given[name].detach())
-        return output
+        return self._running.step(self._active, args, kwargs, training=self.training)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[dict[str, Tensor]]:
@@ -317,13 +312,9 @@ class WidthSpace(ModelSpace):
         statistics) stays in the copies, which the block yields as ``{name: tensor}``.
         """
         selection = self._active or self._selection(self.full_widths, None)
-        with torch.no_grad():
-            slices = {name: tensor.detach() for name, tensor in selection.slices(self.full_model).items()}
-            for name, buffer in self.full_model.named_buffers():
-                slices[name] = slices.get(name, buffer).clone()
-        before, self._prepared = self._prepared, slices
+        before, self._prepared = self._prepared, self._running.copies(selection)
         try:
-            yield slices
+            yield self._prepared
         finally:
             self._prepared = before
 
@@ -359,8 +350,7 @@ class WidthSpace(ModelSpace):
                     reset()
             return fresh
         full = self._make()
-        device = next((parameter.device for parameter in full.parameters()), 'cpu')
-        fresh = slim_model(full, self._selection(widths, channel_sets, device))
+        fresh = slim_model(full, selection)
         fit_initialisation(full, fresh)
         return fresh
 
@@ -375,18 +365,11 @@ class WidthSpace(ModelSpace):
         save_slim(slim, path, widths, macs=self.macs(widths), params=self.params(widths))
         return slim
 
-    def _selection(self, widths: Widths, channel_sets: ChannelSets | None, device: Any = None) -> Selection:
+    def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
         checked = check_widths(widths, self.full_widths)
         sets = {} if channel_sets is None else check_channel_sets(channel_sets, checked, self.full_widths)
         chosen = {label: sets.get(label, np.arange(width)) for label, width in checked.items()}
-        if device is None:
-            device = next((p.device for p in self.full_model.parameters()), torch.device('cpu'))
-        return Selection(self.graph, chosen, device)
-
-
-def _copy_of(part: Tensor | None, whole: Tensor) -> Tensor:
-    """Return a copy of a buffer, or of the selected part of it."""
-    return (whole if part is None else part).detach().clone()
+        return Selection(self.graph, chosen)
 
 
 def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
