@@ -26,7 +26,7 @@ from .vectors import SelectedVectors, Vectors
 __all__ = ['Chunk', 'KeptGradients', 'chunks_of', 'parts_of']
 
 _LARGE = 1 << 14  # elements from which on a gradient is kept: fresh zeros for smaller ones take a microsecond
-_PROBES = 64  # entries of a kept gradient that are looked at
+_PROBES = 16  # entries of a kept gradient that are looked at
 _CHUNK = 1 << 20  # elements after which a chunk of parameters ends
 _UNKNOWN = itertools.count()
 
@@ -74,8 +74,12 @@ class _Kept:
     def spread(self, axes: Axes, part: Tensor) -> Tensor:
         """Return it with the selected part, and zero elsewhere."""
         self._clear(axes)
-        write([self._gradient], [axes], [part])
-        self._written = bounding_box(self._gradient, axes), axes
+        box = bounding_box(self._gradient, axes)
+        if box.shape == part.shape:
+            box.copy_(part)
+        else:
+            write([self._gradient], [axes], [part])
+        self._written = box, axes
         self._version, self._holders = self._gradient._version, _holders(self._gradient)
         self._seen = self._probe.tolist()
         return self._gradient.detach()

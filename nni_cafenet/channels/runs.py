@@ -128,7 +128,8 @@ def spread(like: Tensor, axes: Axes, part: Tensor) -> Tensor:
     for axis, runs in reversed(list(enumerate(axes))):
         if runs is not None:
             shape = (*part.shape[:axis], *like.shape[axis:])
-            part = part.new_zeros(shape).index_copy_(axis, runs.index(part.device), part)
+            full = torch.zeros_like(like) if shape == like.shape else part.new_zeros(shape)
+            part = full.index_copy_(axis, runs.index(part.device), part)
     return part
 
 

@@ -62,7 +62,7 @@ def check_channel_sets(
         if label not in widths:
             raise ValueError(f'channel_sets has the unknown label {label!r}. Labels are in space.labels.')
         indices = np.asarray(channels.cpu() if isinstance(channels, Tensor) else channels)
-        ascending = indices.ndim == 1 and indices.dtype.kind in 'iu' and bool((np.diff(indices) > 0).all())
+        ascending = indices.ndim == 1 and indices.dtype.kind in 'iu' and bool((indices[1:] > indices[:-1]).all())
         if not ascending or len(indices) != widths[label] or indices[0] < 0 or indices[-1] >= full[label]:
             raise ValueError(
                 f'channel_sets[{label!r}] must be {widths[label]} ascending channel indices below {full[label]}, '

@@ -1,0 +1,224 @@
+"""Gradients that are kept, against those of autograd's own slicing (`Selection.slices`), the slow path."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nni_cafenet.channels import gradients
+from nni_cafenet.channels.gradients import KeptGradients, chunks_of, parts_of
+from nni_cafenet.channels.runs import Runs
+from nni_cafenet.channels.selection import Selection
+
+
+def network(net, x):
+    return net.c(net.f(net.n(net.b(net.n1(net.a(x))))).mean((2, 3)))
+
+
+@pytest.fixture
+def known(wired, analysed, monkeypatch):
+    """A model with every kind of parameter, and its graph; all its gradients are kept, in chunks of a few."""
+    monkeypatch.setattr(gradients, '_LARGE', 1)
+    monkeypatch.setattr(gradients, '_CHUNK', 64)
+    model = wired(
+        network,
+        a=nn.Conv2d(3, 8, 1),
+        n1=nn.BatchNorm2d(8),
+        b=nn.Conv2d(8, 8, 1, groups=8),
+        n=nn.GroupNorm(8, 8),
+        f=nn.Conv2d(8, 6, 3, padding=1),
+        c=nn.Linear(6, 2),
+    ).double()
+    return model, analysed(model, (2, 3, 4, 4))
+
+
+def taken(model, graph, selection, kept):
+    parameters = dict(model.named_parameters())
+    parts = {}
+    for chunk in chunks_of(graph, parameters):
+        parts.update(parts_of(chunk, parameters, selection, kept))
+    return {name: part for name, part in parts.items() if name in selection.axes}
+
+
+def loss_of(parts, seed):
+    """A loss whose gradient is other values for each part."""
+    generator = torch.Generator().manual_seed(seed)
+    return sum(
+        (part.square() * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum()
+        for part in parts.values()
+    )
+
+
+def gradients_of(model):
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def same(left, right):
+    assert left.keys() == right.keys()
+    for name, gradient in left.items():
+        other = right[name]
+        assert (gradient is None) == (other is None), name
+        if gradient is not None:
+            assert torch.equal(gradient, other), name
+
+
+CHANNELS = st.sets(st.integers(0, 7), min_size=1).map(sorted)
+AFTER = {
+    'set to None': lambda model: model.zero_grad(set_to_none=True),
+    'set to zero': lambda model: model.zero_grad(set_to_none=False),
+    'accumulated': lambda model: None,
+    'clipped': lambda model: (nn.utils.clip_grad_norm_(model.parameters(), 0.1), model.zero_grad()),
+    'decayed in place': lambda model: in_place(model, lambda p: p.grad.add_(p.detach(), alpha=0.1)),
+    'decayed through data': lambda model: in_place(model, lambda p: p.grad.data.add_(p.data, alpha=0.1)),
+    'centred through data': lambda model: in_place(model, lambda p: p.grad.data.sub_(p.grad.data.mean() + 1)),
+    'replaced': lambda model: in_place(model, lambda p: setattr(p, 'grad', torch.ones_like(p))),
+}
+
+
+def in_place(model, change):
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            change(parameter)
+    model.zero_grad(set_to_none=True)
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(st.tuples(CHANNELS, CHANNELS, st.sampled_from(sorted(AFTER))), min_size=2, max_size=5))
+def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, steps):
+    model, graph = known
+    reference = copy.deepcopy(model)
+    model.zero_grad()
+    kept, held = KeptGradients(), []
+    for seed, (first, second, after) in enumerate(steps):
+        selection = Selection(graph, {'a': first, 'f': [channel for channel in second if channel < 6] or [0]})
+        parts = taken(model, graph, selection, kept)
+        expected = selection.slices(reference)
+        assert parts.keys() == expected.keys() - {name for name, _ in model.named_buffers()}
+        expected = {name: expected[name] for name in parts}
+        for name, part in parts.items():
+            assert torch.equal(part, expected[name]), name
+        if parts:  # not where everything is selected
+            loss_of(parts, seed).backward()
+            loss_of(expected, seed).backward()
+        same(gradients_of(model), gradients_of(reference))
+        for name, gradient in gradients_of(model).items():
+            if after == 'set to None' and gradient is not None:
+                held.append((gradient, gradient.clone(), name))  # a user who compares the gradients of two steps
+        AFTER[after](model)
+        AFTER[after](reference)
+    for gradient, values, name in held:
+        assert torch.equal(gradient, values), name
+
+
+def test_memory_is_used_again_once_nobody_holds_it(known):
+    model, graph = known
+    kept = KeptGradients()
+
+    def address() -> int:
+        loss_of(taken(model, graph, Selection(graph, {'a': [0, 2, 3]}), kept), 0).backward()
+        return model.f.weight.grad.data_ptr()
+
+    first = address()
+    model.zero_grad()
+    assert address() == first
+    held = model.f.weight.grad
+    model.zero_grad()
+    assert address() != first
+    assert held.any()
+
+
+def test_gradients_without_accumulation(known):
+    model, graph = known
+    reference = copy.deepcopy(model)
+    selection = Selection(graph, {'a': [1, 2, 5]})
+    kept = KeptGradients()
+    for seed in range(2):
+        ours = torch.autograd.grad(loss_of(taken(model, graph, selection, kept), seed), model.f.weight)
+        slices = {name: part for name, part in selection.slices(reference).items() if 'running' not in name}
+        assert torch.equal(ours[0], torch.autograd.grad(loss_of(slices, seed), reference.f.weight)[0])
+    assert model.f.weight.grad is None
+
+
+def test_gradients_of_gradients(known):
+    model, graph = known
+    reference = copy.deepcopy(model)
+    selection = Selection(graph, {'a': [1, 2, 5]})
+    results = []
+    for net, parts in (
+        (model, taken(model, graph, selection, KeptGradients())),
+        (reference, selection.slices(reference)),
+    ):
+        parts = {name: part for name, part in parts.items() if 'running' not in name}
+        loss = sum(part.pow(3).sum() for part in parts.values())
+        first = torch.autograd.grad(loss, [net.f.weight, net.a.bias], create_graph=True)
+        sum(gradient.square().sum() for gradient in first).backward()
+        results.append((net.f.weight.grad, net.a.bias.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*results))
+
+
+def test_frozen_parameters_take_no_gradients(known):
+    model, graph = known
+    model.f.weight.requires_grad_(False)
+    model.a.bias.requires_grad_(False)
+    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+    assert not parts['f.weight'].requires_grad
+    assert not parts['a.bias'].requires_grad
+    loss_of(parts, 0).backward()
+    assert model.f.weight.grad is None
+    assert model.a.bias.grad is None
+    assert model.a.weight.grad is not None
+
+
+def test_without_gradients_parts_have_none(known):
+    model, graph = known
+    with torch.no_grad():
+        parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+    assert not any(part.requires_grad for part in parts.values())
+
+
+def test_parts_that_take_no_part_get_no_gradient(known):
+    model, graph = known
+    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+    parts['f.weight'].sum().backward()
+    assert model.f.weight.grad is not None
+    assert model.a.weight.grad is None
+    assert model.a.bias.grad is None
+
+
+def test_hooks_of_parameters_see_the_whole_gradient(known):
+    model, graph = known
+    seen = []
+    model.f.weight.register_hook(lambda gradient: seen.append(gradient.shape))
+    loss_of(taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients()), 0).backward()
+    assert seen == [model.f.weight.shape]
+
+
+def test_a_parameter_of_another_form_gets_another_gradient():
+    kept, axes = KeptGradients(), (Runs([0], [1]), None)
+    for parameter in (
+        torch.ones(300, 300),
+        torch.ones(300, 300).double(),
+        torch.ones(300, 200),
+        torch.ones(200, 300).T,
+    ):
+        part = torch.ones(1, parameter.shape[1], dtype=parameter.dtype)
+        gradient = kept.spread('a', parameter, axes, part)
+        assert (gradient.shape, gradient.dtype, gradient.stride()) == (
+            parameter.shape,
+            parameter.dtype,
+            parameter.stride(),
+        )
+        assert gradient.sum() == parameter.shape[1]
+
+
+def test_what_is_kept_does_not_travel():
+    kept = KeptGradients()
+    kept.spread('a', torch.ones(300, 300), (Runs([0], [1]), None), torch.ones(1, 300))
+    assert len(pickle.dumps(kept)) < 1000
+    assert copy.deepcopy(kept)._kept == {}
