@@ -45,10 +45,12 @@ def apply_attributes(
     before: dict[str, dict[str, Any]] = {}
     for path, values in attributes.items():
         module = modules[path]
-        before[path] = {name: getattr(module, name) for name in values}
+        own = before[path] = {name: getattr(module, name) for name in values}
+        # That of nn.Module looks for parameters, buffers and children first, which numbers are not.
+        assign = object.__setattr__ if type(module).__setattr__ is nn.Module.__setattr__ else setattr
         for name, value in values.items():
-            if before[path][name] is not value:
-                setattr(module, name, value)
+            if own[name] is not value:
+                assign(module, name, value)
     return dict(reversed(list(before.items())))
 
 

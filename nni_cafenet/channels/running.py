@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
@@ -91,7 +92,8 @@ class Running:
         if not _is_plain(parameters.values()):
             return {name: part for name, part in selection.slices(self._model).items() if name in parameters}
         parts: dict[str, Tensor] = {}
-        for chunk in found.chunks if torch.is_grad_enabled() else [found.whole]:
+        in_chunks = torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()
+        for chunk in found.chunks if in_chunks else [found.whole]:
             parts.update(parts_of(chunk, parameters, selection, self._gradients))
         return parts
 
