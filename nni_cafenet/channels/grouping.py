@@ -69,9 +69,11 @@ class _Grouping:
         for key in [*produced, *(key for key in self.dims if key not in produced)]:
             if key not in self.dims:
                 continue
-            components, first = np.unique(self.component[self.dims[key]], return_index=True)
+            unseen = self.component[self.dims[key]]
+            unseen = unseen[~seen[unseen]]
+            components, first = np.unique(unseen, return_index=True)
             components = components[np.argsort(first)]
-            for component in components[~seen[components]].tolist():
+            for component in components.tolist():
                 if key not in produced:
                     self.reasons[component] = 'is made by no layer'  # a table of constants, read by a layer
                 else:
@@ -96,12 +98,17 @@ class _Grouping:
         signature = np.zeros(number, dtype=np.int64)
         used = 0
         costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
+        told: set[bytes] = set()  # most dimensions are as others are, and tell nothing new
         for dim in [*self.dims.values(), *costs]:
-            components, counts = np.unique(self.component[dim], return_counts=True)
-            pairs = np.stack([signature[components], counts])
-            classes, index = np.unique(pairs, axis=1, return_inverse=True)
+            standing = self.component[dim]
+            if (key := standing.tobytes()) in told:
+                continue
+            told.add(key)
+            components, counts = np.unique(standing, return_counts=True)
+            pairs = signature[components] * (len(standing) + 1) + counts
+            classes, index = np.unique(pairs, return_inverse=True)
             signature[components] = used + 1 + index.reshape(-1)
-            used += classes.shape[1]
+            used += len(classes)
         return signature
 
     def graph(self, parameters: Sequence[str], batch_size: int) -> ChannelGraph:

@@ -8,8 +8,9 @@ keep their widths. The rest of the model is analysed as ever, and real forwards 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +62,23 @@ _calls: dict[str, list[_PartCall]] = {}
 """The calls of each part that is opaque now; read by the operator and its rule while a model is analysed."""
 
 
-@torch.library.custom_op(
-    'nni_cafenet::opaque', mutates_args=(), schema='(Tensor[] inputs, str part, int call) -> Tensor[]'
-)
-def _opaque(inputs: list[Tensor], part: str, call: int) -> list[Tensor]:
-    """Stand for one call of a part of a model."""
-    return [output.clone() for output in _calls[part][call].outputs]
+@functools.cache
+def _operator() -> Callable[[list[Tensor], str, int], list[Tensor]]:
+    """Define the operator, when it is first used: torch looks through all modules for who defines one, for 0.1 s."""
 
+    @torch.library.custom_op(
+        'nni_cafenet::opaque', mutates_args=(), schema='(Tensor[] inputs, str part, int call) -> Tensor[]'
+    )
+    def opaque(inputs: list[Tensor], part: str, call: int) -> list[Tensor]:
+        """Stand for one call of a part of a model."""
+        return [output.clone() for output in _calls[part][call].outputs]
 
-@_opaque.register_fake
-def _(inputs: list[Tensor], part: str, call: int) -> list[Tensor]:
-    outputs = _calls[part][call].outputs
-    return [torch.empty(output.shape, dtype=output.dtype, device=output.device) for output in outputs]
+    @opaque.register_fake
+    def _(inputs: list[Tensor], part: str, call: int) -> list[Tensor]:
+        outputs = _calls[part][call].outputs
+        return [torch.empty(output.shape, dtype=output.dtype, device=output.device) for output in outputs]
+
+    return opaque
 
 
 @register_rule('nni_cafenet.opaque')
@@ -185,13 +191,16 @@ def _recorder(name: str) -> Any:
 
 
 def _stand_in(name: str) -> Any:
+    operator = _operator()
+
     def forward(*args: Any, **kwargs: Any) -> Any:
         leaves = pytree.tree_leaves((args, kwargs))
         described = _described(leaves)
         index = next((i for i, call in enumerate(_calls[name]) if call.arguments == described), None)
         if index is None:
             raise RuntimeError(f'{name} is called with {described}, as it was not in a real forward')
-        return _calls[name][index].rebuild(_opaque([leaf for leaf in leaves if isinstance(leaf, Tensor)], name, index))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        return _calls[name][index].rebuild(operator(tensors, name, index))
 
     return forward
 

@@ -12,7 +12,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .graph import ChannelGraph
-from .selection import Selection, put, take
 
 __all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'reordered', 'replaced']
 
@@ -91,15 +90,19 @@ def converted(dtype: torch.dtype) -> Change:
 
 def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Change:
     """Return the change that sets everything to zero that channel sets do not select."""
-    positions = Selection(graph, channel_sets).positions
+    dropped = [
+        None if kept is None else torch.from_numpy(np.setdiff1d(np.arange(len(layout)), kept)).to(device)
+        for layout, kept in zip(graph.layouts, graph.positions(channel_sets))
+    ]
 
     def change(name: str, tensor: Tensor) -> Tensor:
-        chosen = positions.get(name, ())
-        if all(kept is None for kept in chosen):
-            return tensor
-        zeros = torch.zeros_like(tensor)
-        put(zeros, chosen, take(tensor, chosen))
-        return zeros
+        zeroed = tensor
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            places = None if index is None else dropped[index]
+            if places is not None:
+                zeroed = tensor.clone() if zeroed is tensor else zeroed
+                zeroed.index_fill_(axis, places.to(tensor.device), 0)
+        return zeroed
 
     return change
 

@@ -393,7 +393,7 @@ class _Checks:
     def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
         """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
         example = _converted(self.example, dtype)
-        every = (self._telling, *(() if dtype is None else (converted(dtype),)), *changes)
+        every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
         buffers = {name: changed(name, buffer, *every).clone() for name, buffer in self.model.named_buffers()}
         with _precision(dtype), Substitute(self.model, *every):
             return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs))
@@ -421,8 +421,9 @@ class _Checks:
         dtype: torch.dtype | None = None,
         graph: ChannelGraph | None = None,
         change: Change | None = None,
+        watch: contextlib.AbstractContextManager[Any] | None = None,
     ) -> Any:
-        """Call the model on the slices that channel sets select; its buffers stay as they are."""
+        """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
         selection = Selection(graph or self.graph, sets)
         buffers = dict(self.model.named_buffers())
         changes = [self._telling] if change is None else [self._telling, change]
@@ -434,7 +435,11 @@ class _Checks:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
         sliced.update({name: sliced[name].clone() for name in buffers})
         inputs = example.fresh()
-        with using_attributes(self.model, selection.attributes(self.model)), _precision(dtype):
+        with (
+            using_attributes(self.model, selection.attributes(self.model)),
+            _precision(dtype),
+            watch or contextlib.nullcontext(),
+        ):
             return call_with(self.model, sliced, inputs.args, inputs.kwargs)
 
 
@@ -470,8 +475,8 @@ def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
     checks.graph = graph
     for chosen in ({},) if checks.recorded else ({}, sets):
         counter = FlopCounterMode(display=False)
-        with counter, without_fused_attention():
-            checks.run_slices(chosen, checks.example)
+        with without_fused_attention():
+            checks.run_slices(chosen, checks.example, watch=counter)
         widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
         measured = counter.get_total_flops() // 2 // checks.example.batch_size
         differences.append(measured - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0]))
