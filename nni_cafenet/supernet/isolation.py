@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..randomness import load_random_state, random_state
+from ..space.width_space import WidthSpace
 
 __all__ = ['SideEffects']
 
@@ -37,7 +38,8 @@ class SideEffects:
         self._owners = list(
             module.modules()
         )  # once: walking through a large network takes as long as copying its buffers
-        self._keepers = [owner for owner in self._owners if not _is_metric(owner) and not _is_of_torch(owner)]
+        models = [owner.full_model for owner in self._owners if isinstance(owner, WidthSpace)]  # not among its parts
+        self._keepers = [each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)]
         self._read()
 
     def now(self) -> SideEffects:
