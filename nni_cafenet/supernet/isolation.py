@@ -80,43 +80,49 @@ class _Buffers:
             (owner, name, buffer) for owner in owners for name, buffer in owner._buffers.items() if buffer is not None
         ]
         self._versions = [buffer._version for _, _, buffer in self._places]
-        self._values = _copies([buffer for _, _, buffer in self._places])
+        kinds: dict[Any, list[int]] = {}
+        for index, (_, _, buffer) in enumerate(self._places):
+            kinds.setdefault((buffer.device, buffer.dtype, buffer.layout), []).append(index)
+        with torch.no_grad():
+            self._values = [(indices, self._copies(indices)) for indices in kinds.values()]
 
     def restore(self) -> None:
-        written, values, counted = [], [], []
+        written, counted = list[int](), set[int]()
         for index, (owner, name, buffer) in enumerate(self._places):
             owner._buffers[name] = buffer
             if buffer._version != self._versions[index]:
-                counted.append(index)
-                written.append(buffer)
-                values.append(self._values[index])
-            elif isinstance(owner, _NormBase):
-                written.append(buffer.data)
-                values.append(self._values[index])
+                counted.add(index)
+            elif not isinstance(owner, _NormBase):
+                continue
+            written.append(index)
         if written:
+            values = self._each()
+            buffers = {index: self._places[index][2] for index in written}
+            into = [buffer if index in counted else buffer.data for index, buffer in buffers.items()]
             with torch.no_grad():
-                torch._foreach_copy_(written, values)
+                torch._foreach_copy_(into, [values[index] for index in written])
         for index in counted:
             self._versions[index] = self._places[index][2]._version
 
+    def _copies(self, indices: list[int]) -> Any:
+        """Return copies of buffers of one kind: in one tensor where they can be, which is one kernel and not hundreds."""
+        buffers = [self._places[index][2] for index in indices]
+        if buffers[0].layout != torch.strided:
+            return [buffer.clone() for buffer in buffers]
+        return torch.cat([buffer if buffer.dim() == 1 else buffer.reshape(-1) for buffer in buffers])
 
-def _copies(tensors: list[Tensor]) -> list[Tensor]:
-    """Return copies: one kernel for all tensors of a kind, where a clone each would be hundreds of them."""
-    kinds: dict[Any, list[int]] = {}
-    for index, tensor in enumerate(tensors):
-        kinds.setdefault((tensor.device, tensor.dtype, tensor.layout), []).append(index)
-    copies: list[Tensor | None] = [None] * len(tensors)
-    for (_, _, layout), indices in kinds.items():
-        group = [tensors[index].detach() for index in indices]
-        if layout == torch.strided:
-            flat = torch.cat([tensor.reshape(-1) for tensor in group])
-            parts = flat.split([tensor.numel() for tensor in group])
-            group = [part.view(tensor.shape) for part, tensor in zip(parts, group)]
-        else:
-            group = [tensor.clone() for tensor in group]
-        for index, copied in zip(indices, group):
-            copies[index] = copied
-    return copies  # type: ignore[return-value]
+    def _each(self) -> dict[int, Tensor]:
+        """Return the copy of each buffer."""
+        found: dict[int, Tensor] = {}
+        for indices, copies in self._values:
+            buffers = [self._places[index][2] for index in indices]
+            if isinstance(copies, Tensor):
+                copies = copies.split([buffer.numel() for buffer in buffers])
+            shaped = [
+                each if each.dim() == buffer.dim() else each.view(buffer.shape) for each, buffer in zip(copies, buffers)
+            ]
+            found.update(zip(indices, shaped))
+        return found
 
 
 class _Attributes:
