@@ -62,6 +62,11 @@ class CafeNet(OneShotStrategy):
         Which channel sets stand for a width; default ``LocallyFree(offset=1)``.
     patterns
         Channel sets that are compared in a training step, 1 or more.
+    memory
+        What a training step keeps while it compares m channel sets. ``'fast'``: two graphs, that of the best channel set so
+        far and that of the one that runs; m forwards and a backward. ``'lean'``: one graph, as any training; a forward more
+        where the last channel set is not the best. ``'auto'`` (default): fast while there is memory for it. The result is
+        the same, so a run may be resumed with another one.
     search
         The searcher; default ``Evolution(population=40, generations=20)``.
     score
@@ -114,6 +119,7 @@ class CafeNet(OneShotStrategy):
         *,
         sharing: Sharing | None = None,
         patterns: int = 2,
+        memory: str = 'auto',
         search: Searcher | None = None,
         score: str = 'loss',
         higher_is_better: bool | None = None,
@@ -137,6 +143,7 @@ class CafeNet(OneShotStrategy):
         self.options = RunOptions.checked(
             sharing=sharing,
             patterns=patterns,
+            memory=memory,
             score=score,
             higher_is_better=higher_is_better,
             score_patterns=score_patterns,

@@ -63,11 +63,15 @@ class Noisy(Dataset):
 class User(LightningModule):
     def __init__(self, schedule):
         super().__init__()
-        self.schedule, self.steps = schedule, 0
+        self.schedule, self.runs = schedule, np.zeros((), int)  # a plain number is taken back where a channel set loses
+
+    @property
+    def steps(self):
+        return int(self.runs)
 
     def training_step(self, batch, batch_idx):
         x, y = batch
-        self.steps += 1
+        self.runs += 1
         self.on_step(self.steps)
         noise = random.random() * np.random.rand()
         weight = 1 + 0.1 * self.current_epoch + 0.01 * self.global_step  # a loss that follows the training

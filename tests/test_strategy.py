@@ -556,6 +556,7 @@ def test_another_engine_or_format(refuse):
         ({'patterns': 0}, ValueError, 'patterns=0 must be a whole number, 1 or more'),
         ({'patterns': 1.5}, ValueError, 'patterns=1.5'),
         ({'patterns': True}, ValueError, 'patterns=True'),
+        ({'memory': 2}, ValueError, 'memory=2 must be'),
         ({'score_patterns': 0}, ValueError, 'score_patterns=0'),
         ({'statistics_batches': -1}, ValueError, 'statistics_batches=-1'),
         ({'seed': -1}, ValueError, 'seed=-1'),

@@ -89,13 +89,19 @@ class Configuration(Mapping[str, Any]):
 
     @classmethod
     def from_nested(cls, values: Mapping[str, Any]) -> Configuration:
-        """Return the configuration that `nested` made a dict of."""
+        """Return the configuration that `nested` made a dict of.
+
+        An earlier version may have made it: fields that change nothing in what comes out may be missing.
+        """
         problems: list[str] = []
         given = _flattened(values, problems)
-        missing = [field.path for field in FIELDS if field.path not in given]
+        defaults = {
+            field.path: field.default for field in FIELDS if field.changes_nothing and field.default is not REQUIRED
+        }
+        missing = [field.path for field in FIELDS if field.path not in given and field.path not in defaults]
         if problems or missing:
             raise ConfigurationError('; '.join([*problems, *(f'{path} is missing' for path in missing)]))
-        return cls({path: each.value for path, each in given.items()})
+        return cls({**defaults, **{path: each.value for path, each in given.items()}})
 
     def __getitem__(self, path: str) -> Any:
         return self._values[path]

@@ -235,6 +235,14 @@ FIELDS = (
     Field('search.generations', kinds.whole(1), 20, 'generations'),
     Field('search.patterns', kinds.whole(1), 2, 'channel sets that are compared in a training step of the supernet'),
     Field(
+        'search.memory',
+        kinds.choice('auto', 'fast', 'lean'),
+        'auto',
+        'what such a step keeps: fast: two graphs; lean: one, and a forward more; auto: fast while there is memory for it',
+        metavar='NAME',
+        changes_nothing=True,
+    ),
+    Field(
         'search.score',
         kinds.name('a name'),
         'loss',

@@ -28,6 +28,7 @@ def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         importance=None if importance == 'none' else importance,
         distill=asked['training.distill'],
         patterns=asked['search.patterns'],
+        memory=asked['search.memory'],
         search=search_of(asked),
         score=asked['search.score'],
         holdout=asked['search.holdout'],

@@ -60,6 +60,7 @@ def search_job(prepared: Prepared) -> SearchResult:
         strategy = CafeNet(
             asked['budget'],
             patterns=asked['search.patterns'],
+            memory=asked['search.memory'],
             search=search_of(asked),
             score=asked['search.score'],
             holdout=asked['search.holdout'],

@@ -76,6 +76,7 @@ def prune(
     divisor: int = 1,
     sharing: Sharing | None = None,
     patterns: int = 2,
+    memory: str = 'auto',
     search: Searcher | None = None,
     score: str = 'loss',
     holdout: float = 0.1,
@@ -133,7 +134,7 @@ def prune(
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
-    sharing, patterns, search, score, holdout, score_data, statistics_batches
+    sharing, patterns, memory, search, score, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``:
         ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
@@ -192,6 +193,7 @@ def prune(
             budget,
             sharing=sharing,
             patterns=patterns,
+            memory=memory,
             search=Evolution(initial='uniform') if search is None else search,
             score=score,
             holdout=holdout,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..search.scoring import better_when_higher
+from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
 
 __all__ = ['FinalistOptions', 'RunOptions', 'at_least', 'instance']
@@ -17,7 +18,7 @@ class RunOptions:
 
     Parameters
     ----------
-    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed
+    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory
         See `CafeNet`.
     """
 
@@ -30,6 +31,7 @@ class RunOptions:
     score_data: Any
     statistics_batches: int
     seed: int
+    memory: str = 'auto'
 
     @classmethod
     def checked(
@@ -44,6 +46,7 @@ class RunOptions:
         score_data: Any,
         statistics_batches: int,
         seed: int,
+        memory: str = 'auto',
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         if not isinstance(holdout, (int, float)) or not 0 < holdout < 1:
@@ -60,6 +63,7 @@ class RunOptions:
             score_data=score_data,
             statistics_batches=at_least('statistics_batches', statistics_batches, 0),
             seed=at_least('seed', seed, 0),
+            memory=check_memory(memory),
         )
 
 

@@ -76,6 +76,7 @@ class SupernetRun:
             patterns=options.patterns,
             seed=options.seed,
             loader_generator=self.data.generator,
+            memory=options.memory,
         )
         datamodule = copy.copy(evaluator.datamodule)
         if datamodule is None:

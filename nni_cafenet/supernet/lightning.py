@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from torch import Tensor
 from ..errors import TrainingDivergedError
 from ..randomness import RandomnessOnResume
 from ..space.width_space import WidthSpace
-from .isolation import SideEffects
+from .best_of import BestOf, LogCalls, Run, Steps
+from .room import Room
 from .sharing import Sharing
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
@@ -48,35 +49,13 @@ _FORWARDED = (
 """Hooks of the user's module that NNI's base class does not pass on (it passes on those of the epochs and batches)."""
 
 
-class LogCalls:
-    """Calls of ``self.log`` that wait until their channel set has won."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Keep a call."""
-        self.calls.append((args, kwargs))
-
-
-@dataclass
-class _Candidate:
-    """What one channel set made of a batch."""
-
-    channel_sets: dict[str, Tensor]
-    output: Any
-    loss: float
-    logs: LogCalls
-    after: SideEffects | None
-
-
 class MinMinModule(BaseOneShotLightningModule):
     """Train the best of several channel sets of a random width, on every batch.
 
     ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and ``patterns`` channel sets
     of it, runs the user's own ``training_step`` with each on the same batch and the same random numbers, and returns the
     smallest loss to Lightning, which goes on as ever (automatic optimisation). What the others did to running statistics,
-    metrics, logs and random generators is taken back. At most two graphs are alive at once.
+    metrics, attributes, logs and random generators is taken back (see `BestOf`).
 
     With several processes every one draws the same widths and channel sets, and all choose by the mean loss.
 
@@ -92,6 +71,10 @@ class MinMinModule(BaseOneShotLightningModule):
         Seed of widths and channel sets; the state of the generator is saved with Lightning's checkpoints.
     loader_generator
         The generator of the training loader, whose state is saved as well.
+    memory
+        ``'fast'``: the graph of the best channel set is kept while another one runs, so two are alive at once. ``'lean'``:
+        one graph; the best channel set is run once more, unless it was the last. ``'auto'`` (default): fast as long as
+        there is memory for it (see `Room`). They do the same.
 
     Notes
     -----
@@ -108,11 +91,13 @@ class MinMinModule(BaseOneShotLightningModule):
         patterns: int,
         seed: int,
         loader_generator: torch.Generator | None = None,
+        memory: str = 'auto',
     ) -> None:
         super().__init__(training_module)
         self.sharing = sharing
         self.patterns = patterns
         self.rng = np.random.default_rng(seed)
+        self._best_of = BestOf(training_module, Room(memory))
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
@@ -136,15 +121,19 @@ class MinMinModule(BaseOneShotLightningModule):
     def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
         """Run the user's training step on some channel sets of a random width; return the best one's result."""
         widths = self._draw_widths()
-        sets = [self.sharing.sample_all(self.space.groups, widths, self.rng) for _ in range(self.patterns)]
-        if self.patterns == 1 or _all_equal(sets):
+        sets = _distinct([self.sharing.sample_all(self.space.groups, widths, self.rng) for _ in range(self.patterns)])
+        step = partial(self.training_module.training_step, batch, batch_idx, *extra)
+        if len(sets) == 1:
             self.space.activate(widths, sets[0])
-            output = self.training_module.training_step(batch, batch_idx, *extra)
-            loss = math.nan if output is None else self._mean_loss(output)
-            self._check_finite([loss], output, widths)
-            self._report(loss, 0.0, sets[0])
-            return output
-        best, losses = self._best_of(widths, sets, batch, batch_idx, *extra)
+            output = step()
+            best = Run(sets[0], self._loss(output), True, output)
+            losses = [best.loss]
+        else:
+            activate, any_process = (
+                partial(self.space.activate, widths),
+                self._any if self.trainer.world_size > 1 else None,
+            )
+            best, losses = self._best_of(sets, Steps(activate, step, self._loss, self.device, any_process))
         self._check_finite(losses, best.output, widths)
         for args, kwargs in best.logs.calls:
             self.log(*args, **kwargs)
@@ -152,48 +141,20 @@ class MinMinModule(BaseOneShotLightningModule):
         self._report(best.loss, max(finite) - min(finite) if finite else 0.0, best.channel_sets)
         return best.output
 
-    def _best_of(
-        self,
-        widths: Mapping[str, int],
-        sets: list[dict[str, Tensor]],
-        batch: Any,
-        batch_idx: int,
-        *extra: Any,
-    ) -> tuple[_Candidate, list[float]]:
-        before = SideEffects(self.training_module)
-        best: _Candidate | None = None
-        losses = []
-        for index, channel_sets in enumerate(sets):
-            if index > 0:
-                before.restore()
-            self.space.activate(widths, channel_sets)
-            logs = LogCalls()
-            self.training_module.log = logs  # type: ignore[method-assign, assignment]
-            try:
-                output = self.training_module.training_step(batch, batch_idx, *extra)
-            finally:
-                self.training_module.log = self.log  # type: ignore[method-assign]
-            loss = math.nan if output is None else self._mean_loss(output)
-            losses.append(loss)
-            if best is None or loss < best.loss or math.isnan(best.loss):
-                last = index == len(sets) - 1
-                after = None if last else SideEffects(self.training_module)
-                best = _Candidate(channel_sets, output, loss, logs, after)
-            del output
-        if best is None:
-            raise RuntimeError('A training step needs at least one channel set.')
-        if best.after is not None:
-            best.after.restore()
-            self.space.activate(widths, best.channel_sets)
-        return best, losses
-
     def _draw_widths(self) -> dict[str, int]:
         """Draw a width of every group, uniformly from those it may have."""
         return {g.label: g.choices[int(self.rng.integers(len(g.choices)))] for g in self.space.groups}
 
-    def _mean_loss(self, output: Any) -> float:
-        """Return the loss of a step, averaged over processes."""
-        return float(self.trainer.strategy.reduce(loss_of(output).detach(), reduce_op='mean'))
+    def _loss(self, output: Any) -> float:
+        """Return the loss of a step, averaged over processes; NaN if the step skipped the batch."""
+        return math.nan if output is None else self._mean(loss_of(output).detach())
+
+    def _any(self, flag: bool) -> bool:
+        """Whether something is so in any process."""
+        return self._mean(torch.tensor(float(flag), device=self.device)) > 0
+
+    def _mean(self, value: Tensor) -> float:
+        return float(self.trainer.strategy.reduce(value, reduce_op='mean'))
 
     def _check_finite(self, losses: list[float], output: Any, widths: Mapping[str, int]) -> None:
         if output is not None and all(math.isnan(loss) for loss in losses):
@@ -263,5 +224,10 @@ def loss_of(output: Any) -> Tensor:
     return loss
 
 
-def _all_equal(sets: list[dict[str, Tensor]]) -> bool:
-    return all(torch.equal(other[label], chosen) for other in sets[1:] for label, chosen in sets[0].items())
+def _distinct(sets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Return each of several channel sets once: equal ones would do the same."""
+    seen = {
+        b''.join(chosen.cpu().numpy().tobytes() for chosen in channel_sets.values()): channel_sets
+        for channel_sets in sets
+    }
+    return list(seen.values())

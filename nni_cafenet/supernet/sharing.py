@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..space.bins import BinnedGroup
@@ -116,18 +117,18 @@ class LocallyFree(Sharing):
         """Draw one of the zone's subsets, each with the same probability."""
         base, end, pick = self.window(group, width)
         free = np.sort(rng.choice(end - base, size=pick, replace=False)) + base if pick else np.arange(0)
-        return self._channels(group, width, base, free.tolist())
+        return self._channels(group, width, base, free)
 
     def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
         """Yield every channel set, the leftmost channels first."""
         base, end, pick = self.window(group, width)
         for free in itertools.combinations(range(base, end), pick):
-            yield self._channels(group, width, base, free)
+            yield self._channels(group, width, base, np.array(free, dtype=np.int64))
 
     def _unit(self, group: BinnedGroup) -> int:
         return group.bin if self.unit == 'bin' else 1
 
-    def _channels(self, group: BinnedGroup, width: int, base: int, free: Sequence[int]) -> Tensor:
+    def _channels(self, group: BinnedGroup, width: int, base: int, free: NDArray[np.int64]) -> Tensor:
         unit = self._unit(group)
-        picked = [torch.arange(i * unit, min((i + 1) * unit, group.full)) for i in free]
-        return torch.cat([torch.arange(min(base * unit, group.full)), *picked])[:width]
+        picked = (free[:, None] * unit + np.arange(unit)).ravel()  # a last bin with fewer channels is never in the zone
+        return torch.from_numpy(np.concatenate([np.arange(min(base * unit, group.full)), picked])[:width])

@@ -160,6 +160,16 @@ def test_differences_leave_out_what_changes_nothing():
     assert made.differences(other) == ['search.population: 40 there, 5 now', 'seed: 0 there, 1 now']
 
 
+def test_a_record_from_before_a_field_that_changes_nothing():
+    made = Configuration.checked(None, LEAST)
+    nested = made.nested()
+    del nested['search']['memory']
+    assert dict(Configuration.from_nested(nested)) == dict(made)
+    del nested['search']['patterns']
+    with pytest.raises(ConfigurationError, match=r'^search.patterns is missing$'):
+        Configuration.from_nested(nested)
+
+
 def test_a_record_of_another_version_is_refused():
     nested = to_yaml({'budget': '50%'})
     assert nested == 'budget: 50%\n'

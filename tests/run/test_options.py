@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import pytest
 
@@ -17,6 +18,7 @@ GIVEN = {
     'score_data': None,
     'statistics_batches': 0,
     'seed': 0,
+    'memory': 'lean',
 }
 FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better': None}
 
@@ -52,11 +54,18 @@ def test_what_is_given_is_kept():
         ('holdout', '10%', ValueError, "holdout='10%'"),
         ('statistics_batches', -1, ValueError, 'statistics_batches=-1 must be a whole number, 0 or more'),
         ('seed', None, ValueError, 'seed=None'),
+        ('memory', 'slow', ValueError, "memory='slow' must be 'auto', 'fast' .* or 'lean'"),
     ],
 )
 def test_what_is_out_of_range_is_refused(name, value, error, says):
     with pytest.raises(error, match=says):
         RunOptions.checked(**{**GIVEN, name: value})
+
+
+def test_options_that_an_earlier_version_pickled():
+    options = RunOptions.checked(**GIVEN)
+    del vars(options)['memory']
+    assert pickle.loads(pickle.dumps(options)).memory == 'auto'
 
 
 def test_finalists():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import random
+from collections import deque
 
 import numpy as np
 import torch
@@ -128,3 +130,93 @@ def test_statistics_of_a_normalisation_come_back_before_its_backward():
     assert torch.equal(module.bn.running_mean, mean)
     loss.backward()
     assert module.linear.weight.grad is not None
+
+
+class Keeper(nn.Module):
+    """A user's module that keeps what it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = Layer()
+        self.losses, self.seen, self.last, self.by_name, self.cache = [], 0, None, {'x': [1]}, object()
+        self.labels, self.recent = {'a'}, deque([1], maxlen=2)
+
+    def step(self, x):
+        loss = self.layer(x).sum()
+        self.losses.append(loss)
+        self.seen += len(x)
+        self.last, self.new, self.cache = loss, loss.detach(), 3
+        self.by_name['x'].append(2)
+        self.by_name['y'] = [3]
+        self.labels.add('b')
+        self.recent.extend([2, 3])
+        del self.layer.gone
+
+
+class Layer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.calls, self.gone = nn.Linear(3, 2), 0, 1
+
+    def forward(self, x):
+        self.calls += 1
+        self.features = self.linear(x)
+        return self.features
+
+
+def kept(module):
+    names = ('losses', 'seen', 'last', 'by_name', 'labels', 'recent')
+    return {name: copy.deepcopy(getattr(module, name)) for name in names}
+
+
+def test_attributes_are_taken_back_with_what_is_in_them():
+    module = Keeper()
+    lists, cache = (module.losses, module.by_name['x'], module.recent), module.cache
+    expected, before = kept(module), SideEffects(module)
+    for _ in range(2):
+        module.layer.gone = 1
+        module.step(torch.randn(4, 3))
+        before.restore()
+        assert kept(module) == expected
+        assert not hasattr(module, 'new')
+        assert not hasattr(module.layer, 'features')  # it would keep the graph
+        assert all(a is b for a, b in zip(lists, (module.losses, module.by_name['x'], module.recent)))
+        assert module.cache is cache
+
+
+def test_attributes_of_the_winner_come_back():
+    module = Keeper()
+    before = SideEffects(module)
+    module.step(torch.randn(4, 3))
+    winner, losses, features = before.now(), list(module.losses), module.layer.features
+    before.restore()
+    module.layer.gone = 1
+    module.step(torch.randn(5, 3))
+    winner.restore()
+    assert module.losses == losses
+    assert (module.last, module.seen, module.by_name) == (losses[0], 4, {'x': [1, 2], 'y': [3]})
+    assert module.layer.features is features
+
+
+def test_buffers_of_every_kind():
+    module = nn.Module()
+    kinds = {
+        'empty': torch.zeros(0),
+        'number': torch.tensor(3),
+        'flag': torch.tensor([True, False]),
+        'brief': torch.randn(2, 3).bfloat16(),
+        'turned': torch.randn(2, 3).t(),
+        'sparse': torch.eye(3).to_sparse(),
+        'expanded': torch.zeros(1).expand(4),
+        'plain': torch.randn(2, 2),
+    }
+    for name, buffer in kinds.items():
+        module.register_buffer(name, buffer)
+    values = {name: buffer.clone() for name, buffer in kinds.items()}
+    before = SideEffects(module)
+    for name in ('number', 'flag', 'brief', 'turned', 'plain'):
+        kinds[name].fill_(1)
+    before.restore()
+    for name, buffer in module.named_buffers():
+        assert buffer is kinds[name]
+        assert torch.equal(buffer.to_dense(), values[name].to_dense())

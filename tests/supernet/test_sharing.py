@@ -217,3 +217,24 @@ def test_a_rule_of_ones_own():
 
     sets = Rightmost().sample_all([group(5)], {'g': 2}, np.random.default_rng(0))
     assert sets['g'].tolist() == [3, 4]
+
+
+@given(
+    full=st.integers(1, 40),
+    unit=st.integers(1, 9),
+    offset=st.integers(0, 4),
+    zone=st.sampled_from(['centred', 'one-sided']),
+    data=st.data(),
+)
+def test_drawn_as_unit_by_unit(full, unit, offset, zone, data):
+    # What it was before it was done for all units at once: a seed gives the same channel sets, and leaves the same state.
+    sharing, bins = LocallyFree(offset, zone), group(full, min(unit, full))
+    width = data.draw(st.integers(1, full))
+    ours, theirs = np.random.default_rng(0), np.random.default_rng(0)
+    base, end, pick = sharing.window(bins, width)
+    free = np.sort(theirs.choice(end - base, size=pick, replace=False)) + base if pick else np.arange(0)
+    units = [torch.arange(i * bins.bin, min((i + 1) * bins.bin, full)) for i in (*range(base), *free.tolist())]
+    drawn = sharing.sample(bins, width, ours)
+    assert drawn.dtype == torch.int64
+    assert torch.equal(drawn, torch.cat(units)[:width])
+    assert ours.bit_generator.state == theirs.bit_generator.state
