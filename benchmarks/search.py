@@ -288,7 +288,7 @@ def validation(case: Case, widths: Mapping[str, int], options: argparse.Namespac
     )
     module = ClassificationModule(num_classes=case.module.metrics['acc'].num_classes)
     loader = DataLoader(TensorDataset(images.cpu(), labels.cpu()), batch_size=options.batch)
-    evaluator = Lightning(module, trainer, val_dataloaders=loader)
+    evaluator = Lightning(module, trainer, val_dataloaders=loader, fit_kwargs={'verbose': False})
     return lambda: RawFormatModelSpace(copy.deepcopy(case.space), evaluator).freeze(dict(widths)).execute()
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nni.nas.evaluator.pytorch.lightning import SupervisedLearningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -20,6 +19,7 @@ from ..supernet.isolation import SideEffects
 from ..supernet.lightning import MinMinModule, loss_of
 from ..supernet.sharing import Sharing
 from .history import Scored
+from .steps import Step, loss_step, statistics_step
 
 __all__ = ['Scorer']
 
@@ -98,8 +98,8 @@ class Scorer:
     def slim(self, scored: Scored) -> nn.Module:
         """Return the slim model of a scored width, with the statistics that it was scored with."""
         sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
+        slim = self.space.slim(scored.widths, sets)
         with self._prepared(scored.widths, sets) as tensors:
-            slim = self.space.slim(scored.widths, sets)
             for name, buffer in slim.named_buffers():
                 buffer.copy_(tensors[name])
         return slim
@@ -134,7 +134,10 @@ class Scorer:
         try:
             with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
                 self.module.eval()
-                estimate_statistics(self.space, tensors, self.statistics, self._statistics_step())
+                step = statistics_step(inner)
+                estimate_statistics(
+                    self.space, tensors, self.statistics, lambda batch: self._silently(_no_log, step, batch, 0)
+                )
                 for metric in metrics:
                     metric.reset()
                     metric.sync_on_compute = metric._to_sync = False  # every process scores by itself
@@ -144,25 +147,10 @@ class Scorer:
                 metric.sync_on_compute, metric._to_sync = sync
             effects.restore()
 
-    def _statistics_step(self) -> Callable[[Any], Any]:
-        """Return what is run with each batch for the sake of the running statistics alone."""
-        inner = self.module.training_module
-        if not _only_forward_counts(inner):
-            return self._training_step
-
-        def forward(batch: Any) -> Any:
-            inputs, _ = batch
-            return inner(inputs)
-
-        return lambda batch: self._silently(_no_log, forward, batch)
-
-    def _training_step(self, batch: Any, index: int = 0) -> Any:
-        return self._silently(_no_log, self.module.training_module.training_step, batch, index)
-
     def _loss(self) -> float:
-        losses = _Mean()
+        losses, step = _Mean(), loss_step(self.module.training_module)
         for index, batch in enumerate(self.heldout):
-            output = self._training_step(batch, index)
+            output = self._silently(_no_log, step, batch, index)
             if output is not None:
                 losses.add(loss_of(output), batch_size(batch))
         return losses.value()
@@ -192,14 +180,14 @@ class Scorer:
             )
         return values[self.metric]
 
-    def _silently(self, log: Callable[..., None], step: Callable[..., Any], *args: Any) -> Any:
+    def _silently(self, log: Callable[..., None], step: Step, batch: Any, index: int) -> Any:
         """Run a step of the user's module in its precision, with ``self.log`` replaced."""
         inner = self.module.training_module
         before = inner.__dict__.get('log')
         inner.log = log  # type: ignore[method-assign, assignment]
         try:
             with self.context():
-                return step(*args)
+                return step(batch, index)
         finally:
             if before is None:
                 del inner.log
@@ -228,19 +216,6 @@ class _Mean:
 
 def _no_log(name: str, value: Any, **_: Any) -> None:
     """Take what a step logs, and forget it."""
-
-
-def _only_forward_counts(module: Any) -> bool:
-    """Whether a training step is NNI's own, of which a loss and metrics follow the forward and change no statistics.
-
-    They take a sixth of the time of a step of the quickstart's network. Any other step is run whole: what of it counts
-    cannot be told.
-    """
-    step = getattr(module.training_step, '__func__', None)
-    if step is not SupervisedLearningModule.training_step:
-        return False
-    followers = [*module.criterion.modules(), *module.metrics.modules()]
-    return all(type(each).__module__.split('.')[0] in ('torch', 'torchmetrics', 'nni') for each in followers)
 
 
 def better_when_higher(score: str) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import itertools
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -389,7 +390,7 @@ class SlowScorer(Scorer):
         try:
             with seeded(self.seed), torch.no_grad():
                 self.module.eval()
-                estimate_statistics(space, tensors, self.statistics, self._training_step)
+                estimate_statistics(space, tensors, self.statistics, self._whole_step)
                 for metric in metrics:
                     metric.reset()
                 yield tensors
@@ -397,10 +398,15 @@ class SlowScorer(Scorer):
             del space.forward
             effects.restore()
 
+    def _whole_step(self, batch, index=0):
+        inner = self.module.training_module
+        with self.context(), mock.patch.object(inner, 'log', return_value=None):
+            return inner.training_step(batch, index)
+
     def _loss(self):
         total, samples = 0.0, 0
         for index, batch in enumerate(self.heldout):
-            output = self._training_step(batch, index)
+            output = self._whole_step(batch, index)
             if output is not None:
                 total += float(loss_of(output)) * batch_size(batch)
                 samples += batch_size(batch)
@@ -465,14 +471,23 @@ def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
 
 
 @pytest.mark.parametrize(
-    ('user', 'calls'),
-    [('classification', len(HELDOUT)), ('classification with an own step', len(STATISTICS) + len(HELDOUT))],
+    ('user', 'losses', 'metrics'),
+    [
+        ('classification', len(HELDOUT), 0),
+        ('classification with an own step', len(STATISTICS) + len(HELDOUT), len(STATISTICS) + len(HELDOUT)),
+    ],
 )
-def test_statistics_need_no_loss_where_the_step_is_that_of_nni(make, user, calls):
-    scorer, seen = make(USERS[user](), patterns=1), []
-    scorer.module.training_module.criterion.register_forward_hook(lambda *_: seen.append(1))
+def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(make, user, losses, metrics):
+    scorer, seen = make(USERS[user](), patterns=1), {'loss': 0, 'metric': 0}
+
+    def count(name):
+        return lambda *_: seen.update({name: seen[name] + 1})
+
+    inner = scorer.module.training_module
+    inner.criterion.register_forward_pre_hook(count('loss'))
+    inner.metrics['acc'].register_forward_pre_hook(count('metric'))
     scorer.score(widths_of(scorer, 0))
-    assert len(seen) == calls
+    assert seen == {'loss': losses, 'metric': metrics}
 
 
 def test_a_loss_that_a_step_writes_over_later_counts_as_it_was(make):
