@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..files import LineReader, append_line
-from ..search.history import Scored
+from ..search.history import Scored, widths_key
 
 __all__ = ['Mailbox']
 
@@ -46,12 +46,12 @@ class Mailbox:
 
     def tasks(self, wait: Callable[[], None] = lambda: time.sleep(0.05)) -> Iterator[dict[str, int]]:
         """Yield widths as they come, until the mailbox is closed; what has a score already is passed over."""
-        done = [scored.widths for scored in self.take_scores()]
+        done = {widths_key(scored.widths) for scored in self.take_scores()}
         while True:
             for record in self._widths.read():
                 if record.get('end'):
                     return
-                if record['widths'] not in done:
+                if widths_key(record['widths']) not in done:
                     yield record['widths']
             wait()
 

@@ -50,8 +50,8 @@ def search_widths(
                 history.add(scored)
                 bar.update()
             fitness = [history.fitness(history[widths]) for widths in batch]
-            best = history.best(1)
-            bar.set_postfix({f'best {name}': f'{best[0].score:.4f}' if best else 'none'})
+            best = history.leader
+            bar.set_postfix({f'best {name}': f'{best.score:.4f}' if best else 'none'})
             try:
                 batch = proposals.send(fitness)
             except StopIteration:

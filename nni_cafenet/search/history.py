@@ -78,6 +78,7 @@ class History:
         self.path = path
         self.higher_is_better = higher_is_better
         self._records: dict[WidthsKey, Scored] = {}
+        self._leader: Scored | None = None
         if path is not None and path.exists():
             for record in read_jsonl(path):
                 self._keep(Scored.from_json(record))
@@ -104,10 +105,15 @@ class History:
         """Return the score as a number of which more is better."""
         return scored.score if self.higher_is_better else -scored.score
 
+    @property
+    def leader(self) -> Scored | None:
+        """The best record, as `best` says, known without a look at all others; None where none has a score."""
+        return self._leader
+
     def best(self, number: int | None = None, *, among: Callable[[Scored], bool] | None = None) -> list[Scored]:
         """Return the best records, best first, of all or ``among`` some; failed ones are left out."""
         good = [record for record in self if not math.isnan(record.score) and (among is None or among(record))]
-        return sorted(good, key=lambda record: (-self.fitness(record), record.macs))[:number]
+        return sorted(good, key=self._rank)[:number]
 
     def export(self, folder: Path, labels: Sequence[str]) -> None:
         """Write ``history.json`` and ``history.csv`` (a row a width, a column a group) into a folder."""
@@ -121,8 +127,17 @@ class History:
             writer.writerow([record.score, record.macs, record.params, *widths, sets])
         write_text(folder / 'history.csv', text.getvalue())
 
+    def _rank(self, record: Scored) -> tuple[float, int]:
+        return -self.fitness(record), record.macs
+
     def _keep(self, scored: Scored) -> None:
-        self._records[widths_key(scored.widths)] = scored
+        key = widths_key(scored.widths)
+        again = key in self._records
+        self._records[key] = scored
+        if again:
+            self._leader = next(iter(self.best(1)), None)
+        elif not math.isnan(scored.score) and (self._leader is None or self._rank(scored) < self._rank(self._leader)):
+            self._leader = scored
 
 
 def widths_key(widths: Mapping[str, int]) -> WidthsKey:

@@ -19,6 +19,7 @@ from ..supernet.isolation import SideEffects
 from ..supernet.lightning import MinMinModule, loss_of
 from ..supernet.sharing import Sharing
 from .history import Scored
+from .steps import Step, loss_step, statistics_step
 
 __all__ = ['Scorer']
 
@@ -97,8 +98,8 @@ class Scorer:
     def slim(self, scored: Scored) -> nn.Module:
         """Return the slim model of a scored width, with the statistics that it was scored with."""
         sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
+        slim = self.space.slim(scored.widths, sets)
         with self._prepared(scored.widths, sets) as tensors:
-            slim = self.space.slim(scored.widths, sets)
             for name, buffer in slim.named_buffers():
                 buffer.copy_(tensors[name])
         return slim
@@ -133,7 +134,10 @@ class Scorer:
         try:
             with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
                 self.module.eval()
-                estimate_statistics(self.space, tensors, self.statistics, self._training_step)
+                step = statistics_step(inner)
+                estimate_statistics(
+                    self.space, tensors, self.statistics, lambda batch: self._silently(_no_log, step, batch, 0)
+                )
                 for metric in metrics:
                     metric.reset()
                     metric.sync_on_compute = metric._to_sync = False  # every process scores by itself
@@ -143,24 +147,18 @@ class Scorer:
                 metric.sync_on_compute, metric._to_sync = sync
             effects.restore()
 
-    def _training_step(self, batch: Any, index: int = 0) -> Any:
-        with self.context():
-            return self._silently(lambda name, value, **_: None, 'training_step', batch, index)
-
     def _loss(self) -> float:
-        total, samples = 0.0, 0
+        losses, step = _Mean(), loss_step(self.module.training_module)
         for index, batch in enumerate(self.heldout):
-            output = self._training_step(batch, index)
+            output = self._silently(_no_log, step, batch, index)
             if output is not None:
-                size = batch_size(batch)
-                total += float(loss_of(output)) * size
-                samples += size
-        return total / samples if samples else math.nan
+                losses.add(loss_of(output), batch_size(batch))
+        return losses.value()
 
     def _logged(self) -> float:
-        totals: dict[str, float] = {}
-        samples: dict[str, int] = {}
+        means: dict[str, _Mean] = {}
         metrics: dict[str, Any] = {}
+        step = self.module.training_module.validation_step
         for index, batch in enumerate(self.heldout):
             size = batch_size(batch)
 
@@ -168,12 +166,10 @@ class Scorer:
                 if hasattr(value, 'compute'):
                     metrics[name] = value
                 else:
-                    totals[name] = totals.get(name, 0.0) + float(value) * size
-                    samples[name] = samples.get(name, 0) + size
+                    means.setdefault(name, _Mean()).add(value, size)
 
-            with self.context():
-                self._silently(log, 'validation_step', batch, index)
-        values = {name: total / samples[name] for name, total in totals.items()}
+            self._silently(log, step, batch, index)
+        values = {name: mean.value() for name, mean in means.items()}
         for name, metric in metrics.items():
             values[name] = float(metric.compute())
             metric.reset()
@@ -184,18 +180,42 @@ class Scorer:
             )
         return values[self.metric]
 
-    def _silently(self, log: Callable[..., None], step: str, batch: Any, index: int) -> Any:
-        """Run a step of the user's module with ``self.log`` replaced."""
+    def _silently(self, log: Callable[..., None], step: Step, batch: Any, index: int) -> Any:
+        """Run a step of the user's module in its precision, with ``self.log`` replaced."""
         inner = self.module.training_module
         before = inner.__dict__.get('log')
         inner.log = log  # type: ignore[method-assign, assignment]
         try:
-            return getattr(inner, step)(batch, index)
+            with self.context():
+                return step(batch, index)
         finally:
             if before is None:
                 del inner.log
             else:
                 inner.log = before  # type: ignore[method-assign]
+
+
+class _Mean:
+    """The mean of what batches give, weighted by their samples.
+
+    Tensors become numbers at the end only: a GPU would be waited for after each batch.
+    """
+
+    def __init__(self) -> None:
+        self._values: list[tuple[Any, int]] = []
+
+    def add(self, value: Any, samples: int) -> None:
+        """Add what a batch gave; the tensor may be written over afterwards."""
+        self._values.append((value.clone() if isinstance(value, Tensor) else value, samples))
+
+    def value(self) -> float:
+        """Return the mean; NaN of nothing."""
+        samples = sum(each for _, each in self._values)
+        return sum(float(value) * each for value, each in self._values) / samples if samples else math.nan
+
+
+def _no_log(name: str, value: Any, **_: Any) -> None:
+    """Take what a step logs, and forget it."""
 
 
 def better_when_higher(score: str) -> bool:

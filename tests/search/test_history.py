@@ -5,6 +5,8 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nni_cafenet.search.history import History, Scored
 
@@ -66,6 +68,23 @@ def test_a_width_is_kept_once(tmp_path):
     history.add(scored(1, 2.0))
     history.add(scored(1, 2.0))
     assert len(history) == len(History(path, higher_is_better=True)) == 1
+
+
+@given(
+    records=st.lists(
+        st.tuples(
+            st.integers(1, 6), st.sampled_from([0.5, 1.0, 2.0, math.inf, -math.inf, math.nan]), st.integers(1, 3)
+        ),
+        max_size=12,
+    ),
+    higher_is_better=st.booleans(),
+)
+def test_the_leader_is_the_best_at_any_time(records, higher_is_better):
+    history = History(higher_is_better=higher_is_better)
+    assert history.leader is None
+    for width, score, macs in records:  # some widths come again, with another score
+        history.add(scored(width, score, macs))
+        assert [history.leader] == (history.best(1) or [None])
 
 
 @pytest.mark.parametrize('cut', [1, 10, 40])

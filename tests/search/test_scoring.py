@@ -4,18 +4,25 @@ import contextlib
 import copy
 import itertools
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 import torchmetrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nni.nas.evaluator.pytorch import ClassificationModule, LightningModule
 from torch import nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator
+from nni_cafenet.randomness import seeded
 from nni_cafenet.search.scoring import Scorer, batch_size, better_when_higher
-from nni_cafenet.supernet.lightning import MinMinModule
+from nni_cafenet.supernet.batch_norm import estimate_statistics
+from nni_cafenet.supernet.isolation import SideEffects
+from nni_cafenet.supernet.lightning import MinMinModule, loss_of
 from nni_cafenet.testing import digits
 
 
@@ -86,9 +93,9 @@ def trained():
     return space
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def make(trained):
-    def make(user=None, **options):
+    def make(user=None, kind=Scorer, **options):
         inner = User() if user is None else user
         inner.set_model(copy.deepcopy(trained))
         module = MinMinModule(inner, sharing=LocallyFree(2), patterns=2, seed=0)
@@ -99,7 +106,7 @@ def make(trained):
             'patterns': 2,
             'context': contextlib.nullcontext,
         }
-        return Scorer(module, **{**defaults, **options})
+        return kind(module, **{**defaults, **options})
 
     return make
 
@@ -363,6 +370,137 @@ def test_an_error_in_a_step_leaves_everything_in_order(make):
     torch.testing.assert_close(scorer.module.state_dict(), before, rtol=0, atol=0)
     scorer.space.activate(scorer.space.full_widths)
     scorer.space.eval()(IMAGES[:2])
+
+
+# --- the slow way: every step whole, every call on freshly swapped tensors, every loss read at once ---------------------
+
+
+class SlowScorer(Scorer):
+    """What the fast scorer must agree with, bit for bit."""
+
+    @contextlib.contextmanager
+    def _prepared(self, widths, channel_sets):
+        inner, space = self.module.training_module, self.space
+        slim = space.slim(widths, channel_sets)
+        tensors = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
+        space.activate(widths, channel_sets)
+        effects = SideEffects(inner)
+        metrics = [module for module in inner.modules() if isinstance(module, torchmetrics.Metric)]
+        space.forward = lambda *args: functional_call(space.full_model, tensors, args)
+        try:
+            with seeded(self.seed), torch.no_grad():
+                self.module.eval()
+                estimate_statistics(space, tensors, self.statistics, self._whole_step)
+                for metric in metrics:
+                    metric.reset()
+                yield tensors
+        finally:
+            del space.forward
+            effects.restore()
+
+    def _whole_step(self, batch, index=0):
+        inner = self.module.training_module
+        with self.context(), mock.patch.object(inner, 'log', return_value=None):
+            return inner.training_step(batch, index)
+
+    def _loss(self):
+        total, samples = 0.0, 0
+        for index, batch in enumerate(self.heldout):
+            output = self._whole_step(batch, index)
+            if output is not None:
+                total += float(loss_of(output)) * batch_size(batch)
+                samples += batch_size(batch)
+        return total / samples if samples else math.nan
+
+
+class Drawing(nn.CrossEntropyLoss):
+    """A user's own loss: what it draws moves all that is drawn later."""
+
+    def forward(self, scores, target):
+        return super().forward(scores + 0.1 * torch.randn_like(scores), target)
+
+
+class Weighted(ClassificationModule):
+    """NNI's class with a step of the user's own, which calls the model twice."""
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        self(x.flip(-1))
+        return super().training_step((x, y), batch_idx)
+
+
+class Noisy(ClassificationModule):
+    """NNI's step, and a forward of the user's own."""
+
+    def forward(self, x):
+        self.log('mean', x.mean())
+        return super().forward(x + 0.1 * torch.randn_like(x))
+
+
+USERS = {
+    'own steps': User,
+    'a plain step': Plain,
+    'classification': lambda: ClassificationModule(num_classes=10),
+    'classification with a loss that draws': lambda: ClassificationModule(criterion=Drawing, num_classes=10),
+    'classification with an own step': lambda: Weighted(num_classes=10),
+    'classification with an own forward': lambda: Noisy(num_classes=10),
+}
+
+
+def state_of(module):
+    """All that a score might leave behind."""
+    metrics = [each for each in module.modules() if isinstance(each, torchmetrics.Metric)]
+    accumulated = [{name: copy.deepcopy(getattr(metric, name)) for name in metric._defaults} for metric in metrics]
+    return copy.deepcopy(module.state_dict()), accumulated, [metric._update_count for metric in metrics]
+
+
+@pytest.mark.parametrize('score', ['loss', 'val_acc'])
+@pytest.mark.parametrize('user', USERS)
+@settings(max_examples=3)
+@given(number=st.integers(0, 10**6))
+def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
+    fast, slow = make(USERS[user](), score=score), make(USERS[user](), kind=SlowScorer, score=score)
+    widths, before = widths_of(fast, number), state_of(fast.module)
+    assert fast.score(widths) == slow.score(widths)
+    torch.testing.assert_close(state_of(fast.module), before, rtol=0, atol=0)
+    calls = 2 if user == 'classification with an own step' else 1
+    for sets in fast._channel_sets(widths):
+        with fast._prepared(widths, sets) as ours, slow._prepared(widths, sets) as theirs:
+            assert int(ours['bn1.num_batches_tracked']) == calls * len(STATISTICS)
+            assert all(torch.equal(ours[name], theirs[name]) for name, _ in fast.space.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ('user', 'losses', 'metrics'),
+    [
+        ('classification', len(HELDOUT), 0),
+        ('classification with an own step', len(STATISTICS) + len(HELDOUT), len(STATISTICS) + len(HELDOUT)),
+    ],
+)
+def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(make, user, losses, metrics):
+    scorer, seen = make(USERS[user](), patterns=1), {'loss': 0, 'metric': 0}
+
+    def count(name):
+        return lambda *_: seen.update({name: seen[name] + 1})
+
+    inner = scorer.module.training_module
+    inner.criterion.register_forward_pre_hook(count('loss'))
+    inner.metrics['acc'].register_forward_pre_hook(count('metric'))
+    scorer.score(widths_of(scorer, 0))
+    assert seen == {'loss': losses, 'metric': metrics}
+
+
+def test_a_loss_that_a_step_writes_over_later_counts_as_it_was(make):
+    class Reusing(Plain):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.zeros(())
+
+        def training_step(self, batch, batch_idx):
+            return self.last.copy_(super().training_step(batch, batch_idx))
+
+    widths = widths_of(make(), 0)
+    assert make(Reusing()).score(widths) == make(Plain()).score(widths)
 
 
 @pytest.mark.parametrize(
