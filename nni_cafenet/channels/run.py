@@ -47,7 +47,8 @@ def apply_attributes(
         module = modules[path]
         own = before[path] = {name: getattr(module, name) for name in values}
         # That of nn.Module looks for parameters, buffers and children first, which numbers are not.
-        assign = object.__setattr__ if type(module).__setattr__ is nn.Module.__setattr__ else setattr
+        plain = getattr(type(module), '__setattr__') is nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
+        assign = object.__setattr__ if plain else setattr
         for name, value in values.items():
             if own[name] is not value:
                 assign(module, name, value)
