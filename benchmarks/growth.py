@@ -1,9 +1,9 @@
 """How the time of a step grows with the width of the network; and a picture of how all else grows.
 
-Steps of the supernet (forward in training mode, cross-entropy, backward) and of the real slim network, at ratios from a tenth
-of each width to all of it, in turns; a straight line of time over MACs is fitted to each. `--search` and `--space` take the
-files that `benchmarks/search.py --part growth` and `benchmarks/space.py` have written; `--picture` draws everything, on
-logarithmic axes, where a slope of 1 is linear.
+Steps of the supernet (forward in training mode, cross-entropy, backward) and of the real slim network, at ratios from a
+tenth of each width to all of it, in turns; a straight line of time over MACs is fitted to each. `--search` and `--space`
+take the files that `benchmarks/search.py --part growth` and `benchmarks/space.py` have written; `--picture` draws
+everything, on logarithmic axes, where a slope of 1 is linear.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import argparse
 import json
 import statistics
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torchvision
-from step import Sides
 from tqdm.auto import tqdm
 from zoo.growth import exponent
-from zoo.side_by_side import add_clock_options, machine, side_by_side
 
 from nni_cafenet import WidthSpace
 from nni_cafenet.files import write_bytes, write_json
 from nni_cafenet.report.figures import BEFORE, GREY, NOW, drawing, rendered
 from nni_cafenet.tables import as_markdown
+from step import Sides
+from zoo.side_by_side import add_clock_options, machine, side_by_side
 
 Curves = dict[str, tuple[list[float], list[float]]]
 """``{name: (what it grows with, seconds)}``."""
@@ -56,7 +55,9 @@ def main() -> None:
         }
     write_json(Path(options.output) / 'growth.json', {'machine': machine(options.device), 'panels': panels})
     rows = [
-        [panel, name, f'{exponent(x, y):.2f}', *line(x, y)] for panel, curves in panels.items() for name, (x, y) in curves.items()
+        [panel, name, f'{exponent(x, y):.2f}', *line(x, y)]
+        for panel, curves in panels.items()
+        for name, (x, y) in curves.items()
     ]
     print(as_markdown(['time of', 'curve', 'exponent', 'offset of a straight line', 'r²'], rows, align='llrrr'))
     print(f'\n{machine(options.device)}.')
@@ -93,7 +94,7 @@ def of_search(points: dict[str, list[list[float]]]) -> dict[str, Curves]:
 
 
 def line(x: list[float], y: list[float]) -> list[str]:
-    """Fit a straight line; return its offset as a share of the largest value, and the share of variance that it explains."""
+    """Fit a straight line; return its offset, as a share of the largest value, and the variance that it explains."""
     slope, offset = np.polyfit(x, y, 1)
     rest = np.asarray(y) - (slope * np.asarray(x) + offset)
     return [f'{100 * offset / max(y):.0f} %', f'{1 - rest.var() / np.var(y):.3f}']

@@ -12,33 +12,56 @@ the gradients of two steps), and set to zero as a whole where someone may have w
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .graph import ChannelGraph
-from .runs import Axes, bounding_box, covers, index_of, read, spread, write
+from .runs import Axes, bounding_box, covers, empty_part, index_of, read, spread, write
 from .selection import Selection
 from .vectors import SelectedVectors, Vectors
 
-__all__ = ['Chunk', 'KeptGradients', 'chunks_of', 'parts_of']
+__all__ = ['Chunk', 'KeptMemory', 'chunks_of', 'parts_of']
 
 _LARGE = 1 << 14  # elements from which on a gradient is kept: fresh zeros for smaller ones take a microsecond
 _PROBES = 16  # entries of a kept gradient that are looked at
+_GRAPHS = 2  # that are alive at once in min-min training
 _CHUNK = 1 << 20  # elements after which a chunk of parameters ends
 _UNKNOWN = itertools.count()
 
 
-class KeptGradients:
-    """Gradients of full size that are kept from step to step, by the names of their parameters."""
+class KeptMemory:
+    """Gradients of full size, and memory for parts, that are kept from step to step, by the names of parameters."""
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
+        self._left: dict[str, list[tuple[Tensor, int]]] = {}
+
+    def empty(self, name: str, parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor for a copy of a part of a parameter, in memory that an earlier step has left.
+
+        To fill fresh memory takes twice as long: the operating system hands out a page at a time, and is given them back
+        after every step.
+        """
+        size = math.prod(shape)
+        if size < _LARGE or parameter.device.type != 'cpu' or not parameter.is_contiguous():
+            return empty_part(parameter, shape)
+        pool = self._left.setdefault(name, [])
+        for memory, holders in pool:
+            if memory.dtype == parameter.dtype and memory.numel() >= size and _holders(memory) == holders:
+                return memory[:size].view(shape)
+        memory = torch.empty(
+            parameter.numel(), dtype=parameter.dtype
+        )  # its pages take no memory before they are filled
+        pool[:] = [*pool, (memory, _holders(memory))][-_GRAPHS:]
+        return memory[:size].view(shape)
 
     def __reduce__(self) -> Any:
-        return KeptGradients, ()  # what is kept is of use to this process and this model only
+        return KeptMemory, ()  # what is kept is of use to this process and this model only
 
     def spread(self, name: str, parameter: Tensor, axes: Axes, part: Tensor) -> Tensor:
         """Return the gradient of a parameter that has the selected part, and is zero elsewhere."""
@@ -130,7 +153,7 @@ def chunks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[Chu
 
 
 def parts_of(
-    chunk: Chunk, parameters: Mapping[str, Tensor], selection: Selection, kept: KeptGradients
+    chunk: Chunk, parameters: Mapping[str, Tensor], selection: Selection, kept: KeptMemory
 ) -> dict[str, Tensor]:
     """Return the selected parts of those parameters of a chunk that are not selected whole.
 
@@ -166,7 +189,7 @@ class _Work:
     """Some vectors, joined, and then other parameters one by one."""
 
     def __init__(
-        self, names: Sequence[str], axes: Sequence[Axes], vectors: SelectedVectors | None, kept: KeptGradients
+        self, names: Sequence[str], axes: Sequence[Axes], vectors: SelectedVectors | None, kept: KeptMemory
     ) -> None:
         self.names = names
         self.axes = axes
@@ -175,10 +198,25 @@ class _Work:
         self._joined = 0 if vectors is None else len(vectors)
 
     def read(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Return the parts."""
+        """Return the parts, as they are read without gradients."""
         cut = self._joined
-        first = [] if self.vectors is None else self.vectors.read(parameters[:cut])
-        return [*first, *(read(whole.detach(), axes) for whole, axes in zip(parameters[cut:], self.axes[cut:]))]
+        rest = [read(whole.detach(), axes) for whole, axes in zip(parameters[cut:], self.axes[cut:])]
+        return [*self._read_vectors(parameters), *rest]
+
+    def read_for_graph(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Return the parts; those of convolutions as copies, since forward and backward would each make one of a view."""
+        parts = [*self._read_vectors(parameters)]
+        for name, whole, axes in zip(self.names[self._joined :], parameters[self._joined :], self.axes[self._joined :]):
+            own = whole.detach()
+            empty = partial(self.kept.empty, name, own)
+            part = read(own, axes, empty)
+            if part.dim() > 2 and not part.is_contiguous():
+                part = empty(tuple(part.shape)).copy_(part)
+            parts.append(part)
+        return parts
+
+    def _read_vectors(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        return () if self.vectors is None else self.vectors.read(parameters[: self._joined])
 
     def spread(self, parameters: Sequence[Tensor], parts: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return gradients of full size."""
@@ -198,7 +236,7 @@ class _Parts(torch.autograd.Function):
     def forward(ctx: Any, work: _Work, *parameters: Tensor) -> Any:
         ctx.work, ctx.parameters = work, parameters
         ctx.set_materialize_grads(False)
-        parts = [_dense(part) for part in work.read(parameters)]
+        parts = work.read_for_graph(parameters)
         ctx.mark_non_differentiable(*(part for part, needs in zip(parts, ctx.needs_input_grad[1:]) if not needs))
         return tuple(parts)
 
@@ -217,8 +255,3 @@ def _differentiably(
         None if part is None else torch.zeros_like(whole).index_put(index_of(whole, runs), part)
         for whole, runs, part in zip(parameters, axes, parts)
     ]
-
-
-def _dense(part: Tensor) -> Tensor:
-    """Return a part of a convolution's weight as a copy: forward and backward would each make one of a view."""
-    return part.clone() if part.dim() > 2 and not part.is_contiguous() else part

@@ -10,7 +10,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
-from .gradients import Chunk, KeptGradients, chunks_of, parts_of
+from .gradients import Chunk, KeptMemory, chunks_of, parts_of
 from .graph import ChannelGraph
 from .places import Places
 from .run import apply_attributes, call_with
@@ -35,7 +35,7 @@ class Running:
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         self._model = model
         self._graph = graph
-        self._gradients = KeptGradients()
+        self._memory = KeptMemory()
         self._found: _Found | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Running:
         parts: dict[str, Tensor] = {}
         in_chunks = torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()
         for chunk in found.chunks if in_chunks else [found.whole]:
-            parts.update(parts_of(chunk, parameters, selection, self._gradients))
+            parts.update(parts_of(chunk, parameters, selection, self._memory))
         return parts
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 import numpy as np
@@ -18,7 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ['Axes', 'Runs', 'bounding_box', 'covers', 'index_of', 'read', 'selected_shape', 'spread', 'write']
+__all__ = [
+    'Axes',
+    'Runs',
+    'bounding_box',
+    'covers',
+    'empty_part',
+    'index_of',
+    'read',
+    'selected_shape',
+    'spread',
+    'write',
+]
 
 _FEW = 4  # runs of one dimension that are copied one by one; more of them are gathered
 _SMALL = 1 << 14  # elements of a part that is gathered, however few its runs
@@ -102,14 +113,24 @@ def covers(axes: Axes, others: Axes) -> bool:
     return True
 
 
-def read(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on."""
+def read(tensor: Tensor, axes: Axes, empty: Callable[[tuple[int, ...]], Tensor] | None = None) -> Tensor:
+    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on.
+
+    Parameters
+    ----------
+    tensor
+        The whole tensor.
+    axes
+        What is selected.
+    empty
+        Gives a tensor of a shape that blocks are copied into; None: a new one.
+    """
     many = _axes_of_many_runs(axes)
     if not many:
         return bounding_box(tensor, axes) if axes else tensor
     shape = selected_shape(tensor, axes)
     if _in_blocks(axes, many, shape):
-        part = _empty(tensor, shape)
+        part = empty_part(tensor, shape) if empty is None else empty(shape)
         torch._foreach_copy_(_blocks(part, axes, in_part=True), _blocks(tensor, axes, in_part=False))
         return part
     for axis, runs in enumerate(axes):
@@ -172,7 +193,7 @@ def index_of(tensor: Tensor, axes: Axes) -> tuple[Tensor, ...]:
     return tuple(index)
 
 
-def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def empty_part(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return a tensor to be filled, with the same order of dimensions in memory."""
     last = len(shape) == 4 and not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nni_cafenet.channels import gradients
-from nni_cafenet.channels.gradients import KeptGradients, chunks_of, parts_of
+from nni_cafenet.channels.gradients import KeptMemory, chunks_of, parts_of
 from nni_cafenet.channels.runs import Runs
 from nni_cafenet.channels.selection import Selection
 
@@ -94,7 +94,7 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
     model, graph = known
     reference = copy.deepcopy(model)
     model.zero_grad()
-    kept, held = KeptGradients(), []
+    kept, held = KeptMemory(), []
     for seed, (first, second, after) in enumerate(steps):
         selection = Selection(graph, {'a': first, 'f': [channel for channel in second if channel < 6] or [0]})
         parts = taken(model, graph, selection, kept)
@@ -118,7 +118,7 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
 
 def test_memory_is_used_again_once_nobody_holds_it(known):
     model, graph = known
-    kept = KeptGradients()
+    kept = KeptMemory()
 
     def address() -> int:
         loss_of(taken(model, graph, Selection(graph, {'a': [0, 2, 3]}), kept), 0).backward()
@@ -137,7 +137,7 @@ def test_gradients_without_accumulation(known):
     model, graph = known
     reference = copy.deepcopy(model)
     selection = Selection(graph, {'a': [1, 2, 5]})
-    kept = KeptGradients()
+    kept = KeptMemory()
     for seed in range(2):
         ours = torch.autograd.grad(loss_of(taken(model, graph, selection, kept), seed), model.f.weight)
         slices = {name: part for name, part in selection.slices(reference).items() if 'running' not in name}
@@ -151,7 +151,7 @@ def test_gradients_of_gradients(known):
     selection = Selection(graph, {'a': [1, 2, 5]})
     results = []
     for net, parts in (
-        (model, taken(model, graph, selection, KeptGradients())),
+        (model, taken(model, graph, selection, KeptMemory())),
         (reference, selection.slices(reference)),
     ):
         parts = {name: part for name, part in parts.items() if 'running' not in name}
@@ -166,7 +166,7 @@ def test_frozen_parameters_take_no_gradients(known):
     model, graph = known
     model.f.weight.requires_grad_(False)
     model.a.bias.requires_grad_(False)
-    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
     assert not parts['f.weight'].requires_grad
     assert not parts['a.bias'].requires_grad
     loss_of(parts, 0).backward()
@@ -178,13 +178,13 @@ def test_frozen_parameters_take_no_gradients(known):
 def test_without_gradients_parts_have_none(known):
     model, graph = known
     with torch.no_grad():
-        parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+        parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
     assert not any(part.requires_grad for part in parts.values())
 
 
 def test_parts_that_take_no_part_get_no_gradient(known):
     model, graph = known
-    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients())
+    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
     parts['f.weight'].sum().backward()
     assert model.f.weight.grad is not None
     assert model.a.weight.grad is None
@@ -195,12 +195,12 @@ def test_hooks_of_parameters_see_the_whole_gradient(known):
     model, graph = known
     seen = []
     model.f.weight.register_hook(lambda gradient: seen.append(gradient.shape))
-    loss_of(taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptGradients()), 0).backward()
+    loss_of(taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory()), 0).backward()
     assert seen == [model.f.weight.shape]
 
 
 def test_a_parameter_of_another_form_gets_another_gradient():
-    kept, axes = KeptGradients(), (Runs([0], [1]), None)
+    kept, axes = KeptMemory(), (Runs([0], [1]), None)
     for parameter in (
         torch.ones(300, 300),
         torch.ones(300, 300).double(),
@@ -218,7 +218,24 @@ def test_a_parameter_of_another_form_gets_another_gradient():
 
 
 def test_what_is_kept_does_not_travel():
-    kept = KeptGradients()
+    kept = KeptMemory()
     kept.spread('a', torch.ones(300, 300), (Runs([0], [1]), None), torch.ones(1, 300))
     assert len(pickle.dumps(kept)) < 1000
     assert copy.deepcopy(kept)._kept == {}
+
+
+def test_memory_of_parts_is_used_again_once_their_graph_is_gone(known):
+    model, graph = known
+    kept, selection = KeptMemory(), Selection(graph, {'a': [0, 1, 4], 'f': [0, 2]})
+
+    def weight():
+        return taken(model, graph, selection, kept)['f.weight']
+
+    first = weight()
+    values = first.detach().clone()
+    second, third = weight(), weight()  # as min-min training does: other graphs beside the first
+    addresses = {first.data_ptr(), second.data_ptr(), third.data_ptr()}
+    assert len(addresses) == 3
+    assert torch.equal(first, values)
+    del first, second, third
+    assert weight().data_ptr() in addresses
