@@ -38,6 +38,7 @@ from nni_cafenet.files import write_json, write_text
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.tables import as_markdown
+from zoo.growth import told
 from zoo.measures import first_line
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
 
@@ -172,7 +173,7 @@ class _Nni:
 
         if name not in SPACES:
             raise ValueError('its profilers know no layers that this network is made of')
-        model, picture = SPACES[name](space.choices), torch.zeros(1, 3, SIZE, SIZE)
+        model, picture = SPACES[name](choices=space.choices), torch.zeros(1, 3, SIZE, SIZE)
         self._macs = FlopsProfiler(model, picture, count_bias=False, count_normalization=False, count_activation=False)
         self._params = NumParamsProfiler(model, picture)
         self._range = RangeProfilerFilter
@@ -266,11 +267,6 @@ def by_counts(options: argparse.Namespace) -> dict[str, list[float]]:
     return points
 
 
-def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return the slope of the line through the logarithms: 1 for what grows as the size does."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-
-
 def page(result: dict[str, Any], options: argparse.Namespace) -> str:
     """Return the tables, and below them why a side has a dash."""
     reasons: dict[str, None] = {}
@@ -309,8 +305,7 @@ def page(result: dict[str, Any], options: argparse.Namespace) -> str:
         sizes = points[kind]
         for name in ('sampling', 'MACs'):
             if name in points and len(sizes) > 1:
-                listed = ', '.join(f'{size:,}: {seconds:.3f} s' for size, seconds in zip(sizes, points[name]))
-                lines.append(f'{name} by {kind}, exponent {exponent(sizes, points[name]):.2f}: {listed}')
+                lines.append(told(f'{name} by {kind}', sizes, points[name]))
     lines += [f'-: {reason}' for reason in reasons]
     return '\n\n'.join([*lines, result['machine']])
 

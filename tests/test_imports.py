@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 NOT_OURS = ('matplotlib', 'sklearn', 'onnx', 'onnxruntime', 'onnxscript', 'pandas', 'scipy', 'torchvision', 'IPython')
 NNI = 'import torch, nni.nas.evaluator.pytorch, nni.nas.experiment, nni.nas.nn.pytorch, nni.nas.strategy\n'
 
@@ -22,6 +24,7 @@ def test_the_package_itself_imports_nothing_heavy():
     assert loaded.isdisjoint({'torch', 'nni', 'numpy', 'pytorch_lightning', *NOT_OURS})
 
 
+@pytest.mark.sweep  # NNI takes long to import
 def test_public_names_import_little_that_nni_has_not():
     loaded = loaded_by('from nni_cafenet import *', NNI)
     assert 'nni_cafenet' in loaded

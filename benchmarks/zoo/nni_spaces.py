@@ -115,8 +115,8 @@ class _ResNet50(_Network):
         return layers, width
 
 
-SPACES: dict[str, Callable[[Mapping[str, Sequence[int]]], ModelSpace]] = {
+SPACES: dict[str, Callable[..., ModelSpace]] = {
     'mobilenet_v2': _MobileNetV2,
     'resnet50': _ResNet50,
 }
-"""``{torchvision's name: makes NNI's space from {label: widths} of ours}``."""
+"""``{torchvision's name: makes NNI's space from ``choices={label: widths}`` of ours}``."""
