@@ -25,6 +25,8 @@ class _Layers:
 
 
 class _MutableLayers:
+    """NNI's."""
+
     conv, norm, linear = MutableConv2d, MutableBatchNorm2d, MutableLinear
 
 
@@ -76,7 +78,7 @@ class ResNet18(ModelSpace):
 
 
 def supernet() -> tuple[nn.Module, Callable[[dict[str, int]], None]]:
-    """Return NNI's supernet and what chooses its widths: each layer's ``resample``, all of whose labels are drawn."""
+    """Return NNI's supernet and what chooses its widths: ``resample`` of every layer, the labels given."""
     network = RandomOneShot().mutate_model(ResNet18())
     layers = [module for module in network.modules() if isinstance(module, BaseSuperNetModule)]
 

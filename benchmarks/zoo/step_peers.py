@@ -63,13 +63,9 @@ def peer_row(
         return {'why': 'not installed'}
     try:
         pairs = importlib.import_module(module).pairs(name, share, images, seed)
-        rounds_pairs = [next(pairs)]
-
-        def draw() -> None:
-            rounds_pairs[0] = next(pairs)
-
-        calls = {'supernet': lambda: rounds_pairs[0].supernet(), 'slim': lambda: rounds_pairs[0].slim()}
-        seconds = side_by_side(calls, rounds, cpu_time=cpu_time, before_round=draw)
+        current: dict[str, Pair] = {}
+        calls = {side: lambda side=side: getattr(current['pair'], side)() for side in Pair._fields}
+        seconds = side_by_side(calls, rounds, cpu_time=cpu_time, before_round=lambda: current.update(pair=next(pairs)))
     except Exception as problem:  # noqa: BLE001 - any error of a tool is a finding
         return {'why': first_line(problem)}
     return {
