@@ -7,6 +7,9 @@ weights of the supernet whatever they are. Widths are the full ones, about half 
 every round; "plain autograd" slices a prefix dimension by dimension and leaves gradients to autograd, as a supernet is
 usually written.
 
+"ModelOpt" and "NNI" are the supernets of NVIDIA ModelOpt (FastNAS) and of NNI's RandomOneShot, where installed, each beside
+its own slim network of the same widths: these are other networks and widths than ours, so that only the ratios compare.
+
 Every round times all sides once, in turns, in one process; the median over the rounds of the ratio within a round counts.
 16 images are the harsh case: there weights outweigh activations.
 """
@@ -31,6 +34,7 @@ from nni_cafenet.channels.run import call_with
 from nni_cafenet.files import write_json, write_text
 from nni_cafenet.tables import as_markdown
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
+from zoo.step_peers import PEERS, peer_row
 
 MODELS = ('resnet18', 'resnet50', 'mobilenet_v2', 'efficientnet_b0', 'densenet121')
 RATIOS = {'full': 1.0, 'half': 0.5, 'quarter': 0.25, 'random': None}
@@ -98,6 +102,8 @@ def measure(name: str, images: int, widths: str, options: argparse.Namespace) ->
         seconds = side_by_side(calls, options.rounds, cpu_time=options.cpu_time, before_round=sides.draw)
         row[what] = {side: 1000 * statistics.median(times) for side, times in seconds.items()}
         row[f'{what} ratio'] = {side: ratio(seconds, side, 'slim') for side in SIDES}
+    clock = {'seed': options.seed, 'rounds': options.rounds, 'cpu_time': options.cpu_time}
+    row['peers'] = {peer: peer_row(peer, name, RATIOS[widths], sides.images, **clock) for peer in PEERS}
     return row
 
 
@@ -127,15 +133,28 @@ def main() -> None:
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    """Return the table."""
+    """Return the table, and below it why a peer has no number."""
     headers = ['model', 'images', 'widths', 'slim step']
     headers += [f'{what}, {side}' for what in ('step', 'forward') for side in SIDES]
+    headers += [f'step, {peer}' for peer in PEERS]
     cells = [
         [row['model'], row['images'], row['widths'], f'{row["step"]["slim"]:.1f} ms']
         + [f'{row[f"{what} ratio"][side]:.2f}' for what in ('step', 'forward') for side in SIDES]
+        + [f'{found["step ratio"]:.2f}' if 'step ratio' in found else '-' for found in row['peers'].values()]
         for row in rows
     ]
-    return as_markdown(headers, cells, align='llll' + 'r' * (len(headers) - 4))
+    table = as_markdown(headers, cells, align='llll' + 'r' * (len(headers) - 4))
+    return '\n\n'.join([table, *missing_peers(rows)])
+
+
+def missing_peers(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a line for every reason why a peer has no number, with the models that it holds for."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for peer, found in row['peers'].items():
+            if 'why' in found:
+                models.setdefault((peer, found['why']), []).append(row['model'])
+    return [f'{peer} on {", ".join(dict.fromkeys(names))}: {why}.' for (peer, why), names in models.items()]
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from modelopt.torch.opt.utils import named_hparams
 from modelopt.torch.prune.fastnas import FastNASConfig
 from torch import nn
 
-from .measures import distance, first_line, run, run_counted, stopwatch, time_limit
+from .measures import distance, first_line, peak_memory, run, run_counted, stopwatch, time_limit
 from .models import Case
 
 _TOLERANCE = 1e-4
@@ -30,8 +30,10 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     model = case.make()
     arguments = case.arguments()
     _, full_macs = run_counted(model, arguments)
+    before = peak_memory()
     with time_limit(seconds), stopwatch() as watch:
         model = mtn.convert(model, 'fastnas')
+    growth = peak_memory() - before
     hparams = dict(named_hparams(model, configurable=True))
     row = {
         'tool_version': version('nvidia-modelopt'),
@@ -39,6 +41,8 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
         'choices': sum(len(hparam.choices) for hparam in hparams.values()),
         'macs': full_macs,
         **watch.row(),
+        'memory': round(before),
+        'memory_growth': round(growth),
     }
     mtn.sample(model, min)
     row['macs_at_smallest'] = run_counted(model, arguments)[1] / full_macs

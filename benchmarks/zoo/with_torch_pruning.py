@@ -15,7 +15,7 @@ import torch
 import torch_pruning
 from torch import nn
 
-from .measures import distance, first_line, run, run_counted, stopwatch, time_limit
+from .measures import distance, first_line, peak_memory, run, run_counted, stopwatch, time_limit
 from .models import Case
 
 _MIXES_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.MultiheadAttention)
@@ -31,15 +31,19 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     """
     model = case.make()
     _, full_macs = run_counted(model, case.arguments())
+    before = peak_memory()
     with time_limit(seconds), stopwatch() as watch:
         pruner = _pruner(model, case)
         pruner.step()
+    growth = peak_memory() - before
     history = pruner.pruning_history()
     row = {
         'tool_version': version('torch-pruning'),
         'groups': len(history),
         'macs': full_macs,
         **watch.row(),
+        'memory': round(before),
+        'memory_growth': round(growth),
     }
     model.eval().double()
     del pruner
