@@ -28,9 +28,9 @@ import copy
 import math
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--heldout', type=int, default=4, help='held-out batches (default: %(default)s)')
     parser.add_argument('--channels-last', action='store_true', help='the memory format of supernet and slim models')
     parser.add_argument('--amp', action='store_true', help='bfloat16 by autocast, on all sides but that of NNI')
-    parser.add_argument('--candidates', type=int, nargs='+', default=[250, 500, 1000, 2000, 4000, 8000])
+    parser.add_argument('--candidates', type=int, nargs='+', default=[250, 500, 1000, 2000, 4000])
     parser.add_argument('--groups', type=int, nargs='+', default=[10, 30, 100, 300])
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--output', default='search', help='folder of the numbers (default: %(default)s)')
@@ -304,43 +304,51 @@ def chain(groups: int, width: int = 8) -> nn.Module:
 
 
 def growth(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    clock = time.process_time if options.cpu_time else time.perf_counter
-    points: dict[str, list[tuple[int, float]]] = {}
-    total = len(options.candidates) + 3 * len(options.groups)
-    with tqdm(total=total, desc='Growth', unit='point') as bar:
+    """Time all points of a curve in turns, so that a slow minute of the machine bends none."""
+    cases = {groups: chain_case(groups, options) for groups in tqdm(options.groups, desc='Spaces', unit='space')}
+    middle = cases.get(MIDDLE) or chain_case(MIDDLE, options)
+    few = min(options.candidates)
+    scores = {groups: half_scored(case, options) for groups, case in cases.items()}
+    curves = {
+        CANDIDATES: {number: partial(searching, middle.space, number, options.seed) for number in options.candidates},
+        GROUPS.format(few): {
+            groups: partial(searching, case.space, few, options.seed) for groups, case in cases.items()
+        },
+        SCORE: {groups: ours for groups, (ours, _) in scores.items()},
+        BARE: {groups: theirs for groups, (_, theirs) in scores.items()},
+    }
+    sides = {f'{curve} {number}': call for curve, calls in curves.items() for number, call in calls.items()}
+    with tqdm(total=(options.rounds + 1) * len(sides), desc='Growth', unit='call') as bar:
 
-        def add(curve: str, number: int, seconds: Sequence[float]) -> None:
-            points.setdefault(curve, []).append((number, statistics.median(seconds)))
-            bar.update()
+        def told(call: Callable[[], Any]) -> Callable[[], None]:
+            return lambda: (call(), bar.update())[1]
 
-        middle = chain_case(30, options)
-        for candidates in options.candidates:
-            add(CANDIDATES, candidates, [searching(middle.space, candidates, options.seed, clock)])
-        few = min(options.candidates)
-        for groups in options.groups:
-            case = chain_case(groups, options)
-            add(GROUPS.format(few), groups, [searching(case.space, few, options.seed, clock)])
-            seconds = half_scored(case, options)
-            add(SCORE, groups, seconds['ours'])
-            add(BARE, groups, seconds['bare'])
+        seconds = side_by_side(
+            {name: told(call) for name, call in sides.items()}, options.rounds, cpu_time=options.cpu_time, warm=1
+        )
+    points = {
+        curve: [(number, statistics.median(seconds[f'{curve} {number}'])) for number in calls]
+        for curve, calls in curves.items()
+    }
     exponents = {curve: exponent(line) for curve, line in points.items()}
     rows = [
         [curve, f'{line[0][0]} to {line[-1][0]}', f'{line[0][1]:.3f} to {line[-1][1]:.3f}', f'{exponents[curve]:.2f}']
         for curve, line in points.items()
     ]
     text = as_markdown(['time of', 'from, to', 's', 'exponent'], rows, align='lrrr')
-    return {'points': points, 'exponents': exponents}, f'{text}\n\n{machine(options.device)}.'
+    how = f'medians of {options.rounds} rounds{", processor time" if options.cpu_time else ""}'
+    return {'points': points, 'exponents': exponents}, f'{text}\n\n{machine(options.device)}; {how}.'
 
 
-def half_scored(case: Case, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Time a score, and its bare forwards, at about half of all widths."""
+def half_scored(case: Case, options: argparse.Namespace) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return a score at about half of all widths, and its bare forwards."""
     widths, scorer = case.space.uniform_widths(0.5), case.scorer(1, options.seed)
     slim = case.space.slim(widths)
-    sides = {'bare': lambda: bare(slim, case, case.statistics), 'ours': lambda: scorer.score(widths)}
-    return side_by_side(sides, options.rounds, cpu_time=options.cpu_time, warm=1)
+    return partial(scorer.score, widths), partial(bare, slim, case, case.statistics)
 
 
-CANDIDATES = 'a search of 30 groups but its scores, over candidates'
+MIDDLE = 30
+CANDIDATES = f'a search of {MIDDLE} groups but its scores, over candidates'
 GROUPS = 'a search of {} candidates but its scores, over groups'
 SCORE = 'a score, over groups'
 BARE = 'the bare forwards of that score, over groups'
@@ -360,8 +368,8 @@ def chain_case(groups: int, options: argparse.Namespace) -> Case:
     return Case(f'{groups} groups', space, module, statistics_batches, heldout, contextlib.nullcontext)
 
 
-def searching(space: WidthSpace, candidates: int, seed: int, clock: Callable[[], float]) -> float:
-    """Run a whole search with a score that costs nothing; return its seconds."""
+def searching(space: WidthSpace, candidates: int, seed: int) -> None:
+    """Run a whole search with a score that costs nothing."""
 
     def score(batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         for widths in batch:
@@ -373,11 +381,9 @@ def searching(space: WidthSpace, candidates: int, seed: int, clock: Callable[[],
     population = max(2, min(50, candidates))
     searcher = Evolution(population=population, generations=max(1, candidates // population))
     with tempfile.TemporaryDirectory() as folder:
-        start = clock()
         history = History(Path(folder) / 'history.jsonl', higher_is_better=True)
         proposals = searcher.propose(space, Budget.parse('50%', space), np.random.default_rng(seed))
-        search_widths(proposals, score, history, total=searcher.total, name='score', title=f'  {candidates} candidates')
-        return clock() - start
+        search_widths(proposals, score, history, total=searcher.total, name='score', title=f'{candidates} candidates')
 
 
 def exponent(line: Sequence[tuple[int, float]]) -> float:
