@@ -18,6 +18,7 @@ __all__ = ['SideEffects']
 
 _PLAIN = (type(None), bool, int, float, str, Tensor, tuple, list, deque, dict, set)
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_MISSING = object()
 
 
 class SideEffects:
@@ -139,21 +140,25 @@ class _Attributes:
     def __init__(self, owner: nn.Module, kept: Callable[[Any], bool]) -> None:
         self._owner = owner
         self._kept = kept
-        self._values = {name: value for name, value in vars(owner).items() if name not in _OF_EVERY_MODULE}
-        self._contents = {name: _contents(value) for name, value in self._values.items() if kept(value)}
+        self._values = vars(owner).copy()
+        self._contents = {name: _contents(value) for name, value in self._values.items() if self._is_kept(name, value)}
 
     def restore(self) -> None:
-        own = vars(self._owner)
-        for name in [name for name, value in own.items() if name not in self._values and self._is_new(name, value)]:
-            del own[name]
-        for name, value in self._values.items():
-            if name in self._contents:
-                _fill(value, self._contents[name])
-            if name in self._contents or self._kept(own.get(name)):
-                own[name] = value
+        own, before = vars(self._owner), self._values
+        for name, contents in self._contents.items():
+            _fill(before[name], contents)
+        changed = [name for name, value in own.items() if before.get(name, _MISSING) is not value]
+        for name in changed:
+            if name in self._contents or self._is_kept(name, own[name]):
+                if name in before:
+                    own[name] = before[name]
+                else:
+                    del own[name]
+        for name in self._contents.keys() - own.keys():
+            own[name] = before[name]
 
-    def _is_new(self, name: str, value: Any) -> bool:
-        return name not in _OF_EVERY_MODULE and self._kept(value)
+    def _is_kept(self, name: str, value: Any) -> bool:
+        return self._kept(value) and name not in _OF_EVERY_MODULE
 
 
 def _is_plain(value: Any) -> bool:
