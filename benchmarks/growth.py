@@ -17,13 +17,13 @@ import numpy as np
 import torch
 import torchvision
 from tqdm.auto import tqdm
-from zoo.growth import exponent
 
 from nni_cafenet import WidthSpace
 from nni_cafenet.files import write_bytes, write_json
 from nni_cafenet.report.figures import BEFORE, GREY, NOW, drawing, rendered
 from nni_cafenet.tables import as_markdown
 from step import Sides
+from zoo.growth import exponent
 from zoo.side_by_side import add_clock_options, machine, side_by_side
 
 Curves = dict[str, tuple[list[float], list[float]]]
