@@ -103,6 +103,7 @@ def line(x: list[float], y: list[float]) -> list[str]:
 def picture(panels: dict[str, Curves]) -> bytes:
     """Draw every panel on logarithmic axes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     colours = [NOW, BEFORE, '#c2410c', GREY]
     with drawing():
@@ -110,6 +111,8 @@ def picture(panels: dict[str, Curves]) -> bytes:
         for axes, (panel, curves) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
             for (name, (x, y)), colour in zip(curves.items(), colours):
                 axes.loglog(x, y, marker='o', markersize=3, color=colour, label=f'{name}: {exponent(x, y):.2f}')
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(panel, fontsize=9)
             axes.set_ylabel('s')
             axes.legend(fontsize=7)
