@@ -10,8 +10,9 @@ import torch.distributed
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
-from .gradients import Chunk, KeptMemory, chunks_of, parts_of
+from .gradients import KeptMemory
 from .graph import ChannelGraph
+from .parts import Chunk, chunks_of, parts_of
 from .places import Places
 from .run import apply_attributes, call_with
 from .runs import read, write

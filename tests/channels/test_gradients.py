@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nni_cafenet.channels import gradients
-from nni_cafenet.channels.gradients import KeptMemory, chunks_of, parts_of
+from nni_cafenet.channels import parts as parts_module
+from nni_cafenet.channels.gradients import KeptMemory
+from nni_cafenet.channels.parts import chunks_of, parts_of
 from nni_cafenet.channels.runs import Runs
 from nni_cafenet.channels.selection import Selection
 
@@ -25,7 +27,7 @@ def network(net, x):
 def known(wired, analysed, monkeypatch):
     """A model with every kind of parameter, and its graph; all its gradients are kept, in chunks of a few."""
     monkeypatch.setattr(gradients, '_LARGE', 1)
-    monkeypatch.setattr(gradients, '_CHUNK', 64)
+    monkeypatch.setattr(parts_module, '_CHUNK', 64)
     model = wired(
         network,
         a=nn.Conv2d(3, 8, 1),
