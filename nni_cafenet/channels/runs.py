@@ -162,7 +162,7 @@ def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tenso
     wholes: list[Tensor] = []
     blocks: list[Tensor] = []
     for tensor, runs, part in zip(tensors, axes, parts):
-        if _shares_memory(tensor):
+        if shares_memory(tensor):
             continue
         many = _axes_of_many_runs(runs)
         if not many:
@@ -177,7 +177,7 @@ def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tenso
         torch._foreach_copy_(wholes, blocks)
 
 
-def _shares_memory(tensor: Tensor) -> bool:
+def shares_memory(tensor: Tensor) -> bool:
     """Whether elements of a tensor stand at the same place in memory."""
     if tensor.layout != torch.strided:
         return False
@@ -186,9 +186,14 @@ def _shares_memory(tensor: Tensor) -> bool:
 
 def index_of(tensor: Tensor, axes: Axes) -> tuple[Tensor, ...]:
     """Return the index that selects a part of a tensor, a tensor a dimension."""
+    return open_index(tensor, [None if runs is None else runs.index(tensor.device) for runs in axes])
+
+
+def open_index(tensor: Tensor, positions: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    """Return positions of each dimension, None for all, so that together they index a block."""
     index = []
-    for axis, (size, runs) in enumerate(zip(tensor.shape, axes)):
-        every = torch.arange(size, device=tensor.device) if runs is None else runs.index(tensor.device)
+    for axis, (size, chosen) in enumerate(zip(tensor.shape, positions)):
+        every = torch.arange(size, device=tensor.device) if chosen is None else chosen.to(tensor.device)
         index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
     return tuple(index)
 

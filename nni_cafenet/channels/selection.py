@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Optional
 
-import torch
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
 from .graph import ChannelGraph
 from .places import Places
-from .runs import Axes
+from .runs import Axes, open_index, shares_memory
 
 __all__ = ['Selection', 'put', 'take']
 
@@ -105,13 +104,9 @@ def take(tensor: Tensor, positions: Positions) -> Tensor:
 
 def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
     """Write values into the selected part of a tensor, in place; not into one whose elements share memory."""
-    if tensor.layout == torch.strided and any(s == 0 and n > 1 for s, n in zip(tensor.stride(), tensor.shape)):
+    if shares_memory(tensor):
         return  # nothing else can write into it either: expanded constants
     if all(chosen is None for chosen in positions):
         tensor.copy_(values)
         return
-    index: list[Any] = []
-    for axis, chosen in enumerate(positions):
-        every = torch.arange(tensor.shape[axis], device=tensor.device) if chosen is None else chosen.to(tensor.device)
-        index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
-    tensor[tuple(index)] = values
+    tensor[open_index(tensor, positions)] = values
