@@ -58,6 +58,7 @@ from nni_cafenet.space.bins import FlopsSensitiveBins
 from nni_cafenet.supernet.lightning import MinMinModule
 from nni_cafenet.tables import as_markdown
 from nni_cafenet.testing import SmallResNet, digits
+from zoo.growth import exponent as slope_of_logarithms
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
 
 Batch = tuple[Tensor, Tensor]
@@ -387,11 +388,8 @@ def searching(space: WidthSpace, candidates: int, seed: int) -> None:
 
 
 def exponent(line: Sequence[tuple[int, float]]) -> float:
-    """The slope of the straight line through the logarithms; NaN of one point."""
-    if len(line) < 2:
-        return math.nan
-    numbers, seconds = np.log(np.array(line)).T
-    return float(np.polyfit(numbers, seconds, 1)[0])
+    """The exponent of the points of a curve; NaN of one point."""
+    return slope_of_logarithms(*zip(*line)) if len(line) > 1 else math.nan
 
 
 if __name__ == '__main__':
