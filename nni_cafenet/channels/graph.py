@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -204,12 +205,27 @@ class ChannelGraph:
         return np.array([group.width for group in self.groups], dtype=np.int64)
 
     @cached_property
+    def _ends(self) -> list[int]:
+        """Where the channels of each group end in the chain of all channels, after a 0."""
+        return [0, *itertools.accumulate(group.width for group in self.groups)]
+
+    @cached_property
     def slots(self) -> tuple[Array, ...]:
         """For each layout, where its positions stand in the chain of all channels; the last slot is 'fixed'."""
-        starts = np.concatenate([[0], np.cumsum(self.full_widths)])
+        starts = np.array(self._ends)
         return tuple(
             np.where(layout.groups < 0, starts[-1], starts[layout.groups] + layout.channels) for layout in self.layouts
         )
+
+    def joined_slots(self, layouts: tuple[int, ...]) -> Array:
+        """Return the slots of some layouts, one layout after the other."""
+        if layouts not in self._joined_slots:
+            self._joined_slots[layouts] = np.concatenate([self.slots[index] for index in layouts] or [np.arange(0)])
+        return self._joined_slots[layouts]
+
+    @cached_property
+    def _joined_slots(self) -> dict[tuple[int, ...], Array]:
+        return {}
 
     @cached_property
     def _chained_slots(self) -> Array:
@@ -227,16 +243,17 @@ class ChannelGraph:
         Parameters
         ----------
         channel_sets
-            ``{label: channel indices}``; groups left out keep all their channels.
+            ``{label: channel indices, or how many of the leftmost channels}``; groups left out keep all.
         """
-        selected = np.ones(int(self.full_widths.sum()) + 2, dtype=np.int8)
+        selected = np.ones(self._ends[-1] + 2, dtype=np.int8)
         selected[-1] = 0
-        start = 0
-        for label, width in zip(self.labels, self.full_widths.tolist()):
-            if label in channel_sets:
-                selected[start : start + width] = 0
-                selected[start + np.asarray(channel_sets[label], dtype=np.int64)] = 1
-            start += width
+        for label, start, end in zip(self.labels, self._ends, self._ends[1:]):
+            chosen = channel_sets.get(label, end)
+            if isinstance(chosen, int):
+                selected[start + chosen : end] = 0
+            else:
+                selected[start:end] = 0
+                selected[start:end][np.asarray(chosen, dtype=np.int64)] = 1
         return selected
 
     def runs(self, selected_slots: NDArray[np.int8]) -> list[Runs | None]:

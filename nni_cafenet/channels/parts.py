@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .gradients import KeptMemory
 from .graph import ChannelGraph
-from .runs import Axes, index_of, read
+from .joined import Joined, SelectedRows
+from .runs import Axes, index_of
 from .selection import Selection
-from .vectors import SelectedVectors, Vectors
+from .separate import SelectedBlocks, Separate
 
-__all__ = ['Chunk', 'chunks_of', 'parts_of']
+__all__ = ['Chunk', 'chunks_of']
 
 _CHUNK = 1 << 20  # elements after which a chunk of parameters ends
+_SHORT = 1 << 14  # elements up to which a tensor is short
 
 
 class Chunk:
@@ -28,13 +29,45 @@ class Chunk:
     graph
         The model's channel graph.
     parameters
-        ``{name: parameter}``.
+        ``{name: parameter}``: leaves that the graph knows.
     """
 
     def __init__(self, graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> None:
-        vectors = [name for name, parameter in parameters.items() if parameter.dim() == 1]
-        self.names = [name for name in parameters if name not in vectors]
-        self.vectors = Vectors(graph, vectors)
+        short: dict[Any, list[str]] = {}
+        separate: dict[Any, list[str]] = {}
+        for name, parameter in parameters.items():
+            first, *others = graph.dims[name]
+            kind = parameter.dtype, parameter.device
+            if first is not None and others.count(None) == len(others) and parameter.numel() <= _SHORT:
+                short.setdefault((*kind, parameter.shape[1:]), []).append(name)
+            else:
+                separate.setdefault(kind, []).append(name)
+        for kind, names in list(short.items()):
+            if len(names) == 1:
+                separate.setdefault(kind[:2], []).extend(short.pop(kind))
+        self._bundles: list[Joined | Separate] = [
+            *(Joined(graph, names) for names in short.values()),
+            *(Separate(graph, {name: parameters[name] for name in names}) for names in separate.values()),
+        ]
+
+    def parts(self, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
+        """Return the selected parts of those parameters that are not selected whole, and of some that are.
+
+        Parameters
+        ----------
+        parameters
+            ``{name: parameter}``, as they now stand in the model.
+        selection
+            What is selected.
+        """
+        taken = _Taken([bundle.selected(selection) for bundle in self._bundles], selection)
+        given = [parameters[name] for name in taken.names]
+        if not given:
+            return {}
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given):
+            return dict(zip(taken.names, _Parts.apply(taken, *given)))
+        with torch.no_grad():
+            return dict(zip(taken.names, taken.read(given)))
 
 
 def chunks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[Chunk]:
@@ -47,99 +80,49 @@ def chunks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[Chu
     return [Chunk(graph, chunk) for chunk in chunks]
 
 
-def parts_of(
-    chunk: Chunk, parameters: Mapping[str, Tensor], selection: Selection, kept: KeptMemory
-) -> dict[str, Tensor]:
-    """Return the selected parts of those parameters of a chunk that are not selected whole.
+class _Taken:
+    """What is selected of the bundles of a chunk."""
 
-    Parameters
-    ----------
-    chunk
-        The chunk.
-    parameters
-        ``{name: parameter}``: leaves.
-    selection
-        What is selected.
-    kept
-        Where their gradients are kept.
-    """
-    axes = selection.axes
-    vectors = chunk.vectors.names
-    if not any(name in axes for name in (*vectors, *chunk.names)):
-        return {}
-    joined = chunk.vectors.can_join(parameters)
-    single = [name for name in (chunk.names if joined else (*vectors, *chunk.names)) if name in axes]
-    names = [*vectors, *single] if joined else single
-    work = _Work(
-        names, [axes.get(name, ()) for name in names], chunk.vectors.selected(selection) if joined else None, kept
-    )
-    given = [parameters[name] for name in names]
-    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given):
-        return dict(zip(names, _Parts.apply(work, *given)))
-    with torch.no_grad():
-        return dict(zip(names, work.read(given)))
+    def __init__(self, bundles: Sequence[SelectedRows | SelectedBlocks], selection: Selection) -> None:
+        self.names = [name for bundle in bundles for name in bundle.names]
+        self._selection = selection
+        ends = [*accumulate(len(bundle.names) for bundle in bundles)]
+        self._bundles = [
+            (bundle, slice(start, end)) for bundle, start, end in zip(bundles, [0, *ends], ends) if end > start
+        ]
 
-
-class _Work:
-    """Some vectors, joined, and then other parameters one by one."""
-
-    def __init__(
-        self, names: Sequence[str], axes: Sequence[Axes], vectors: SelectedVectors | None, kept: KeptMemory
-    ) -> None:
-        self.names = names
-        self.axes = axes
-        self.vectors = vectors
-        self.kept = kept
-        self._joined = 0 if vectors is None else len(vectors)
+    @property
+    def axes(self) -> list[Axes]:
+        """What is selected of each tensor."""
+        return [self._selection.axes.get(name, ()) for name in self.names]
 
     def read(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Return the parts, as they are read without gradients."""
-        cut = self._joined
-        rest = [read(whole.detach(), axes) for whole, axes in zip(parameters[cut:], self.axes[cut:])]
-        return [*self._read_vectors(parameters), *rest]
+        """Return the parts."""
+        return [part for bundle, own in self._bundles for part in bundle.read(parameters[own])]
 
-    def read_for_graph(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Return the parts; those of convolutions as copies, since forward and backward would each make one of a view."""
-        parts = [*self._read_vectors(parameters)]
-        for name, whole, axes in zip(self.names[self._joined :], parameters[self._joined :], self.axes[self._joined :]):
-            own = whole.detach()
-            empty = partial(self.kept.empty, name, own)
-            part = read(own, axes, empty)
-            if part.dim() > 2 and not part.is_contiguous():
-                part = empty(tuple(part.shape)).copy_(part)
-            parts.append(part)
-        return parts
-
-    def _read_vectors(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        return () if self.vectors is None else self.vectors.read(parameters[: self._joined])
-
-    def spread(self, parameters: Sequence[Tensor], parts: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def spread(self, parts: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return gradients of full size."""
-        cut = self._joined
-        first = [] if self.vectors is None else self.vectors.spread(parts[:cut])
-        rest = zip(self.names[cut:], parameters[cut:], self.axes[cut:], parts[cut:])
-        return [
-            *first,
-            *(None if part is None else self.kept.spread(name, whole, axes, part) for name, whole, axes, part in rest),
-        ]
+        return [gradient for bundle, own in self._bundles for gradient in bundle.spread(parts[own])]
 
 
 class _Parts(torch.autograd.Function):
     """Parts of parameters; backward gives each of these a gradient of full size."""
 
     @staticmethod
-    def forward(ctx: Any, work: _Work, *parameters: Tensor) -> Any:
-        ctx.work, ctx.parameters = work, parameters
+    def forward(ctx: Any, taken: _Taken, *parameters: Tensor) -> Any:
+        ctx.taken, ctx.parameters = taken, parameters
         ctx.set_materialize_grads(False)
-        parts = work.read_for_graph(parameters)
-        ctx.mark_non_differentiable(*(part for part, needs in zip(parts, ctx.needs_input_grad[1:]) if not needs))
+        parts = taken.read(parameters)
+        needed = ctx.needs_input_grad[1:]
+        if not all(needed):
+            ctx.mark_non_differentiable(*(part for part, needs in zip(parts, needed) if not needs))
         return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *parts: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            return (None, *_differentiably(ctx.parameters, ctx.work.axes, parts))
-        return (None, *ctx.work.spread(ctx.parameters, parts))
+            return (None, *_differentiably(ctx.parameters, ctx.taken.axes, parts))
+        return (None, *ctx.taken.spread(parts))
 
 
 def _differentiably(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Optional
 
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class Places:
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self._structure: list[tuple[Any, ...]] = []
         self._names: dict[tuple[int, str], str] = {}
+        self._last: tuple[list[str], list[tuple[_Store, str, str]]] = [], []
         names: dict[int, str] = {}
         for path, module in model.named_modules():
             children, parameters, buffers = module._modules, module._parameters, module._buffers
@@ -69,22 +71,50 @@ class Places:
         return True
 
     @contextlib.contextmanager
-    def holding(self, tensors: dict[str, Any]) -> Iterator[None]:
-        """Put other tensors into their places for the length of a block.
+    def holding(self, tensors: dict[str, Any]) -> Iterator[Mapping[str, Tensor]]:
+        """Put other tensors into their places for the length of a block, which gets what stands there by name.
 
         Afterwards ``tensors`` holds what then stood in these places: the model may have put others there.
         """
-        before = []
-        for name, tensor in tensors.items():
-            for store, leaf in self._parameters.get(name) or self._buffers[name]:
-                before.append((store, leaf, store[leaf], name))
-                store[leaf] = tensor
+        at = self._at(tensors)
+        before = [store[leaf] for store, leaf, _ in at]
+        for store, leaf, name in at:
+            store[leaf] = tensors[name]
         try:
-            yield
+            yield _Standing(at)
         finally:
-            for store, leaf, own, name in before:
+            for (store, leaf, name), own in zip(at, before):
                 tensors[name] = store[leaf]
                 store[leaf] = own
+
+    def _at(self, names: Iterable[str]) -> list[tuple[_Store, str, str]]:
+        """Return the places of some tensors: mostly the same ones as at the last call."""
+        names = list(names)
+        if self._last[0] != names:
+            every = [(name, self._parameters.get(name) or self._buffers[name]) for name in names]
+            self._last = names, [(store, leaf, name) for name, places in every for store, leaf in places]
+        return self._last[1]
+
+
+class _Standing(Mapping[str, Tensor]):
+    """What stands in some places at the moment of asking."""
+
+    def __init__(self, at: list[tuple[_Store, str, str]]) -> None:
+        self._at = at
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[_Store, str]]:
+        return {name: (store, leaf) for store, leaf, name in self._at}
+
+    def __getitem__(self, name: str) -> Tensor:
+        store, leaf = self._places[name]
+        return store[leaf]  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _standing(places: Mapping[str, list[tuple[_Store, str]]]) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,14 +11,13 @@ import torch.distributed
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
-from .gradients import KeptMemory
+from .buffers import BufferCopies, Buffers
 from .graph import ChannelGraph
-from .parts import Chunk, chunks_of, parts_of
+from .parts import Chunk, chunks_of
 from .places import Places
 from .run import apply_attributes, call_with
-from .runs import read, write
+from .runs import read
 from .selection import Selection
-from .vectors import Vectors
 
 __all__ = ['Running']
 
@@ -36,26 +36,18 @@ class Running:
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         self._model = model
         self._graph = graph
-        self._memory = KeptMemory()
-        self._found: _Found | None = None
+        self._modules: _Modules | None = None
+        self._tensors: _Tensors | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_found': None}  # copies look for themselves
-
-    @property
-    def _model_as_it_stands(self) -> _Found:
-        if self._found is None or not self._found.places.still_there:
-            self._found = _Found(self._model, self._graph)
-        return self._found
+        return {**self.__dict__, '_modules': None, '_tensors': None}  # copies look for themselves
 
     def use(self, selection: Selection) -> None:
         """Set the attributes of modules that follow a selection."""
-        found = self._model_as_it_stands
-        apply_attributes(self._model, found.attributes.values(selection.sizes, selection.runs), found.places)
-
-    def call(self, tensors: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the model with some of its tensors replaced; ``tensors`` afterwards holds those it has set."""
-        return call_with(self._model, tensors, args, kwargs, self._model_as_it_stands.places)
+        modules = self._modules_as_they_stand
+        modules.attributes.set_numbers(selection.sizes)
+        others = modules.attributes.others(selection.sizes, selection.runs)
+        apply_attributes(self._model, others, modules.places)
 
     def step(self, selection: Selection, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool) -> Any:
         """Call the model on what is selected; gradients, and in training mode statistics, arrive in the model.
@@ -64,98 +56,86 @@ class Running:
         forward used, and the full buffers change again before the backward of another channel set. Version counters do
         not tell which changed: batch normalisation leaves them as they were.
         """
-        found = self._model_as_it_stands
-        tensors = self._parameters(found, selection)
-        buffers = found.places.buffers()
+        places = self._modules_as_they_stand.places
+        parameters, buffers = places.parameters(), places.buffers()
+        own = self._tensors_as_they_stand(parameters, buffers)
+        tensors = self._parts(own, parameters, selection)
         if not training:
             tensors.update(
                 (name, read(buffers[name], axes)) for name, axes in selection.axes.items() if name in buffers
             )
-            return call_with(self._model, tensors, args, kwargs, found.places)
-        copies = BufferCopies(found.statistics, buffers, selection)
+            return call_with(self._model, tensors, args, kwargs, places)
+        copies = BufferCopies(own.buffers, buffers, selection)
         tensors.update(copies.made)
-        output = call_with(self._model, tensors, args, kwargs, found.places)
+        output = call_with(self._model, tensors, args, kwargs, places)
         copies.write_back(tensors)
         return output
 
-    def copies(self, selection: Selection) -> dict[str, Tensor]:
-        """Return what is selected for many calls that leave the model alone: copies of buffers, no gradients.
+    @contextlib.contextmanager
+    def prepared(self, selection: Selection) -> Iterator[Mapping[str, Tensor]]:
+        """Put what is selected into the model for the length of a block: copies of buffers, no gradients.
 
-        A convolution copies a view of its weight at every call: 6 % of a score of ResNet-18 on batches of 16 images.
+        The block gets ``{name: what now stands in the model}``. A convolution copies a view of its weight at every call:
+        6 % of a score of ResNet-18 on batches of 16 images.
         """
-        found = self._model_as_it_stands
+        places = self._modules_as_they_stand.places
+        parameters, buffers = places.parameters(), places.buffers()
+        own = self._tensors_as_they_stand(parameters, buffers)
         with torch.no_grad():
-            parts = self._parameters(found, selection)
-            parameters = {name: part if part.is_contiguous() else part.clone() for name, part in parts.items()}
-        return {**parameters, **BufferCopies(found.statistics, found.places.buffers(), selection).made}
+            parts = self._parts(own, parameters, selection)
+            made = {name: part if part.is_contiguous() else part.clone() for name, part in parts.items()}
+        with places.holding({**made, **BufferCopies(own.buffers, buffers, selection).made}) as standing:
+            yield standing
 
-    def _parameters(self, found: _Found, selection: Selection) -> dict[str, Tensor]:
+    def _parts(self, own: _Tensors, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
         """Return the parameters that are not selected whole, so that gradients arrive in the model."""
-        parameters = found.places.parameters()
-        if not selection.axes:
+        if selection.is_whole:
             return {}
         if not _is_plain(parameters.values()):
             return {name: part for name, part in selection.slices(self._model).items() if name in parameters}
-        parts: dict[str, Tensor] = {}
         in_chunks = torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()
-        for chunk in found.chunks if in_chunks else [found.whole]:
-            parts.update(parts_of(chunk, parameters, selection, self._memory))
+        parts: dict[str, Tensor] = {}
+        for chunk in own.chunks(parameters, several=in_chunks):
+            parts.update(chunk.parts(parameters, selection))
         return parts
 
+    @property
+    def _modules_as_they_stand(self) -> _Modules:
+        if self._modules is None or not self._modules.places.still_there:
+            self._modules = _Modules(self._model, self._graph)
+        return self._modules
 
-class _Found:
-    """What a model is made of, looked up once."""
+    def _tensors_as_they_stand(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> _Tensors:
+        kinds: list[Any] = [each.dtype for own in (parameters, buffers) for each in own.values()]
+        kinds += [each.device for each in parameters.values()]
+        if self._tensors is None or self._tensors.kinds != kinds:
+            self._tensors = _Tensors(self._graph, buffers, kinds)
+        return self._tensors
+
+
+class _Modules:
+    """The modules of a model: where their tensors stand, and their attributes."""
 
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         self.places = Places(model)
         self.attributes = FollowingAttributes(graph, self.places)
-        parameters, buffers = self.places.parameters(), self.places.buffers()
-        self.chunks = chunks_of(graph, parameters)
-        self.whole = Chunk(graph, {name: parameter for name, parameter in parameters.items() if name in graph.dims})
-        self.statistics = Vectors(
-            graph, [name for name, buffer in buffers.items() if name in graph.dims and buffer.dim() == 1]
-        )
 
 
-class BufferCopies:
-    """Copies of what is selected of a model's buffers, and their way back.
+class _Tensors:
+    """How the tensors of a model are read and written, as long as they are of the same kinds."""
 
-    Parameters
-    ----------
-    vectors
-        Those that are vectors of channels.
-    buffers
-        ``{name: buffer}``, all of them.
-    selection
-        What is selected.
+    def __init__(self, graph: ChannelGraph, buffers: Mapping[str, Tensor], kinds: list[Any]) -> None:
+        self.kinds = kinds
+        self.buffers = Buffers(graph, buffers)
+        self._graph = graph
+        self._chunks: dict[bool, list[Chunk]] = {}
 
-    Attributes
-    ----------
-    made : dict
-        ``{name: copy}``.
-    """
-
-    @torch.no_grad()
-    def __init__(self, vectors: Vectors, buffers: Mapping[str, Tensor], selection: Selection) -> None:
-        joined = (
-            vectors.names if len({(buffers[name].dtype, buffers[name].device) for name in vectors.names}) == 1 else ()
-        )
-        self._vectors = vectors.selected(selection) if joined else None
-        self._joined = {name: buffers[name].detach() for name in joined}
-        self._others = {name: buffer.detach() for name, buffer in buffers.items() if name not in self._joined}
-        self._axes = [selection.axes.get(name, ()) for name in self._others]
-        self.made: dict[str, Tensor] = {}
-        if self._vectors is not None:
-            self.made.update(zip(joined, self._vectors.read(list(self._joined.values()))))
-        for (name, buffer), axes in zip(self._others.items(), self._axes):
-            self.made[name] = read(buffer, axes).clone()
-
-    @torch.no_grad()
-    def write_back(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write ``{name: tensor}``, what the copies have become, to where they were selected."""
-        if self._vectors is not None:
-            self._vectors.write(list(self._joined.values()), [tensors[name].detach() for name in self._joined])
-        write(list(self._others.values()), self._axes, [tensors[name].detach() for name in self._others])
+    def chunks(self, parameters: Mapping[str, Tensor], *, several: bool) -> list[Chunk]:
+        """Return the parameters that the graph knows as one chunk, or as several."""
+        if several not in self._chunks:
+            known = {name: parameter for name, parameter in parameters.items() if name in self._graph.dims}
+            self._chunks[several] = chunks_of(self._graph, known) if several else [Chunk(self._graph, known)]
+        return self._chunks[several]
 
 
 def _is_plain(parameters: Iterable[Tensor]) -> bool:

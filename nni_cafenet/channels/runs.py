@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -23,11 +23,14 @@ __all__ = [
     'Runs',
     'bounding_box',
     'covers',
-    'empty_part',
+    'gather',
+    'in_blocks',
     'index_of',
+    'open_index',
+    'paired_blocks',
     'read',
     'selected_shape',
-    'spread',
+    'shares_memory',
     'write',
 ]
 
@@ -99,82 +102,73 @@ def bounding_box(tensor: Tensor, axes: Axes) -> Tensor:
 
 
 def covers(axes: Axes, others: Axes) -> bool:
-    """Whether a selection is one block, and has every position that another one of the same tensor has."""
-    for runs, other in zip(axes, others):
-        if runs is not None:
-            start, length = runs.starts[0], runs.lengths[0]
-            if (
-                len(runs.starts) > 1
-                or other is None
-                or start > other.starts[0]
-                or start + length < other.starts[0] + other.span
-            ):
-                return False
+    """Whether a selection has every position that another one of the same tensor has."""
+    return all(runs is None or (other is not None and _is_within(other, runs)) for runs, other in zip(axes, others))
+
+
+def _is_within(other: Runs, runs: Runs) -> bool:
+    at = 0
+    for start, length in zip(other.starts, other.lengths):
+        while at < len(runs.starts) and runs.starts[at] + runs.lengths[at] <= start:
+            at += 1
+        if at == len(runs.starts) or runs.starts[at] > start or runs.starts[at] + runs.lengths[at] < start + length:
+            return False
     return True
 
 
-def read(tensor: Tensor, axes: Axes, empty: Callable[[tuple[int, ...]], Tensor] | None = None) -> Tensor:
-    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on.
-
-    Parameters
-    ----------
-    tensor
-        The whole tensor.
-    axes
-        What is selected.
-    empty
-        Gives a tensor of a shape that blocks are copied into; None: a new one.
-    """
-    many = _axes_of_many_runs(axes)
-    if not many:
-        return bounding_box(tensor, axes) if axes else tensor
-    shape = selected_shape(tensor, axes)
-    if _in_blocks(axes, many, shape):
-        part = empty_part(tensor, shape) if empty is None else empty(shape)
-        torch._foreach_copy_(_blocks(part, axes, in_part=True), _blocks(tensor, axes, in_part=False))
-        return part
-    for axis, runs in enumerate(axes):
-        if runs is not None:
-            tensor = tensor.index_select(axis, runs.index(tensor.device))
-    return tensor
-
-
-def spread(like: Tensor, axes: Axes, part: Tensor) -> Tensor:
-    """Return a tensor like another one that has the selected part, and is zero elsewhere."""
-    many = _axes_of_many_runs(axes)
-    if not many or _in_blocks(axes, many, part.shape):
-        full = torch.zeros_like(like)
-        write([full], [axes], [part])
-        return full
-    for axis, runs in reversed(list(enumerate(axes))):
-        if runs is not None:
-            shape = (*part.shape[:axis], *like.shape[axis:])
-            full = torch.zeros_like(like) if shape == like.shape else part.new_zeros(shape)
-            part = full.index_copy_(axis, runs.index(part.device), part)
-    return part
+def read(tensor: Tensor, axes: Axes) -> Tensor:
+    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on."""
+    if not axes:
+        return tensor
+    return gather(tensor, axes) if _axes_of_many_runs(axes) else bounding_box(tensor, axes)
 
 
 def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tensor]) -> None:
-    """Write the selected parts of some tensors, in place. Autograd must not look on.
-
-    Tensors whose elements share memory stay as they are: nothing else can write into expanded constants either.
-    """
+    """Write the selected parts of some tensors, in place. Autograd must not look on."""
     wholes: list[Tensor] = []
     blocks: list[Tensor] = []
-    for tensor, runs, part in zip(tensors, axes, parts):
-        if shares_memory(tensor):
-            continue
-        many = _axes_of_many_runs(runs)
+    for tensor, chosen, part in zip(tensors, axes, parts):
+        many = _axes_of_many_runs(chosen)
         if not many:
-            wholes.append(bounding_box(tensor, runs) if runs else tensor)
+            wholes.append(bounding_box(tensor, chosen) if chosen else tensor)
             blocks.append(part)
-        elif all(len(runs[axis].starts) <= _FEW for axis in many):  # type: ignore[union-attr]
-            wholes += _blocks(tensor, runs, in_part=False)
-            blocks += _blocks(part, runs, in_part=True)
+        elif in_blocks(chosen, part.shape):
+            pairs = paired_blocks(tensor, part, chosen)
+            wholes += pairs[0]
+            blocks += pairs[1]
         else:
-            tensor[index_of(tensor, runs)] = part
+            _scatter(_box_of_one_run(tensor, chosen), chosen, many, part.to(tensor.dtype))
     if wholes:
         torch._foreach_copy_(wholes, blocks)
+
+
+def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:
+    """Return a copy of the selected part of a tensor, by its positions in each dimension of many runs."""
+    *first, last = _axes_of_many_runs(axes)
+    tensor = _box_of_one_run(tensor, axes)
+    for axis in first:
+        tensor = tensor.index_select(axis, _index(axes, axis, tensor))
+    return torch.index_select(tensor, last, _index(axes, last, tensor), out=out)
+
+
+def _scatter(box: Tensor, axes: Axes, many: Sequence[int], part: Tensor) -> None:
+    """Write what `gather` would read: a third of the time that an index of all dimensions takes."""
+    axis, *others = many
+    index = _index(axes, axis, box)
+    if others:
+        inner = box.index_select(axis, index)
+        _scatter(inner, axes, others, part)
+        part = inner
+    box.index_copy_(axis, index, part)
+
+
+def _index(axes: Axes, axis: int, tensor: Tensor) -> Tensor:
+    return axes[axis].index(tensor.device)  # type: ignore[union-attr]
+
+
+def _box_of_one_run(tensor: Tensor, axes: Axes) -> Tensor:
+    """Return the bounding box along the dimensions of one run, all of the others."""
+    return bounding_box(tensor, tuple([runs if runs is None or len(runs.starts) == 1 else None for runs in axes]))
 
 
 def shares_memory(tensor: Tensor) -> bool:
@@ -198,31 +192,29 @@ def open_index(tensor: Tensor, positions: Sequence[Tensor | None]) -> tuple[Tens
     return tuple(index)
 
 
-def empty_part(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor to be filled, with the same order of dimensions in memory."""
-    last = len(shape) == 4 and not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
-
-
 def _axes_of_many_runs(axes: Axes) -> list[int]:
     return [axis for axis, runs in enumerate(axes) if runs is not None and len(runs.starts) > 1]
 
 
-def _in_blocks(axes: Axes, many: Sequence[int], shape: Sequence[int]) -> bool:
-    return math.prod(shape) > _SMALL and all(len(axes[axis].starts) <= _FEW for axis in many)  # type: ignore[union-attr]
+def in_blocks(axes: Axes, shape: Sequence[int]) -> bool:
+    """Whether the selected part of a tensor, of some shape, is copied in blocks, and not gathered."""
+    few = all(runs is None or len(runs.starts) <= _FEW for runs in axes)
+    return few and (math.prod(shape) > _SMALL or not _axes_of_many_runs(axes))
 
 
-def _blocks(tensor: Tensor, axes: Axes, *, in_part: bool) -> list[Tensor]:
-    """Return the blocks of a selection as views: of the whole tensor, or of one that is the selected part."""
-    strides, shape = tensor.stride(), list(tensor.shape)
-    blocks = [(tensor.storage_offset(), shape)]
+def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part."""
+    strides, places = whole.stride(), part.stride()
+    blocks = [(whole.storage_offset(), part.storage_offset(), list(whole.shape))]
     for axis, runs in enumerate(axes):
         if runs is not None:
-            stride = strides[axis]
+            stride, step = strides[axis], places[axis]
             blocks = [
-                (offset + (place if in_part else first) * stride, [*sizes[:axis], length, *sizes[axis + 1 :]])
-                for offset, sizes in blocks
+                (at + first * stride, to + place * step, [*sizes[:axis], length, *sizes[axis + 1 :]])
+                for at, to, sizes in blocks
                 for first, place, length in runs.blocks
             ]
-    return [tensor.as_strided(sizes, strides, offset) for offset, sizes in blocks]
+    return (
+        [whole.as_strided(sizes, strides, at) for at, _, sizes in blocks],
+        [part.as_strided(sizes, places, to) for _, to, sizes in blocks],
+    )

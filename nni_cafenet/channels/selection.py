@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Optional
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
@@ -31,7 +33,7 @@ class Selection:
     graph
         The model's channel graph.
     channel_sets
-        ``{label: channel indices}``; groups left out keep all their channels.
+        ``{label: channel indices, or how many of the leftmost channels}``; groups left out keep all.
 
     Attributes
     ----------
@@ -47,11 +49,26 @@ class Selection:
         self.graph = graph
         self.slots = graph.selected_slots(channel_sets)
         self.runs = graph.runs(self.slots)
+        self._joined: dict[tuple[int, ...], Tensor] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every channel is selected."""
+        return all(runs is None for runs in self.runs)
 
     @cached_property
     def sizes(self) -> list[int]:
         """How many positions of each layout are selected."""
         return [len(layout) if runs is None else runs.size for layout, runs in zip(self.graph.layouts, self.runs)]
+
+    def joined_index(self, layouts: tuple[int, ...]) -> Tensor:
+        """Return which positions are selected of some layouts in a row: ascending int64.
+
+        Scales, biases and both running statistics of normalisations have the same ones.
+        """
+        if layouts not in self._joined:
+            self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.joined_slots(layouts)]))
+        return self._joined[layouts]
 
     @cached_property
     def axes(self) -> dict[str, Axes]:

@@ -73,4 +73,6 @@ def check_channel_sets(
 
 
 def _is_whole(number: Any) -> bool:
+    if type(number) is int:
+        return True
     return isinstance(number, (int, float, np.integer)) and not isinstance(number, bool) and number % 1 == 0

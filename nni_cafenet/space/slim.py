@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..channels.memory import memory_format_of
 from ..channels.run import apply_attributes
 from ..channels.selection import Selection, put
 from ..channels.structures import tensors_in
@@ -37,14 +38,13 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in slices:
-                values = slices[name].detach().clone(memory_format=torch.contiguous_format)
+                values = slices[name].detach().clone(memory_format=memory_format_of(parameter))
                 memo[id(parameter)] = nn.Parameter(values, requires_grad=parameter.requires_grad)
         for name, buffer in model.named_buffers():
             if name in slices:
-                memo[id(buffer)] = slices[name].detach().clone(memory_format=torch.contiguous_format)
-    for (
-        module
-    ) in model.modules():  # results of earlier calls that the code keeps: deepcopy refuses those with gradients
+                memo[id(buffer)] = slices[name].detach().clone(memory_format=memory_format_of(buffer))
+    for module in model.modules():
+        # Results of earlier calls that the code keeps: deepcopy refuses those with gradients.
         for tensor in tensors_in([value for name, value in vars(module).items() if name not in _OWN]):
             if tensor.grad_fn is not None:
                 memo[id(tensor)] = tensor.detach().clone()

@@ -130,7 +130,7 @@ class WidthSpace(ModelSpace):
         self.groups = tuple(binned(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
         self._running = Running(full_model, self.graph)
         self._active: Selection | None = None
-        self._prepared: dict[str, Tensor] | None = None
+        self._is_prepared = False
         if '__arch__' in (frozen_context.current() or {}):
             return  # made by create_fixed_module, only to be slimmed
         for group in self.groups:
@@ -291,32 +291,45 @@ class WidthSpace(ModelSpace):
         ------
         ValueError
             If a label is unknown or missing, a width is out of range, or a channel set does not fit its width.
+        RuntimeError
+            Inside a block of `prepared`.
         """
+        self._check_not_prepared()
         selection = self._selection(widths, channel_sets)
         self._running.use(selection)
-        self._active, self._prepared = selection, None
+        self._active = selection
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model on the active channel sets; all channels before the first `activate`."""
-        if self._prepared is not None:
-            return self._running.call(self._prepared, args, kwargs)
-        if self._active is None:
+        if self._active is None or self._is_prepared:
             return self.full_model(*args, **kwargs)
         return self._running.step(self._active, args, kwargs, training=self.training)
 
     @contextlib.contextmanager
-    def prepared(self) -> Iterator[dict[str, Tensor]]:
+    def prepared(self) -> Iterator[Mapping[str, Tensor]]:
         """Slice the active channel sets once for many calls, none of which changes the supernet.
 
-        For forwards without gradients: inside the block calls run on copies, and what they write into buffers (running
-        statistics) stays in the copies, which the block yields as ``{name: tensor}``.
+        For forwards without gradients: inside the block the model stands on copies, and what it writes into buffers
+        (running statistics) stays in the copies. The block gets ``{name: what now stands in the model}``.
+
+        Raises
+        ------
+        RuntimeError
+            Inside another such block.
         """
-        selection = self._active or self._selection(self.full_widths, None)
-        before, self._prepared = self._prepared, self._running.copies(selection)
-        try:
-            yield self._prepared
-        finally:
-            self._prepared = before
+        self._check_not_prepared()
+        with self._running.prepared(self._active or self._selection(self.full_widths, None)) as tensors:
+            self._is_prepared = True
+            try:
+                yield tensors
+            finally:
+                self._is_prepared = False
+
+    def _check_not_prepared(self) -> None:
+        if self._is_prepared:
+            raise RuntimeError(
+                'The space is prepared for one choice of channel sets; leave the block of prepared() first.'
+            )
 
     def train(self, mode: bool = True) -> WidthSpace:
         """Set the mode of the model."""
@@ -368,8 +381,7 @@ class WidthSpace(ModelSpace):
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
         checked = check_widths(widths, self.full_widths)
         sets = {} if channel_sets is None else check_channel_sets(channel_sets, checked, self.full_widths)
-        chosen = {label: sets.get(label, np.arange(width)) for label, width in checked.items()}
-        return Selection(self.graph, chosen)
+        return Selection(self.graph, {**checked, **sets})
 
 
 def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:

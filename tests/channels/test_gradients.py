@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -11,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nni_cafenet.channels import gradients
 from nni_cafenet.channels import parts as parts_module
-from nni_cafenet.channels.gradients import KeptMemory
-from nni_cafenet.channels.parts import chunks_of, parts_of
+from nni_cafenet.channels.gradients import KeptGradients
+from nni_cafenet.channels.parts import chunks_of
 from nni_cafenet.channels.runs import Runs
 from nni_cafenet.channels.selection import Selection
 
@@ -23,10 +21,10 @@ def network(net, x):
     return net.c(net.f(net.n(net.b(net.n1(net.a(x))))).mean((2, 3)))
 
 
-@pytest.fixture
-def known(wired, analysed, monkeypatch):
-    """A model with every kind of parameter, and its graph; all its gradients are kept, in chunks of a few."""
-    monkeypatch.setattr(gradients, '_LARGE', 1)
+@pytest.fixture(params=[0, 1 << 14], ids=['all large', 'short ones joined'])
+def known(wired, analysed, monkeypatch, request):
+    """A model with every kind of parameter, and its graph, in chunks of a few."""
+    monkeypatch.setattr(parts_module, '_SHORT', request.param)
     monkeypatch.setattr(parts_module, '_CHUNK', 64)
     model = wired(
         network,
@@ -40,12 +38,19 @@ def known(wired, analysed, monkeypatch):
     return model, analysed(model, (2, 3, 4, 4))
 
 
-def taken(model, graph, selection, kept):
-    parameters = dict(model.named_parameters())
-    parts = {}
-    for chunk in chunks_of(graph, parameters):
-        parts.update(parts_of(chunk, parameters, selection, kept))
-    return {name: part for name, part in parts.items() if name in selection.axes}
+class Taken:
+    """The parts of a model's parameters, step after step."""
+
+    def __init__(self, model, graph):
+        self.model = model
+        self.chunks = chunks_of(graph, dict(model.named_parameters()))
+
+    def __call__(self, selection):
+        parameters = dict(self.model.named_parameters())
+        parts = {}
+        for chunk in self.chunks:
+            parts.update(chunk.parts(parameters, selection))
+        return {name: part for name, part in parts.items() if name in selection.axes}
 
 
 def loss_of(parts, seed):
@@ -96,10 +101,10 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
     model, graph = known
     reference = copy.deepcopy(model)
     model.zero_grad()
-    kept, held = KeptMemory(), []
+    taken, held = Taken(model, graph), []
     for seed, (first, second, after) in enumerate(steps):
         selection = Selection(graph, {'a': first, 'f': [channel for channel in second if channel < 6] or [0]})
-        parts = taken(model, graph, selection, kept)
+        parts = taken(selection)
         expected = selection.slices(reference)
         assert parts.keys() == expected.keys() - {name for name, _ in model.named_buffers()}
         expected = {name: expected[name] for name in parts}
@@ -120,10 +125,10 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
 
 def test_memory_is_used_again_once_nobody_holds_it(known):
     model, graph = known
-    kept = KeptMemory()
+    taken = Taken(model, graph)
 
     def address() -> int:
-        loss_of(taken(model, graph, Selection(graph, {'a': [0, 2, 3]}), kept), 0).backward()
+        loss_of(taken(Selection(graph, {'a': [0, 2, 3]})), 0).backward()
         return model.f.weight.grad.data_ptr()
 
     first = address()
@@ -131,7 +136,13 @@ def test_memory_is_used_again_once_nobody_holds_it(known):
     assert address() == first
     held = model.f.weight.grad
     model.zero_grad()
-    assert address() != first
+    second = address()
+    assert second != first
+    assert held.any()
+    held = model.f.weight.grad  # a user who always holds the gradient of the last step
+    model.zero_grad()
+    assert address() == first
+    model.zero_grad()
     assert held.any()
 
 
@@ -139,9 +150,9 @@ def test_gradients_without_accumulation(known):
     model, graph = known
     reference = copy.deepcopy(model)
     selection = Selection(graph, {'a': [1, 2, 5]})
-    kept = KeptMemory()
+    taken = Taken(model, graph)
     for seed in range(2):
-        ours = torch.autograd.grad(loss_of(taken(model, graph, selection, kept), seed), model.f.weight)
+        ours = torch.autograd.grad(loss_of(taken(selection), seed), model.f.weight)
         slices = {name: part for name, part in selection.slices(reference).items() if 'running' not in name}
         assert torch.equal(ours[0], torch.autograd.grad(loss_of(slices, seed), reference.f.weight)[0])
     assert model.f.weight.grad is None
@@ -153,7 +164,7 @@ def test_gradients_of_gradients(known):
     selection = Selection(graph, {'a': [1, 2, 5]})
     results = []
     for net, parts in (
-        (model, taken(model, graph, selection, KeptMemory())),
+        (model, Taken(model, graph)(selection)),
         (reference, selection.slices(reference)),
     ):
         parts = {name: part for name, part in parts.items() if 'running' not in name}
@@ -168,7 +179,7 @@ def test_frozen_parameters_take_no_gradients(known):
     model, graph = known
     model.f.weight.requires_grad_(False)
     model.a.bias.requires_grad_(False)
-    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
+    parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
     assert not parts['f.weight'].requires_grad
     assert not parts['a.bias'].requires_grad
     loss_of(parts, 0).backward()
@@ -180,13 +191,13 @@ def test_frozen_parameters_take_no_gradients(known):
 def test_without_gradients_parts_have_none(known):
     model, graph = known
     with torch.no_grad():
-        parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
+        parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
     assert not any(part.requires_grad for part in parts.values())
 
 
 def test_parts_that_take_no_part_get_no_gradient(known):
     model, graph = known
-    parts = taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory())
+    parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
     parts['f.weight'].sum().backward()
     assert model.f.weight.grad is not None
     assert model.a.weight.grad is None
@@ -197,43 +208,37 @@ def test_hooks_of_parameters_see_the_whole_gradient(known):
     model, graph = known
     seen = []
     model.f.weight.register_hook(lambda gradient: seen.append(gradient.shape))
-    loss_of(taken(model, graph, Selection(graph, {'a': [1, 2]}), KeptMemory()), 0).backward()
+    loss_of(Taken(model, graph)(Selection(graph, {'a': [1, 2]})), 0).backward()
     assert seen == [model.f.weight.shape]
 
 
-def test_a_parameter_of_another_form_gets_another_gradient():
-    kept, axes = KeptMemory(), (Runs([0], [1]), None)
-    for parameter in (
-        torch.ones(300, 300),
-        torch.ones(300, 300).double(),
-        torch.ones(300, 200),
-        torch.ones(200, 300).T,
-    ):
-        part = torch.ones(1, parameter.shape[1], dtype=parameter.dtype)
-        gradient = kept.spread('a', parameter, axes, part)
-        assert (gradient.shape, gradient.dtype, gradient.stride()) == (
-            parameter.shape,
-            parameter.dtype,
-            parameter.stride(),
-        )
-        assert gradient.sum() == parameter.shape[1]
-
-
-def test_what_is_kept_does_not_travel():
-    kept = KeptMemory()
-    kept.spread('a', torch.ones(300, 300), (Runs([0], [1]), None), torch.ones(1, 300))
-    assert len(pickle.dumps(kept)) < 1000
-    assert copy.deepcopy(kept)._kept == {}
+def test_gradients_in_one_piece_of_memory_by_hand():
+    double = {'dtype': torch.float64}
+    kept = KeptGradients([torch.empty(3, 2, **double), torch.empty(2, 2, **double).T])
+    rows, column = (Runs([1], [2]), None), (None, Runs([0], [1]))
+    part, other = torch.ones(2, 2, **double), torch.full((2, 1), 5.0, **double)
+    first, second = kept.spread({0: rows, 1: column}, [part, other])
+    assert first.tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert second.tolist() == [[5, 0], [5, 0]]
+    assert (second.stride(), second.dtype) == ((1, 2), torch.float64)
+    address = first.data_ptr()
+    del first, second
+    (second,) = kept.spread({1: (Runs([1], [1]), None)}, [torch.full((1, 2), 7.0, **double)])
+    assert second.tolist() == [[0, 0], [7, 7]]
+    del second
+    (first,) = kept.spread({0: (Runs([0, 2], [1, 1]), None)}, [part])
+    assert first.tolist() == [[1, 1], [0, 0], [1, 1]]
+    assert first.data_ptr() == address
 
 
 @pytest.mark.parametrize('channels', [[0, 1, 2], [0, 1, 4]], ids=['one block', 'two blocks'])
 def test_memory_of_parts_is_used_again_once_their_graph_is_gone(known, channels, monkeypatch):
     monkeypatch.setattr('nni_cafenet.channels.runs._SMALL', 0)  # else two blocks of so few elements are gathered
     model, graph = known
-    kept, selection = KeptMemory(), Selection(graph, {'a': channels})
+    taken, selection = Taken(model, graph), Selection(graph, {'a': channels})
 
     def weight():
-        return taken(model, graph, selection, kept)['f.weight']
+        return taken(selection)['f.weight']
 
     first = weight()
     values = first.detach().clone()

@@ -122,7 +122,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize('to_none', [True, False], ids=['to None', 'to zero'])
 def test_optimizers_take_the_steps_of_the_slow_path(space, name, to_none, monkeypatch):
     slow = copy.deepcopy(space)
-    monkeypatch.setattr('nni_cafenet.channels.gradients._LARGE', 1)
+    monkeypatch.setattr('nni_cafenet.channels.parts._SHORT', 1)
     results = []
     for net, plain in ((space, False), (slow, True)):
         with monkeypatch.context() as patch:

@@ -82,10 +82,10 @@ def test_what_is_selected_whole_is_not_sliced(network):
 def test_attributes_by_hand(network):
     model, graph = network
     assert Selection(graph, {'a': [0, 3]}).attributes(model) == {
-        'a': {'in_channels': 3, 'out_channels': 2},
+        'a': {'out_channels': 2},
         'd': {'groups': 2, 'in_channels': 2, 'out_channels': 4},
         'n': {'num_features': 4},
-        'b': {'in_features': 16, 'out_features': 2},
+        'b': {'in_features': 16},
     }
     full = Selection(graph, {}).attributes(model)
     assert full['d'] == {'groups': 4, 'in_channels': 4, 'out_channels': 8}

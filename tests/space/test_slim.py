@@ -59,6 +59,25 @@ def test_the_slim_model_owns_its_tensors(space):
     assert all(torch.equal(tensor, before[name]) for name, tensor in space.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ('layer', 'size', 'memory_format'),
+    [(nn.Conv2d, (4, 4), torch.channels_last), (nn.Conv3d, (4, 4, 4), torch.channels_last_3d)],
+)
+def test_the_memory_format_is_kept_in_slim_models_and_slices(wired, layer, size, memory_format):
+    model = wired(lambda net, x: net.c(net.b(net.a(x))), a=layer(3, 8, 3), b=layer(8, 8, 1), c=layer(8, 2, 2))
+    space = WidthSpace(model.to(memory_format=memory_format), example_input=(1, 3, *size), min_ratio=0)
+    sets = {'a': torch.tensor([1, 3, 5]), 'b': torch.arange(4)}
+    slim = space.slim({'a': 3, 'b': 4}, sets)
+    assert slim.a.weight.is_contiguous(memory_format=memory_format)
+    assert not slim.a.weight.is_contiguous()
+    x = torch.randn(2, 3, *size).contiguous(memory_format=memory_format)
+    space.activate({'a': 3, 'b': 4}, sets)
+    space(x).square().sum().backward()
+    slim(x).square().sum().backward()
+    torch.testing.assert_close(space.c.weight.grad[:, :4], slim.c.weight.grad)
+    assert space.c.weight.grad.stride() == space.c.weight.stride()
+
+
 def test_classes_own_attributes_modes_hooks_and_frozen_parameters_are_kept(space):
     space.train()
     space.n.eval()

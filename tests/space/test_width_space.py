@@ -207,6 +207,19 @@ def test_prepared_calls_run_on_copies(space, draw):
     assert any(not torch.equal(tensor, before[name]) for name, tensor in space.state_dict().items())
 
 
+def test_what_is_prepared_stays_to_the_end_of_the_block(space, draw):
+    widths, sets = draw(space, 4)
+    space.activate(widths, sets)
+    with space.prepared() as tensors:
+        assert all(tensors[name] is tensor for name, tensor in space.full_model.named_buffers())
+        with pytest.raises(RuntimeError, match=r'leave the block of prepared\(\) first'):
+            space.activate(widths)
+        with pytest.raises(RuntimeError, match='leave the block'), space.prepared():
+            pass
+        assert space.full_model.training == space.training
+    space.activate(space.full_widths)
+
+
 # --- contracts 2 and 3 over all widths and channel sets -------------------------------------------
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nni_cafenet.channels.joined import Joined
 from nni_cafenet.channels.selection import Selection
-from nni_cafenet.channels.vectors import Vectors
 
 
 def test_vectors_by_hand(wired, analysed):
@@ -13,7 +13,7 @@ def test_vectors_by_hand(wired, analysed):
     )
     graph = analysed(model, (1, 3, 2, 2))
     names = ['a.bias', 'n.weight']
-    vectors = Vectors(graph, names)
+    vectors = Joined(graph, names)
     tensors = dict(model.named_parameters())
     chosen = vectors.selected(Selection(graph, {'a': [0, 3]}))
     parts = chosen.read([tensors[name] for name in names])
@@ -33,18 +33,26 @@ def test_parts_count_their_versions_by_themselves(wired, analysed):
     )
     graph = analysed(model, (1, 3, 2, 2))
     first, second = (
-        Vectors(graph, ['a.bias', 'n.weight']).selected(Selection(graph, {'a': [1]})).read([torch.ones(4)] * 2)
+        Joined(graph, ['a.bias', 'n.weight']).selected(Selection(graph, {'a': [1]})).read([torch.ones(4)] * 2)
     )
     first.add_(1)
     assert (first._version, second._version) == (1, 0)
 
 
-def test_vectors_of_one_kind_are_joined():
-    vectors = Vectors.__new__(Vectors)
-    vectors.names = ('a', 'b')
-    one = torch.ones(3)
-    assert vectors.can_join({'a': one, 'b': one, 'c': one.half()})
-    assert not vectors.can_join({'a': one, 'b': one.half()})
-    assert not vectors.can_join({'a': one, 'b': torch.ones(()).expand(3)})
-    vectors.names = ()
-    assert not vectors.can_join({})
+def test_filters_are_joined_by_their_first_dimension(wired, analysed):
+    model = wired(
+        lambda net, x: net.b(net.e(net.d(net.a(x)))),
+        a=nn.Conv2d(3, 4, 1),
+        d=nn.Conv2d(4, 4, 3, groups=4),
+        e=nn.Conv2d(4, 4, 3, groups=4),
+        b=nn.Conv2d(4, 2, 1),
+    )
+    graph = analysed(model, (1, 3, 6, 6))
+    names = ['d.weight', 'e.weight']
+    rows = Joined(graph, names).selected(Selection(graph, {'a': [1, 2]}))
+    tensors = [model.d.weight.detach(), model.e.weight.detach()]
+    parts = rows.read(tensors)
+    assert all(torch.equal(part, tensor[1:3]) for part, tensor in zip(parts, tensors))
+    (spread, _) = rows.spread(parts)
+    assert torch.equal(spread[1:3], tensors[0][1:3])
+    assert not spread[[0, 3]].any()

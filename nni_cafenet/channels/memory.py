@@ -1,0 +1,69 @@
+"""How tensors lie in memory; memory that an earlier step has left, and whether somebody still holds it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ['LeftMemory', 'holders', 'memory_format_of', 'whole_lines']
+
+_LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
+_GRAPHS = 2  # that are alive at once in min-min training
+_UNKNOWN = itertools.count()
+
+
+class LeftMemory:
+    """Memory for parts of tensors of one dtype and device, used again once nobody holds it.
+
+    To fill fresh memory takes twice as long: the operating system hands out a page at a time, and is given them back
+    after every step. On other devices than a CPU torch keeps memory itself.
+
+    Parameters
+    ----------
+    size
+        Number of elements that are enough for whatever is selected.
+    like
+        A tensor of their dtype and device.
+    """
+
+    def __init__(self, size: int, like: Tensor) -> None:
+        self._size = size
+        self._like = like.new_empty(0)
+        self._keeps = like.device.type == 'cpu'
+        self._left: list[tuple[Tensor, int]] = []
+
+    def pieces(self, sizes: Sequence[int]) -> Sequence[Tensor]:
+        """Return memory for tensors of some numbers of elements; each counts its versions by itself."""
+        lines = [whole_lines(size) for size in sizes]
+        return torch.unsafe_split_with_sizes(self._free(sum(lines)), lines) if lines else ()
+
+    def _free(self, size: int) -> Tensor:
+        if not self._keeps:
+            return self._like.new_empty(size)
+        for memory, alone in self._left:
+            if holders(memory) == alone:
+                return memory[:size]
+        memory = self._like.new_empty(self._size)  # its pages take no memory before they are filled
+        self._left = [*self._left, (memory, holders(memory))][-_GRAPHS:]
+        return memory[:size]
+
+
+def memory_format_of(tensor: Tensor) -> torch.memory_format:
+    """Return the memory format of a tensor: channels last where it has that and no other, else contiguous."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    has_it = last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last)
+    return last if has_it and last is not None else torch.contiguous_format
+
+
+def whole_lines(size: int) -> int:
+    """Return a number of elements after which the next piece may begin."""
+    return -(-size // _LINE) * _LINE
+
+
+def holders(tensor: Tensor) -> int:
+    """Return how many tensors, here and anywhere, share the memory of one; another number each time if unknown."""
+    count = getattr(torch._C, '_storage_Use_Count', None)
+    return next(_UNKNOWN) if count is None else count(tensor.untyped_storage()._cdata)
