@@ -27,9 +27,11 @@ from .counting import PassingCounter, without_fused_attention
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
+from .places import Places
 from .repair import Repair
 from .run import call_with, using_attributes
-from .selection import Selection, take
+from .runs import open_index
+from .selection import Positions, Selection, take
 from .structures import tensors_in
 from .substitute import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
 from .telling import check_device, telling_inputs, telling_tensors
@@ -41,6 +43,9 @@ _logger = logging.getLogger(__name__)
 
 _LARGE = 10**8
 """Parameters from which on the order of channels is tried in the model's own precision, not in float64."""
+
+_MANY = 10**7
+"""Elements of a tensor from which on a part of it is copied at once, not dimension by dimension."""
 
 _CHEAP = 10**9
 """MACs of the example input below which every check is made at three random widths, not at one."""
@@ -207,7 +212,8 @@ class _Checks:
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         self._taken: dict[torch.dtype | None, list[Decision]] = {}
-        modules = dict(model.named_modules())
+        self._places = Places(model)
+        modules = self._places.modules
         self.failed: Mapping[str, Any] | None = None
         self._macs: dict[bool, int | None] = {}  # of the whole model, and at the widths of these sets
         self._counted: Mapping[str, Any] = {}
@@ -422,9 +428,17 @@ class _Checks:
         """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
         example = _converted(self.example, dtype)
         every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
-        buffers = {name: changed(name, buffer, *every).clone() for name, buffer in self.model.named_buffers()}
-        with _precision(dtype), Substitute(self.model, *every):
-            return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs))
+        places = self._standing
+        buffers = {name: changed(name, buffer, *every).clone() for name, buffer in places.buffers().items()}
+        with _precision(dtype), Substitute(places.parameters(), *every):
+            return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs, places))
+
+    @property
+    def _standing(self) -> Places:
+        """The places of the model's tensors; a forward may have put other modules into it."""
+        if not self._places.still_there:
+            self._places = Places(self.model)
+        return self._places
 
     def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
         """Return the tensors that a call of the model returns.
@@ -453,11 +467,12 @@ class _Checks:
     ) -> Any:
         """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
         selection = Selection(graph or self.graph, sets)
-        buffers = dict(self.model.named_buffers())
+        places = self._standing
+        buffers = places.buffers()
         changes = [self._telling] if change is None else [self._telling, change]
         sliced = {
-            name: take(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
-            for name, tensor in [*self.model.named_parameters(), *buffers.items()]
+            name: _part(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
+            for name, tensor in [*places.parameters().items(), *buffers.items()]
         }
         if dtype is not None:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
@@ -468,7 +483,7 @@ class _Checks:
             _precision(dtype),
             watch or contextlib.nullcontext(),
         ):
-            return call_with(self.model, sliced, inputs.args, inputs.kwargs)
+            return call_with(self.model, sliced, inputs.args, inputs.kwargs, places)
 
 
 class _MaskChecks(_Checks):
@@ -530,6 +545,16 @@ def _differences_of_forwards(graph: ChannelGraph, checks: _Checks) -> list[int]:
 def _beyond_the_cost_model(graph: ChannelGraph, checks: _Checks, chosen: Mapping[str, Any], macs: int) -> int:
     widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
     return macs // checks.example.batch_size - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0])
+
+
+def _part(tensor: Tensor, positions: Positions) -> Tensor:
+    """Return some positions of every dimension, as `take` does.
+
+    At once where the tensor is large, so that there is no copy in between: of the first linear layer of VGG-16 205 MB.
+    """
+    if tensor.numel() < _MANY or sum(chosen is not None for chosen in positions) < 2:
+        return take(tensor, positions)
+    return tensor[open_index(tensor, positions)]
 
 
 def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:
