@@ -51,7 +51,7 @@ def main() -> None:
         depth = json.loads(options.space.read_text())['depth']
         panels['building a space, over layers'] = {
             'all': (depth['depth'], depth['seconds']),
-            'of it torch.export': (depth['depth'], depth['export']),
+            'torch.export alone': (depth['depth'], depth['export']),
         }
     write_json(Path(options.output) / 'growth.json', {'machine': machine(options.device), 'panels': panels})
     rows = [

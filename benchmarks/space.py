@@ -7,7 +7,7 @@ clock on the wall, or of the processor with `--cpu-time`, where others work too.
 process is afterwards than after making the model and calling it once.
 
 How building grows with depth: chains of convolutions with normalisation, in this process, in rounds; the exponent is the
-slope of a line through the logarithms. Export is the part of it that `torch.export` takes.
+slope of a line through the logarithms. Beside it `torch.export` of the same model, which building does without.
 
     python benchmarks/space.py --output space
     python benchmarks/space.py --models all --output space
@@ -27,8 +27,6 @@ from torch import nn
 from tqdm import tqdm
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.channels.inputs import ExampleInput
-from nni_cafenet.channels.operators import operators_of
 from nni_cafenet.files import write_json, write_text
 from nni_cafenet.tables import as_markdown
 from zoo.growth import told
@@ -80,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def by_depth(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return ``{'depth': layers, 'seconds': of building, 'export': of it in torch.export}``, a point a depth."""
+    """Return ``{'depth': layers, 'seconds': of building, 'export': of torch.export}``, a point a depth."""
     clock = time.process_time if options.cpu_time else time.perf_counter
     points: dict[str, list[float]] = {'depth': [], 'seconds': [], 'export': []}
     example = (1, 3, 8, 8)
@@ -89,7 +87,7 @@ def by_depth(options: argparse.Namespace) -> dict[str, list[float]]:
         for round_ in range(-1, options.rounds):  # the first one warms up
             model = chain(depth)
             start = clock()
-            operators_of(model, ExampleInput.of(example, model))
+            torch.export.export(model, (torch.zeros(example),), strict=False)
             middle = clock()
             WidthSpace(model, example_input=example)
             if round_ >= 0:

@@ -17,7 +17,7 @@ from .selecting import LayerPattern, excluded_parts, restrict
 from .telling import check_device
 from .ties import tie_around_attention, tie_attention
 from .trace import follow, parameter_names
-from .verify import repaired, stands, verify, warn_of
+from .verify import confirmed, repaired, verify, warn_of
 
 __all__ = ['analyse']
 
@@ -88,12 +88,13 @@ def _freest(
     readings: list[ChannelGraph] = []
     for reading in (free, *tied):
         readings.append(solved(reading))
-        if stands(model, readings[-1], example):
-            return verify(model, readings[-1], example, known=True)
+        graph = confirmed(model, readings[-1], example)
+        if graph is not None:
+            return graph
     for each in readings:
         graph = repaired(model, each, example)
         if graph is not None:
-            return verify(model, graph, example, known=True)
+            return graph
     if constraints.doubtful:
         readings.append(solved(tie_attention(constraints, model) or constraints))
     tried = [(each, verify(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]

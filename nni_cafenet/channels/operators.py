@@ -1,4 +1,4 @@
-"""The operators of a model, in the order in which they run: exported, or recorded where that fails."""
+"""The operators of a model, in the order in which they run: of a run on shapes, exported, or recorded where that fails."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .inputs import ExampleInput
 from .opaque import opaque_parts
 from .plain_calls import PlainCalls
 from .record import record, values_seen
+from .shape_run import ListedOperators, run_on_shapes
 
 __all__ = ['Operators', 'operators_of']
 
@@ -38,7 +39,7 @@ class Operators:
         Nodes that run after the model's Python code has seen values; in a recorded graph only.
     """
 
-    module: fx.GraphModule
+    module: fx.GraphModule | ListedOperators
     tensors: Mapping[str, str]
     recorded: bool = False
     after_values: frozenset[fx.Node] = frozenset()
@@ -61,6 +62,9 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     nni_cafenet.errors.TraceError
         If the model does not run on the example, or its operators depend on values that Python reads.
     """
+    listed = run_on_shapes(model, example)
+    if listed is not None:
+        return Operators(*listed)
     try:
         with quiet_torch():
             calls = PlainCalls(model, example)

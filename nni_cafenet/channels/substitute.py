@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -29,24 +29,31 @@ def changed(name: str, tensor: Tensor, *changes: Change) -> Tensor:
 class Substitute(TorchFunctionMode):
     """Inside this block every operator gets other values for the parameters of a model.
 
-    A value is made when an operator asks for it and dropped when that has run.
+    A value is made when an operator asks for it and dropped when that has run. The parameters stay as they are.
 
     Parameters
     ----------
-    model
-        The model. It is left as it was.
+    parameters
+        ``{name: parameter}``.
     changes
         Applied one after the other.
     """
 
-    def __init__(self, model: nn.Module, *changes: Change) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], *changes: Change) -> None:
         super().__init__()
-        self._names = {id(tensor): name for name, tensor in model.named_parameters()}
+        self._names = {id(tensor): name for name, tensor in parameters.items()}
         self._changes = changes
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = pytree.tree_map_only(Tensor, self._value, (args, kwargs or {}))
-        return function(*args, **kwargs)
+        values = {name: self._given(argument) for name, argument in kwargs.items()} if kwargs else {}
+        return function(*[self._given(argument) for argument in args], **values)
+
+    def _given(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return self._value(argument)
+        if isinstance(argument, (tuple, list, dict)):  # most are numbers, for which a walk through a tree takes long
+            return pytree.tree_map_only(Tensor, self._value, argument)
+        return argument
 
     def _value(self, tensor: Tensor) -> Tensor:
         name = self._names.get(id(tensor))

@@ -21,6 +21,7 @@ from .opaque import layers_with_rules
 from .operators import operators_of
 from .rules import Call, find_rule
 from .selection import put
+from .shape_run import ListedOperators
 
 __all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
 
@@ -162,7 +163,7 @@ def _follow(
 
 
 def _run(
-    graph_module: fx.GraphModule,
+    graph_module: fx.GraphModule | ListedOperators,
     inputs: Sequence[Any],
     constraints: Constraints,
     modules: dict[str, nn.Module],

@@ -23,24 +23,29 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import first_line
 from .cost import Polynomial
-from .counting import without_fused_attention
+from .counting import PassingCounter, without_fused_attention
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
+from .places import Places
 from .repair import Repair
 from .run import call_with, using_attributes
-from .selection import Selection, take
+from .runs import open_index
+from .selection import Positions, Selection, take
 from .structures import tensors_in
 from .substitute import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['Unchanged', 'beyond_masks', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
+__all__ = ['Unchanged', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
 _LARGE = 10**8
 """Parameters from which on the order of channels is tried in the model's own precision, not in float64."""
+
+_MANY = 10**7
+"""Elements of a tensor from which on a part of it is copied at once, not dimension by dimension."""
 
 _CHEAP = 10**9
 """MACs of the example input below which every check is made at three random widths, not at one."""
@@ -61,7 +66,6 @@ def verify(
     example: ExampleInput,
     seed: int = 0,
     *,
-    known: bool = False,
     quiet: bool = False,
 ) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
@@ -76,14 +80,12 @@ def verify(
         What the model is called with.
     seed
         Seed of the random widths and channel sets.
-    known
-        The graph `stands`: only its costs are left to measure.
     quiet
         Leave the warnings to the caller.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
-        reasons = {} if known else checks.culprits(list(graph.labels))
+        reasons = checks.culprits(list(graph.labels))
         if not quiet:
             warn_of(reasons)
         graph = checks.graph.without(reasons)
@@ -103,12 +105,20 @@ def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: i
         return checks.problem(list(graph.labels)) is None
 
 
+def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
+    """Return the verified graph if it `stands`; None if not."""
+    checks = _Checks(model, graph, example, np.random.default_rng(seed))
+    with using_mode(model, training=False), torch.no_grad():
+        return _with_measured_macs(graph, checks) if checks.problem(list(graph.labels)) is None else None
+
+
 def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the graph with numbers of modules following widths, so that it `stands`; None if they do not make it."""
+    """Return the verified graph, with numbers of modules following widths, if it then `stands`; None if not."""
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         labels = list(graph.labels)
-        return checks.graph if checks.problem(labels) is None or checks.repair(labels) else None
+        stands_now = checks.problem(labels) is None or checks.repair(labels)
+        return _with_measured_macs(checks.graph, checks) if stands_now else None
 
 
 def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> dict[str, str]:
@@ -202,8 +212,11 @@ class _Checks:
         self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         self._taken: dict[torch.dtype | None, list[Decision]] = {}
-        modules = dict(model.named_modules())
+        self._places = Places(model)
+        modules = self._places.modules
         self.failed: Mapping[str, Any] | None = None
+        self._macs: dict[bool, int | None] = {}  # of the whole model, and at the widths of these sets
+        self._counted: Mapping[str, Any] = {}
         self._attributes = graph.attributes
         self._repair = Repair(model)
         self._watched = [modules[record.label] for record in graph.fixed if graph.recorded and record.label in modules]
@@ -262,6 +275,7 @@ class _Checks:
 
         One channel set may hide what is wrong: a wrong order of channels, where the set is the same in both orders.
         """
+        self._macs.pop(False, None)
         for _ in range(self.draws if labels else 0):
             found = self._problem_of_one_draw(labels)
             if found is not None:
@@ -275,7 +289,8 @@ class _Checks:
         try:
             mixed = [label for label in sets if label in self.mixed]
             if mixed:
-                self.run_slices(sets, self.example)
+                with self._counting(sets):
+                    self.run_slices(sets, self.example)
                 if not self._unordered(mixed) or not self._unordered_slices(sets, mixed):
                     return 'its channels do not stand where the analysis thinks'
             if any(label in self.trained_only for label in sets):
@@ -309,7 +324,7 @@ class _Checks:
         whole = self._whole(dtype)
         with self._deciding() as decisions:
             zeros = self._outputs(dtype, masked(self.graph, sets, self.device))
-        with self._deciding(decisions.taken):
+        with self._deciding(decisions.taken), self._counting(sets):
             sliced = self._watching(lambda: self.run_slices(sets, _converted(self.example, dtype), dtype))
         if [leaf.shape for leaf in sliced] != [leaf.shape for leaf in zeros]:
             return False
@@ -382,10 +397,29 @@ class _Checks:
         with decisions if self.recorded else contextlib.nullcontext():
             yield decisions
 
+    @contextlib.contextmanager
+    def _counting(self, sets: Mapping[str, Any]) -> Iterator[None]:
+        """Count the MACs of a run that is made anyway: of the first whole one, and of the first one of a `problem`."""
+        if self.recorded or (not sets) in self._macs:  # what another precision decides has other MACs
+            yield
+            return
+        with PassingCounter() as counter:
+            yield
+        self._macs[not sets] = counter.macs
+        self._counted = sets or self._counted
+
+    def counted(self) -> list[tuple[Mapping[str, Any], int]]:
+        """Return channel sets and the MACs of the example input that were counted with them, for the last `problem`.
+
+        The whole model is one of them. Empty where they were not counted.
+        """
+        whole, part = self._macs.get(True), self._macs.get(False)
+        return [] if whole is None or part is None else [({}, whole), (self._counted, part)]
+
     def _whole(self, dtype: torch.dtype | None) -> list[Tensor]:
         """Return what the full model returns, in some precision; it is run once."""
         if dtype not in self._full:
-            with self._deciding() as decisions:
+            with self._deciding() as decisions, self._counting({}):
                 self._full[dtype] = self._outputs(dtype)
             self._taken[dtype] = decisions.taken
         return self._full[dtype]
@@ -394,9 +428,17 @@ class _Checks:
         """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
         example = _converted(self.example, dtype)
         every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
-        buffers = {name: changed(name, buffer, *every).clone() for name, buffer in self.model.named_buffers()}
-        with _precision(dtype), Substitute(self.model, *every):
-            return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs))
+        places = self._standing
+        buffers = {name: changed(name, buffer, *every).clone() for name, buffer in places.buffers().items()}
+        with _precision(dtype), Substitute(places.parameters(), *every):
+            return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs, places))
+
+    @property
+    def _standing(self) -> Places:
+        """The places of the model's tensors; a forward may have put other modules into it."""
+        if not self._places.still_there:
+            self._places = Places(self.model)
+        return self._places
 
     def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
         """Return the tensors that a call of the model returns.
@@ -425,11 +467,12 @@ class _Checks:
     ) -> Any:
         """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
         selection = Selection(graph or self.graph, sets)
-        buffers = dict(self.model.named_buffers())
+        places = self._standing
+        buffers = places.buffers()
         changes = [self._telling] if change is None else [self._telling, change]
         sliced = {
-            name: take(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
-            for name, tensor in [*self.model.named_parameters(), *buffers.items()]
+            name: _part(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
+            for name, tensor in [*places.parameters().items(), *buffers.items()]
         }
         if dtype is not None:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
@@ -440,7 +483,7 @@ class _Checks:
             _precision(dtype),
             watch or contextlib.nullcontext(),
         ):
-            return call_with(self.model, sliced, inputs.args, inputs.kwargs)
+            return call_with(self.model, sliced, inputs.args, inputs.kwargs, places)
 
 
 class _MaskChecks(_Checks):
@@ -470,16 +513,9 @@ def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
     """Add the MACs of operators that no rule counts, where they are the same at every width."""
     if not graph.groups:
         return graph
-    sets = random_channel_sets(graph, graph.labels, checks.rng)
-    differences = []
-    checks.graph = graph
-    for chosen in ({},) if checks.recorded else ({}, sets):
-        counter = FlopCounterMode(display=False)
-        with without_fused_attention():
-            checks.run_slices(chosen, checks.example, watch=counter)
-        widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
-        measured = counter.get_total_flops() // 2 // checks.example.batch_size
-        differences.append(measured - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0]))
+    differences = [_beyond_the_cost_model(graph, checks, *each) for each in checks.counted()]
+    if not differences or any(differences):
+        differences = _differences_of_forwards(graph, checks)
     if len(set(differences)) > 1:
         _logger.warning('The counted MACs and the cost model differ by %d and %d at two widths.', *differences)
     if min(differences) <= 0:
@@ -491,6 +527,34 @@ def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:
         np.vstack([macs.factors, np.full((1, degree), -1, dtype=np.int64)]),
     )
     return replace(graph, cost=replace(graph.cost, macs=constant))
+
+
+def _differences_of_forwards(graph: ChannelGraph, checks: _Checks) -> list[int]:
+    """Count the MACs of forwards of their own, by torch's counter, and return what the cost model does not know."""
+    sets = random_channel_sets(graph, graph.labels, checks.rng)
+    differences = []
+    checks.graph = graph
+    for chosen in ({},) if checks.recorded else ({}, sets):
+        counter = FlopCounterMode(display=False)
+        with without_fused_attention():
+            checks.run_slices(chosen, checks.example, watch=counter)
+        differences.append(_beyond_the_cost_model(graph, checks, chosen, counter.get_total_flops() // 2))
+    return differences
+
+
+def _beyond_the_cost_model(graph: ChannelGraph, checks: _Checks, chosen: Mapping[str, Any], macs: int) -> int:
+    widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
+    return macs // checks.example.batch_size - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0])
+
+
+def _part(tensor: Tensor, positions: Positions) -> Tensor:
+    """Return some positions of every dimension, as `take` does.
+
+    At once where the tensor is large, so that there is no copy in between: of the first linear layer of VGG-16 205 MB.
+    """
+    if tensor.numel() < _MANY or sum(chosen is not None for chosen in positions) < 2:
+        return take(tensor, positions)
+    return tensor[open_index(tensor, positions)]
 
 
 def _verdict(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:
