@@ -146,6 +146,21 @@ def test_optimizers_take_the_steps_of_the_slow_path(space, name, to_none, monkey
         torch.testing.assert_close(ours, expected, rtol=0, atol=0)
 
 
+def test_several_calls_in_one_graph(space, monkeypatch):
+    slow = copy.deepcopy(space)
+    monkeypatch.setattr('nni_cafenet.channels.parts._SHORT', 1)
+    for widths in (WIDTHS, {'a': 5, 'b': 2}, {'a': 2, 'b': 8}):
+        for net, plain in ((space, False), (slow, True)):
+            with monkeypatch.context() as patch:
+                if plain:
+                    patch.setattr('nni_cafenet.channels.running._is_plain', lambda parameters: False)
+                net.zero_grad()
+                net.activate(widths)
+                (net(X).square().sum() + net(X + 1).sum() + net(X - 1).exp().mean()).backward()
+        for ours, expected in zip(space.parameters(), slow.parameters()):
+            close(ours.grad, expected.grad)
+
+
 def test_compiled(space):
     compiled = torch.compile(space, backend='eager')
     close(compiled(X), space.slim(WIDTHS)(X))
