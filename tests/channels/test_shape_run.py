@@ -90,7 +90,7 @@ def residual():
 @pytest.mark.parametrize(
     ('make', 'example'),
     [(residual, (2, 1, 8, 8)), (attention, (2, 5, 4)), (Tied, (1, 4))],
-    ids=lambda value: str(value),
+    ids=['residual', 'attention', 'tied'],
 )
 def test_the_operators_are_those_of_an_export(make, example, training, monkeypatch):
     model = make()
