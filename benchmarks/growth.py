@@ -107,7 +107,7 @@ def picture(panels: dict[str, Curves]) -> bytes:
 
     colours = [NOW, BEFORE, '#c2410c', GREY]
     with drawing():
-        figure = Figure(figsize=(4 * len(panels), 3.4), layout='constrained')
+        figure = Figure(figsize=(4 * len(panels), 4), layout='constrained')
         for axes, (panel, curves) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
             for (name, (x, y)), colour in zip(curves.items(), colours):
                 axes.loglog(x, y, marker='o', markersize=3, color=colour, label=f'{name}: {exponent(x, y):.2f}')
@@ -115,7 +115,7 @@ def picture(panels: dict[str, Curves]) -> bytes:
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(panel, fontsize=9)
             axes.set_ylabel('s')
-            axes.legend(fontsize=7)
+            axes.legend(fontsize=7, loc='upper center', bbox_to_anchor=(0.5, -0.1))  # below: curves fill the panel
         return rendered(figure, 'svg')
 
 
