@@ -140,9 +140,10 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
     """
     folder = Path(output)
     with quiet_training(), _one_thread():
-        space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=4)).mutate(
-            SmallResNet, width=options.width, example_input=(1, 1, 8, 8)
-        )
+        with seeded(options.seed):
+            space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=4)).mutate(
+                SmallResNet, width=options.width, example_input=(1, 1, 8, 8)
+            )
         say(f'Space: {space.describe()}')
         strategy = _search(space, folder, options)
         best = strategy.history.best(1)[0]

@@ -69,6 +69,22 @@ def test_half_done_trainings_are_finished_with_the_same_result(run, tmp_path):
     assert quickstart(folder, SHORT, lambda line: None).accuracies == result.accuracies
 
 
+def test_the_seed_is_that_of_the_supernet_too(monkeypatch, tmp_path):
+    began = []
+
+    def search(space, folder, options):
+        began.append(torch.cat([parameter.detach().flatten() for parameter in space.full_model.parameters()]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('nni_cafenet.quickstart._search', search)
+    for seed in (0, 0, 1):
+        torch.randn(3)  # whatever was drawn before
+        with pytest.raises(KeyboardInterrupt):
+            quickstart(tmp_path, QuickstartOptions(seed=seed), lambda line: None)
+    assert torch.equal(began[0], began[1])
+    assert not torch.equal(began[0], began[2])
+
+
 def test_other_options_are_refused(run):
     folder, _, _ = run
     with pytest.raises(ResumeError, match='seed: 0 there, 1 now'):
