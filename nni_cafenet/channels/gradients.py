@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .memory import holders, whole_lines
+from .memory import KeptMemory, whole_lines
 from .runs import Axes, bounding_box, covers, write
 
 __all__ = ['KeptGradients']
@@ -83,19 +83,13 @@ class KeptGradients:
         return gradients
 
 
-class _Kept:
+class _Kept(KeptMemory):
     """Memory that is zero but for what was written last."""
 
     def __init__(self, memory: Tensor, forms: Sequence[_Form], probes: Tensor) -> None:
-        self.memory = memory
-        self._alone = holders(memory)
+        super().__init__(memory)
         self._forms = forms
         self._probes = probes
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nobody else holds it."""
-        return holders(self.memory) == self._alone
 
     def note(self, written: Mapping[int, Axes]) -> None:
         """Note what was written, and how it looks."""

@@ -8,11 +8,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ['LeftMemory', 'holders', 'memory_format_of', 'whole_lines']
+__all__ = ['KeptMemory', 'LeftMemory', 'memory_format_of', 'whole_lines']
 
 _LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
 _GRAPHS = 2  # that are alive at once in min-min training
 _UNKNOWN = itertools.count()
+
+
+class KeptMemory:
+    """Memory of which others may be given parts.
+
+    Parameters
+    ----------
+    memory
+        A tensor that nobody else holds yet.
+    """
+
+    def __init__(self, memory: Tensor) -> None:
+        self.memory = memory
+        self._alone = _holders(memory)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody else holds any of it."""
+        return _holders(self.memory) == self._alone
 
 
 class LeftMemory:
@@ -33,7 +52,7 @@ class LeftMemory:
         self._size = size
         self._like = like.new_empty(0)
         self._keeps = like.device.type == 'cpu'
-        self._left: list[tuple[Tensor, int]] = []
+        self._left: list[KeptMemory] = []
 
     def pieces(self, sizes: Sequence[int]) -> Sequence[Tensor]:
         """Return memory for tensors of some numbers of elements; each counts its versions by itself."""
@@ -43,12 +62,11 @@ class LeftMemory:
     def _free(self, size: int) -> Tensor:
         if not self._keeps:
             return self._like.new_empty(size)
-        for memory, alone in self._left:
-            if holders(memory) == alone:
-                return memory[:size]
-        memory = self._like.new_empty(self._size)  # its pages take no memory before they are filled
-        self._left = [*self._left, (memory, holders(memory))][-_GRAPHS:]
-        return memory[:size]
+        left = next((each for each in self._left if each.is_free), None)
+        if left is None:
+            left = KeptMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
+            self._left = [*self._left, left][-_GRAPHS:]
+        return left.memory[:size]
 
 
 def memory_format_of(tensor: Tensor) -> torch.memory_format:
@@ -63,7 +81,7 @@ def whole_lines(size: int) -> int:
     return -(-size // _LINE) * _LINE
 
 
-def holders(tensor: Tensor) -> int:
+def _holders(tensor: Tensor) -> int:
     """Return how many tensors, here and anywhere, share the memory of one; another number each time if unknown."""
     count = getattr(torch._C, '_storage_Use_Count', None)
     return next(_UNKNOWN) if count is None else count(tensor.untyped_storage()._cdata)

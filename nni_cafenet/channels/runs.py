@@ -128,16 +128,13 @@ def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tenso
     wholes: list[Tensor] = []
     blocks: list[Tensor] = []
     for tensor, chosen, part in zip(tensors, axes, parts):
-        many = _axes_of_many_runs(chosen)
-        if not many:
-            wholes.append(bounding_box(tensor, chosen) if chosen else tensor)
-            blocks.append(part)
-        elif in_blocks(chosen, part.shape):
-            pairs = paired_blocks(tensor, part, chosen)
+        pairs = paired_blocks(tensor, part, chosen)
+        if pairs is None:
+            many = _axes_of_many_runs(chosen)
+            _scatter(_box_of_one_run(tensor, chosen), chosen, many, part.to(tensor.dtype))
+        else:
             wholes += pairs[0]
             blocks += pairs[1]
-        else:
-            _scatter(_box_of_one_run(tensor, chosen), chosen, many, part.to(tensor.dtype))
     if wholes:
         torch._foreach_copy_(wholes, blocks)
 
@@ -202,8 +199,15 @@ def in_blocks(axes: Axes, shape: Sequence[int]) -> bool:
     return few and (math.prod(shape) > _SMALL or not _axes_of_many_runs(axes))
 
 
-def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part."""
+def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]] | None:
+    """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part.
+
+    None where it is not copied in blocks.
+    """
+    if not _axes_of_many_runs(axes):
+        return [bounding_box(whole, axes) if axes else whole], [part]
+    if not in_blocks(axes, part.shape):
+        return None
     strides, places = whole.stride(), part.stride()
     blocks = [(whole.storage_offset(), part.storage_offset(), list(whole.shape))]
     for axis, runs in enumerate(axes):

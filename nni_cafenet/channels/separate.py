@@ -11,7 +11,7 @@ from torch import Tensor
 from .gradients import KeptGradients
 from .graph import ChannelGraph
 from .memory import LeftMemory, memory_format_of
-from .runs import Axes, bounding_box, gather, in_blocks, paired_blocks, selected_shape
+from .runs import Axes, bounding_box, gather, paired_blocks, selected_shape
 from .selection import Selection
 
 __all__ = ['SelectedBlocks', 'Separate']
@@ -80,30 +80,26 @@ class SelectedBlocks:
 
         Forward and backward of a convolution would each make a copy of a view that is not contiguous.
         """
-        parts: list[Tensor] = []
-        sources: list[Tensor] = []
+        parts = list(tensors)
         copied: list[tuple[int, int, Axes]] = []
         for place, (tensor, (index, axes)) in enumerate(zip(tensors, self._chosen.items())):
             several = any(runs is not None and len(runs.starts) > 1 for runs in axes)
-            # Detached: autograd takes what a function returns for a view of its input otherwise.
-            parts.append(tensor if several else bounding_box(tensor.detach(), axes))
             if several or (len(axes) > 2 and axes.count(None) < len(axes) - (axes[0] is not None)):
                 copied.append((place, index, axes))
+            else:  # detached: autograd takes what a function returns for a view of its input otherwise
+                parts[place] = bounding_box(tensor.detach(), axes)
         shapes = [selected_shape(tensors[place], axes) for place, _, axes in copied]
+        sources: list[Tensor] = []
         targets: list[Tensor] = []
         pieces = self._memory.pieces([math.prod(shape) for shape in shapes])
         for (place, index, axes), shape, piece in zip(copied, shapes, pieces):
-            whole = parts[place]
             part = parts[place] = piece.as_strided(shape, _strides(shape, channels_last=self._channels_last[index]))
-            if whole.shape == part.shape:
-                sources.append(whole)
-                targets.append(part)
-            elif in_blocks(axes, shape):
-                wholes, blocks = paired_blocks(whole, part, axes)
-                sources += wholes
-                targets += blocks
+            pairs = paired_blocks(tensors[place], part, axes)
+            if pairs is None:
+                gather(tensors[place], axes, part)
             else:
-                gather(whole, axes, part)
+                sources += pairs[0]
+                targets += pairs[1]
         if targets:
             torch._foreach_copy_(targets, sources)
         return parts
