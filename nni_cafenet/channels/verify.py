@@ -37,7 +37,7 @@ from .substitute import Change, InDouble, Substitute, changed, converted, masked
 from .telling import check_device, telling_inputs, telling_tensors
 from .trace import using_mode
 
-__all__ = ['Unchanged', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'stands', 'verify', 'warn_of']
+__all__ = ['Unchanged', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -98,22 +98,18 @@ def warn_of(reasons: Mapping[str, str]) -> None:
         _logger.warning('The channels of %s keep their width: %s.', label, reason)
 
 
-def stands(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> bool:
-    """Whether the model can really change all groups of the graph together; as `verify`, without looking for culprits."""
-    checks = _Checks(model, graph, example, np.random.default_rng(seed))
-    with using_mode(model, training=False), torch.no_grad():
-        return checks.problem(list(graph.labels)) is None
-
-
 def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the verified graph if it `stands`; None if not."""
+    """Return the verified graph if the model can really change all its groups together; None if not.
+
+    As `verify`, without looking for culprits.
+    """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         return _with_measured_macs(graph, checks) if checks.problem(list(graph.labels)) is None else None
 
 
 def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the verified graph, with numbers of modules following widths, if it then `stands`; None if not."""
+    """Return the verified graph, with numbers of modules following widths, if it is then `confirmed`; None if not."""
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with using_mode(model, training=False), torch.no_grad():
         labels = list(graph.labels)
