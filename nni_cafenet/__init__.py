@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .space.slim_files import load_slim, save_slim
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
+    from .supernet.bilateral import Bilateral
     from .supernet.sharing import Fixed, LocallyFree
     from .travel.recipes import traced
     from .travel.stored import factory_of, traced_tensors
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .within_budget import WithinBudget
 
 _HOMES = {
+    'Bilateral': 'supernet.bilateral',
     'CafeNet': 'strategy',
     'CafeNetPruner': 'pruning.pruner',
     'EqualBins': 'space.bins',
@@ -69,6 +71,7 @@ _HOMES = {
 }
 
 __all__ = [
+    'Bilateral',
     'CafeNet',
     'CafeNetPruner',
     'EqualBins',

@@ -107,15 +107,7 @@ class Scorer:
     def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
         """Return different channel sets of a width, the same ones whenever it is scored."""
         rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
-        groups = self.space.groups
-        sets = [{group.label: torch.arange(widths[group.label]) for group in groups}]
-        for _ in range(4 * (self.patterns - 1)):
-            if len(sets) == self.patterns:
-                break
-            drawn = self.sharing.sample_all(groups, widths, rng)
-            if not any(all(torch.equal(other[label], drawn[label]) for label in drawn) for other in sets):
-                sets.append(drawn)
-        return sets
+        return self.sharing.different(self.space.groups, widths, self.patterns, rng)
 
     def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> float:
         with self._prepared(widths, channel_sets):

@@ -20,7 +20,7 @@ from ..randomness import RandomnessOnResume
 from ..space.width_space import WidthSpace
 from .best_of import BestOf, LogCalls, Run, Steps
 from .room import Room
-from .sharing import Sharing
+from .sharing import Sharing, distinct
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
 
@@ -121,7 +121,7 @@ class MinMinModule(BaseOneShotLightningModule):
     def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
         """Run the user's training step on some channel sets of a random width; return the best one's result."""
         widths = self._draw_widths()
-        sets = _distinct([self.sharing.sample_all(self.space.groups, widths, self.rng) for _ in range(self.patterns)])
+        sets = distinct(self.sharing.sample_several(self.space.groups, widths, self.patterns, self.rng))
         step = partial(self.training_module.training_step, batch, batch_idx, *extra)
         if len(sets) == 1:
             self.space.activate(widths, sets[0])
@@ -222,12 +222,3 @@ def loss_of(output: Any) -> Tensor:
             "'loss', or None to skip the batch."
         )
     return loss
-
-
-def _distinct(sets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    """Return each of several channel sets once: equal ones would do the same."""
-    seen = {
-        b''.join(chosen.cpu().numpy().tobytes() for chosen in channel_sets.values()): channel_sets
-        for channel_sets in sets
-    }
-    return list(seen.values())

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from ..space.bins import BinnedGroup
 
-__all__ = ['Fixed', 'LocallyFree', 'Sharing']
+__all__ = ['Fixed', 'LocallyFree', 'Sharing', 'distinct']
+
+_TRIES = 4
+"""Draws for each further channel set of a score."""
 
 
 class Sharing(ABC):
@@ -37,6 +40,34 @@ class Sharing(ABC):
     ) -> dict[str, Tensor]:
         """Draw one channel set for every group, each by itself."""
         return {group.label: self.sample(group, widths[group.label], rng) for group in groups}
+
+    def sample_several(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
+    ) -> list[dict[str, Tensor]]:
+        """Draw the channel sets that a training step compares; equal ones may be among them."""
+        return [self.sample_all(groups, widths, rng) for _ in range(number)]
+
+    def different(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
+    ) -> list[dict[str, Tensor]]:
+        """Return the channel sets that a score compares: all different, the leftmost channels first.
+
+        They are fewer than ``number`` where the rule has fewer, or several draws in a row repeat others.
+        """
+        sets = [{group.label: torch.arange(widths[group.label]) for group in groups}]
+        for _ in range(_TRIES * (number - 1)):
+            if len(sets) == number:
+                break
+            sets = distinct([*sets, self.sample_all(groups, widths, rng)])
+        return sets
+
+
+def distinct(sets: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Return each of several channel sets once, in their order."""
+    seen = dict[bytes, dict[str, Tensor]]()
+    for channel_sets in sets:
+        seen.setdefault(b''.join(chosen.cpu().numpy().tobytes() for chosen in channel_sets.values()), channel_sets)
+    return list(seen.values())
 
 
 @dataclass(frozen=True)

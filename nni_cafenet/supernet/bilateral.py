@@ -1,0 +1,120 @@
+"""Bilateral sharing: a rule that counts channels from the left, and its mirror image that counts from the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..space.bins import BinnedGroup
+from .sharing import Fixed, Sharing, distinct
+
+__all__ = ['Bilateral']
+
+
+@dataclass(frozen=True)
+class Bilateral(Sharing):
+    """Count channels from either end of a group, with equal probability.
+
+    A rule such as `Fixed` or `LocallyFree` trains the first channels of a group far more often than the last ones: 20 to 1
+    for the fixed pattern of 20 bins, 11.5 to 1 for the centered free zone with ``offset=1``. Here half of the channel sets
+    are mirrored, so both ends are trained equally often.
+
+    - ``Bilateral()``: the leftmost or the rightmost channels, as in BCNet (Su et al., CVPR 2021).
+    - ``Bilateral(LocallyFree(offset=1))``: base channels at either end and a free zone beside them.
+
+    Where several channel sets are compared, in a training step or for a score, they come in pairs: a channel set and its
+    mirror image.
+
+    Parameters
+    ----------
+    rule
+        The rule at the left end; default `Fixed`.
+    coupled
+        True (default): all groups count from the same end, as in BCNet. False: each group draws an end of its own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is out of range.
+
+    Notes
+    -----
+    The mirror image of channel i of n is n - 1 - i. A short last bin of a group thus becomes its first one. A channel set
+    that a rule yields at both ends is drawn twice as often as others.
+
+    Examples
+    --------
+    >>> from nni_cafenet import Bilateral, CafeNet, LocallyFree
+    >>> strategy = CafeNet('50%', sharing=Bilateral(LocallyFree(offset=1)))
+    """
+
+    rule: Sharing = field(default_factory=Fixed)
+    coupled: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rule, Sharing):
+            raise TypeError(f'rule={self.rule!r} must be a Sharing, such as Fixed() or LocallyFree(offset=1).')
+        if isinstance(self.rule, Bilateral):
+            raise ValueError(f'rule={self.rule!r} is bilateral already. Give the rule of one end, such as Fixed().')
+        if not isinstance(self.coupled, bool):
+            raise TypeError(f'coupled={self.coupled!r} must be True or False.')
+
+    def check(self, groups: Sequence[BinnedGroup]) -> None:
+        """Refuse a space that the rule does not fit."""
+        self.rule.check(groups)
+
+    def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
+        """Draw an end, then one channel set of the rule."""
+        mirrored = bool(rng.integers(2))
+        chosen = self.rule.sample(group, width, rng)
+        return _mirrored(group, chosen) if mirrored else chosen
+
+    def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
+        """Yield every channel set once: those of the left end, then those of the right end that differ from them."""
+        left = list(self.rule.every(group, width))
+        yield from left
+        known = {tuple(chosen.tolist()) for chosen in left}
+        for chosen in left:
+            mirrored = _mirrored(group, chosen)
+            if tuple(mirrored.tolist()) not in known:
+                yield mirrored
+
+    def sample_all(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Draw one channel set for every group, all at one end or each at its own."""
+        if not self.coupled:
+            return super().sample_all(groups, widths, rng)
+        mirrored = bool(rng.integers(2))
+        chosen = self.rule.sample_all(groups, widths, rng)
+        return _all_mirrored(groups, chosen) if mirrored else chosen
+
+    def sample_several(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
+    ) -> list[dict[str, Tensor]]:
+        """Draw channel sets in pairs of mirror images."""
+        sets = list[dict[str, Tensor]]()
+        while len(sets) < number:
+            chosen = self.sample_all(groups, widths, rng)
+            sets += [chosen, _all_mirrored(groups, chosen)]
+        return sets[:number]
+
+    def different(
+        self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
+    ) -> list[dict[str, Tensor]]:
+        """Return different channel sets in pairs of mirror images, the leftmost channels and the rightmost ones first."""
+        left = super().different(groups, widths, -(-number // 2), rng)
+        pairs = [each for chosen in left for each in (chosen, _all_mirrored(groups, chosen))]
+        return distinct(pairs)[:number]
+
+
+def _mirrored(group: BinnedGroup, chosen: Tensor) -> Tensor:
+    return torch.flip(group.full - 1 - chosen, (0,))
+
+
+def _all_mirrored(groups: Sequence[BinnedGroup], sets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {group.label: _mirrored(group, sets[group.label]) for group in groups}
