@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import FolderError, ResumeError, first_line, shortened
 from ..files import write_json
+from ..supernet.plain_checkpoint import read_checkpoint
 from .lock import held
 
 __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
@@ -125,8 +124,7 @@ class RunFolder:
             return None
         check_checkpoint(self.checkpoint)
         try:
-            # Whatever callbacks of the user keep in it is of any class; Lightning reads its checkpoints the same way.
-            checkpoint: dict[str, Any] = torch.load(self.checkpoint, map_location='cpu', weights_only=False)
+            checkpoint = read_checkpoint(self.checkpoint)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise _damaged(self.checkpoint, first_line(error, 120)) from error
         return checkpoint

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from ..randomness import RandomnessOnResume, loader_generators
 from .lightning import MinMinModule
+from .plain_checkpoint import PlainCheckpointIO
 
 __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
 
@@ -35,6 +36,10 @@ class SaveEveryEpoch(Checkpoint):
         self.last = last
         self._ended = False
         self._plateau: dict[int, float] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Have the trainer write and read this checkpoint as plain values."""
+        trainer.strategy.checkpoint_io = PlainCheckpointIO(trainer.strategy.checkpoint_io, self.path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into the checkpoint."""

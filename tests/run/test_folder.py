@@ -11,6 +11,7 @@ import torch
 
 from nni_cafenet.errors import CafeNetError, FolderError, ResumeError
 from nni_cafenet.run.folder import RunFolder, check_checkpoint, new_run_path
+from nni_cafenet.supernet.plain_checkpoint import plain
 
 SETTINGS = {'format': 1, 'seed': 0, 'budget': {'macs': 100}, 'choices': {'a': [1, 2], 'b': (1, 2, 3)}}
 
@@ -76,7 +77,7 @@ def test_a_folder_with_other_things_in_it(tmp_path):
 def test_checkpoints_are_read_to_the_cpu(tmp_path):
     folder = RunFolder(tmp_path, SETTINGS)
     mine = {'best': np.float64(0.5), 'path': tmp_path}  # what a callback of the user may keep
-    torch.save({'state_dict': {'w': torch.ones(2)}, 'callbacks': mine}, folder.checkpoint)
+    torch.save(plain({'state_dict': {'w': torch.ones(2)}, 'callbacks': mine}), folder.checkpoint)
     checkpoint = folder.load_checkpoint()
     assert checkpoint['callbacks'] == mine
     assert checkpoint['state_dict']['w'].tolist() == [1, 1]

@@ -1,0 +1,127 @@
+"""Checkpoints of tensors and plain values, which ``torch.load(weights_only=True)`` reads.
+
+Lightning's own hold the hyper-parameters of the module, classes among them, and what callbacks keep. Recent releases
+refuse to load those. Here hyper-parameters stay out, since the module has them; arrays, numpy's numbers and paths are
+written as plain data; only what has no such form, of callbacks and modules of the user, is pickled.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path, PurePath
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import torch
+from lightning_fabric.plugins import CheckpointIO
+
+__all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
+
+_KIND = '__cafenet__'
+_HYPER_PARAMETERS = ('hyper_parameters', 'datamodule_hyper_parameters')
+_TYPES_OF_THEM = ('hparams_type', 'datamodule_hparams_type')
+_SINGLE = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
+
+
+class PlainCheckpointIO(CheckpointIO):
+    """Writes and reads one checkpoint as plain values, and leaves all others to another plugin.
+
+    Parameters
+    ----------
+    others
+        What the trainer has: the user's plugin, or Lightning's.
+    path
+        The checkpoint; temporary names beside it begin with its name.
+    """
+
+    def __init__(self, others: CheckpointIO, path: Path) -> None:
+        self.others = others
+        self.path = path
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        if self._is_own(path):
+            torch.save(plain(checkpoint), path)
+        elif storage_options is None:
+            self.others.save_checkpoint(checkpoint, path)
+        else:
+            self.others.save_checkpoint(checkpoint, path, storage_options)
+
+    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint."""
+        if self._is_own(path):
+            return read_checkpoint(path)
+        loaded: dict[str, Any] = self.others.load_checkpoint(path, *args, **options)
+        return loaded
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        self.others.remove_checkpoint(path)
+
+    def teardown(self) -> None:
+        """Let go of what the other plugin holds."""
+        self.others.teardown()
+
+    def _is_own(self, path: Any) -> bool:
+        other = Path(path)
+        return other.parent == self.path.parent and other.name.startswith(self.path.name)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a checkpoint that `PlainCheckpointIO` wrote, with its tensors on the CPU."""
+    loaded: dict[str, Any] = restored(torch.load(path, map_location='cpu', weights_only=True))
+    return loaded
+
+
+def plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint as tensors and plain values."""
+    kept = {name: value for name, value in checkpoint.items() if name not in _TYPES_OF_THEM}
+    for name in _HYPER_PARAMETERS:
+        if name in kept:
+            kept[name] = {key: value for key, value in dict(kept[name]).items() if isinstance(value, _SINGLE)}
+    encoded: dict[str, Any] = _encoded(kept)
+    return encoded
+
+
+def restored(value: Any) -> Any:
+    """Return what `plain` was given, but for hyper-parameters that are no plain values."""
+    if isinstance(value, dict):
+        if _KIND in value:
+            return _decoded(value)
+        return type(value)((key, restored(each)) for key, each in value.items())
+    if type(value) in (list, tuple, set):
+        return type(value)(map(restored, value))
+    return value
+
+
+def _encoded(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SINGLE or isinstance(value, torch.Tensor):
+        return value
+    if kind in (dict, OrderedDict) and all(type(key) in _SINGLE for key in value):
+        return kind((key, _encoded(each)) for key, each in value.items())
+    if kind in (list, tuple, set):
+        return kind(map(_encoded, value))
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biufcSU':
+        return {_KIND: 'array' if kind is np.ndarray else 'number', **_array(value)}
+    if isinstance(value, PurePath):
+        return {_KIND: 'path', 'path': str(value)}
+    return {_KIND: 'pickle', 'content': cloudpickle.dumps(value)}
+
+
+def _array(value: Any) -> dict[str, Any]:
+    array = np.ascontiguousarray(value)
+    return {'dtype': array.dtype.str, 'shape': tuple(np.shape(value)), 'content': array.tobytes()}
+
+
+def _decoded(value: dict[str, Any]) -> Any:
+    kind = value[_KIND]
+    if kind == 'path':
+        return Path(value['path'])
+    if kind == 'pickle':
+        return pickle.loads(value['content'])
+    array = np.frombuffer(value['content'], dtype=np.dtype(value['dtype'])).reshape(value['shape']).copy()
+    return array if kind == 'array' else array[()]

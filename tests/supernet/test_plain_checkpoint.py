@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict, namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nni.nas.evaluator.pytorch import Classification, DataLoader
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
+from nni_cafenet.supernet.plain_checkpoint import plain, read_checkpoint, restored
+
+Point = namedtuple('Point', 'x y')
+
+VALUES = {
+    'numbers': [1, 2.5, 1j, True, None, b'x'],
+    'numpy': (np.float64(0.5), np.int32(7), np.arange(6, dtype=np.uint16).reshape(2, 3), np.array(2.0)),
+    'path': Path('a/b'),
+    'point': Point(1, 2),
+    'types': OrderedDict(dtype=torch.float16, set={1, 2}),
+    3: {'nested': (1, [np.float32(1)])},
+}
+
+
+def test_values_of_callbacks_return_as_they_were(tmp_path):
+    torch.save(plain({'epoch': 1, 'callbacks': VALUES, 'w': torch.ones(2)}), tmp_path / 'a')
+    found = read_checkpoint(tmp_path / 'a')
+    assert repr(found['callbacks']) == repr(VALUES)
+    assert found['w'].tolist() == [1, 1]
+    assert restored(plain({'a': nn.ReLU})) == {'a': nn.ReLU}
+
+
+def test_hyper_parameters_that_are_classes_stay_out(tmp_path):
+    kept = plain({'hyper_parameters': {'lr': 0.1, 'loss': nn.CrossEntropyLoss}, 'hparams_type': dict, 'epoch': 1})
+    assert kept == {'hyper_parameters': {'lr': 0.1}, 'epoch': 1}
+
+
+class Keeps(Callback):
+    def __init__(self):
+        self.value = None
+
+    def state_dict(self):
+        return {'value': Point(np.float64(0.5), Path('x'))}
+
+    def load_state_dict(self, state):
+        self.value = state['value']
+
+
+def evaluator(path, epochs, callback):
+    data = TensorDataset(torch.randn(40, 3), torch.randint(0, 2, (40,)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        made = Classification(
+            num_classes=2,
+            max_epochs=epochs,
+            train_dataloaders=DataLoader(data, batch_size=20),
+            val_dataloaders=DataLoader(data, batch_size=20),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            accelerator='cpu',
+            callbacks=[callback],
+        )
+    made.trainer.callbacks.append(SaveEveryEpoch(path))
+    return made
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_lightning_takes_up_a_training_of_nnis_own_module(tmp_path):
+    path = tmp_path / 'checkpoint.ckpt'
+    evaluator(path, 1, Keeps()).evaluate(nn.Linear(3, 2))
+    assert torch.load(path, weights_only=True)['global_step'] == 2
+    callback = Keeps()
+    again = evaluator(path, 2, callback)
+    again.fit_kwargs['ckpt_path'] = str(path)
+    again.evaluate(nn.Linear(3, 2))
+    assert again.trainer.current_epoch == 2
+    assert again.trainer.global_step == 4
+    assert callback.value == Point(0.5, Path('x'))
+
+
+def test_other_checkpoints_of_the_trainer_are_left_to_lightning(tmp_path):
+    trained = evaluator(tmp_path / 'checkpoint.ckpt', 1, Keeps())
+    trained.evaluate(nn.Linear(3, 2))
+    trained.trainer.save_checkpoint(tmp_path / 'own.ckpt')
+    found = torch.load(tmp_path / 'own.ckpt', weights_only=False)
+    assert found['hyper_parameters']['criterion'] is nn.CrossEntropyLoss
