@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
 import numpy as np
 from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
 from nni.nas.oneshot.pytorch._dataloader import ConcatLoader
 
 __all__ = ['tell_loaders_of_batches']

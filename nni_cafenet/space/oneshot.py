@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
 import torch.distributed
 from nni.nas.oneshot.pytorch.strategy import DARTS, OneShotStrategy
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
