@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .pruning.pruned import Pruned, PrunedFamily
     from .pruning.pruner import CafeNetPruner
     from .search.evolution import Evolution
+    from .search.halving import Halving
     from .search.searcher import RandomSearch
+    from .short_trainings import ShortTrainings
     from .space.bins import EqualBins, FlopsSensitiveBins
     from .space.importance import importance
     from .space.mutator import WidthMutator
@@ -44,11 +46,13 @@ _HOMES = {
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
+    'Halving': 'search.halving',
     'LatencyTable': 'latency.table',
     'LocallyFree': 'supernet.sharing',
     'Pruned': 'pruning.pruned',
     'PrunedFamily': 'pruning.pruned',
     'RandomSearch': 'search.searcher',
+    'ShortTrainings': 'short_trainings',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
     'check_travels': 'trials.travels',
@@ -78,11 +82,13 @@ __all__ = [
     'Evolution',
     'Fixed',
     'FlopsSensitiveBins',
+    'Halving',
     'LatencyTable',
     'LocallyFree',
     'Pruned',
     'PrunedFamily',
     'RandomSearch',
+    'ShortTrainings',
     'WidthMutator',
     'WidthSpace',
     'WithinBudget',

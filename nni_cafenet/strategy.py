@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import nn
 from .errors import LimitReachedError, TrainingDivergedError
 from .files import write_json
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
-from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name
+from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, trained_in
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.latency import check_directory, table_of_run
@@ -29,6 +30,7 @@ from .run.setup import RunSetup
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
 from .search.evolution import Evolution
+from .search.halving import Halving, halve
 from .search.history import History, Scored
 from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
@@ -89,6 +91,11 @@ class CafeNet(OneShotStrategy):
         How many of the best widths are trained by the evaluator at the end of the search, besides the uniformly scaled
         network of the same MACs; ``export_top_models`` then ranks what was trained. 0 (default): none, widths are ranked
         by their scores.
+    finalist_halving
+        Let short trainings choose among the finalists before any is trained in full: the epochs of each rung, such as
+        ``(2, 4)``, or a `Halving`. All ``finalists`` are trained for 2 epochs, the better half of them for 4, and the
+        better half of those in full, beside the baseline. So the supernet proposes, and short trainings choose: by
+        ``score``, on held-out training data, as `ShortTrainings` does. Default: none.
     finalist_weights
         What finalists start from: ``'fresh'`` (default), as the model's own factory makes them, or ``'inherited'`` from
         the supernet.
@@ -130,6 +137,7 @@ class CafeNet(OneShotStrategy):
         statistics_batches: int = 20,
         seed: int = 0,
         finalists: int = 0,
+        finalist_halving: Halving | Sequence[int] | None = None,
         finalist_weights: str = 'fresh',
         finalist_evaluator: Any = None,
         baseline: bool = True,
@@ -159,6 +167,7 @@ class CafeNet(OneShotStrategy):
             metric=metric,
             higher_is_better=metric_higher_is_better,
             baseline=baseline,
+            halving=finalist_halving,
         )
         self.finalist_evaluator = finalist_evaluator
         self.directory = None if directory is None else Path(directory)
@@ -227,8 +236,7 @@ class CafeNet(OneShotStrategy):
 
     def _do(self, folder: RunFolder, stages: Stages) -> None:
         try:
-            stages.train_supernet()
-            self._search(folder, stages)
+            self._find(folder, stages)
             self._train_finalists(folder, stages)
         except LimitReachedError as error:
             _logger.warning('%s', error)
@@ -239,6 +247,11 @@ class CafeNet(OneShotStrategy):
             self._finished = True
         finally:
             stages.close()
+
+    def _find(self, folder: RunFolder, stages: Stages) -> None:
+        """Find widths, and keep them in the history."""
+        stages.train_supernet()
+        self._search(folder, stages)
 
     def _stages(self, folder: RunFolder) -> Stages:
         setup: RunSetup = _known(self._setup)
@@ -313,13 +326,43 @@ class CafeNet(OneShotStrategy):
                     'Training of the supernet has diverged: lower the learning rate or clip gradients, and give another '
                     'directory.'
                 )
-            finalists += [Finalist(finalist_name(rank, name), scored) for rank, scored in enumerate(best, start=1)]
+            chosen = [Finalist(finalist_name(rank, name), scored) for rank, scored in enumerate(best, start=1)]
+            baseline = list[Finalist]()
             if self.finalist_options.baseline:
                 uniform = self._space.uniform_within(max(scored.macs for scored in best))
-                finalists += [Finalist(finalist_name(BASELINE, name), scored) for scored in stages.score([uniform])]
+                baseline = [Finalist(finalist_name(BASELINE, name), scored) for scored in stages.score([uniform])]
+            if self.finalist_options.halving is not None:
+                ranked = self._halved(chosen, self.finalist_options.halving, stages)
+                chosen = ranked[: self.finalist_options.halving.kept(len(ranked))]
+            finalists += [*chosen, *baseline]
         if _known(self._setup).supernet.trainer.is_global_zero:
             write_json(folder.finalists, [finalist.to_json() for finalist in finalists])
         return finalists
+
+    def _halved(
+        self,
+        candidates: Sequence[Finalist],
+        halving: Halving,
+        stages: Stages,
+        keep: Callable[[TrainedFinalist], Any] = lambda trained: None,
+    ) -> list[Finalist]:
+        """Return the networks of the last rung of short trainings, best first; call ``keep`` with all that were trained."""
+        metric = _known(self._setup).short_metric
+
+        def train(rung: Sequence[Finalist], epochs: int) -> Iterator[tuple[Finalist, float]]:
+            for trained in stages.train_finalists([dataclasses.replace(each, epochs=epochs) for each in rung]):
+                keep(trained)
+                fitness = math.nan if math.isnan(trained.metric) else metric.fitness(trained.metric)
+                yield dataclasses.replace(trained.finalist, epochs=None), fitness
+
+        _logger.info('Short trainings: %s', halving.describe(len(candidates)))
+        ranked = halve(candidates, halving, train)
+        if not ranked:
+            raise TrainingDivergedError(
+                f'No short training has a {metric.name} that is a number. Lower the learning rate or clip gradients, and '
+                'give another directory.'
+            )
+        return ranked
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -360,8 +403,10 @@ class CafeNet(OneShotStrategy):
 
     def trained_model(self, trained: TrainedFinalist) -> nn.Module:
         """Return the slim model of a finalist, or of the baseline, with its trained weights."""
-        folder = RunFolder(_known(self.directory)).finalist(trained.finalist.name)
-        return TrainedModel(self._space, trained, folder).executable_model()
+        return TrainedModel(self._space, trained, self._folder_of(trained)).executable_model()
+
+    def _folder_of(self, trained: TrainedFinalist) -> Path:
+        return RunFolder(_known(self.directory)).training(trained.finalist.name, trained.finalist.epochs)
 
     def report(self) -> str:
         """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
@@ -375,6 +420,13 @@ class CafeNet(OneShotStrategy):
         """The finalists and the baseline, as far as they were trained."""
         return list(self._trained)
 
+    @property
+    def short_trainings(self) -> list[TrainedFinalist]:
+        """The short trainings that chose the finalists, rung by rung, as far as they were done."""
+        setup, folder = _known(self._setup), RunFolder(_known(self.directory))
+        paths = [folder.training(name, epochs) for name, epochs in setup.possible_trainings() if epochs is not None]
+        return [each for each in map(trained_in, paths) if each is not None]
+
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
         """Yield the best trained finalists, best first; without finalists, the best searched widths.
 
@@ -387,10 +439,10 @@ class CafeNet(OneShotStrategy):
         """
         setup: RunSetup = _known(self._setup)
         if self._trained:
-            metric, folder = setup.metric, RunFolder(_known(self.directory))
+            metric = setup.metric
             ranked = sorted(self._trained, key=lambda each: -metric.fitness(each.metric)) if sort else self._trained
             for each in ranked[:limit]:
-                yield TrainedModel(self._space, each, folder.finalist(each.finalist.name))
+                yield TrainedModel(self._space, each, self._folder_of(each))
             return
         records = self.history.best(limit) if sort else list(self.history)[:limit]
         for scored in records:

@@ -15,7 +15,7 @@ from ..tables import as_table
 from ..units import format_count
 from .finalists import Metric, TrainedFinalist
 
-__all__ = ['TrainedModel', 'finalists_table', 'widths_table']
+__all__ = ['TrainedModel', 'finalists_table', 'short_trainings_table', 'widths_table']
 
 _COSTS = ('MACs', 'MACs %', 'params')
 
@@ -64,6 +64,19 @@ def finalists_table(trained: Sequence[TrainedFinalist], space: WidthSpace, metri
             [each.finalist.title, *_costs(each.finalist.scored, space), each.finalist.scored.score, each.metric]
         )
     return as_table(['network', *_COSTS, 'search score', metric.name or 'metric'], rows)
+
+
+def short_trainings_table(
+    trained: Sequence[TrainedFinalist], space: WidthSpace, metric: Metric, number: int = 5
+) -> str:
+    """Return a table of the best networks by their last short trainings and of the baseline, best first."""
+    ranked = sorted(trained, key=lambda each: (-(each.finalist.epochs or 0), -metric.fitness(each.metric)))
+    rows = [
+        [rank, each.finalist.title, *_costs(each.finalist.scored, space), each.finalist.epochs, each.metric]
+        for rank, each in enumerate(ranked, start=1)
+        if rank <= number or each.finalist.is_baseline
+    ]
+    return as_table(['rank', 'network', *_COSTS, 'epochs', metric.name or 'metric'], rows)
 
 
 def widths_table(scored: Sequence[Scored], space: WidthSpace, score: str) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..files import write_json
 from ..randomness import seeded
+from ..search.halving import epochs_text
 from ..search.history import Scored
 from ..search.scoring import better_when_higher
 from ..space.slim_files import save_slim
@@ -27,8 +28,20 @@ from .fresh_evaluator import FreshEvaluators
 from .interrupt import keyboard_interrupts
 from .options import FinalistOptions
 from .reports import Reports, taken_reports
+from .short_evaluators import ShortEvaluators
 
-__all__ = ['BASELINE', 'Finalist', 'Metric', 'TrainedFinalist', 'finalist_name', 'finalist_names', 'train_finalist']
+__all__ = [
+    'BASELINE',
+    'Finalist',
+    'Metric',
+    'TrainedFinalist',
+    'candidate_names',
+    'finalist_name',
+    'finalist_names',
+    'train_finalist',
+    'trained_in',
+    'trainings_title',
+]
 
 BASELINE = 'uniform'
 """Name of the uniformly scaled network that is trained beside the finalists."""
@@ -47,10 +60,13 @@ class Finalist:
         budgets, that of the network follows: ``'1@50%'``.
     scored
         Its widths, cost, and score on the supernet.
+    epochs
+        Epochs of a short training, on training data of which a part is held out; None: the evaluator's own training.
     """
 
     name: str
     scored: Scored
+    epochs: int | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -66,17 +82,19 @@ class Finalist:
     def title(self) -> str:
         """What it is called in tables."""
         rank, _, budget = self.name.partition('@')
-        what = 'uniform (baseline)' if self.is_baseline else f'finalist {rank}'
+        kind = 'finalist' if self.epochs is None else 'candidate'
+        what = 'uniform (baseline)' if self.is_baseline else f'{kind} {rank}'
         return f'{what}, {budget}' if budget else what
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
-        return {'name': self.name, **self.scored.to_json()}
+        epochs = {} if self.epochs is None else {'training_epochs': self.epochs}
+        return {'name': self.name, **epochs, **self.scored.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finalist:
         """Read what `to_json` wrote."""
-        return cls(record['name'], Scored.from_json(record))
+        return cls(record['name'], Scored.from_json(record), record.get('training_epochs'))
 
 
 @dataclass(frozen=True)
@@ -149,11 +167,29 @@ def finalist_name(rank: int | str, budget: str | None) -> str:
 
 
 def finalist_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
-    """Return the names of all networks that a run trains at its end: under each budget the best ones, then the baseline."""
-    ranks: list[int | str] = [*range(1, options.number + 1)]
-    if ranks and options.baseline:
-        ranks.append(BASELINE)
+    """Return the names of all networks that a run may train at its end: under each budget the best ones, then the baseline.
+
+    Where short trainings choose the finalists, any candidate may be one.
+    """
+    if not options.number:
+        return []
+    baselines = [finalist_name(BASELINE, budget) for budget in budgets] if options.baseline else []
+    names = candidate_names(options, budgets)
+    return names + [name for name in baselines if name not in names]
+
+
+def candidate_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
+    """Return the names of all networks that finalists are chosen from."""
+    ranks: list[int | str] = [*range(1, options.candidates + 1)]
+    if options.drawn:
+        ranks[-1] = BASELINE
     return [finalist_name(rank, budget) for budget in budgets for rank in ranks]
+
+
+def trainings_title(finalists: Sequence[Finalist]) -> str:
+    """Return what the trainings of some networks are called in a progress bar."""
+    epochs = finalists[0].epochs if finalists else None
+    return 'Finalists' if epochs is None else f'Candidates, {epochs_text(epochs)}'
 
 
 def train_finalist(
@@ -161,7 +197,7 @@ def train_finalist(
     folder: Path,
     *,
     make: Callable[[], nn.Module],
-    evaluators: FreshEvaluators,
+    evaluators: FreshEvaluators | ShortEvaluators,
     metric: Metric,
     seed: int,
     callbacks: Sequence[pl.Callback] = (),
@@ -211,7 +247,7 @@ def train_finalist(
                     _ReportEpochs(reports, metric),
                     KeepCurves(folder / 'curves.jsonl'),
                     SaveEveryEpoch(checkpoint, last=False),
-                    KeepRandomness(evaluator.train_dataloaders),
+                    KeepRandomness(evaluators.loader(evaluator)),
                 ]
             )
             with keyboard_interrupts(trainer):
@@ -236,13 +272,20 @@ def train_finalist(
 
 def read_result(finalist: Finalist, folder: Path) -> TrainedFinalist | None:
     """Return what was found when this network was trained, or None if it has not been."""
+    found = trained_in(folder)
+    if found is None or found.finalist.scored.widths != finalist.scored.widths:
+        return None
+    return TrainedFinalist(finalist, found.metric, found.metrics)
+
+
+def trained_in(folder: Path) -> TrainedFinalist | None:
+    """Return the network that was trained in a folder, or None if none has been."""
     path = folder / 'result.json'
     if not path.exists():
         return None
     record = json.loads(path.read_text(encoding='utf-8'))
-    if Finalist.from_json(record).scored.widths != finalist.scored.widths:
-        return None
-    return TrainedFinalist(finalist, math.nan if record['metric'] is None else record['metric'], record['metrics'])
+    metric = math.nan if record['metric'] is None else record['metric']
+    return TrainedFinalist(Finalist.from_json(record), metric, record['metrics'])
 
 
 class _ReportEpochs(pl.Callback):

@@ -118,6 +118,15 @@ class RunFolder:
         """Return the folder of a finalist."""
         return self.path / 'finalists' / name
 
+    def training(self, name: str, epochs: int | None = None) -> Path:
+        """Return the folder of a finalist, or of a short training of some epochs."""
+        return self.finalist(name) if epochs is None else self.path / 'short_trainings' / f'{epochs}_epochs' / name
+
+    @property
+    def trainings(self) -> list[Path]:
+        """The folders of finalists and short trainings that were begun."""
+        return [*self.path.glob('finalists/*'), *self.path.glob('short_trainings/*/*')]
+
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the supernet's checkpoint, or None before the end of the first epoch."""
         if not self.checkpoint.exists():

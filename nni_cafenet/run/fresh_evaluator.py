@@ -29,6 +29,14 @@ class FreshEvaluators:
         loaders = [evaluator.train_dataloaders, evaluator.val_dataloaders]
         self._generators = [(each, each.get_state()) for loader in loaders for each in loader_generators(loader)]
 
+    def trainer_option(self, name: str, default: Any) -> Any:
+        """Return an option of Lightning's trainer as the evaluator was made with it."""
+        return self._trainer[1].get(name, default)
+
+    def loader(self, evaluator: Lightning) -> Any:
+        """Return the training loader of an evaluator that was made here; None for that of a data module."""
+        return evaluator.train_dataloaders
+
     def make(self, **trainer: Any) -> Lightning:
         """Return a fresh evaluator. Generators of its loaders are as they were, too.
 

@@ -11,7 +11,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from tqdm.auto import tqdm
 
 from ..search.history import Scored
-from .finalists import Finalist, TrainedFinalist
+from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
 from .setup import RunSetup
 
@@ -65,7 +65,8 @@ class InProcess:
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other."""
-        for finalist in tqdm(finalists, desc='Finalists', unit='network', dynamic_ncols=True, disable=not finalists):
+        title = trainings_title(finalists)
+        for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
             call = _Call(partial(self.setup.train_finalist, finalist, self.folder))
             self.engine.submit_models(call)
             if call.result is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..search.halving import Halving
 from ..search.scoring import better_when_higher
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
@@ -73,8 +74,11 @@ class FinalistOptions:
 
     Parameters
     ----------
-    number, weights, metric, higher_is_better, baseline
-        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better`` and ``baseline`` of `CafeNet`.
+    number, weights, metric, higher_is_better, baseline, halving
+        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better``, ``baseline`` and
+        ``finalist_halving`` of `CafeNet`.
+    drawn
+        Random widths that short trainings choose from, the uniform network among them; 0: the best ones of the search.
     """
 
     number: int
@@ -82,17 +86,53 @@ class FinalistOptions:
     metric: str | None
     higher_is_better: bool | None
     baseline: bool = True
+    halving: Halving | None = None
+    drawn: int = 0
 
     @classmethod
     def checked(
-        cls, *, number: int, weights: str, metric: str | None, higher_is_better: bool | None, baseline: bool = True
+        cls,
+        *,
+        number: int,
+        weights: str,
+        metric: str | None,
+        higher_is_better: bool | None,
+        baseline: bool = True,
+        halving: Any = None,
+        drawn: int = 0,
     ) -> FinalistOptions:
         """Return the options; a ValueError where one is out of range."""
         if weights not in ('fresh', 'inherited'):
             raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
         if not isinstance(baseline, bool):
             raise TypeError(f'baseline={baseline!r} must be True or False.')
-        return cls(at_least('finalists', number, 0), weights, metric, higher_is_better, baseline)
+        number = at_least('finalists', number, 0)
+        if halving is not None and not drawn:
+            halving = Halving.of('finalist_halving', halving)
+            if number < 2:
+                raise ValueError(
+                    f'finalists={number} leaves nothing to choose by finalist_halving={halving.epochs}. Give 2 finalists '
+                    'or more, such as finalists=8.'
+                )
+        return cls(number, weights, metric, higher_is_better, baseline, halving, drawn)
+
+    @property
+    def candidates(self) -> int:
+        """The number of networks, of one budget, that finalists are chosen from."""
+        return self.drawn or self.number
+
+    @property
+    def short_trainings(self) -> int:
+        """The number of short trainings that choose the finalists of one budget."""
+        return 0 if self.halving is None else sum(self.halving.sizes(self.candidates))
+
+    @property
+    def trainings(self) -> int:
+        """The number of trainings of one budget, short and full ones."""
+        full = self.number
+        if self.halving is not None and not self.drawn:
+            full = self.halving.kept(self.halving.sizes(self.number)[-1])
+        return self.short_trainings + (full + self.baseline if full else 0)
 
 
 def instance(name: str, value: Any, kind: type) -> Any:

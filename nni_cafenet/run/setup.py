@@ -16,10 +16,12 @@ from torch import nn
 from ..search.scoring import Scorer
 from ..space.width_space import WidthSpace
 from ..supernet.evaluator import check_evaluator
-from .finalists import Finalist, Metric, TrainedFinalist, finalist_names, train_finalist
+from .finalists import Finalist, Metric, TrainedFinalist, candidate_names, finalist_names, train_finalist
 from .folder import RunFolder
 from .fresh_evaluator import FreshEvaluators
+from .heldout_loss import HELDOUT_LOSS
 from .options import FinalistOptions, RunOptions
+from .short_evaluators import ShortEvaluators
 from .supernet import SupernetRun
 
 __all__ = ['RunSetup']
@@ -60,7 +62,7 @@ class RunSetup:
         self._evaluators: FreshEvaluators | None = None
         if self.finalist_evaluator is not None:
             check_evaluator(self.finalist_evaluator, 'finalist_evaluator')
-        if self.finalists.number > 0:  # before the evaluator has run
+        if self.finalists.trainings > 0:  # before the evaluator has run
             self._evaluators = FreshEvaluators(self.finalist_evaluator or self.evaluator)
 
     @cached_property
@@ -73,10 +75,20 @@ class RunSetup:
         """Scores widths on the supernet as it is when this is first asked for."""
         return self.supernet.scorer()
 
+    def possible_trainings(self) -> list[tuple[str, int | None]]:
+        """Return the names of all networks that the run may train, each with the epochs of a short training or None."""
+        full: list[tuple[str, int | None]] = [(name, None) for name in finalist_names(self.finalists, self.budgets)]
+        halving = self.finalists.halving
+        return full + [
+            (name, epochs)
+            for epochs in (() if halving is None else halving.epochs)
+            for name in candidate_names(self.finalists, self.budgets)
+        ]
+
     @property
-    def finalist_names(self) -> list[str]:
-        """Names of all networks that the run trains at its end."""
-        return finalist_names(self.finalists, self.budgets)
+    def trainings(self) -> int:
+        """How many trainings of single networks the run has, short and full ones."""
+        return self.finalists.trainings * len(self.budgets)
 
     @cached_property
     def metric(self) -> Metric:
@@ -84,18 +96,25 @@ class RunSetup:
         module = (self.finalist_evaluator or self.evaluator).module
         return Metric.of(module, self.finalists.metric, self.finalists.higher_is_better)
 
+    @property
+    def short_metric(self) -> Metric:
+        """What short trainings are ranked by: the score of the run, on held-out training data."""
+        score = self.options.score
+        return Metric(HELDOUT_LOSS if score == 'loss' else score, self.options.higher_is_better)
+
     def train_finalist(
         self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
     ) -> TrainedFinalist:
         """Train a finalist, or take up where its checkpoint stands (see `train_finalist`)."""
         if self._evaluators is None:
             raise RuntimeError('This run has no finalists.')
+        full, epochs = self._evaluators, finalist.epochs
         return train_finalist(
             finalist,
-            folder.finalist(finalist.name),
+            folder.training(finalist.name, epochs),
             make=lambda: self._start_of(finalist),
-            evaluators=self._evaluators,
-            metric=self.metric,
+            evaluators=full if epochs is None else ShortEvaluators(full, epochs, self.options),
+            metric=self.metric if epochs is None else self.short_metric,
             seed=self.options.seed,
             callbacks=callbacks,
         )

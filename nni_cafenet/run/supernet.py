@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from ..search.scoring import Scorer
 from ..space.width_space import WidthSpace
 from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
 from ..supernet.data import TrainingData
-from ..supernet.evaluator import check_evaluator, to_device, training_loader
+from ..supernet.evaluator import check_evaluator, to_device, training_loader, with_data
 from ..supernet.lightning import MinMinModule
 from .curves import KeepCurves
 from .folder import RunFolder
@@ -78,20 +77,7 @@ class SupernetRun:
             loader_generator=self.data.generator,
             memory=options.memory,
         )
-        datamodule = copy.copy(evaluator.datamodule)
-        if datamodule is None:
-            loaders = {'train_dataloaders': self.data.train, 'val_dataloaders': self.data.heldout}
-        else:
-            datamodule.train_dataloader = self.data.train_dataloader
-            datamodule.val_dataloader = self.data.val_dataloader
-            loaders = {'datamodule': datamodule}
-        return Lightning(
-            module,
-            evaluator.trainer,
-            fit_kwargs=dict(evaluator.fit_kwargs),
-            detect_interrupt=evaluator.detect_interrupt,
-            **loaders,
-        )
+        return with_data(evaluator, module, self.data)
 
     @property
     def module(self) -> MinMinModule:

@@ -34,6 +34,8 @@ class Scored:
         The best of the channel sets that were scored, ``{label: channel indices}``.
     scores
         The scores of all channel sets that were tried, the leftmost channels first.
+    epochs
+        Epochs of the short training that the score is of; 0: the supernet's.
     """
 
     widths: dict[str, int]
@@ -42,6 +44,7 @@ class Scored:
     score: float
     channel_sets: dict[str, list[int]]
     scores: tuple[float, ...] = ()
+    epochs: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it (NaN becomes null)."""
@@ -52,6 +55,7 @@ class Scored:
             'widths': self.widths,
             'scores': [_null(score) for score in self.scores],
             'channel_sets': self.channel_sets,
+            **({'epochs': self.epochs} if self.epochs else {}),
         }
 
     @classmethod
@@ -60,7 +64,8 @@ class Scored:
         scores = tuple(math.nan if score is None else float(score) for score in record['scores'])
         score = math.nan if record['score'] is None else float(record['score'])
         widths = {label: int(width) for label, width in record['widths'].items()}
-        return cls(widths, int(record['macs']), int(record['params']), score, record['channel_sets'], scores)
+        cost = int(record['macs']), int(record['params'])
+        return cls(widths, *cost, score, record['channel_sets'], scores, int(record.get('epochs', 0)))
 
 
 class History:
@@ -120,15 +125,18 @@ class History:
         write_json(folder / 'history.json', [record.to_json() for record in self])
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(['score', 'macs', 'params', *labels, 'channel_sets'])
+        trained = any(record.epochs for record in self)
+        writer.writerow(['score', *(['epochs'] if trained else []), 'macs', 'params', *labels, 'channel_sets'])
         for record in self:
             sets = json.dumps(record.channel_sets, separators=(',', ':'))
             widths = [record.widths[label] for label in labels]
-            writer.writerow([record.score, record.macs, record.params, *widths, sets])
+            score = [record.score, record.epochs] if trained else [record.score]
+            writer.writerow([*score, record.macs, record.params, *widths, sets])
         write_text(folder / 'history.csv', text.getvalue())
 
-    def _rank(self, record: Scored) -> tuple[float, int]:
-        return -self.fitness(record), record.macs
+    def _rank(self, record: Scored) -> tuple[int, float, int]:
+        """Order records: longer trainings first, which have beaten others of their kind; then by score, then by cost."""
+        return -record.epochs, -self.fitness(record), record.macs
 
     def _keep(self, scored: Scored) -> None:
         key = widths_key(scored.widths)

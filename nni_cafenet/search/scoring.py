@@ -140,7 +140,7 @@ class Scorer:
             effects.restore()
 
     def _loss(self) -> float:
-        losses, step = _Mean(), loss_step(self.module.training_module)
+        losses, step = Mean(), loss_step(self.module.training_module)
         for index, batch in enumerate(self.heldout):
             output = self._silently(_no_log, step, batch, index)
             if output is not None:
@@ -148,7 +148,7 @@ class Scorer:
         return losses.value()
 
     def _logged(self) -> float:
-        means: dict[str, _Mean] = {}
+        means: dict[str, Mean] = {}
         metrics: dict[str, Any] = {}
         step = self.module.training_module.validation_step
         for index, batch in enumerate(self.heldout):
@@ -158,7 +158,7 @@ class Scorer:
                 if hasattr(value, 'compute'):
                     metrics[name] = value
                 else:
-                    means.setdefault(name, _Mean()).add(value, size)
+                    means.setdefault(name, Mean()).add(value, size)
 
             self._silently(log, step, batch, index)
         values = {name: mean.value() for name, mean in means.items()}
@@ -187,7 +187,7 @@ class Scorer:
                 inner.log = before  # type: ignore[method-assign]
 
 
-class _Mean:
+class Mean:
     """The mean of what batches give, weighted by their samples.
 
     Tensors become numbers at the end only: a GPU would be waited for after each batch.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from nni.mutable import Mutable
-from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-__all__ = ['check_evaluator', 'to_device', 'training_loader']
+from .data import TrainingData
+
+__all__ = ['check_evaluator', 'to_device', 'training_loader', 'with_data']
 
 
 def check_evaluator(evaluator: Any, argument: str = 'evaluator') -> None:
@@ -43,6 +46,27 @@ def training_loader(evaluator: Lightning) -> Any:
         evaluator.module.setup('fit')
         return evaluator.module.train_dataloader()
     raise ValueError('The evaluator has no training data. Give it train_dataloaders=... or datamodule=....')
+
+
+def with_data(evaluator: Lightning, module: LightningModule, data: TrainingData) -> Lightning:
+    """Return an evaluator that trains a module on training data, and validates it on the held-out part.
+
+    Trainer and arguments are those of the given evaluator, and the hooks of its data module, if it has one.
+    """
+    datamodule = copy.copy(evaluator.datamodule)
+    if datamodule is None:
+        loaders = {'train_dataloaders': data.train, 'val_dataloaders': data.heldout}
+    else:
+        datamodule.train_dataloader = data.train_dataloader
+        datamodule.val_dataloader = data.val_dataloader
+        loaders = {'datamodule': datamodule}
+    return Lightning(
+        module,
+        evaluator.trainer,
+        fit_kwargs=dict(evaluator.fit_kwargs),
+        detect_interrupt=evaluator.detect_interrupt,
+        **loaders,
+    )
 
 
 def to_device(evaluator: Lightning, batch: Any, device: torch.device) -> Any:

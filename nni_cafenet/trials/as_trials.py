@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nni.nas.execution import TrainingServiceExecutionEngine
@@ -15,11 +15,12 @@ from tqdm.auto import tqdm
 from ..errors import LimitReachedError
 from ..files import save_torch, write_text
 from ..randomness import random_state
-from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result
+from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
 from ..run.folder import RunFolder, check_checkpoint
 from ..run.same_setup import same_setup
 from ..run.session import Session
 from ..run.setup import RunSetup
+from ..search.halving import epochs_text
 from ..search.history import Scored
 from ..space.summary import mutation_summary, published_axes
 from .runner import Job, TrialRunner
@@ -60,41 +61,50 @@ class AsTrials:
     ) -> None:
         self.setup = setup
         self.folder = folder
-        self._finalists = {_job_name(name): name for name in setup.finalist_names}
         text = setup.dump()
         if folder.setup.exists():
             text = same_setup(folder.setup.read_text(encoding='utf-8'), text, str(folder.path))
-        for path in [folder.initial, folder.checkpoint, *folder.path.glob('finalists/*/checkpoint.ckpt')]:
+        for path in [folder.initial, folder.checkpoint, *(each / 'checkpoint.ckpt' for each in folder.trainings)]:
             check_checkpoint(path)
         manager = engine.nodejs_binding._proc
         self._release = None if manager is None else ends_with_this_process(manager.pid)
         self.runner = TrialRunner(engine, Session(folder.path), trial_directory or str(folder.path))
-        needed = self._trials_needed()
-        self.runner.retire_others(but=needed)
-        self._check_room(needed.difference(self.runner.started_again()))
+        self.runner.retire_others(but=self._jobs_to_do())
+        self._check_room()
         self._publish_axes()
         write_text(folder.setup, text)
         self._pool: SearchPool | None = None
 
-    def _trials_needed(self) -> set[str]:
-        """What trials have still to do (`Job.does`), at least."""
-        folder = self.folder
-        if folder.finalists.exists():
-            return {
-                job for job, name in self._finalists.items() if not (folder.finalist(name) / 'result.json').exists()
-            }
-        needed = set(self._finalists)
-        if self._finalists or not folder.searched:
-            needed |= {'search'} if folder.trained else {'supernet', 'search'}
-        return needed
+    def _jobs_to_do(self) -> set[str]:
+        """What trials may still have to do (`Job.does`)."""
+        return self._stages_to_do() | {
+            _job_name(name, epochs)
+            for name, epochs in self.setup.possible_trainings()
+            if not (self.folder.training(name, epochs) / 'result.json').exists()
+        }
 
-    def _check_room(self, needed: Collection[str]) -> None:
+    def _stages_to_do(self) -> set[str]:
+        """What trials have still to do before networks are trained (`Job.does`)."""
+        folder, setup = self.folder, self.setup
+        if setup.finalists.drawn or folder.finalists.exists() or (folder.searched and not setup.trainings):
+            return set()
+        return {'search'} if folder.trained else {'supernet', 'search'}
+
+    def _trainings_left(self) -> int:
+        """How many networks are still to be trained."""
+        done = sum((each / 'result.json').exists() for each in self.folder.trainings)
+        return max(0, self.setup.trainings - done)
+
+    def _check_room(self) -> None:
+        again, stages, trainings = self.runner.started_again(), self._stages_to_do(), self._trainings_left()
+        running = sum(does not in ('supernet', 'search') for does in again)
+        needed = len(stages.difference(again)) + max(0, trainings - running)
         left = self.runner.trials_left
-        if left < len(needed):
+        if left < needed:
             raise ValueError(
-                f'max_trial_number leaves room for {left} more trials, but this run needs {len(needed)}: one for the '
-                f'supernet, one or more for the search, {len(self._finalists)} for finalists and the baseline, as far as '
-                'they are not done. Raise it, or ask for fewer finalists.'
+                f'max_trial_number leaves room for {left} more trials, but this run needs {needed}: '
+                f'{"one for the supernet, one or more for the search, " if stages else ""}{trainings} for trainings of '
+                'networks, as far as they are not done. Raise it, or ask for fewer networks.'
             )
 
     def _publish_axes(self) -> None:
@@ -129,7 +139,7 @@ class AsTrials:
         """Yield the scores of some widths, in their order, found by search trials side by side."""
         if self._pool is None:
             largest = self._details(self.setup.space.full_widths)
-            self._pool = SearchPool(self.runner, self.folder, largest, reserved=len(self._finalists))
+            self._pool = SearchPool(self.runner, self.folder, largest, reserved=self.setup.trainings)
         return self._pool.score(batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
@@ -145,10 +155,10 @@ class AsTrials:
         self._end_search(wait=True)
         jobs = {self._job(finalist).name: finalist for finalist in finalists}
         missing = [self._job(one) for one in finalists if self._result(one) is None]
-        lost, limit = list[Job](), None
-        with tqdm(total=len(missing), desc='Finalists', unit='trial', dynamic_ncols=True, disable=not missing) as bar:
+        lost, limit, title = list[Job](), None, trainings_title(finalists)
+        with tqdm(total=len(missing), desc=title, unit='trial', dynamic_ncols=True, disable=not missing) as bar:
             try:
-                lost = self.runner.run(
+                lost = missing and self.runner.run(  # else a trial of a later rung that NNI has started again would end
                     missing,
                     done=lambda job: self._result(jobs[job.name]) is not None,
                     ended=lambda job: bar.update(),
@@ -183,12 +193,13 @@ class AsTrials:
 
     def _job(self, finalist: Finalist) -> Job:
         stage = 'baseline' if finalist.is_baseline else 'finalist'
+        stage = stage if finalist.epochs is None else epochs_text(finalist.epochs)
         summary = mutation_summary(self.setup.space, finalist.scored.widths, stage=stage)
         task = {'stage': 'finalist', 'finalist': finalist.to_json()}
-        return Job(_job_name(finalist.name), task, summary, self._details(finalist.scored.widths))
+        return Job(_job_name(finalist.name, finalist.epochs), task, summary, self._details(finalist.scored.widths))
 
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
-        return read_result(finalist, self.folder.finalist(finalist.name))
+        return read_result(finalist, self.folder.training(finalist.name, finalist.epochs))
 
     def _details(self, widths: Mapping[str, int]) -> dict[str, Any]:
         """What the web UI shows of a trial on demand, where its summary is short: only finalists are drawn."""
@@ -199,8 +210,10 @@ class AsTrials:
         }
 
 
-def _job_name(finalist: str) -> str:
+def _job_name(finalist: str, epochs: int | None) -> str:
     rank, at, budget = finalist.partition('@')
+    if epochs is not None:
+        return f'candidate {finalist}, {epochs_text(epochs)}'
     return f'baseline{at}{budget}' if rank == BASELINE else f'finalist {finalist}'
 
 

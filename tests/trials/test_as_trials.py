@@ -10,6 +10,7 @@ import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
+from nni_cafenet import ShortTrainings
 from nni_cafenet.errors import ResumeError, TrialFailedError
 from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.in_process import InProcess
@@ -153,6 +154,63 @@ def test_without_finalists_search_trials_are_waited_for(make, manager, in_turn):
     assert make(finalists=0).go().finished  # no room for more trials is needed
 
 
+# --- short trainings ------------------------------------------------------------------------------
+
+
+class ShortRun(Run):
+    """A run of short trainings."""
+
+    def __init__(self, experiment, path, engine, **options):
+        self.experiment, self.engine = experiment, engine
+        given = {'n': 3, 'epochs': (1, 2), 'holdout': 0.25, 'finalists': 1, 'metric': 'val_loss', **options}
+        self.strategy = ShortTrainings('50%', directory=path, **given)
+
+
+def results(path):
+    return {str(each.relative_to(path)): each.read_bytes() for each in sorted(path.glob('**/result.json'))}
+
+
+def test_short_trainings_are_trials(digits_run, manager, in_turn, tmp_path):
+    alone = ShortRun(digits_run.make('sequential'), tmp_path / 'alone', 'in process').go()
+    manager.limit = 3 + 2 + 1 + 1
+    strategy = ShortRun(digits_run.make('sequential'), manager.folder / 'run', manager).go()
+    assert strategy.finished
+    assert list(strategy.history) == list(alone.history)
+    assert results(manager.folder / 'run') == results(tmp_path / 'alone')
+    names = [manager.assigned(trial)['name'] for trial in manager.trials]
+    assert names[:3] == ['candidate 1, 1 epoch', 'candidate 2, 1 epoch', 'candidate uniform, 1 epoch']
+    assert sorted(names[5:]) == sorted(f'finalist {each.finalist.name}' if not each.finalist.is_baseline else 'baseline'
+                                       for each in strategy.trained)  # fmt: skip
+    shown = [trial.hyperParameters[0].parameters['mutation_summary']['stage'] for trial in manager.trials]
+    assert shown[:5] == ['1 epoch'] * 3 + ['2 epochs'] * 2
+
+
+def test_short_trainings_that_nni_starts_again_go_on(digits_run, manager, in_turn, tmp_path):
+    def go():
+        return ShortRun(digits_run.make('sequential'), manager.folder / 'run', manager, finalists=0).go()
+
+    whole = go()
+    before, number = results(manager.folder / 'run'), len(manager.trials)
+    assert number == 5
+    lost = sorted((manager.folder / 'run').glob('short_trainings/2_epochs/*/result.json'))[0]
+    lost.unlink()
+    (manager.folder / 'run' / 'history.json').unlink()
+    start_again(manager, f'candidate {lost.parent.name}, 2 epochs', 'candidate 1, 1 epoch')
+    manager.limit = number + 2
+    assert list(go().history) == list(whole.history)
+    assert results(manager.folder / 'run') == before
+    assert [manager.assigned(trial)['name'] for trial in manager.trials[number:]] == [
+        f'candidate {lost.parent.name}, 2 epochs', 'none'
+    ]  # fmt: skip
+
+
+def test_short_trainings_need_room(digits_run, manager, in_turn):
+    manager.limit = 6
+    with pytest.raises(ValueError, match='room for 6 more trials, but this run needs 7: 7 for trainings of networks'):
+        ShortRun(digits_run.make('sequential'), manager.folder / 'run', manager).go()
+    assert manager.trials == []
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 
@@ -160,7 +218,7 @@ def test_too_few_trials_are_refused_before_anything_runs(make, manager, in_turn)
     manager.limit = 4
     with pytest.raises(ValueError, match='leaves room for 4 more trials, but this run needs 5') as error:
         make().stages()
-    assert '3 for finalists and the baseline' in str(error.value)
+    assert '3 for trainings of networks' in str(error.value)
     assert manager.trials == []
     manager.limit = 5
     assert make().go().finished
