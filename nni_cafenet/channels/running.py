@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from .buffers import BufferCopies, Buffers
 from .graph import ChannelGraph
 from .parts import Chunk, chunks_of
 from .places import Places
-from .run import apply_attributes, call_with
+from .recomputation import RecomputationCheck, recomputing
+from .run import apply_attributes
 from .runs import read
 from .selection import Selection
 
@@ -38,12 +39,16 @@ class Running:
         self._graph = graph
         self._modules: _Modules | None = None
         self._tensors: _Tensors | None = None
+        self._used: Selection | None = None
+        self._check: RecomputationCheck | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_modules': None, '_tensors': None}  # copies look for themselves
+        own = dict.fromkeys(('_modules', '_tensors', '_used', '_check'))  # copies look for themselves
+        return {**self.__dict__, **own}
 
     def use(self, selection: Selection) -> None:
         """Set the attributes of modules that follow a selection."""
+        self._used = selection
         modules = self._modules_as_they_stand
         modules.attributes.set_numbers(selection.sizes)
         others = modules.attributes.others(selection.sizes, selection.runs)
@@ -59,17 +64,46 @@ class Running:
         places = self._modules_as_they_stand.places
         parameters, buffers = places.parameters(), places.buffers()
         own = self._tensors_as_they_stand(parameters, buffers)
-        tensors = self._parts(own, parameters, selection)
-        if not training:
-            tensors.update(
-                (name, read(buffers[name], axes)) for name, axes in selection.axes.items() if name in buffers
-            )
-            return call_with(self._model, tensors, args, kwargs, places)
-        copies = BufferCopies(own.buffers, buffers, selection)
-        tensors.update(copies.made)
-        output = call_with(self._model, tensors, args, kwargs, places)
-        copies.write_back(tensors)
-        return output
+        parts = self._parts(own, parameters, selection)
+
+        def run(call: Callable[[], Any]) -> Any:
+            present, copies = self._buffers(own, buffers, selection, training)
+            tensors = {**parts, **present}
+            try:
+                with places.holding(tensors):
+                    return call()
+            finally:
+                if copies is not None:
+                    copies.write_back(tensors)
+
+        if not selection.is_whole and torch.is_grad_enabled():
+            self._check = self._check or RecomputationCheck(self._model)
+            self._check.before_step()
+        with recomputing(lambda call: self._again(selection, lambda: run(call))):
+            return run(lambda: self._model(*args, **kwargs))
+
+    def _buffers(
+        self, own: _Tensors, buffers: Mapping[str, Tensor], selection: Selection, training: bool
+    ) -> tuple[dict[str, Tensor], BufferCopies | None]:
+        """Return what is selected of the buffers; in training mode copies, and what brings them back."""
+        if training:
+            copies = BufferCopies(own.buffers, buffers, selection)
+            return copies.made, copies
+        return {name: read(buffers[name], axes) for name, axes in selection.axes.items() if name in buffers}, None
+
+    def _again(self, selection: Selection, run: Callable[[], Any]) -> Any:
+        """Run a part of an earlier forward again, which the backward asks for, whatever has become active since.
+
+        Running statistics are updated a second time, as in any model with gradient checkpointing.
+        """
+        active = self._used
+        if active is selection or active is None:
+            return run()
+        self.use(selection)
+        try:
+            return run()
+        finally:
+            self.use(active)
 
     @contextlib.contextmanager
     def prepared(self, selection: Selection) -> Iterator[Mapping[str, Tensor]]:

@@ -1,0 +1,142 @@
+"""Gradient checkpointing inside a model: what ``torch.utils.checkpoint`` computes again sees the selected slices.
+
+A checkpointed part of a model runs a second time in the backward. By then the full weights are back in the model, and
+another selection may be active. So the function that is run again is wrapped when it is checkpointed: it finds the slices
+of its own forward in place.
+
+torch has no public hook for this: two names of ``torch.utils.checkpoint`` are replaced for the length of a forward. Code
+that recomputes by itself (a custom ``autograd.Function``), and a release of torch without these names, is refused in the
+first backward.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.utils.checkpoint as torch_checkpoint
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+__all__ = ['RecomputationCheck', 'recomputing']
+
+Again = Callable[[Callable[[], Any]], Any]
+
+_REENTRANT = 'CheckpointFunction'
+_GENERATORS = ('_checkpoint_without_reentrant_generator_impl', '_checkpoint_without_reentrant_generator')
+_NAMES = [name for name in (_REENTRANT, *_GENERATORS) if hasattr(torch_checkpoint, name)]
+_STEPS = 8
+
+
+@contextlib.contextmanager
+def recomputing(again: Again) -> Iterator[None]:
+    """Pass what is checkpointed in this block to ``again`` whenever the backward computes it again.
+
+    Parameters
+    ----------
+    again
+        Calls what it is given on the state of the first forward, and returns the result.
+    """
+    scope = _Scope(again)
+    own = {name: getattr(torch_checkpoint, name) for name in _NAMES}
+    for name, value in own.items():
+        setattr(torch_checkpoint, name, scope.replacement(name, value))
+    try:
+        yield
+    finally:
+        scope.in_forward = False
+        for name, value in own.items():
+            setattr(torch_checkpoint, name, value)
+
+
+class RecomputationCheck:
+    """Refuses, in the first steps of a supernet, a backward that calls parts of the model by itself.
+
+    Parameters
+    ----------
+    model
+        The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._left = _STEPS
+        self._owned = {id(module) for module in model.modules()}
+        self._close: Any = None
+
+    def before_step(self) -> None:
+        """Watch the backward of another step."""
+        if self._left == 0:
+            return
+        self._left -= 1
+        if self._close is None:
+            handle = register_module_forward_pre_hook(_Refusal(self._owned))
+            self._close = weakref.finalize(self, handle.remove)
+        if self._left == 0:
+            self._close()
+
+
+class _Refusal:
+    def __init__(self, owned: set[int]) -> None:
+        self._owned = owned
+
+    def __call__(self, module: nn.Module, _: Any) -> None:
+        if id(module) in self._owned and _in_backward() and not _Scope.recomputing:
+            raise RuntimeError(
+                f'{type(module).__name__} is called again in the backward (gradient checkpointing of its own, or '
+                f'torch.utils.checkpoint of an unknown torch release, {torch.__version__}). A supernet '
+                'cannot run such a model: the second call would see the full weights. Turn recomputation off in the model.'
+            )
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+class _Scope:
+    """One forward, and what is checkpointed in it."""
+
+    recomputing = 0
+    """How many recomputations are running, one inside the other."""
+
+    def __init__(self, again: Again) -> None:
+        self.in_forward = True
+        self._again = again
+
+    def replacement(self, name: str, own: Any) -> Any:
+        """Return what stands for a name of torch during the forward."""
+        if name == _REENTRANT:
+            return _Reentrant(own, self.wrapped)
+        return lambda function, *args, **kwargs: own(self.wrapped(function), *args, **kwargs)
+
+    def wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that runs as it is in the forward, and on the state of the forward afterwards."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if self.in_forward:
+                return function(*args, **kwargs)
+            _Scope.recomputing += 1
+            try:
+                with recomputing(self._again):  # a checkpoint inside a checkpoint
+                    return self._again(lambda: function(*args, **kwargs))
+            finally:
+                _Scope.recomputing -= 1
+
+        return run
+
+
+class _Reentrant:
+    """Stands for ``CheckpointFunction``, of which ``torch.utils.checkpoint`` calls ``apply`` alone."""
+
+    def __init__(self, own: Any, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self._own = own
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Checkpoint a call of a function."""
+        return self._own.apply(self._wrapped(function), *args)
