@@ -181,6 +181,11 @@ class ShortTrainings(CafeNet):
             return super().report()
         return short_trainings_table(self._last_trainings(), self._space, _known(self._setup).short_metric)
 
+    def best_trained(self, budget: str | None = None) -> TrainedFinalist | None:
+        """Return the best finalist; the uniformly scaled network may be the one, as it is a candidate like the others."""
+        own = [each for each in self._trained if budget is None or each.finalist.budget == budget]
+        return max(own, key=lambda each: self.metric.fitness(each.metric), default=None)
+
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
         """Yield the best trained finalists, best first; without finalists, the networks of the short trainings.
 

@@ -19,6 +19,10 @@ Search how many channels each layer of a network should have, under a budget:
   2. widths within the budget are searched on a held-out part of the training data,
   3. the best ones are trained from scratch.
 
+Without a supernet, --method short-trainings trains --candidates random widths for a few epochs, the better half of
+them for more (--halving 2 4 8), and the best ones in full. --finalists 8 --halving 2 4 lets short trainings choose
+among the best widths of the supernet. docs/short_trainings.md says when to use which.
+
 A configuration that gives trained weights (model: weights:) is pruned instead, as by `nni-cafenet prune`. The
 output folder is of the same form. Stopped with Ctrl-C or killed, the same command goes on where it was.
 """
@@ -28,6 +32,7 @@ examples:
   nni-cafenet search --config examples/search.yaml
   nni-cafenet search --config examples/search.yaml --budget 25% --output small
   nni-cafenet search --model resnet18 --input 1 3 64 64 --data imagefolder:./photos --budget 300M --output out
+  nni-cafenet search --config examples/search.yaml --method short-trainings --candidates 16 --output short
   nni-cafenet search --model nni_cafenet.testing:SmallResNet --data digits --output out --dry-run > search.yaml
 
 In Python: NasExperiment(space, evaluator, CafeNet(budget='50%')).run().

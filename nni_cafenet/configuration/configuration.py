@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..search.halving import Halving
 from .fields import FIELDS, REQUIRED, SECTIONS, Field
 from .yaml_files import read_yaml, to_yaml
 
@@ -80,12 +81,14 @@ class Configuration(Mapping[str, Any]):
         _refuse(problems, f'configuration {file}' if file is not None else 'options')
         weights = given.get('model.weights')
         fresh = not trained and (weights is None or weights.value is None)
-        return cls(
+        made = cls(
             {
                 field.path: given[field.path].value if field.path in given else field.default_for(fresh)
                 for field in FIELDS
             }
         )
+        _refuse(list(_conflicts(made, fresh)), f'configuration {file}' if file is not None else 'options')
+        return made
 
     @classmethod
     def from_nested(cls, values: Mapping[str, Any]) -> Configuration:
@@ -147,6 +150,21 @@ class Configuration(Mapping[str, Any]):
             for field in FIELDS
             if not field.changes_nothing and self[field.path] != other[field.path]
         ]
+
+
+def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
+    """Yield what is wrong with values that are allowed, but not together."""
+    short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
+    if short and not fresh:
+        yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
+    elif rungs is not None and not fresh:
+        yield 'search.halving: is for searches from fresh weights; leave it out'
+    elif rungs is not None and not short and made['search.finalists'] < 2:
+        yield 'search.halving: chooses among finalists; give --finalists 2 or more, or --method short-trainings'
+    elif short and made['training.finetune_epochs']:
+        last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
+        if made['search.finalists'] > last:
+            yield f'search.finalists: {made["search.finalists"]}: the last rung of short-trainings has {last}; give fewer'
 
 
 def _refused(given: Mapping[str, Given]) -> list[str]:

@@ -226,13 +226,28 @@ FIELDS = (
     ),
     Field(
         'search.method',
-        kinds.choice('evolution', 'random'),
+        kinds.choice('evolution', 'random', 'short-trainings'),
         'evolution',
-        'evolution, or random: as many widths',
+        'on a supernet: evolution, or random (as many widths); without one: short-trainings of random widths',
         metavar='NAME',
     ),
     Field('search.population', kinds.whole(2), 40, 'widths a generation'),
     Field('search.generations', kinds.whole(1), 20, 'generations'),
+    Field(
+        'search.candidates',
+        kinds.whole(2),
+        24,
+        'random widths that short-trainings begin with, the uniform one too',
+    ),
+    Field(
+        'search.halving',
+        kinds.ascending().or_none(),
+        None,
+        'epochs of the rungs of successive halving: of the candidates of short-trainings (default 2 4 8); otherwise of the '
+        'finalists, before the best of them are trained in full (default: none)',
+        metavar='EPOCHS',
+    ),
+    Field('search.keep', _share, 0.5, 'share of the networks that reach the next rung', metavar='SHARE'),
     Field('search.patterns', kinds.whole(1), 2, 'channel sets that are compared in a training step of the supernet'),
     Field(
         'search.memory',

@@ -11,7 +11,21 @@ from ..data_sources import check_form
 from ..errors import first_line
 from ..units import parse_count, parse_time
 
-__all__ = ['Kind', 'bins', 'budget', 'choice', 'flag', 'mapping', 'name', 'number', 'shape', 'source', 'whole', 'words']
+__all__ = [
+    'Kind',
+    'ascending',
+    'bins',
+    'budget',
+    'choice',
+    'flag',
+    'mapping',
+    'name',
+    'number',
+    'shape',
+    'source',
+    'whole',
+    'words',
+]
 
 _SHARE = re.compile(r'([0-9]+\.?[0-9]*|\.[0-9]+)\s*%')
 _BINS = re.compile(r'([1-9][0-9]*)(?::([1-9][0-9]*))?')
@@ -109,6 +123,20 @@ def shape() -> Kind:
     return Kind(
         'the sizes of an input, the batch first, such as 1 3 224 224 ([1, 3, 224, 224] in a file)',
         lambda value: _is_list(value, int) and len(value) > 1 and all(_is_whole(size) and size > 0 for size in value),
+        lambda given: [_number([word]) for word in given],
+        many=True,
+    )
+
+
+def ascending() -> Kind:
+    """Ascending whole numbers, 1 or more."""
+    return Kind(
+        'ascending whole numbers, such as 2 4 8 ([2, 4, 8] in a file)',
+        lambda value: (
+            _is_list(value, int)
+            and all(_is_whole(each) and each > 0 for each in value)
+            and all(a < b for a, b in zip(value, value[1:]))
+        ),
         lambda given: [_number([word]) for word in given],
         many=True,
     )

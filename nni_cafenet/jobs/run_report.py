@@ -36,6 +36,8 @@ _SETTINGS = (
     'search.method',
     'search.population',
     'search.generations',
+    'search.candidates',
+    'search.halving',
     'seed',
     'device',
     'precision',

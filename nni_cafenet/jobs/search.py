@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
+from ..configuration import Configuration
+from ..pruning.recipes import Recipes
 from ..quiet import quiet_training
 from ..randomness import seeded
 from ..report.run_report import NetworkRecord
 from ..search.budget import Budget
+from ..search.halving import Halving
 from ..search.history import Scored
+from ..short_trainings import ShortTrainings
 from ..space.mutator import WidthMutator
 from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
@@ -54,25 +59,10 @@ def search_job(prepared: Prepared) -> SearchResult:
     """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
-    epochs = asked['training.finetune_epochs']
     with quiet_training(), seeded(asked['seed']):
         space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
-        strategy = CafeNet(
-            asked['budget'],
-            patterns=asked['search.patterns'],
-            memory=asked['search.memory'],
-            search=search_of(asked),
-            score=asked['search.score'],
-            holdout=asked['search.holdout'],
-            seed=asked['seed'],
-            finalists=asked['search.finalists'] if epochs else 0,
-            finalist_evaluator=recipes.training('Training', epochs, ['train_loss', metric]),
-            baseline=asked['search.baseline'],
-            metric=metric,
-            directory=asked['output'],
-        )
-        supernet = recipes.training('Supernet', asked['training.epochs'], ['cafenet/loss'])
-        strategy.initialize(RawFormatModelSpace(space, supernet), SequentialExecutionEngine())
+        strategy, evaluator = _strategy(asked, recipes, metric)
+        strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         strategy.run()
         if not strategy.finished:
             raise KeyboardInterrupt
@@ -93,6 +83,34 @@ def search_job(prepared: Prepared) -> SearchResult:
         folders = tuple(folder for folder, *_ in saved)
         found = Found('searched within', tuple(networks), folders, strategy.history, metric)
         return SearchResult(strategy.report(), found)
+
+
+def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[CafeNet, Lightning]:
+    """Return the strategy of a job, and the evaluator of its experiment."""
+    epochs, rungs, keep = asked['training.finetune_epochs'], asked['search.halving'], asked['search.keep']
+    options = {
+        'score': asked['search.score'],
+        'holdout': asked['search.holdout'],
+        'seed': asked['seed'],
+        'finalists': asked['search.finalists'] if epochs else 0,
+        'baseline': asked['search.baseline'],
+        'metric': metric,
+        'directory': asked['output'],
+    }
+    training = recipes.training('Training', epochs, ['train_loss', metric])
+    if asked['search.method'] == 'short-trainings':
+        rungs = (2, 4, 8) if rungs is None else rungs
+        return ShortTrainings(asked['budget'], asked['search.candidates'], rungs, keep, **options), training
+    strategy = CafeNet(
+        asked['budget'],
+        patterns=asked['search.patterns'],
+        memory=asked['search.memory'],
+        search=search_of(asked),
+        finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
+        finalist_evaluator=training,
+        **options,
+    )
+    return strategy, recipes.training('Supernet', asked['training.epochs'], ['cafenet/loss'])
 
 
 def _record(

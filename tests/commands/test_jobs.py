@@ -144,6 +144,23 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     ]
 
 
+def test_search_by_short_trainings(place, job, capsys):
+    words = ['--method', 'short-trainings', '--candidates', '3', '--halving', '1', '2', '--budget', '60%']
+    assert cli.main(job('search', *words)) == 0
+    table, _ = capsys.readouterr()
+    out = place / 'out'
+    assert not (out / 'supernet.ckpt').exists()
+    assert len(list(out.glob('short_trainings/1_epochs/*/result.json'))) == 3
+    assert len(list(out.glob('short_trainings/2_epochs/*/result.json'))) == 2
+    record = json.loads((out / 'widths.json').read_text())
+    (trained,) = out.glob('finalists/*')
+    assert json.loads((trained / 'widths.json').read_text())['widths'] == record['widths']
+    assert same(trained, out)
+    assert 'search.candidates' in (out / 'report.md').read_text()
+    assert cli.main(job('search', *words)) == 0  # nothing is left to do
+    assert capsys.readouterr().out == table
+
+
 def test_the_same_file_with_weights_prunes(place, job, capsys):
     assert cli.main(job('search', '--weights', 'net.pt', '--epochs', '0', '--finetune-epochs', '0')) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith('| pruned ')

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_cafenet.configuration import FIELDS, Configuration, Given
-from nni_cafenet.configuration.kinds import budget
+from nni_cafenet.configuration.kinds import ascending, budget
 from nni_cafenet.configuration.yaml_files import parse_value, read_yaml, to_yaml
 from nni_cafenet.errors import ConfigurationError
 
@@ -89,6 +89,31 @@ def test_all_problems_at_once_with_their_places(file):
         'model.name: is missing; give --model, or name: in model: in a configuration file',
         'output: is missing; give --output, or output: in a configuration file',
     ]
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        (
+            {'search.method': 'short-trainings', 'model.weights': 'w.pt'},
+            'search.method: short-trainings start from fresh',
+        ),
+        ({'search.halving': [2, 4], 'model.weights': 'w.pt'}, 'search.halving: is for searches from fresh weights'),
+        ({'search.halving': [2, 4]}, 'search.halving: chooses among finalists; give --finalists 2 or more'),
+        ({'search.method': 'short-trainings', 'search.finalists': 7}, 'search.finalists: 7: the last rung of .* has 6'),
+    ],
+)
+def test_values_that_are_not_allowed_together(values, said):
+    options = {**LEAST, **{path: Given(path, value) for path, value in values.items()}}
+    with pytest.raises(ConfigurationError, match=said):
+        Configuration.checked(None, options)
+
+
+@pytest.mark.parametrize('value', [[], [0, 1], [2, 2], [4, 2], [1.0, 2], 'abc', [True, 2], 3])
+def test_rungs_are_ascending_whole_numbers(value):
+    assert ascending().problem(value) == 'must be ascending whole numbers, such as 2 4 8 ([2, 4, 8] in a file)'
+    assert ascending().problem([1]) is ascending().problem((2, 4, 8)) is None
+    assert ascending().from_words(['2', '4']) == [2, 4]
 
 
 def test_problems_of_options_are_named_by_the_option():
