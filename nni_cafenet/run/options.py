@@ -7,6 +7,7 @@ from typing import Any
 
 from ..search.halving import Halving
 from ..search.scoring import better_when_higher
+from ..search.temperature import check_temperature
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
 
@@ -19,7 +20,8 @@ class RunOptions:
 
     Parameters
     ----------
-    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory
+    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
+    temperature
         See `CafeNet`.
     """
 
@@ -33,6 +35,7 @@ class RunOptions:
     statistics_batches: int
     seed: int
     memory: str = 'auto'
+    temperature: float | None = None
 
     @classmethod
     def checked(
@@ -48,6 +51,7 @@ class RunOptions:
         statistics_batches: int,
         seed: int,
         memory: str = 'auto',
+        temperature: float | None = None,
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         if not isinstance(holdout, (int, float)) or not 0 < holdout < 1:
@@ -65,6 +69,7 @@ class RunOptions:
             statistics_batches=at_least('statistics_batches', statistics_batches, 0),
             seed=at_least('seed', seed, 0),
             memory=check_memory(memory),
+            temperature=check_temperature(temperature),
         )
 
 
