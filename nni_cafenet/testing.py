@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.utils.data import TensorDataset
 
-__all__ = ['SmallResNet', 'digits']
+__all__ = ['SmallResNet', 'StagedResNet', 'digits']
 
 _TEST_IMAGES = 600
 _SPLIT_SEED = 0
@@ -100,14 +101,79 @@ class SmallResNet(nn.Module):
         return scores
 
 
-class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+class StagedResNet(nn.Module):
+    """
+    A residual network whose widths are given stage by stage: one that is too wide early, or too wide late, can be made.
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    Parameters
+    ----------
+    stages
+        For each stage the width of its residual stream, then the inner width of each of its blocks. The stem is as wide
+        as the first stream; every stage but the first halves the picture.
+    num_classes
+        Number of outputs.
+    in_channels
+        Channels of the pictures.
+    stem_stride
+        Stride of the first convolution.
+
+    Raises
+    ------
+    ValueError
+        If there is no stage, a stage has no block, or a width is below 1.
+
+    Notes
+    -----
+    It takes (N, in_channels, H, W) and gives (N, num_classes). The default, at 14x14 pixels, has 1,133,144 MACs, 80 %
+    of them in its first block. Uniform scaling leaves it as unbalanced as it is: a width search has something to find.
+
+    Examples
+    --------
+    >>> StagedResNet()(torch.zeros(2, 1, 14, 14)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[int]] = ((32, 32), (16, 16, 16), (12, 12, 12)),
+        num_classes: int = 10,
+        *,
+        in_channels: int = 1,
+        stem_stride: int = 2,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        if not stages or any(len(stage) < 2 or min(stage) < 1 for stage in stages):
+            raise ValueError(
+                f'stages={stages!r} must give each stage the width of its stream and of at least one block, 1 or more '
+                'each, such as ((32, 32), (16, 16, 16)).'
+            )
+        width = stages[0][0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        blocks: list[nn.Module] = []
+        for index, (stream, *inner) in enumerate(stages):
+            for number, middle in enumerate(inner):
+                blocks.append(_Block(width, stream, 2 if index and not number else 1, middle))
+                width = stream
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores (N, num_classes) of images (N, in_channels, H, W)."""
+        scores: Tensor = self.fc(self.blocks(self.stem(x)).mean((2, 3)))
+        return scores
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; between them ``middle`` channels (default: ``channels``)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, middle: int | None = None) -> None:
+        super().__init__()
+        middle = channels if middle is None else middle
+        self.conv1 = nn.Conv2d(channels_in, middle, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(middle)
+        self.conv2 = nn.Conv2d(middle, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels_in != channels:

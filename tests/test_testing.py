@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_cafenet.testing import SmallResNet, digits
+from nni_cafenet.testing import SmallResNet, StagedResNet, digits
 
 
 def test_digits_have_the_shapes_and_scale_that_are_promised() -> None:
@@ -88,3 +88,18 @@ def test_it_learns_the_digits_in_three_epochs() -> None:
     test_images, test_labels = digits('test').tensors
     accuracy = (model.eval()(test_images).argmax(1) == test_labels).float().mean()
     assert accuracy > 0.9
+
+
+def test_the_staged_network_has_the_size_worked_out_by_hand() -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        StagedResNet()(torch.zeros(1, 1, 14, 14))
+    first = 49 * (9 * 32 + 2 * 9 * 32 * 32)  # 7x7: the stem, two convolutions
+    second = 16 * (9 * 32 * 16 + 32 * 16 + 3 * 9 * 16 * 16)  # 4x4: one from 32 to 16, its shortcut, three of 16
+    third = 4 * (9 * 16 * 12 + 16 * 12 + 3 * 9 * 12 * 12)
+    assert counter.get_total_flops() // 2 == first + second + third + 120 == 1_133_144
+
+
+@pytest.mark.parametrize('stages', [(), ((8,),), ((8, 8), (0, 4)), ((8, 8), ())])
+def test_stages_without_a_block_or_a_width_are_refused(stages: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ValueError, match='stages='):
+        StagedResNet(stages)

@@ -164,7 +164,8 @@ def source() -> Kind:
             raise _refusal(first_line(error).partition(': ')[2]) from error
         return value
 
-    return Kind('digits, imagefolder:DIR, cifar10:DIR, package.module:function or file.py:function', _Valid(validate))
+    forms = 'digits, imagefolder:DIR, cifar10:DIR, fashion-mnist[:DIR], package.module:function or file.py:function'
+    return Kind(forms, _Valid(validate))
 
 
 def bins() -> Kind:

@@ -15,10 +15,14 @@ FORMS = {
     'digits': "scikit-learn's digits, 8 x 8, for a first try",
     'imagefolder:DIR': 'pictures in DIR/train/CLASS and DIR/val/CLASS, or in DIR/CLASS',
     'cifar10:DIR': 'CIFAR-10 as torchvision keeps it in DIR',
+    'fashion-mnist[:DIR]': "Fashion-MNIST as torchvision keeps it in DIR; or in the folder of Debian's package",
     'package.module:function': 'a function that returns a training loader, or training and validation loaders',
     'file.py:function': 'the same in a file',
 }
 """The forms that the words may have, and what they name."""
+
+_OF_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
+_WITHOUT_FOLDER = ('digits', 'fashion-mnist')
 
 
 def check_form(source: str) -> None:
@@ -30,13 +34,13 @@ def check_form(source: str) -> None:
         If they have none of them.
     """
     kind, colon, place = source.partition(':')
-    if source == 'digits' or _name(source).is_one and kind not in ('imagefolder', 'cifar10'):
+    if source in _WITHOUT_FOLDER or _name(source).is_one and kind not in _OF_FOLDERS:
         return
-    if kind in ('imagefolder', 'cifar10') and colon:
+    if kind in _OF_FOLDERS and colon:
         if not place:
             raise DataError(f'data {source!r}: names no folder; write {kind}:DIR')
         return
-    near = difflib.get_close_matches(kind.lower(), ('digits', 'imagefolder', 'cifar10'), n=1)
+    near = difflib.get_close_matches(kind.lower(), ('digits', *_OF_FOLDERS), n=1)
     remedy = f'did you mean {near[0]!r}? ' if near else ''
     raise DataError(f'data {source!r}: is no source; {remedy}allowed: {", ".join(FORMS)}')
 
@@ -66,6 +70,10 @@ def load_data(request: DataRequest) -> Data:
         from .cifar10 import cifar10
 
         data = _named(source, cifar10, place, request)
+    elif kind == 'fashion-mnist':
+        from .fashion_mnist import fashion_mnist
+
+        data = _named(source, fashion_mnist, place, request)
     elif source == 'digits':
         from .digits import digits_data
 

@@ -9,7 +9,7 @@ from ..configuration import Configuration
 
 __all__ = ['with_whole_paths']
 
-_FOLDERS = ('imagefolder', 'cifar10')
+_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
 
 
 def with_whole_paths(configuration: Configuration) -> Configuration:

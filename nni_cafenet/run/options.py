@@ -7,7 +7,6 @@ from typing import Any
 
 from ..search.halving import Halving
 from ..search.scoring import better_when_higher
-from ..search.temperature import check_temperature
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
 
@@ -20,8 +19,7 @@ class RunOptions:
 
     Parameters
     ----------
-    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
-    temperature
+    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory
         See `CafeNet`.
     """
 
@@ -35,7 +33,6 @@ class RunOptions:
     statistics_batches: int
     seed: int
     memory: str = 'auto'
-    temperature: float | None = None
 
     @classmethod
     def checked(
@@ -51,7 +48,6 @@ class RunOptions:
         statistics_batches: int,
         seed: int,
         memory: str = 'auto',
-        temperature: float | None = None,
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         if not isinstance(holdout, (int, float)) or not 0 < holdout < 1:
@@ -69,7 +65,6 @@ class RunOptions:
             statistics_batches=at_least('statistics_batches', statistics_batches, 0),
             seed=at_least('seed', seed, 0),
             memory=check_memory(memory),
-            temperature=check_temperature(temperature),
         )
 
 

@@ -79,7 +79,16 @@ def code(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     'source',
-    ['digits', 'imagefolder:photos', 'cifar10:/data/cifar', 'my_data:loaders', 'a/my_data.py:loaders', 'a.b:c'],
+    [
+        'digits',
+        'imagefolder:photos',
+        'cifar10:/data/cifar',
+        'fashion-mnist',
+        'fashion-mnist:/data',
+        'my_data:loaders',
+        'a/my_data.py:loaders',
+        'a.b:c',
+    ],
 )
 def test_forms(source):
     check_form(source)
@@ -91,6 +100,8 @@ def test_forms(source):
         ('digit', "is no source; did you mean 'digits'\\? allowed: digits, imagefolder:DIR, cifar10:DIR"),
         ('imagefolder', "did you mean 'imagefolder'"),
         ('imagefolder:', 'names no folder; write imagefolder:DIR'),
+        ('fashion-mnist:', 'names no folder; write fashion-mnist:DIR'),
+        ('fashion_mnist', "did you mean 'fashion-mnist'"),
         ('./photos', 'is no source; allowed'),
         ('', 'is no source'),
         ('a b:c', 'is no source'),
