@@ -1,0 +1,150 @@
+"""The arms of the proof: each proposes one network of a budget, and says what it took."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, Trainer
+from nni.nas.experiment import NasExperiment
+from nni.nas.experiment.config import NasExperimentConfig
+from torch.utils.data import TensorDataset
+
+from nni_cafenet import CafeNet, Searcher, WidthSpace
+from nni_cafenet.quiet import quiet_training
+from nni_cafenet.randomness import seeded
+from nni_cafenet.search.budget import Budget
+from nni_cafenet.search.sampling import sample_within
+from nni_cafenet.supernet.sharing import Sharing
+
+from .task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch
+
+SILENT: dict[str, Any] = {
+    'accelerator': 'cpu',
+    'devices': 1,
+    'logger': False,
+    'enable_checkpointing': False,
+    'enable_progress_bar': False,
+    'enable_model_summary': False,
+}
+FLOOR = 0.97
+"""Least share of the budget that random widths use."""
+
+
+def supernet_search(
+    task: Task,
+    seed: int,
+    folder: Path,
+    *,
+    search: Searcher,
+    temperatures: Sequence[float],
+    sharing: Sharing | None = None,
+    channel_sets: int = 2,
+) -> dict[str, Any]:
+    """Train a supernet and search on it, as a user does: what is not given here is the package's default.
+
+    Returns
+    -------
+    The winner's widths, the seconds of processor time, under ``best_at`` the scored widths that are best by the score of
+    other temperatures, and all ``scores``: widths, and their score at each temperature.
+    """
+    with quiet_training(), seeded(seed):
+        start = time.process_time()
+        space = task.space()
+        images = TensorDataset(*task.supernet_pictures())
+        evaluator = Lightning(
+            PictureModule(),
+            Trainer(max_epochs=epochs_of(task.supernet_steps, len(images)), default_root_dir=str(folder), **SILENT),
+            train_dataloaders=DataLoader(images, batch_size=BATCH, shuffle=True),
+        )
+        strategy = CafeNet(
+            space.macs(task.uniform_widths(space)),
+            sharing=sharing,
+            patterns=channel_sets,
+            search=search,
+            score_data=DataLoader(TensorDataset(*task.pictures().heldout), batch_size=500),
+            seed=seed,
+            directory=folder / 'run',
+        )
+        config = NasExperimentConfig('sequential', 'raw')
+        config.experiment_working_directory = str(folder / 'nni')
+        experiment = NasExperiment(space, evaluator, strategy, config)
+        try:
+            experiment.run()
+        finally:
+            experiment.stop()
+        if not strategy.finished:
+            raise KeyboardInterrupt
+        history = strategy.history
+        best = history.best(1)[0]
+        seconds = time.process_time() - start
+    best_at = {f'{t:g}': min(history, key=lambda each: each.by_temperature[t]).widths for t in temperatures}
+    shutil.rmtree(folder)
+    return {
+        'widths': best.widths,
+        'macs': best.macs,
+        'score': best.score,
+        'temperature': best.temperature,
+        'scored': len(history),
+        'seconds': seconds,
+        'best_at': best_at,
+        'scores': [[list(s.widths.values()), *(s.by_temperature[t] for t in temperatures)] for s in history],
+    }
+
+
+def random_widths(space: WidthSpace, budget: Budget, count: int, seed: int) -> list[dict[str, int]]:
+    """Draw different widths just below a budget."""
+    rows = sample_within(space, budget, count, np.random.default_rng([seed, 77]), floor=FLOOR)
+    return [space.to_widths(row) for row in rows]
+
+
+def short_trainings(task: Task, seed: int, count: int, rungs: Sequence[int]) -> dict[str, Any]:
+    """Train random widths of the budget and the uniform network briefly; the best third trains anew and for longer.
+
+    Parameters
+    ----------
+    count
+        Networks at the start.
+    rungs
+        Steps of each round; a training starts from fresh weights and ends its own schedule.
+    """
+    start = time.process_time()
+    space = task.space()
+    uniform = task.uniform_widths(space)
+    budget = Budget.parse(space.macs(uniform), space)
+    images, labels = task.pictures().heldout
+    field = [uniform, *random_widths(space, budget, count - 1, seed)]
+    steps = 0
+    for rung, length in enumerate(rungs):
+        losses = []
+        for number, widths in enumerate(field):
+            model = train_from_scratch(task, space, widths, 10_000 * (seed + 1) + 100 * rung + number, length)
+            losses.append(evaluate(model, images, labels)[1])
+            steps += length
+        kept = max(1, round(len(field) / 3)) if rung + 1 < len(rungs) else 1
+        field = [field[i] for i in np.argsort(losses, kind='stable')[:kept]]
+    seconds = time.process_time() - start
+    return {'widths': field[0], 'macs': space.macs(field[0]), 'seconds': seconds, 'count': count, 'steps': steps}
+
+
+def count_for(task: Task, seconds: float, rungs: Sequence[int]) -> int:
+    """Return with how many networks `short_trainings` takes about some seconds of processor time here."""
+    space = task.space()
+    uniform = task.uniform_widths(space)
+    images, labels = task.pictures().heldout
+    train_from_scratch(task, space, uniform, 0, 10)
+    start = time.process_time()
+    model = train_from_scratch(task, space, uniform, 0, 100)
+    step = (time.process_time() - start) / 100
+    start = time.process_time()
+    evaluate(model, images, labels)
+    look = time.process_time() - start
+    share, cost = 1.0, 0.0
+    for length in rungs:
+        cost += share * (length * step + look)
+        share /= 3
+    return max(3, round(seconds / cost))
