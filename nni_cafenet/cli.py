@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ._version import __version__
 from .commands import export, inspect, prune, quickstart, report, search, train_slim
 from .commands.failures import status_of
+from .validation import nearest
 
 __all__ = ['main']
 
@@ -64,8 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, as are its subparsers, that takes long options by their whole names alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{'allow_abbrev': False, **kwargs})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and refuse unknown options with the names that are nearest to them."""
+        found, rest = super().parse_known_args(args, namespace)
+        options = [option for option in self._option_string_actions if option.startswith('--')]
+        for word in rest:
+            flag = word.partition('=')[0]
+            if flag.startswith('--') and len(flag) > 2:
+                near = nearest(flag, options)[:3]
+                self.error(f'unknown option {flag}; did you mean {" or ".join(near)}? Options are written in full')
+        return found, rest
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='nni-cafenet',
         description='Network width search with CafeNet, as a plugin of NNI.',
         epilog=_EXAMPLES,

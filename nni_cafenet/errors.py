@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     'CafeNetError',
     'ConfigurationError',
@@ -24,9 +26,14 @@ __all__ = [
 ]
 
 
+_ESCAPES = re.compile(r'\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-_])')
+"""Escape sequences of terminals, such as those of bold text in torch's messages."""
+
+
 def first_line(error: BaseException, most: int = 300, otherwise: str = 'no message') -> str:
     """Return the first line of an error's message, at most so many characters of it; ``otherwise`` if it has none."""
-    return (str(error).strip().splitlines() or [otherwise])[0][:most]
+    text = _ESCAPES.sub('', str(error)).strip()
+    return shortened((text.splitlines() or [otherwise])[0], most)
 
 
 def shortened(text: str, most: int = 80) -> str:

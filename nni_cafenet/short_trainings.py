@@ -17,14 +17,14 @@ from .run.finalist_results import TrainedModel, short_trainings_table
 from .run.finalists import BASELINE, Finalist, TrainedFinalist, finalist_name
 from .run.folder import RunFolder
 from .run.in_process import Stages
-from .run.options import FinalistOptions, at_least
+from .run.options import FinalistOptions
 from .search.budget import Budget
 from .search.halving import Halving
 from .search.history import History, Scored, widths_key
 from .search.sampling import LevelSpace, sample_levels
-from .search.searcher import check_number
 from .search.uniform import uniform_within
 from .strategy import CafeNet, _known
+from .validation import number, whole_number
 
 __all__ = ['ShortTrainings']
 
@@ -109,8 +109,8 @@ class ShortTrainings(CafeNet):
             trial_directory=trial_directory,
         )
         self.halving = Halving(epochs, keep)  # type: ignore[arg-type]
-        self.floor = check_number('floor', floor, 0, 1)
-        self.n = at_least('n', n, 2)
+        self.floor = number('floor', floor, 0, 1)
+        self.n = whole_number('n', n, 2)
         last = self.halving.sizes(self.n)[-1]
         self.finalist_options = FinalistOptions.checked(
             number=finalists,

@@ -25,7 +25,7 @@ from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.latency import check_directory, table_of_run
-from .run.options import FinalistOptions, RunOptions, instance
+from .run.options import FinalistOptions, RunOptions
 from .run.setup import RunSetup
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
@@ -38,6 +38,7 @@ from .search.searcher import Searcher
 from .space.width_space import WidthSpace
 from .supernet.sharing import Sharing
 from .trials.travels import check_travels
+from .validation import instance, path
 
 __all__ = ['CafeNet', 'budget_list']
 
@@ -170,8 +171,8 @@ class CafeNet(OneShotStrategy):
             halving=finalist_halving,
         )
         self.finalist_evaluator = finalist_evaluator
-        self.directory = None if directory is None else Path(directory)
-        self.trial_directory = None if trial_directory is None else os.fspath(trial_directory)
+        self.directory = None if directory is None else path('directory', directory)
+        self.trial_directory = None if trial_directory is None else os.fspath(path('trial_directory', trial_directory))
         self._budget_names = _budget_names(budget)
         self._budgets: list[Budget] = []
         self._setup: RunSetup | None = None

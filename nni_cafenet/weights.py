@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -157,14 +158,20 @@ def _read_torch(file: Path) -> Any:
         return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f'weights {str(file)!r}: cannot be read without running code that the file names '
-            f'({shortened(first_line(error), 120)}); save the tensors alone: torch.save(model.state_dict(), {str(file)!r})'
+            f'weights {str(file)!r}: holds more than tensors{_objects_in(error)}, and reading that runs code that the file '
+            f'names; save the tensors alone and give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f'weights {str(file)!r}: is damaged, or no file that torch.save made ({shortened(first_line(error), 120)}); '
             'copy it again'
         ) from error
+
+
+def _objects_in(error: BaseException) -> str:
+    """Return which class torch refused to load, as its message names it."""
+    found = re.search(r'GLOBAL ([\w.]+)', str(error))
+    return f' (an object of {found[1]}, such as a whole model)' if found else ', such as a whole model'
 
 
 def _read_safetensors(file: Path) -> Any:

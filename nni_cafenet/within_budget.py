@@ -16,6 +16,7 @@ from .search.budget import Budget, BudgetSpec, IntArray
 from .search.sampling import LevelSpace, bring_within, mark_new, sample_levels
 from .space.simplified import SimplifiedWidthSpace
 from .space.width_space import WidthSpace
+from .validation import seed as checked_seed
 
 __all__ = ['WithinBudget']
 
@@ -58,11 +59,9 @@ class WithinBudget(StrategyMiddleware):
 
     def __init__(self, budget: BudgetSpec, *, seed: int = 0) -> None:
         super().__init__()
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f'seed={seed!r} must be a whole number, 0 or more.')
         self.budget_spec = budget
-        self.seed = seed
-        self._rng = np.random.default_rng(seed)
+        self.seed = checked_seed(seed)
+        self._rng = np.random.default_rng(self.seed)
         self._levels: LevelSpace | None = None
         self._seen: set[bytes] = set()
         self._moves: dict[bytes, bytes] = {}

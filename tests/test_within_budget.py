@@ -263,7 +263,7 @@ def test_bad_budgets(run, small, budget, message):
 
 
 def test_other_bad_input(run, small):
-    with pytest.raises(ValueError, match='seed=-1 must be a whole number, 0 or more'):
+    with pytest.raises(ValueError, match='seed=-1 must be a whole number, from 0 to'):
         WithinBudget('50%', seed=-1)
     with pytest.raises(TypeError, match='WithinBudget knows the costs of a WidthSpace .* not of OtherSpace'):
         run(OtherSpace(), Chain(Random(), WithinBudget('50%')))

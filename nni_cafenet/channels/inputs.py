@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -54,8 +55,16 @@ class ExampleInput:
         if isinstance(example, cls):
             return example
         if isinstance(example, torch.Size) or _is_shape(example):
-            return cls((_normal(tuple(example), model),), {})
+            wrong = next((size for size in example if _is_flag(size) or size < 1), None)
+            if wrong is not None:
+                raise ValueError(
+                    f'example_input={tuple(example)!r} is no shape of an input: {wrong!r} must be 1 or more. Dimension 0 '
+                    'is the batch.'
+                )
+            return cls((_normal(tuple(map(int, example)), model),), {})
         if isinstance(example, torch.Tensor):
+            if example.dim() > 0 and example.numel() == 0:
+                raise ValueError(f'example_input is a tensor of shape {tuple(example.shape)}, without a value.')
             return cls((example,), {})
         if dataclasses.is_dataclass(example) and not isinstance(example, type):
             return cls((example,), {})
@@ -63,7 +72,7 @@ class ExampleInput:
             return cls((), dict(example))
         if isinstance(example, tuple) and hasattr(example, '_fields'):
             return cls((example,), {})
-        if isinstance(example, (tuple, list)) and len(example) > 0:
+        if isinstance(example, (tuple, list)) and not all(isinstance(part, (Real, type(None))) for part in example):
             return cls(tuple(example), {})
         raise TypeError(
             f'example_input={example!r} cannot be used. Give a shape such as (1, 3, 224, 224), a tensor, a tuple of '
@@ -129,10 +138,12 @@ class ExampleInput:
 
 def _is_shape(example: Any) -> bool:
     return (
-        isinstance(example, (tuple, list))
-        and len(example) > 0
-        and all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in example)
+        isinstance(example, (tuple, list)) and len(example) > 0 and all(isinstance(size, Integral) for size in example)
     )
+
+
+def _is_flag(size: Any) -> bool:
+    return isinstance(size, bool)
 
 
 def _normal(shape: tuple[int, ...], model: nn.Module) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..configuration import Configuration
 from ..configuration.flags import add_flags, given_flags
+from ..configuration.missing_files import missing_files
 from ..data_sources import FORMS
 from .console import check_output_file, command_line, loading, say
 
@@ -43,7 +44,8 @@ def add_job(
 
 def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
     """Return what is asked for, checked; None where printing it was all."""
-    configuration = Configuration.checked(options.config, given_flags(options), trained=trained)
+    look = () if options.dry_run else (missing_files,)
+    configuration = Configuration.checked(options.config, given_flags(options), trained=trained, more=look)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))
         from ..files import write_text

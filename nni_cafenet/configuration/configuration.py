@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,14 @@ class Configuration(Mapping[str, Any]):
         self._values = {field.path: values[field.path] for field in FIELDS}
 
     @classmethod
-    def checked(cls, file: str | None, options: Mapping[str, Given], *, trained: bool = False) -> Configuration:
+    def checked(
+        cls,
+        file: str | None,
+        options: Mapping[str, Given],
+        *,
+        trained: bool = False,
+        more: Sequence[Callable[[Mapping[str, Given]], list[str]]] = (),
+    ) -> Configuration:
         """
         Make a configuration; options go before the file, and both before defaults.
 
@@ -61,6 +68,8 @@ class Configuration(Mapping[str, Any]):
         trained
             Whether the job starts from trained weights whatever the fields say. Else it does where ``model.weights`` are
             given. Defaults depend on it.
+        more
+            Further checks: each takes what is given by paths, and returns problems, a line each.
 
         Raises
         ------
@@ -73,6 +82,8 @@ class Configuration(Mapping[str, Any]):
             given.update(_flattened(read_yaml(file), problems))
         given.update(options)
         problems += _refused(given)
+        for check in more:
+            problems += check(given)
         problems += [
             f'{field.path}: is missing; give {field.flag}, or {_in_a_file(field)} in a configuration file'
             for field in FIELDS

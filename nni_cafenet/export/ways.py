@@ -15,6 +15,8 @@ from ..channels.inputs import ExampleInput
 from ..errors import ExportError, first_line
 from ..files import write_bytes
 from ..quiet import quiet_torch
+from ..validation import number
+from ..validation import path as checked
 from .agreement import Sample, largest_difference
 
 __all__ = ['Exported', 'Run', 'Way', 'checked_path', 'first_that_agrees']
@@ -132,11 +134,11 @@ def first_that_agrees(
 
 def checked_path(path: str | os.PathLike[str], tolerance: float | None) -> Path:
     """Refuse, before any work, a folder for a file and a tolerance that is none."""
-    path = Path(path)
+    path = checked('path', path)
     if path.is_dir():
         raise IsADirectoryError(f'path must name a file, but {path} is a folder')
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f'tolerance must be a number that is not negative, not {tolerance!r}')
+    if tolerance is not None:
+        number('tolerance', tolerance, 0)
     return path
 
 

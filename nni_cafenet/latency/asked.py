@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from .clock import Clock, check_count
+from ..validation import whole_number
+from .clock import Clock
 from .table import LatencyTable
 
 __all__ = ['LatencyOptions']
@@ -52,7 +53,7 @@ class LatencyOptions:
         """
         for name in ('batch', 'threads'):
             if getattr(self, name) is not None:
-                check_count(f'budget[{name!r}]', getattr(self, name))
+                whole_number(f'budget[{name!r}]', getattr(self, name), 1)
         if self.table is None:
             Clock(self.device or 'cpu', self.threads)
         else:

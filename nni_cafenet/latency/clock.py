@@ -16,6 +16,7 @@ from torch import nn
 
 from ..channels.inputs import ExampleInput
 from ..units import format_time
+from ..validation import whole_number
 from .operator import Operator
 
 __all__ = ['Clock', 'Timing', 'check_device', 'time_model']
@@ -88,13 +89,6 @@ def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
     return found
 
 
-def check_count(name: str, value: object, least: int = 1) -> int:
-    """Return an option that is a whole number; a ValueError that names it otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f'{name}={value!r} must be a whole number, {least} or more.')
-    return value
-
-
 class Clock:
     """Times calls on a device.
 
@@ -113,7 +107,7 @@ class Clock:
 
     def __init__(self, device: DeviceLike = 'cpu', threads: int | None = None) -> None:
         self.device = check_device(device)
-        self.threads = torch.get_num_threads() if threads is None else check_count('threads', threads)
+        self.threads = torch.get_num_threads() if threads is None else whole_number('threads', threads, 1)
 
     def describe(self) -> str:
         """Return what times depend on besides the model: processor, threads, versions."""
@@ -216,11 +210,11 @@ def time_model(
         If an option is out of range, the device is not there, or the model is on the meta device.
     """
     clock = Clock(device, threads)
-    check_count('warmup', warmup, 0)
-    check_count('repeats', repeats)
+    warmup = whole_number('warmup', warmup, 0)
+    repeats = whole_number('repeats', repeats, 1)
     example = ExampleInput.of(example_input, model)
     if batch is not None:
-        example = example.with_batch(check_count('batch', batch))
+        example = example.with_batch(whole_number('batch', batch, 1))
     first = next(model.parameters(), None)
     home = clock.device if first is None else first.device
     if home.type == 'meta':

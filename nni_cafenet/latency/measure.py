@@ -18,8 +18,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..space.width_space import WidthSpace
+from ..validation import whole_number
 from .calibration import Calibration, PredictionError, fit, others_than, prediction_error, random_widths
-from .clock import Clock, check_count
+from .clock import Clock
 from .followers import Follower, find_followers
 from .measured import Measured
 from .operator import Operator, recorded_operators
@@ -51,11 +52,11 @@ def measure_table(
 ) -> LatencyTable:
     """Measure a table; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
     clock = Clock(device, threads) if clock is None else clock
-    check_count('batch', batch)
-    region = Region(space.choices, check_count('points', points, 2))
-    check_count('rounds', rounds)
-    check_count('networks', networks, 0)
-    check_count('held_out', held_out, 2)
+    batch = whole_number('batch', batch, 1)
+    region = Region(space.choices, whole_number('points', points, 2))
+    rounds = whole_number('rounds', rounds, 1)
+    networks = whole_number('networks', networks, 0)
+    held_out = whole_number('held_out', held_out, 2)
     if any(tensor.device.type == 'meta' for tensor in space.full_model.parameters()):
         raise ValueError(
             'The model of the space is on the meta device and computes nothing: LatencyTable.measure needs a model with '

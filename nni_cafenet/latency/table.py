@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import first_line
 from ..files import write_json
+from ..space.checks import check_array, check_widths
 from ..space.width_space import WidthSpace
 from ..tables import as_table
 from ..units import format_time
@@ -187,21 +188,16 @@ class LatencyTable:
         Raises
         ------
         ValueError
-            If labels are missing or unknown.
+            If labels are missing or unknown, or a width is out of range.
         """
         times = self.calibration(self._operators(self._array(widths)))
         return int(times[0]) if isinstance(widths, Mapping) else times
 
     def _array(self, widths: Any) -> IntArray:
         if not isinstance(widths, Mapping):
-            rows = np.asarray(widths, np.int64)
-            if rows.ndim != 2 or rows.shape[1] != len(self.labels):
-                raise ValueError(f'widths has shape {rows.shape}; allowed is (N, {len(self.labels)}), a column a group')
-            return rows
-        wrong = sorted(map(str, set(widths) ^ set(self.labels)))
-        if wrong:
-            raise ValueError(f'widths: missing or unknown labels {wrong}; give one width for every group')
-        return np.array([[widths[label] for label in self.labels]], np.int64)
+            return check_array(widths, self.space['full'])
+        checked = check_widths(widths, self.space['full'])
+        return np.array([[checked[label] for label in self.labels]], np.int64)
 
     def _operators(self, rows: IntArray) -> IntArray:
         """Summed times of the operators at widths (N, groups), ns, shape (N,)."""

@@ -19,7 +19,6 @@ from ..channels.selecting import LayerPattern
 from ..quiet import quiet_training
 from ..randomness import seeded
 from ..run.folder import keep_settings
-from ..run.options import at_least
 from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
@@ -30,6 +29,8 @@ from ..space.width_space import WidthSpace
 from ..strategy import CafeNet, budget_list
 from ..supernet.evaluator import training_loader
 from ..supernet.sharing import Sharing
+from ..validation import flag, whole_number
+from ..validation import seed as checked_seed
 from .checks import (
     RECORD,
     check_given,
@@ -163,10 +164,11 @@ def prune(
     nni_cafenet.errors.FolderError
         If the directory holds something else, or cannot be written to.
     """
-    at_least('epochs', epochs, 0)
-    at_least('finetune_epochs', finetune_epochs, 0)
-    at_least('finalists', finalists, 1)
-    at_least('seed', seed, 0)
+    epochs = whole_number('epochs', epochs, 0)
+    finetune_epochs = whole_number('finetune_epochs', finetune_epochs, 0)
+    finalists = whole_number('finalists', finalists, 1)
+    seed = checked_seed(seed)
+    distill = flag('distill', distill)
     check_rule(importance)
     trainer = TrainerOptions(str(device), precision)
     original = plain_copy(model)

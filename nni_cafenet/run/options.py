@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
 
 from ..search.halving import Halving
 from ..search.scoring import better_when_higher
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
+from ..validation import flag, instance, name_of, number, whole_number
+from ..validation import seed as checked_seed
 
-__all__ = ['FinalistOptions', 'RunOptions', 'at_least', 'instance']
+__all__ = ['FinalistOptions', 'RunOptions', 'direction']
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,21 @@ class RunOptions:
         memory: str = 'auto',
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
-        if not isinstance(holdout, (int, float)) or not 0 < holdout < 1:
-            raise ValueError(
-                f'holdout={holdout!r} must lie between 0 and 1: the share of training data kept for scores.'
-            )
+        score = name_of('score', score, "'loss' or the name of a metric that validation_step logs")
+        up = direction('higher_is_better', higher_is_better)
+        patterns = whole_number('patterns', patterns, 1)
         return cls(
             sharing=instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
-            patterns=at_least('patterns', patterns, 1),
+            patterns=patterns,
             score=score,
-            higher_is_better=better_when_higher(score) if higher_is_better is None else higher_is_better,
-            score_patterns=at_least('score_patterns', patterns if score_patterns is None else score_patterns, 1),
-            holdout=float(holdout),
-            score_data=score_data,
-            statistics_batches=at_least('statistics_batches', statistics_batches, 0),
-            seed=at_least('seed', seed, 0),
+            higher_is_better=better_when_higher(score) if up is None else up,
+            score_patterns=whole_number('score_patterns', patterns if score_patterns is None else score_patterns, 1),
+            holdout=number(
+                'holdout', holdout, 0, 1, open=True, what='the share of training data that is kept for scores'
+            ),
+            score_data=batches_of('score_data', score_data),
+            statistics_batches=whole_number('statistics_batches', statistics_batches, 0),
+            seed=checked_seed(seed),
             memory=check_memory(memory),
         )
 
@@ -104,17 +110,19 @@ class FinalistOptions:
         """Return the options; a ValueError where one is out of range."""
         if weights not in ('fresh', 'inherited'):
             raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
-        if not isinstance(baseline, bool):
-            raise TypeError(f'baseline={baseline!r} must be True or False.')
-        number = at_least('finalists', number, 0)
+        if metric is not None:
+            metric = name_of('metric', metric, 'the name of a metric that the evaluator logs')
+        higher_is_better = direction('metric_higher_is_better', higher_is_better)
+        baseline = flag('baseline', baseline)
+        finalists = whole_number('finalists', number, 0)
         if halving is not None and not drawn:
             halving = Halving.of('finalist_halving', halving)
-            if number < 2:
+            if finalists < 2:
                 raise ValueError(
-                    f'finalists={number} leaves nothing to choose by finalist_halving={halving.epochs}. Give 2 finalists '
-                    'or more, such as finalists=8.'
+                    f'finalists={finalists} leaves nothing to choose by finalist_halving={halving.epochs}. Give '
+                    '2 finalists or more, such as finalists=8.'
                 )
-        return cls(number, weights, metric, higher_is_better, baseline, halving, drawn)
+        return cls(finalists, weights, metric, higher_is_better, baseline, halving, drawn)
 
     @property
     def candidates(self) -> int:
@@ -135,15 +143,19 @@ class FinalistOptions:
         return self.short_trainings + (full + self.baseline if full else 0)
 
 
-def instance(name: str, value: Any, kind: type) -> Any:
-    """Return an option that must be of some class; a TypeError otherwise."""
-    if not isinstance(value, kind):
-        raise TypeError(f'{name}={value!r} must be a {kind.__name__}.')
-    return value
+def direction(name: str, value: Any) -> bool | None:
+    """Return which way a metric is better, as users say it: True, False, or None for what its name says."""
+    return None if value is None else flag(name, value)
 
 
-def at_least(name: str, value: Any, least: int) -> int:
-    """Return an option that must be a whole number of some size; a ValueError otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f'{name}={value!r} must be a whole number, {least} or more.')
+def batches_of(name: str, value: Any) -> Any:
+    """Return an option that must give batches whenever it is iterated, such as a loader; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, Dataset) and not isinstance(value, DataLoader):
+        raise TypeError(f'{name}: a data set gives samples, not batches. Give DataLoader({name}, batch_size=64).')
+    if isinstance(value, (str, bytes)) or not (hasattr(value, '__iter__') or hasattr(value, '__getitem__')):
+        raise TypeError(f'{name}={value!r} must be a loader, or a list of batches.')
+    if isinstance(value, Iterator):
+        raise TypeError(f'{name}: {type(value).__name__} can be read only once. Give a loader, or a list of batches.')
     return value

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..validation import number, whole_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new, sample_levels
-from .searcher import Proposals, Searcher, check_integer, check_number, read_fitness
+from .searcher import Proposals, Searcher, read_fitness
 
 __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
 
@@ -61,15 +62,15 @@ class Evolution(Searcher):
         eta: float = 3.0,
         floor: float = 0.8,
     ) -> None:
-        self.population = check_integer('population', population, 2)
-        self.generations = check_integer('generations', generations, 1)
+        self.population = whole_number('population', population, 2)
+        self.generations = whole_number('generations', generations, 1)
         self.initial = _checked_initial(initial)
-        self.crossover_probability = check_number('crossover_probability', crossover_probability, 0, 1)
+        self.crossover_probability = number('crossover_probability', crossover_probability, 0, 1)
         self.mutation_probability = (
-            None if mutation_probability is None else check_number('mutation_probability', mutation_probability, 0, 1)
+            None if mutation_probability is None else number('mutation_probability', mutation_probability, 0, 1)
         )
-        self.eta = check_number('eta', eta, 0)
-        self.floor = check_number('floor', floor, 0, 1)
+        self.eta = number('eta', eta, 0)
+        self.floor = number('floor', floor, 0, 1)
         if isinstance(self.initial, list) and len(self.initial) > self.population:
             raise ValueError(
                 f'initial has {len(self.initial)} widths: allowed are at most population={self.population}; '
@@ -139,7 +140,11 @@ def _checked_initial(initial: Sequence[Mapping[str, int]] | str | None) -> list[
         if initial != 'uniform':
             raise ValueError(f"initial={initial!r}: allowed are widths {{label: int}}, or 'uniform'")
         return initial
-    return None if initial is None else [dict(widths) for widths in initial]
+    if initial is None:
+        return None
+    if not isinstance(initial, (list, tuple)) or not all(isinstance(widths, Mapping) for widths in initial):
+        raise TypeError(f"initial={initial!r} must be a list of widths {{label: int}}, or 'uniform'.")
+    return [dict(widths) for widths in initial]
 
 
 def binary_tournament(fitness: FloatArray, count: int, rng: np.random.Generator) -> IntArray:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..validation import number, whole_number
+
 __all__ = ['Halving', 'epochs_text', 'halve']
 
 _Network = TypeVar('_Network')
@@ -41,9 +43,8 @@ class Halving:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'epochs', _ascending(self.epochs))
-        is_number = isinstance(self.keep, (int, float)) and not isinstance(self.keep, bool)
-        if not is_number or not 0 < self.keep < 1:
-            raise ValueError(f'keep={self.keep!r} must lie between 0 and 1: the share that reaches the next rung.')
+        keep = number('keep', self.keep, 0, 1, open=True, what='the share that reaches the next rung')
+        object.__setattr__(self, 'keep', keep)
 
     @classmethod
     def of(cls, name: str, value: Any) -> Halving:
@@ -125,11 +126,12 @@ def epochs_text(epochs: int) -> str:
 
 def _ascending(epochs: Any) -> tuple[int, ...]:
     """Return the epochs of the rungs; a ValueError where they are no ascending whole numbers."""
-    if isinstance(epochs, int) and not isinstance(epochs, bool):
-        epochs = (epochs,)
-    values = tuple(epochs) if isinstance(epochs, Sequence) and not isinstance(epochs, str) else ()
-    whole = all(isinstance(each, int) and not isinstance(each, bool) and each >= 1 for each in values)
-    if not values or not whole or any(a >= b for a, b in zip(values, values[1:])):
+    each = epochs if isinstance(epochs, Sequence) and not isinstance(epochs, str) else [epochs]
+    try:
+        values = tuple(whole_number('epochs', one, 1) for one in each)
+    except ValueError:
+        values = ()
+    if not values or any(a >= b for a, b in zip(values, values[1:])):
         raise ValueError(
             f'epochs={epochs!r} must be ascending whole numbers of 1 or more, one for each rung, such as (2, 4, 8).'
         )

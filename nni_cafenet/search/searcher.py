@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..validation import number, whole_number
 from .budget import Budget, FloatArray, WidthDomain
 from .sampling import LevelSpace, sample_levels
 
-__all__ = ['Proposals', 'RandomSearch', 'Searcher', 'check_integer', 'check_number', 'read_fitness']
+__all__ = ['Proposals', 'RandomSearch', 'Searcher', 'read_fitness']
 
 Proposals = Generator[list[dict[str, int]], list[float], None]
 
@@ -103,9 +103,9 @@ class RandomSearch(Searcher):
     """
 
     def __init__(self, n: int = 1000, *, floor: float = 0.8, batch: int = 50) -> None:
-        self.n = check_integer('n', n, 1)
-        self.floor = check_number('floor', floor, 0, 1)
-        self.batch = check_integer('batch', batch, 1)
+        self.n = whole_number('n', n, 1)
+        self.floor = number('floor', floor, 0, 1)
+        self.batch = whole_number('batch', batch, 1)
 
     @property
     def total(self) -> int:
@@ -128,20 +128,3 @@ def read_fitness(scores: Sequence[float], count: int) -> FloatArray:
         raise ValueError(f'{fitness.size} scores were sent, {count} widths were proposed; send a list of one for each')
     fitness[np.isnan(fitness)] = -np.inf
     return fitness
-
-
-def check_integer(name: str, value: object, least: int) -> int:
-    """The option as an int; a ValueError that says what is allowed otherwise."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
-        return int(value)
-    raise ValueError(f'{name}={value!r}: allowed is an integer of {least} or more')
-
-
-def check_number(name: str, value: object, low: float, high: float = math.inf) -> float:
-    """The option as a float; a ValueError that says what is allowed otherwise."""
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number) and low <= number <= high:
-            return number
-    allowed = f'{low} or more' if high == math.inf else f'{low} to {high}'
-    raise ValueError(f'{name}={value!r}: allowed is a number, {allowed}')

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..channels.graph import ChannelGroup
+from ..validation import whole_number
 
 __all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned', 'parse_bins']
 
@@ -49,8 +50,8 @@ class FlopsSensitiveBins(Bins):
     max_bin: int = 32
 
     def __post_init__(self) -> None:
-        _positive('min_bin', self.min_bin)
-        _positive('max_bin', self.max_bin)
+        object.__setattr__(self, 'min_bin', whole_number('min_bin', self.min_bin, 1))
+        object.__setattr__(self, 'max_bin', whole_number('max_bin', self.max_bin, 1))
         if self.min_bin > self.max_bin:
             raise ValueError(f'min_bin={self.min_bin} is above max_bin={self.max_bin}. Give min_bin <= max_bin.')
 
@@ -87,7 +88,7 @@ class EqualBins(Bins):
     number: int = 20
 
     def __post_init__(self) -> None:
-        _positive('number', self.number)
+        object.__setattr__(self, 'number', whole_number('number', self.number, 1))
 
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
         """Return the bin size of each group: its width over ``number``, rounded up."""
@@ -144,7 +145,7 @@ def binned(
     ValueError
         If ``divisor`` is below 1.
     """
-    _positive('divisor', divisor)
+    divisor = whole_number('divisor', divisor, 1)
     result = []
     for group, size, (least, most) in zip(groups, bins.sizes(groups), shares):
         step = divisor if group.width % divisor == 0 else 1
@@ -178,8 +179,3 @@ def parse_bins(text: str) -> Bins:
 
 def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
-
-
-def _positive(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f'{name}={value!r} must be a whole number, 1 or more.')

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ['check_channel_sets', 'check_widths']
+__all__ = ['check_array', 'check_channel_sets', 'check_widths']
 
 
 def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
@@ -27,6 +27,8 @@ def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str
     ValueError
         If a label is unknown or missing, or a width is no whole number from 1 to the full width.
     """
+    if not isinstance(widths, Mapping):
+        raise TypeError(f'widths={widths!r} must be {{label: channels}}, such as space.full_widths.')
     unknown = [label for label in widths if label not in full]
     missing = [label for label in full if label not in widths]
     if unknown or missing:
@@ -70,6 +72,45 @@ def check_channel_sets(
             )
         sets[label] = indices.astype(np.int64)
     return sets
+
+
+def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
+    """Return an array of widths, a row a network, in the order of the groups.
+
+    Parameters
+    ----------
+    widths
+        Whole numbers, shape (N, groups).
+    full
+        The full width of every group.
+
+    Raises
+    ------
+    ValueError
+        If the array has another shape, holds anything but whole numbers, or a width is not from 1 to the full width.
+    """
+    try:
+        array = np.asarray(widths.cpu() if isinstance(widths, Tensor) else widths)
+    except ValueError:  # rows of several lengths
+        array = np.empty(0, dtype=object)
+    if array.ndim != 2 or array.shape[1] != len(full):
+        raise ValueError(
+            f'widths has the shape {array.shape}; it must be (N, {len(full)}), a column for each label in space.labels, '
+            'or {label: width}.'
+        )
+    if array.dtype.kind == 'f' and bool((array == np.rint(array)).all()):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in 'iu' and array.size:
+        raise ValueError(f'widths has values of type {array.dtype}; they must be whole numbers.')
+    most = np.fromiter(full.values(), dtype=np.int64, count=len(full))
+    wrong = (array < 1) | (array > most)
+    if bool(wrong.any()):
+        row, column = (int(index) for index in np.argwhere(wrong)[0])
+        label = list(full)[column]
+        raise ValueError(
+            f'widths[{row}] has {array[row, column]} for {label!r}; it must be a whole number from 1 to {full[label]}.'
+        )
+    return array.astype(np.int64)
 
 
 def _is_whole(number: Any) -> bool:

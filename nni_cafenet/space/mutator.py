@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..channels.selecting import LayerPattern
+from ..validation import flag, instance, whole_number
 from .bins import Bins
 from .ratios import Ratio
 from .width_space import WidthSpace
@@ -38,18 +39,16 @@ class WidthMutator:
         divisor: int = 1,
         verify: bool = True,
     ) -> None:
-        if bins is not None and not isinstance(bins, Bins):
-            raise TypeError(
-                f'bins={bins!r} must be a rule for bins, such as FlopsSensitiveBins(min_bin=1, max_bin=32).'
-            )
+        if bins is not None:
+            instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
         self.options: dict[str, Any] = {
             'bins': bins,
             'include': include,
             'exclude': exclude,
             'min_ratio': min_ratio,
             'max_ratio': max_ratio,
-            'divisor': divisor,
-            'verify': verify,
+            'divisor': whole_number('divisor', divisor, 1),
+            'verify': flag('verify', verify),
         }
 
     def mutate(self, model: Any, *args: Any, example_input: Any, **kwargs: Any) -> WidthSpace:

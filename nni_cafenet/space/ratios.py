@@ -11,6 +11,7 @@ from torch import nn
 
 from ..channels.graph import ChannelGroup
 from ..channels.selecting import LayerPattern, matching_layers
+from ..validation import number
 
 __all__ = ['KeptShares', 'Ratio']
 
@@ -100,11 +101,10 @@ def _bounds(argument: str, ratio: Ratio, model: nn.Module) -> list[_Bound]:
 
 def _checked(where: str, share: float) -> float:
     least = where.startswith('min')
-    number = isinstance(share, (int, float)) and not isinstance(share, bool)
-    if not number or not 0 <= share <= 1 or (share == 0 and not least):
-        what = 'between 0 and 1: the smallest' if least else 'above 0 and at most at 1: the largest'
-        raise ValueError(f'{where}={share!r} must lie {what} share of a width to keep.')
-    return float(share)
+    found = number(where, share, 0, 1, what=f'the {"smallest" if least else "largest"} share of a width to keep')
+    if found == 0 and not least:
+        raise ValueError(f'{where}={share!r} must be above 0: the largest share of a width to keep.')
+    return found
 
 
 def _share(bound: _Bound) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Union
 
+from ..validation import whole_number
 from .checks import check_widths
 
 __all__ = ['SummarisedSpace', 'mutation_summary', 'published_axes']
@@ -79,8 +80,7 @@ def mutation_summary(
     >>> mutation_summary(space, {'conv1': 4, 'layer1.0.conv1': 16}, stage='finalist')
     {'stage': 'finalist', 'conv1': 4, 'layer1.0.conv1': 16, 'MACs': 41472, 'MACs %': 25.7, 'params': 1408}
     """
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ValueError(f'most={most!r} must be a whole number of axes, 1 or more.')
+    most = whole_number('most', most, 1)
     taken = [name for name in more if name in _COSTS]
     if taken:
         raise ValueError(f'{taken[0]!r} is a key of the summary itself; give the value another name.')

@@ -23,8 +23,9 @@ from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection
 from ..channels.wrappers import bare_model, fill_lazy_layers
 from ..travel.kept import keep, takes_kept
+from ..validation import flag, instance, number, whole_number
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
-from .checks import check_channel_sets, check_widths
+from .checks import check_array, check_channel_sets, check_widths
 from .initialise import fit_initialisation
 from .ratios import KeptShares, Ratio
 from .simplified import simplify_with_summary
@@ -118,6 +119,9 @@ class WidthSpace(ModelSpace):
         verify: bool = True,
     ) -> None:
         super().__init__()
+        if bins is not None:
+            instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
+        divisor, verify = whole_number('divisor', divisor, 1), flag('verify', verify)
         full_model = _instance(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
         fill_lazy_layers(full_model, self._example)
@@ -195,6 +199,7 @@ class WidthSpace(ModelSpace):
 
     def uniform_widths(self, ratio: float) -> dict[str, int]:
         """Scale every group alike, to the allowed width that is nearest to ``ratio`` times its full width."""
+        ratio = number('ratio', ratio, 0, 1)
 
         def nearest(group: BinnedGroup) -> int:
             return min(group.choices, key=lambda width: abs(width - ratio * group.full))
@@ -212,6 +217,7 @@ class WidthSpace(ModelSpace):
         ValueError
             If even one channel a group costs more.
         """
+        macs = whole_number('macs', macs, 1)
         full = self.graph.full_widths
         scaled = np.maximum(np.rint(np.linspace(1, 0, 2001)[:, None] * full), 1).astype(np.int64)
         fits = np.flatnonzero(self.macs(scaled) <= macs)
@@ -259,7 +265,7 @@ class WidthSpace(ModelSpace):
     def _cost(self, function: Any, widths: Widths | Array) -> Any:
         if isinstance(widths, Mapping):
             return int(function(self.to_array(widths))[0])
-        return function(np.asarray(widths, dtype=np.int64))
+        return function(check_array(widths, self.full_widths))
 
     def to_array(self, widths: Widths) -> Array:
         """Return widths as an array of shape (1, groups)."""
@@ -268,7 +274,7 @@ class WidthSpace(ModelSpace):
 
     def to_widths(self, row: Sequence[int]) -> dict[str, int]:
         """Return one row of an array of widths as a dict."""
-        return {label: int(width) for label, width in zip(self.labels, row)}
+        return dict(zip(self.labels, check_array([row], self.full_widths)[0].tolist()))
 
     # --- what runs --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..space.bins import BinnedGroup
+from ..validation import whole_number
 
 __all__ = ['Fixed', 'LocallyFree', 'Sharing', 'distinct']
 
@@ -117,8 +118,7 @@ class LocallyFree(Sharing):
     unit: str = 'bin'
 
     def __post_init__(self) -> None:
-        if not isinstance(self.offset, int) or isinstance(self.offset, bool) or self.offset < 0:
-            raise ValueError(f'offset={self.offset!r} must be a whole number of units, 0 or more.')
+        object.__setattr__(self, 'offset', whole_number('offset', self.offset, 0))
         if self.zone not in ('centred', 'one-sided'):
             raise ValueError(f"zone={self.zone!r} must be 'centred' or 'one-sided'.")
         if self.unit not in ('bin', 'channel'):

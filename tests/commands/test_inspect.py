@@ -107,7 +107,7 @@ def test_inspect_takes_a_torchvision_name_and_a_saved_model(nets, capsys):
         (['--json', '-', '--csv', '-'], 'both want the terminal'),
         (['--bins', 'many'], "bins='many' is no rule for bins"),
         (['--bins', '0'], 'must be a whole number, 1 or more'),
-        (['--min-ratio', '2'], 'min_ratio=2.0 must lie between 0 and 1'),
+        (['--min-ratio', '2'], 'min_ratio=2.0 must be a number from 0 to 1'),
         (['--include', 'conv9'], "'conv9' matches no layer"),
         (['--input', '3'], 'is rejected by the model'),
         (['--input', '1x3'], "'1x3' is no size"),

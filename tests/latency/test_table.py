@@ -114,9 +114,11 @@ def test_another_file_is_refused(tmp_path, content, said):
 
 
 def test_wrong_widths_are_refused(table):
-    with pytest.raises(ValueError, match=r"widths: missing or unknown labels \['conv9'"):
+    with pytest.raises(ValueError, match=r"widths has the unknown label 'conv9'"):
         table.latency({'conv9': 3})
-    with pytest.raises(ValueError, match=r'widths has shape \(2, 2\); allowed is \(N, \d\), a column a group'):
+    with pytest.raises(
+        ValueError, match=r'widths has the shape \(2, 2\); it must be \(N, \d\), a column for each label'
+    ):
         table.latency(np.ones((2, 2), np.int64))
 
 

@@ -6,7 +6,8 @@ import pickle
 import pytest
 
 from nni_cafenet import Fixed, LocallyFree
-from nni_cafenet.run.options import FinalistOptions, RunOptions, at_least, instance
+from nni_cafenet.run.options import FinalistOptions, RunOptions
+from nni_cafenet.validation import instance, whole_number
 
 GIVEN = {
     'sharing': None,
@@ -33,7 +34,7 @@ def test_what_is_left_open_is_filled_in():
 
 
 def test_what_is_given_is_kept():
-    sharing, loader = Fixed(), object()
+    sharing, loader = Fixed(), [1, 2]
     given = {**GIVEN, 'sharing': sharing, 'score_patterns': 1, 'higher_is_better': True, 'score_data': loader}
     options = RunOptions.checked(**given)
     assert dataclasses.asdict(options).keys() == GIVEN.keys()
@@ -49,7 +50,7 @@ def test_what_is_given_is_kept():
         ('patterns', 2.0, ValueError, 'patterns=2.0'),
         ('patterns', True, ValueError, 'patterns=True'),
         ('score_patterns', 0, ValueError, 'score_patterns=0'),
-        ('holdout', 0, ValueError, 'holdout=0 must lie between 0 and 1'),
+        ('holdout', 0, ValueError, 'holdout=0 must be a number between 0 and 1'),
         ('holdout', 1.0, ValueError, 'holdout=1.0'),
         ('holdout', '10%', ValueError, "holdout='10%'"),
         ('statistics_batches', -1, ValueError, 'statistics_batches=-1 must be a whole number, 0 or more'),
@@ -78,5 +79,5 @@ def test_finalists():
 
 
 def test_helpers_return_what_they_checked():
-    assert at_least('n', 3, 3) == 3
+    assert whole_number('n', 3, 3) == 3
     assert instance('n', 'text', str) == 'text'

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.search.searcher import RandomSearch, Searcher, check_integer, check_number, read_fitness
+from nni_cafenet.search.searcher import RandomSearch, Searcher, read_fitness
+from nni_cafenet.validation import number, whole_number
 
 
 class Chain:
@@ -79,13 +80,13 @@ def test_a_tiny_space_ends_early():
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        ({'n': 0}, 'n=0: allowed is an integer of 1 or more'),
-        ({'n': 2.0}, 'n=2.0: allowed is an integer'),
-        ({'n': True}, 'n=True: allowed is an integer'),
-        ({'batch': 0}, 'batch=0: allowed is an integer of 1 or more'),
-        ({'floor': 1.5}, 'floor=1.5: allowed is a number, 0 to 1'),
-        ({'floor': '0.8'}, "floor='0.8': allowed is a number"),
-        ({'floor': math.nan}, 'floor=nan: allowed is a number'),
+        ({'n': 0}, 'n=0 must be a whole number, 1 or more'),
+        ({'n': 2.0}, 'n=2.0 must be a whole number'),
+        ({'n': True}, 'n=True must be a whole number'),
+        ({'batch': 0}, 'batch=0 must be a whole number, 1 or more'),
+        ({'floor': 1.5}, 'floor=1.5 must be a number from 0 to 1'),
+        ({'floor': '0.8'}, "floor='0.8' must be a number"),
+        ({'floor': math.nan}, 'floor=nan must be a number'),
     ],
 )
 def test_bad_options(options, said):
@@ -134,8 +135,8 @@ def test_read_fitness():
 
 
 def test_checks_return_plain_numbers():
-    assert type(check_integer('n', np.int32(3), 1)) is int
-    assert type(check_number('x', np.float32(0.5), 0, 1)) is float
-    assert check_number('x', 10**6, 0) == 1e6
-    with pytest.raises(ValueError, match='x=inf: allowed is a number, 0 or more'):
-        check_number('x', math.inf, 0)
+    assert type(whole_number('n', np.int32(3), 1)) is int
+    assert type(number('x', np.float32(0.5), 0, 1)) is float
+    assert number('x', 10**6, 0) == 1e6
+    with pytest.raises(ValueError, match='x=inf must be a finite number, 0 or more'):
+        number('x', math.inf, 0)

@@ -41,7 +41,7 @@ def test_a_live_model_stays_the_users():
 
 @pytest.mark.parametrize('bins', [4, 'equal', EqualBins])
 def test_bins_must_be_a_rule(bins):
-    with pytest.raises(TypeError, match='bins=.* must be a rule for bins, such as FlopsSensitiveBins'):
+    with pytest.raises(TypeError, match='bins=.* must be a Bins, such as FlopsSensitiveBins'):
         WidthMutator(bins=bins)
 
 

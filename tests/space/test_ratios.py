@@ -66,14 +66,16 @@ def test_contradictory_bounds_name_both():
 @pytest.mark.parametrize('value', [-0.1, 1.1, float('nan'), '0.5', None, True, [0.5]])
 @pytest.mark.parametrize('argument', ['min_ratio', 'max_ratio'])
 def test_a_bound_must_be_a_share(argument, value):
-    with pytest.raises(ValueError, match=rf'{argument}=.* must lie .* 1: the (small|larg)est share of a width to keep'):
+    with pytest.raises(
+        ValueError, match=rf'{argument}=.* must be a number from 0 to 1: the (small|larg)est share of a width to keep'
+    ):
         space(**{argument: value})
-    with pytest.raises(ValueError, match=rf"{argument}\['a'\]=.* must lie"):
+    with pytest.raises(ValueError, match=rf"{argument}\['a'\]=.* must be a number from 0 to 1"):
         space(**{argument: {'a': value}})
 
 
 def test_nothing_can_be_kept_of_a_width():
-    with pytest.raises(ValueError, match='max_ratio=0 must lie above 0'):
+    with pytest.raises(ValueError, match='max_ratio=0 must be above 0'):
         space(max_ratio=0)
     assert ends(min_ratio=0)['a'] == (2, 10)  # a bin
 

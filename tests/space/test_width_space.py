@@ -501,7 +501,7 @@ def test_errors_of_the_analysis_reach_the_user():
         WidthSpace(SmallResNet, example_input=(1, 3, 8, 8))
     with pytest.raises(TypeError, match='example_input=.* cannot be used'):
         WidthSpace(SmallResNet, example_input='picture')
-    with pytest.raises(ValueError, match='min_ratio=2 must lie between 0 and 1'):
+    with pytest.raises(ValueError, match='min_ratio=2 must be a number from 0 to 1'):
         small(min_ratio=2)
     with pytest.raises(ValueError, match='divisor=0 must be a whole number'):
         small(divisor=0)

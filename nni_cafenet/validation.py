@@ -1,0 +1,128 @@
+"""Checks of options: every argument that a user gives by value goes through one of these functions."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+__all__ = ['LARGEST_SEED', 'flag', 'instance', 'name_of', 'nearest', 'number', 'path', 'seed', 'whole_number']
+
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that all random generators (numpy, torch, Python) take."""
+
+Kind = TypeVar('Kind')
+
+
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return an option that must be a whole number; numpy's integers become plain ones, truth values are refused.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type or out of range.
+    """
+    if isinstance(value, Integral) and not _is_flag(value):
+        found = int(value)
+        if least <= found and (most is None or found <= most):
+            return found
+    allowed = f'{least} or more' if most is None else f'from {least} to {most}'
+    raise ValueError(f'{name}={_shown(value)} must be a whole number, {allowed}.')
+
+
+def seed(value: Any, name: str = 'seed') -> int:
+    """Return a seed that all random generators take."""
+    return whole_number(name, value, 0, LARGEST_SEED)
+
+
+def number(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open: bool = False, what: str = ''
+) -> float:
+    """Return an option that must be a finite number.
+
+    Parameters
+    ----------
+    name
+        The argument.
+    value
+        What was given.
+    low, high
+        The smallest and the largest value that are allowed.
+    open
+        The bounds themselves are not allowed.
+    what
+        What the number is, for the error.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type, not finite, or out of range.
+    """
+    if isinstance(value, Real) and not _is_flag(value):
+        found = float(value)
+        if math.isfinite(found) and (low < found < high if open else low <= found <= high):
+            return found
+    if high < math.inf:
+        allowed = f'a number between {low:g} and {high:g}' if open else f'a number from {low:g} to {high:g}'
+    elif low > -math.inf:
+        allowed = f'a finite number above {low:g}' if open else f'a finite number, {low:g} or more'
+    else:
+        allowed = 'a finite number'
+    raise ValueError(f'{name}={_shown(value)} must be {allowed}{f": {what}" if what else ""}.')
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return an option that is on or off; a TypeError for anything else, such as ``'yes'`` or 1."""
+    if _is_flag(value):
+        return bool(value)
+    raise TypeError(f'{name}={_shown(value)} must be True or False.')
+
+
+def name_of(name: str, value: Any, what: str) -> str:
+    """Return an option that must be a text that is not empty; a TypeError or ValueError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f'{name}={_shown(value)} must be {what}, as text.')
+    if not value.strip():
+        raise ValueError(f'{name}={value!r} is empty: give {what}.')
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """Return an option that must be a path; a TypeError or ValueError for anything else, such as an empty text."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f'{name}={_shown(value)} must be a path, as text or a pathlib.Path.')
+    text = os.fspath(value)
+    if not text.strip() or '\0' in text:
+        raise ValueError(f"{name}={text!r} is no path. Write '.' for the working directory.")
+    return Path(text)
+
+
+def instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:
+    """Return an option that must be an object of some class; a TypeError otherwise."""
+    if isinstance(kind, type) and isinstance(value, kind):
+        return cast(Kind, value)
+    given = f'the class {value.__name__}' if isinstance(value, type) else _shown(value)
+    example = f', such as {remedy}' if remedy else ''
+    raise TypeError(f'{name}={given} must be a {getattr(kind, "__name__", kind)}{example}.')
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return names in the order of their likeness to one, for errors: the nearest first."""
+    lower = name.lower()
+    return sorted(known, key=lambda other: (-difflib.SequenceMatcher(None, lower, other.lower()).ratio(), other))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ('bool_', 'bool')  # numpy's, without importing it
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  any object of a user, even one that cannot be shown
+        text = f'<{type(value).__name__}>'
+    return text if len(text) <= 120 else f'{text[:117]}...'
