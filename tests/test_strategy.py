@@ -560,7 +560,7 @@ def test_another_engine_or_format(refuse):
         ({'score_patterns': 0}, ValueError, 'score_patterns=0'),
         ({'statistics_batches': -1}, ValueError, 'statistics_batches=-1'),
         ({'seed': -1}, ValueError, 'seed=-1'),
-        ({'holdout': 0}, ValueError, 'holdout=0 must lie between 0 and 1'),
+        ({'holdout': 0}, ValueError, 'holdout=0 must be a number between 0 and 1'),
         ({'holdout': 1}, ValueError, 'holdout=1'),
         ({'holdout': '10%'}, ValueError, "holdout='10%'"),
         ({'sharing': 'fixed'}, TypeError, "sharing='fixed' must be a Sharing"),
