@@ -78,6 +78,11 @@ class CafeNet(OneShotStrategy):
         evaluator's ``validation_step`` logs, such as ``'val_acc'``.
     higher_is_better
         Which way the score is better; None: a name with 'loss' or 'error' in it is better when lower.
+    temperature
+        What the model's logits are divided by while widths are scored. None (default): 2 where a held-out batch shows
+        that the score is the cross-entropy of the model's output (of classes, pixels, tokens, soft or several labels),
+        else 1, and the log says why. Training is not touched. At 1, a supernet that knows its training images ranks
+        widths by over-confidence.
     score_patterns
         Channel sets that are tried to score a width; default ``patterns``.
     holdout
@@ -132,6 +137,7 @@ class CafeNet(OneShotStrategy):
         search: Searcher | None = None,
         score: str = 'loss',
         higher_is_better: bool | None = None,
+        temperature: float | None = None,
         score_patterns: int | None = None,
         holdout: float = 0.1,
         score_data: Any = None,
@@ -156,6 +162,7 @@ class CafeNet(OneShotStrategy):
             memory=memory,
             score=score,
             higher_is_better=higher_is_better,
+            temperature=temperature,
             score_patterns=score_patterns,
             holdout=holdout,
             score_data=score_data,
@@ -278,6 +285,7 @@ class CafeNet(OneShotStrategy):
             'patterns': options.patterns,
             'search': repr(self.search),
             'score': [options.score, options.higher_is_better, options.score_patterns],
+            'temperature': options.temperature,
             'data': [len(_known(self._setup).supernet.data), options.holdout, options.statistics_batches],
             'macs': space.macs(space.full_widths),
             'choices': {label: list(widths) for label, widths in space.choices.items()},

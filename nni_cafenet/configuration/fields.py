@@ -264,6 +264,12 @@ FIELDS = (
         'what widths are ranked by: loss, or a metric that validation logs, such as val_acc',
         metavar='NAME',
     ),
+    Field(
+        'search.temperature',
+        kinds.number('a number above 0', lambda value: value > 0).or_none(),
+        None,
+        'what logits are divided by while widths are scored; default: 2 where the score is a cross-entropy, else 1',
+    ),
     Field('search.holdout', _share, 0.1, 'share of the training data that is kept for scores', metavar='SHARE'),
     Field(
         'search.finalists',

@@ -31,6 +31,7 @@ def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         memory=asked['search.memory'],
         search=search_of(asked),
         score=asked['search.score'],
+        temperature=asked['search.temperature'],
         holdout=asked['search.holdout'],
         finalists=asked['search.finalists'],
         baseline=asked['search.baseline'],

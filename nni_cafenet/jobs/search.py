@@ -106,6 +106,7 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         patterns=asked['search.patterns'],
         memory=asked['search.memory'],
         search=search_of(asked),
+        temperature=asked['search.temperature'],
         finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
         finalist_evaluator=training,
         **options,

@@ -80,6 +80,7 @@ def prune(
     memory: str = 'auto',
     search: Searcher | None = None,
     score: str = 'loss',
+    temperature: float | None = None,
     holdout: float = 0.1,
     score_data: Any = None,
     statistics_batches: int = 20,
@@ -135,7 +136,7 @@ def prune(
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
-    sharing, patterns, memory, search, score, holdout, score_data, statistics_batches
+    sharing, patterns, memory, search, score, temperature, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``:
         ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
@@ -198,6 +199,7 @@ def prune(
             memory=memory,
             search=Evolution(initial='uniform') if search is None else search,
             score=score,
+            temperature=temperature,
             holdout=holdout,
             score_data=score_data,
             statistics_batches=statistics_batches,

@@ -249,6 +249,7 @@ class Results:
             'budget': '; '.join(budget.describe() for budget in strategy.budgets),
             'search': repr(strategy.search),
             'score': options.score,
+            'temperature of scores': ', '.join(f'{each:g}' for each in strategy.history.temperatures),
             'channel sets': f'{options.patterns} a step, {options.sharing!r}',
             'seed': str(options.seed),
         }

@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 import torch
 
 from ..randomness import seeded
-from ..search.scoring import Mean, batch_size
+from ..search.logged import Mean
+from ..search.scoring import batch_size
 from ..search.steps import loss_step
 from ..supernet.isolation import SideEffects
 from ..supernet.lightning import loss_of

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..search.halving import Halving
 from ..search.scoring import better_when_higher
+from ..search.temperature import check_temperature
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
 from ..validation import flag, instance, name_of, number, whole_number
@@ -24,7 +25,8 @@ class RunOptions:
 
     Parameters
     ----------
-    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory
+    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
+    temperature
         See `CafeNet`.
     """
 
@@ -38,6 +40,7 @@ class RunOptions:
     statistics_batches: int
     seed: int
     memory: str = 'auto'
+    temperature: float | None = None
 
     @classmethod
     def checked(
@@ -53,6 +56,7 @@ class RunOptions:
         statistics_batches: int,
         seed: int,
         memory: str = 'auto',
+        temperature: float | None = None,
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         score = name_of('score', score, "'loss' or the name of a metric that validation_step logs")
@@ -71,6 +75,7 @@ class RunOptions:
             statistics_batches=whole_number('statistics_batches', statistics_batches, 0),
             seed=checked_seed(seed),
             memory=check_memory(memory),
+            temperature=check_temperature(temperature),
         )
 
 

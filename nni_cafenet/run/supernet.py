@@ -160,6 +160,7 @@ class SupernetRun:
             statistics=statistics,
             score=options.score,
             higher_is_better=options.higher_is_better,
+            temperature=options.temperature,
             patterns=options.score_patterns if patterns is None else patterns,
             seed=options.seed,
             context=trainer.precision_plugin.forward_context,

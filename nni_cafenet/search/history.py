@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Scored:
         The scores of all channel sets that were tried, the leftmost channels first.
     epochs
         Epochs of the short training that the score is of; 0: the supernet's.
+    temperature
+        What logits were divided by while it was scored.
+    by_temperature
+        What the score would have been at other temperatures, ``{temperature: score}``, its own included; empty where
+        scores have no temperature.
     """
 
     widths: dict[str, int]
@@ -45,6 +50,8 @@ class Scored:
     channel_sets: dict[str, list[int]]
     scores: tuple[float, ...] = ()
     epochs: int = 0
+    temperature: float = 1.0
+    by_temperature: dict[float, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it (NaN becomes null)."""
@@ -54,6 +61,8 @@ class Scored:
             'params': self.params,
             'widths': self.widths,
             'scores': [_null(score) for score in self.scores],
+            'temperature': self.temperature,
+            'by_temperature': {f'{key:g}': _null(score) for key, score in self.by_temperature.items()},
             'channel_sets': self.channel_sets,
             **({'epochs': self.epochs} if self.epochs else {}),
         }
@@ -61,11 +70,17 @@ class Scored:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Scored:
         """Read what `to_json` wrote."""
-        scores = tuple(math.nan if score is None else float(score) for score in record['scores'])
-        score = math.nan if record['score'] is None else float(record['score'])
-        widths = {label: int(width) for label, width in record['widths'].items()}
-        cost = int(record['macs']), int(record['params'])
-        return cls(widths, *cost, score, record['channel_sets'], scores, int(record.get('epochs', 0)))
+        return cls(
+            widths={label: int(width) for label, width in record['widths'].items()},
+            macs=int(record['macs']),
+            params=int(record['params']),
+            score=_number(record['score']),
+            channel_sets=record['channel_sets'],
+            scores=tuple(map(_number, record['scores'])),
+            temperature=float(record['temperature']),
+            epochs=int(record.get('epochs', 0)),
+            by_temperature={float(key): _number(score) for key, score in record['by_temperature'].items()},
+        )
 
 
 class History:
@@ -111,6 +126,11 @@ class History:
         return scored.score if self.higher_is_better else -scored.score
 
     @property
+    def temperatures(self) -> list[float]:
+        """The temperatures that the scores were taken at: one, in a run."""
+        return sorted({record.temperature for record in self})
+
+    @property
     def leader(self) -> Scored | None:
         """The best record, as `best` says, known without a look at all others; None where none has a score."""
         return self._leader
@@ -126,12 +146,28 @@ class History:
         text = io.StringIO()
         writer = csv.writer(text)
         trained = any(record.epochs for record in self)
-        writer.writerow(['score', *(['epochs'] if trained else []), 'macs', 'params', *labels, 'channel_sets'])
+        temperatures = sorted({each for record in self for each in record.by_temperature})
+        others = [f'score at T={temperature:g}' for temperature in temperatures]
+        writer.writerow(
+            [
+                'score',
+                'temperature',
+                *others,
+                *(['epochs'] if trained else []),
+                'macs',
+                'params',
+                *labels,
+                'channel_sets',
+            ]
+        )
         for record in self:
+            scores = [record.by_temperature.get(temperature, '') for temperature in temperatures]
             sets = json.dumps(record.channel_sets, separators=(',', ':'))
             widths = [record.widths[label] for label in labels]
-            score = [record.score, record.epochs] if trained else [record.score]
-            writer.writerow([*score, record.macs, record.params, *widths, sets])
+            epochs = [record.epochs] if trained else []
+            writer.writerow(
+                [record.score, f'{record.temperature:g}', *scores, *epochs, record.macs, record.params, *widths, sets]
+            )
         write_text(folder / 'history.csv', text.getvalue())
 
     def _rank(self, record: Scored) -> tuple[int, float, int]:
@@ -151,6 +187,10 @@ class History:
 def widths_key(widths: Mapping[str, int]) -> WidthsKey:
     """Return widths as a key of a dictionary."""
     return tuple(sorted(widths.items()))
+
+
+def _number(score: float | None) -> float:
+    return math.nan if score is None else float(score)
 
 
 def _null(score: float) -> float | None:

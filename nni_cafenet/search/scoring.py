@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +18,22 @@ from torchmetrics import Metric
 from ..randomness import seeded
 from ..space.width_space import WidthSpace
 from ..supernet.batch_norm import estimate_statistics
+from ..supernet.best_of import LogCalls
 from ..supernet.isolation import SideEffects
 from ..supernet.lightning import MinMinModule, loss_of
 from ..supernet.sharing import Sharing
+from .cross_entropy import find_logits
 from .history import Scored
-from .steps import Step, loss_step, statistics_step
+from .logged import Logged, Mean
+from .model_outputs import Logits, recorded_outputs, replayed_outputs
+from .steps import Step, draws_nothing, loss_step, statistics_step
+from .temperature import DEFAULT_TEMPERATURE, check_temperature, temperatures_with
 
 __all__ = ['Scorer']
+
+_logger = logging.getLogger(__name__)
+
+_T = TypeVar('_T')
 
 
 class Scorer:
@@ -44,6 +56,9 @@ class Scorer:
         user's ``validation_step`` logs it.
     higher_is_better
         Which way the score is better; None: a name with 'loss' or 'error' in it is better when lower.
+    temperature
+        What the model's logits are divided by; None: 2 where the score is the cross-entropy of the model's output (see
+        `find_logits`), else 1. The supernet is the same: only what its steps see while widths are scored changes.
     patterns
         Channel sets that are tried for a width, the leftmost one first; the best of them stands for it.
     seed
@@ -61,6 +76,7 @@ class Scorer:
         statistics: Sequence[Any],
         score: str = 'loss',
         higher_is_better: bool | None = None,
+        temperature: float | None = None,
         patterns: int = 1,
         seed: int = 0,
         context: Callable[[], Any],
@@ -71,6 +87,7 @@ class Scorer:
         self.statistics = statistics
         self.metric = score
         self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
+        self.asked_temperature = check_temperature(temperature)
         self.patterns = patterns
         self.seed = seed
         self.context = context
@@ -80,12 +97,53 @@ class Scorer:
         """The supernet."""
         return self.module.space
 
+    @property
+    def temperature(self) -> float:
+        """The temperature of the scores.
+
+        Raises
+        ------
+        ValueError
+            If another one than 1 was asked for, and the score is not the cross-entropy of the model's output.
+        """
+        asked, logits = self.asked_temperature, self._logits
+        if isinstance(logits, Logits):
+            return DEFAULT_TEMPERATURE if asked is None else asked
+        if asked is not None and asked != 1:
+            raise ValueError(
+                f'temperature={asked:g}: it divides the logits of a cross-entropy, and {logits}. Use temperature=1, or '
+                'None, which chooses.'
+            )
+        return 1.0
+
+    @cached_property
+    def _logits(self) -> Logits | str:
+        """Where the model's logits are, shown by the first held-out batch; or why there are none."""
+        batch, name = next(iter(self.heldout), None), self.metric
+        if batch is None:
+            return 'there are no held-out batches'
+        with self._prepared(self.space.full_widths, None, statistics=()):
+            if name == 'loss':
+                run = partial(self._loss_of, loss_step(self.module.training_module), batch, 0)
+            else:
+                run = partial(self._logged_tensor, batch)
+
+            def loss() -> Tensor | None:
+                with seeded(self.seed):
+                    return run()
+
+            found = find_logits(self.space, loss)
+        if isinstance(found, str):
+            found = found if name == 'loss' else f"{name!r} is not the cross-entropy of the model's output"
+            _logger.info('Scores are taken at temperature 1: %s.', found)
+        return found
+
     def score(self, widths: Mapping[str, int]) -> Scored:
         """Score a width by the best of its channel sets."""
-        sets = self._channel_sets(widths)
-        scores = [self._score_set(widths, channel_sets) for channel_sets in sets]
-        sign = 1 if self.higher_is_better else -1
-        best = max(range(len(sets)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
+        temperature, sets = self.temperature, self._channel_sets(widths)
+        found = [self._score_set(widths, channel_sets) for channel_sets in sets]
+        scores = [each[temperature] for each in found]
+        best = self._best(scores)
         return Scored(
             widths=dict(widths),
             macs=self.space.macs(widths),
@@ -93,13 +151,24 @@ class Scorer:
             score=scores[best],
             channel_sets={label: chosen.tolist() for label, chosen in sets[best].items()},
             scores=tuple(scores),
+            temperature=temperature,
+            by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
         )
+
+    def _best(self, scores: Sequence[float]) -> int:
+        sign = 1 if self.higher_is_better else -1
+        return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
+
+    def _best_by_temperature(self, found: Sequence[Mapping[float, float]]) -> dict[float, float]:
+        """Return what the score would have been at each temperature, by the best channel set at that temperature."""
+        columns = {each: [scores[each] for scores in found] for each in sorted(found[0])}
+        return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
 
     def slim(self, scored: Scored) -> nn.Module:
         """Return the slim model of a scored width, with the statistics that it was scored with."""
         sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
         slim = self.space.slim(scored.widths, sets)
-        with self._prepared(scored.widths, sets) as tensors:
+        with self._prepared(scored.widths, sets, statistics=self.statistics) as tensors:
             for name, buffer in slim.named_buffers():
                 buffer.copy_(tensors[name])
         return slim
@@ -109,13 +178,14 @@ class Scorer:
         rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
         return self.sharing.different(self.space.groups, widths, self.patterns, rng)
 
-    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> float:
-        with self._prepared(widths, channel_sets):
-            return self._loss() if self.metric == 'loss' else self._logged()
+    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> dict[float, float]:
+        """Return ``{temperature: score}`` of a channel set."""
+        with self._prepared(widths, channel_sets, statistics=self.statistics):
+            return self._losses() if self.metric == 'loss' else self._logged()
 
     @contextlib.contextmanager
     def _prepared(
-        self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]
+        self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor] | None, *, statistics: Sequence[Any]
     ) -> Iterator[Mapping[str, Tensor]]:
         """Run on channel sets, with their running statistics and fresh metrics; afterwards all is as it was."""
         inner = self.module.training_module
@@ -128,7 +198,7 @@ class Scorer:
                 self.module.eval()
                 step = statistics_step(inner)
                 estimate_statistics(
-                    self.space, tensors, self.statistics, lambda batch: self._silently(_no_log, step, batch, 0)
+                    self.space, tensors, statistics, lambda batch: self._silently(_no_log, step, batch, 0)
                 )
                 for metric in metrics:
                     metric.reset()
@@ -139,38 +209,70 @@ class Scorer:
                 metric.sync_on_compute, metric._to_sync = sync
             effects.restore()
 
-    def _loss(self) -> float:
-        losses, step = Mean(), loss_step(self.module.training_module)
+    def _losses(self) -> dict[float, float]:
+        means: defaultdict[float, Mean] = defaultdict(Mean)
+        inner = self.module.training_module
+        step, known = loss_step(inner), draws_nothing(inner)
         for index, batch in enumerate(self.heldout):
-            output = self._silently(_no_log, step, batch, index)
-            if output is not None:
-                losses.add(loss_of(output), batch_size(batch))
-        return losses.value()
+            run = partial(self._loss_of, step, batch, index)
+            for temperature, loss in self._at_temperatures(run, known=known):
+                if loss is not None:
+                    means[temperature].add(loss, batch_size(batch))
+        return {temperature: mean.value() for temperature, mean in means.items()} or {self.temperature: math.nan}
 
-    def _logged(self) -> float:
-        means: dict[str, Mean] = {}
-        metrics: dict[str, Any] = {}
+    def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
+        output = self._silently(_no_log, step, batch, index)
+        return None if output is None else loss_of(output)
+
+    def _logged(self) -> dict[float, float]:
         step = self.module.training_module.validation_step
+        logged: defaultdict[float, Logged] = defaultdict(Logged)
         for index, batch in enumerate(self.heldout):
-            size = batch_size(batch)
 
-            def log(name: str, value: Any, size: int = size, **_: Any) -> None:
-                if hasattr(value, 'compute'):
-                    metrics[name] = value
-                else:
-                    means.setdefault(name, Mean()).add(value, size)
+            def run(batch: Any = batch, index: int = index) -> LogCalls:
+                calls = LogCalls()
+                self._silently(calls, step, batch, index)
+                return calls
 
-            self._silently(log, step, batch, index)
-        values = {name: mean.value() for name, mean in means.items()}
-        for name, metric in metrics.items():
-            values[name] = float(metric.compute())
-            metric.reset()
-        if self.metric not in values:
-            raise ValueError(
-                f"score={self.metric!r}: the evaluator's validation_step logs no such metric. "
-                f"It logs {', '.join(sorted(values)) or 'nothing'}; or use score='loss'."
-            )
-        return values[self.metric]
+            for temperature, calls in self._at_temperatures(run, known=False):
+                logged[temperature].add(calls, batch_size(batch))
+        return {temperature: each.value(self.metric) for temperature, each in logged.items()}
+
+    def _logged_tensor(self, batch: Any) -> Tensor | None:
+        """Return the metric that one batch logs, as a tensor with its graph; None where it is none."""
+        calls = LogCalls()
+        self._silently(calls, self.module.training_module.validation_step, batch, 0)
+        value = Logged.values_in(calls).get(self.metric)
+        return value if isinstance(value, Tensor) else None
+
+    def _at_temperatures(self, run: Callable[[], _T], *, known: bool) -> Iterator[tuple[float, _T]]:
+        """Run a step at the temperature of the scores, then again at the others without the model's forward.
+
+        What the repetitions do to metrics, attributes and random generators is undone, unless it is ``known`` that the
+        step does nothing of the kind.
+        """
+        logits = self._logits
+        if not isinstance(logits, Logits):
+            yield 1.0, run()
+            return
+
+        def divide(temperature: float) -> Callable[[int, Any], Any]:
+            return lambda call, output: logits.divided(call, output, temperature)
+
+        own, *others = temperatures_with(self.temperature)
+        before = None if known else SideEffects(self.module.training_module, apart_from=self.space)
+        with recorded_outputs(self.space, divide(own)) as outputs:
+            result = run()
+        after = None if before is None else before.now()
+        yield own, result
+        for temperature in others:
+            if before is not None:
+                before.restore()
+            with replayed_outputs(self.space, outputs, divide(temperature)):
+                result = run()
+            yield temperature, result
+        if after is not None:
+            after.restore()
 
     def _silently(self, log: Callable[..., None], step: Step, batch: Any, index: int) -> Any:
         """Run a step of the user's module in its precision, with ``self.log`` replaced."""
@@ -185,25 +287,6 @@ class Scorer:
                 del inner.log
             else:
                 inner.log = before  # type: ignore[method-assign]
-
-
-class Mean:
-    """The mean of what batches give, weighted by their samples.
-
-    Tensors become numbers at the end only: a GPU would be waited for after each batch.
-    """
-
-    def __init__(self) -> None:
-        self._values: list[tuple[Any, int]] = []
-
-    def add(self, value: Any, samples: int) -> None:
-        """Add what a batch gave; the tensor may be written over afterwards."""
-        self._values.append((value.clone() if isinstance(value, Tensor) else value, samples))
-
-    def value(self) -> float:
-        """Return the mean; NaN of nothing."""
-        samples = sum(each for _, each in self._values)
-        return sum(float(value) * each for value, each in self._values) / samples if samples else math.nan
 
 
 def _no_log(name: str, value: Any, **_: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nni.nas.evaluator.pytorch.lightning import LightningModule, SupervisedLearningModule
 
-__all__ = ['Step', 'loss_step', 'statistics_step']
+__all__ = ['Step', 'draws_nothing', 'loss_step', 'statistics_step']
 
 Step = Callable[[Any, int], Any]
 """``(batch, index) -> what a training step returns``."""
@@ -21,7 +21,7 @@ def statistics_step(module: LightningModule) -> Step:
     NNI's own step is a forward, a loss of its output and metrics of both: the forward does. Of the quickstart's network,
     loss and metrics are a sixth of a step. Any other step is run whole: what of it counts cannot be told.
     """
-    if not _has_step_of_nni(module):
+    if not _has_known_step(module):
         return module.training_step
 
     def forward(batch: Any, index: int) -> Any:
@@ -33,7 +33,7 @@ def statistics_step(module: LightningModule) -> Step:
 
 def loss_step(module: LightningModule) -> Step:
     """Return what gives the loss of the training step: NNI's own without its metrics, any other step whole."""
-    if not _has_step_of_nni(module):
+    if not _has_known_step(module):
         return module.training_step
 
     def loss(batch: Any, index: int) -> Any:
@@ -43,7 +43,13 @@ def loss_step(module: LightningModule) -> Step:
     return loss
 
 
-def _has_step_of_nni(module: LightningModule) -> bool:
+def draws_nothing(module: LightningModule) -> bool:
+    """Whether what `loss_step` returns has no side effects and draws no random numbers outside of the model."""
+    forward = getattr(module.forward, '__func__', None)
+    return _has_known_step(module) and forward is SupervisedLearningModule.forward
+
+
+def _has_known_step(module: LightningModule) -> bool:
     """Whether a training step is that of NNI's modules, with a loss and metrics that do nothing else."""
     step = getattr(module.training_step, '__func__', None)
     if not isinstance(module, SupervisedLearningModule) or step is not SupervisedLearningModule.training_step:

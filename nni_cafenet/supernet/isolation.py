@@ -32,13 +32,15 @@ class SideEffects:
     ----------
     module
         The module whose step is run.
+    apart_from
+        A part of it that the step does not run; None: it runs all.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, apart_from: nn.Module | None = None) -> None:
         self._module = module
-        self._owners = list(
-            module.modules()
-        )  # once: walking through a large network takes as long as copying its buffers
+        left_out = set() if apart_from is None else set(apart_from.modules())
+        # once: walking through a large network takes as long as copying its buffers
+        self._owners = [owner for owner in module.modules() if owner not in left_out]
         models = [owner.full_model for owner in self._owners if isinstance(owner, WidthSpace)]  # not among its parts
         self._keepers = [each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)]
         self._read()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 
 import pytest
@@ -20,6 +21,7 @@ GIVEN = {
     'statistics_batches': 0,
     'seed': 0,
     'memory': 'lean',
+    'temperature': 3,
 }
 FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better': None}
 
@@ -55,6 +57,10 @@ def test_what_is_given_is_kept():
         ('holdout', '10%', ValueError, "holdout='10%'"),
         ('statistics_batches', -1, ValueError, 'statistics_batches=-1 must be a whole number, 0 or more'),
         ('seed', None, ValueError, 'seed=None'),
+        ('temperature', 0, ValueError, 'temperature=0 must be a number above 0, or None'),
+        ('temperature', '2', ValueError, "temperature='2'"),
+        ('temperature', math.inf, ValueError, 'temperature=inf'),
+        ('temperature', True, ValueError, 'temperature=True'),
         ('memory', 'slow', ValueError, "memory='slow' must be 'auto', 'fast' .* or 'lean'"),
     ],
 )

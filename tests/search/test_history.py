@@ -164,7 +164,7 @@ def test_export(tmp_path):
     assert records[1]['score'] is None
     with (tmp_path / 'history.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ['score', 'macs', 'params', 'b', 'a', 'channel_sets']
+    assert list(rows[0]) == ['score', 'temperature', 'macs', 'params', 'b', 'a', 'channel_sets']
     assert float(rows[0]['score']) == 0.1 + 0.2
     assert (rows[0]['macs'], rows[0]['params'], rows[0]['a'], rows[0]['b']) == ('200', '20', '2', '4')
     assert json.loads(rows[0]['channel_sets']) == {'a': [0, 1], 'b': [0, 1, 2, 3]}

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator
-from nni_cafenet.randomness import seeded
+from nni_cafenet.randomness import load_random_state, random_state, seeded
 from nni_cafenet.search.scoring import Scorer, batch_size, better_when_higher
 from nni_cafenet.supernet.batch_norm import estimate_statistics
 from nni_cafenet.supernet.isolation import SideEffects
@@ -116,8 +116,8 @@ def widths_of(scorer, number):
     return {group.label: int(rng.choice(group.choices[1:])) for group in scorer.space.groups}
 
 
-def by_hand(scorer, widths, sets, statistics=STATISTICS):
-    """The loss of a slim model whose statistics are re-estimated without any of our code."""
+def by_hand(scorer, widths, sets, statistics=STATISTICS, temperature=2):
+    """Loss at a temperature and accuracy of a slim model whose statistics are re-estimated without any of our code."""
     slim = scorer.space.slim(widths, {label: torch.tensor(chosen) for label, chosen in sets.items()}).eval()
     if statistics:
         for norm in (slim.bn1, slim.bn2):
@@ -130,7 +130,7 @@ def by_hand(scorer, widths, sets, statistics=STATISTICS):
         slim.eval()
     with torch.no_grad():
         x, y = (torch.cat(parts) for parts in zip(*HELDOUT))
-        return float(cross_entropy(slim(x), y)), float((slim(x).argmax(1) == y).float().mean())
+        return float(cross_entropy(slim(x) / temperature, y)), float((slim(x).argmax(1) == y).float().mean())
 
 
 @pytest.mark.parametrize('number', range(4))
@@ -266,13 +266,16 @@ def test_scoring_leaves_the_supernet_as_it_was(make):
 
 @pytest.mark.parametrize('statistics', [STATISTICS, []], ids=['re-estimated', 'as trained'])
 def test_the_slim_model_has_the_recorded_score(make, statistics):
-    scorer = make(Plain(), statistics=statistics)
+    scorer = make(Plain(), statistics=statistics, patterns=1)
     for number in range(3):
         scored = scorer.score(widths_of(scorer, number))
         slim = scorer.slim(scored).eval()
         with torch.no_grad():
-            total = sum(float(cross_entropy(slim(x), y)) * len(y) for x, y in HELDOUT)
-        assert total / 50 == pytest.approx(scored.score, abs=1e-5)
+            x, y = (torch.cat(parts) for parts in zip(*HELDOUT))
+            losses = {each: float(cross_entropy(slim(x) / each, y)) for each in (1, 2, 3)}
+        assert scored.score == pytest.approx(losses[2], abs=1e-5)
+        assert scored.temperature == 2
+        assert scored.by_temperature == pytest.approx({1: losses[1], 2: losses[2], 3: losses[3]}, abs=1e-5)
         assert sum(p.numel() for p in slim.parameters()) == scored.params
         assert not any('nni_cafenet' in type(m).__module__ for m in slim.modules())
 
@@ -318,7 +321,10 @@ def test_nan_in_one_channel_set_loses_and_in_all_is_recorded(make):
             call = next(self.calls)
             return super().training_step(batch, batch_idx) * (math.nan if self.sick(call) else 1)
 
-    scorer = make(Sick(lambda call: call < 2), statistics=[])  # two batches: the first channel set
+    user = Sick(lambda call: False)
+    scorer = make(user, statistics=[])
+    assert scorer.temperature == 2
+    user.calls, user.sick = itertools.count(), lambda call: call < 6  # two batches, three temperatures: a channel set
     scored = scorer.score(widths_of(scorer, 0))
     assert math.isnan(scored.scores[0])
     assert scored.score == scored.scores[1]
@@ -355,7 +361,8 @@ def test_the_context_is_entered_for_every_step(make):
     scorer = make(Watching(), context=lambda: torch.autocast('cpu', torch.bfloat16))
     scorer.score(widths_of(scorer, 0))
     assert set(dtypes) == {torch.bfloat16}
-    assert len(dtypes) == 2 * (len(STATISTICS) + len(HELDOUT))
+    assert scorer.temperature == 2
+    assert len(dtypes) == 1 + 4 + 2 * (len(STATISTICS) + 3 * len(HELDOUT))  # a look at the loss; two channel sets
 
 
 def test_an_error_in_a_step_leaves_everything_in_order(make):
@@ -379,7 +386,7 @@ class SlowScorer(Scorer):
     """What the fast scorer must agree with, bit for bit."""
 
     @contextlib.contextmanager
-    def _prepared(self, widths, channel_sets):
+    def _prepared(self, widths, channel_sets, *, statistics):
         inner, space = self.module.training_module, self.space
         slim = space.slim(widths, channel_sets)
         tensors = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
@@ -390,7 +397,7 @@ class SlowScorer(Scorer):
         try:
             with seeded(self.seed), torch.no_grad():
                 self.module.eval()
-                estimate_statistics(space, tensors, self.statistics, self._whole_step)
+                estimate_statistics(space, tensors, statistics, self._whole_step)
                 for metric in metrics:
                     metric.reset()
                 yield tensors
@@ -403,14 +410,23 @@ class SlowScorer(Scorer):
         with self.context(), mock.patch.object(inner, 'log', return_value=None):
             return inner.training_step(batch, index)
 
-    def _loss(self):
-        total, samples = 0.0, 0
-        for index, batch in enumerate(self.heldout):
-            output = self._whole_step(batch, index)
-            if output is not None:
-                total += float(loss_of(output)) * batch_size(batch)
-                samples += batch_size(batch)
-        return total / samples if samples else math.nan
+    def _losses(self):
+        space = self.space
+        forward, random, temperatures = (
+            space.forward,
+            random_state(),
+            {1.0, 2.0, 3.0} if self.temperature == 2 else {1.0},
+        )
+        losses = {}
+        for temperature in sorted(temperatures, key=lambda each: each == self.temperature):
+            load_random_state(random)
+            space.forward = lambda *args, by=temperature: forward(*args) / by
+            losses[temperature] = sum(float(loss_of(self._whole_step(*each))) * n for n, *each in self._weighted()) / 50
+        space.forward = forward
+        return losses
+
+    def _weighted(self):
+        return [(batch_size(batch), batch, index) for index, batch in enumerate(self.heldout)]
 
 
 class Drawing(nn.CrossEntropyLoss):
@@ -465,7 +481,8 @@ def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
     torch.testing.assert_close(state_of(fast.module), before, rtol=0, atol=0)
     calls = 2 if user == 'classification with an own step' else 1
     for sets in fast._channel_sets(widths):
-        with fast._prepared(widths, sets) as ours, slow._prepared(widths, sets) as theirs:
+        prepared = [each._prepared(widths, sets, statistics=STATISTICS) for each in (fast, slow)]
+        with prepared[0] as ours, prepared[1] as theirs:
             assert int(ours['bn1.num_batches_tracked']) == calls * len(STATISTICS)
             assert all(torch.equal(ours[name], theirs[name]) for name, _ in fast.space.named_buffers())
 
@@ -473,8 +490,8 @@ def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
 @pytest.mark.parametrize(
     ('user', 'losses', 'metrics'),
     [
-        ('classification', len(HELDOUT), 0),
-        ('classification with an own step', len(STATISTICS) + len(HELDOUT), len(STATISTICS) + len(HELDOUT)),
+        ('classification', 3 * len(HELDOUT), 0),
+        ('classification with an own step', len(STATISTICS) + 3 * len(HELDOUT), len(STATISTICS) + 3 * len(HELDOUT)),
     ],
 )
 def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(make, user, losses, metrics):
@@ -486,6 +503,8 @@ def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(ma
     inner = scorer.module.training_module
     inner.criterion.register_forward_pre_hook(count('loss'))
     inner.metrics['acc'].register_forward_pre_hook(count('metric'))
+    assert scorer.temperature == 2
+    seen.update(loss=0, metric=0)
     scorer.score(widths_of(scorer, 0))
     assert seen == {'loss': losses, 'metric': metrics}
 
@@ -518,3 +537,67 @@ def test_the_size_of_a_batch():
     assert batch_size([]) == 1
     pictures, boxes = [torch.zeros(3, 8, 8)] * 2, [{'boxes': torch.zeros(5, 4)}] * 2
     assert batch_size((pictures, boxes)) == 2
+
+
+# --- temperature ----------------------------------------------------------------------------------
+
+
+class Penalized(Plain):
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) + self.model.fc.weight.square().sum()
+
+
+@pytest.mark.parametrize('user', [Penalized, Plain])
+def test_a_temperature_where_it_would_do_something_else_is_refused(make, user, caplog):
+    score = 'loss' if user is Penalized else 'val_acc'
+    caplog.set_level('INFO', logger='nni_cafenet')
+    scorer = make(user(), score=score)
+    scored = scorer.score(widths_of(scorer, 0))
+    assert (scorer.temperature, scored.temperature, scored.by_temperature) == (1, 1, {})
+    assert [each.getMessage()[:34] for each in caplog.records] == ['Scores are taken at temperature 1:']
+    assert make(user(), score=score, temperature=1).score(widths_of(scorer, 0)) == scored
+    with pytest.raises(
+        ValueError, match=r'temperature=3: it divides the logits of a cross-entropy, and .*temperature=1'
+    ):
+        make(user(), score=score, temperature=3).score(widths_of(scorer, 0))
+
+
+def test_every_temperature_gives_the_scores_of_all(make):
+    scorers = {temperature: make(temperature=temperature) for temperature in (1, 2, 2.5, 3)}
+    widths = widths_of(scorers[1], 0)
+    found = {temperature: scorer.score(widths) for temperature, scorer in scorers.items()}
+    for temperature, scored in found.items():
+        assert (scored.temperature, scored.by_temperature[temperature]) == (temperature, scored.score)
+        assert scored.by_temperature.keys() == {1, 2, 3, temperature}
+        assert all(found[each].score == scored.by_temperature[each] for each in (1, 2, 3))
+        assert type(scored).from_json(scored.to_json()) == scored
+
+
+def test_a_temperature_leaves_no_trace(make):
+    class Counting(User):
+        """A step that counts, draws and keeps what it saw: what is repeated for a temperature must not show."""
+
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def training_step(self, batch, batch_idx):
+            self.seen.append(len(self.seen))
+            return {'loss': cross_entropy(self.model(batch[0] + torch.randn(1) * len(self.seen)), batch[1])}
+
+    scorers = {temperature: make(Counting(), temperature=temperature) for temperature in (1, 2)}
+    user = scorers[2].module.training_module
+    before = state_of(scorers[2].module)
+    one, two = (scorers[each].score(widths_of(scorers[1], 0)) for each in (1, 2))
+    assert one.by_temperature == two.by_temperature
+    torch.testing.assert_close(state_of(scorers[2].module), before, rtol=0, atol=0)
+    assert user.seen == []
+    assert 'forward' not in vars(user.model)
+
+
+def test_the_temperature_of_a_loss_that_validation_logs(make):
+    scorer = make(score='val_loss')
+    assert scorer.temperature == 2
+    scored = scorer.score(widths_of(scorer, 0))
+    assert scored.by_temperature.keys() == {1, 2, 3}
+    assert scored.score == scored.by_temperature[2] != scored.by_temperature[1]
