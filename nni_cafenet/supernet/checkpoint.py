@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,10 @@ __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 're
 
 
 class SaveEveryEpoch(Checkpoint):
-    """Keep a checkpoint of the end of every epoch, and of the training, complete at any moment.
+    """Keep a checkpoint of the end of every epoch but the last one, and of the training, complete at any moment.
+
+    A run that is killed between the last epoch and the end of the training trains that epoch again: only then are all
+    callbacks told that the training has ended.
 
     Lightning updates ``ReduceLROnPlateau`` only after the checkpoints of an epoch have been written. So what those
     schedulers are about to be told is kept in the checkpoint, and told to them when the run goes on.
@@ -28,7 +30,7 @@ class SaveEveryEpoch(Checkpoint):
     path
         The file.
     last
-        False: keep none of the last epoch, which a run that goes on then trains again and validates.
+        False: keep none of the end of the training, so that a resumed run trains the last epoch again and validates.
     """
 
     def __init__(self, path: Path, *, last: bool = True) -> None:
@@ -58,9 +60,8 @@ class SaveEveryEpoch(Checkpoint):
         """Save, after all other callbacks."""
         if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: its checkpoint is the one taken up
             return
-        self._ended = trainer.should_stop and trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
-        if not self.last and (self._ended or _is_last(trainer, trainer.current_epoch, trainer.global_step)):
-            return
+        if _stops(trainer) or _is_last(trainer, trainer.current_epoch, trainer.global_step):
+            return  # other callbacks may change the weights once more when the training ends, such as to their average
         self._plateau = {
             index: float(trainer.callback_metrics[config.monitor])
             for index, config in enumerate(trainer.lr_scheduler_configs)
@@ -73,15 +74,12 @@ class SaveEveryEpoch(Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save once more."""
-        self._ended = True  # other callbacks may have changed the weights once more, such as to their average
         if self.last:
+            self._ended = True
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        temporary = self.path.with_name(f'{self.path.name}.new')
-        trainer.save_checkpoint(temporary, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class KeepRandomness(pl.Callback):
@@ -125,6 +123,12 @@ def has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
     """Whether a checkpoint was written at the end of the training."""
     ended: bool = checkpoint['callbacks'][SaveEveryEpoch.__qualname__]['ended']
     return ended or _is_last(trainer, checkpoint['epoch'], checkpoint['global_step'])
+
+
+def _stops(trainer: pl.Trainer) -> bool:
+    """Whether a callback has stopped the training, after as many epochs and steps as the trainer asks for."""
+    enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+    return trainer.should_stop and enough
 
 
 def _is_last(trainer: pl.Trainer, epoch: int, step: int) -> bool:

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
+from ..files import save_torch
+
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 
 _KIND = '__cafenet__'
@@ -34,7 +36,7 @@ class PlainCheckpointIO(CheckpointIO):
     others
         What the trainer has: the user's plugin, or Lightning's.
     path
-        The checkpoint; temporary names beside it begin with its name.
+        The checkpoint. It is replaced once the new one is complete.
     """
 
     def __init__(self, others: CheckpointIO, path: Path) -> None:
@@ -44,7 +46,7 @@ class PlainCheckpointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
         if self._is_own(path):
-            torch.save(plain(checkpoint), path)
+            save_torch(plain(checkpoint), path)
         elif storage_options is None:
             self.others.save_checkpoint(checkpoint, path)
         else:
@@ -66,8 +68,7 @@ class PlainCheckpointIO(CheckpointIO):
         self.others.teardown()
 
     def _is_own(self, path: Any) -> bool:
-        other = Path(path)
-        return other.parent == self.path.parent and other.name.startswith(self.path.name)
+        return Path(path) == self.path
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
