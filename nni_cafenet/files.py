@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -12,11 +13,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
-__all__ = ['LineReader', 'append_line', 'read_jsonl', 'save_torch', 'write_bytes', 'write_json', 'write_text']
+__all__ = [
+    'LineReader',
+    'append_line',
+    'is_leftover',
+    'read_jsonl',
+    'remove_leftovers',
+    'save_torch',
+    'write_bytes',
+    'write_json',
+    'write_text',
+]
 
 _logger = logging.getLogger(__name__)
 
 _PathLike = Union[str, 'os.PathLike[str]']
+
+_TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
 
 
 def write_text(path: _PathLike, text: str) -> None:
@@ -34,7 +47,7 @@ def write_text(path: _PathLike, text: str) -> None:
     -----
     The text goes to a temporary file beside `path` (`.NAME.XXXXXXXX.tmp`), to the disk, then takes the
     name. If that fails, the old file is as it was and the temporary one is gone; only a killed process
-    can leave one.
+    can leave one (see `remove_leftovers`).
     """
     write_bytes(path, text.encode('utf-8'))
 
@@ -212,6 +225,29 @@ class LineReader:
             return []
 
 
+def is_leftover(path: _PathLike) -> bool:
+    """Return whether a file is a temporary one, by its name: a process that was killed may have left it."""
+    return _TEMPORARY.fullmatch(os.path.basename(os.fspath(path))) is not None
+
+
+def remove_leftovers(folder: _PathLike, before: float) -> None:
+    """
+    Remove the temporary files that killed processes have left in a folder and those below it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    before
+        Files that were changed last before this time, in seconds as `os.stat` gives them, are removed: other processes
+        may be writing later ones.
+    """
+    for path in Path(folder).rglob('.*.tmp'):
+        with suppress(OSError):
+            if is_leftover(path) and not path.is_symlink() and path.stat().st_mtime < before:
+                path.unlink()
+
+
 @contextmanager
 def _replacing(path: _PathLike) -> Iterator[BinaryIO]:
     """A temporary file to write into; it takes the place of `path` at the end, if nothing was raised."""
@@ -238,7 +274,9 @@ def _replacing(path: _PathLike) -> Iterator[BinaryIO]:
 
 def _name(error: OSError, path: Path) -> None:
     """Let an error say which file could not be written."""
-    error.filename, error.filename2 = str(path), None
+    error.filename = str(path)
+    with suppress(AttributeError):
+        del error.filename2  # None would be shown
 
 
 def _to_disk(file: BinaryIO) -> None:

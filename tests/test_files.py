@@ -18,7 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_cafenet import files
-from nni_cafenet.files import LineReader, append_line, read_jsonl, save_torch, write_bytes, write_json, write_text
+from nni_cafenet.files import (
+    LineReader,
+    append_line,
+    is_leftover,
+    read_jsonl,
+    remove_leftovers,
+    save_torch,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -258,11 +268,29 @@ def test_a_full_disk_says_which_file_it_was(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(OSError, match='No space left on device') as error:
             write()
         assert error.value.filename == str(path)
+        assert str(error.value).endswith(f"No space left on device: '{path}'")
         assert error.value.errno == errno.ENOSPC
     assert [item.name for item in tmp_path.iterdir()] == ['lines.jsonl']
 
 
 # --- lines that another process appends ------------------------------------------------------------
+
+
+def test_leftovers_of_killed_writers(tmp_path: Path) -> None:
+    write_text(tmp_path / 'a.json', 'whole')
+    names = ['.a.json.0123abcd.tmp', 'below/.b.ckpt.89abcdef.tmp', '.new.0123abcd.tmp', '.users.tmp', 'a.0123abcd.tmp']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('half')
+        os.utime(tmp_path / name, (100, 200 if 'new' in name else 100))
+    assert [is_leftover(tmp_path / name) for name in names] == [True, True, True, False, False]
+    remove_leftovers(tmp_path, before=150)
+    assert sorted(path.name for path in tmp_path.rglob('*') if path.is_file()) == [
+        '.new.0123abcd.tmp',
+        '.users.tmp',
+        'a.0123abcd.tmp',
+        'a.json',
+    ]
 
 
 def test_lines_are_read_as_they_come(tmp_path: Path) -> None:

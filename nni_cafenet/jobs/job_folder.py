@@ -10,7 +10,7 @@ from typing import Any
 
 from ..configuration import Configuration
 from ..errors import ConfigurationError, FolderError, ResumeError, first_line
-from ..files import write_json
+from ..files import is_leftover, write_json
 from ..run.folder import JOB_RECORD
 
 __all__ = ['JobFolder', 'JobRecord']
@@ -100,7 +100,7 @@ class JobFolder:
                     f'output {str(path)!r}: holds a run with other options. Give those of that run to go on with it, or '
                     f'another folder:\n{lines}'
                 )
-        elif path.is_dir() and not self.has_record and any(path.iterdir()):
+        elif path.is_dir() and not self.has_record and not all(map(is_leftover, path.iterdir())):
             found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
             raise FolderError(
                 f'output {str(path)!r}: is not empty ({found}, ...) and holds no run of nni-cafenet; name a new folder, or '

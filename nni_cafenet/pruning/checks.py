@@ -16,6 +16,7 @@ from ..channels.inputs import ExampleInput
 from ..channels.structures import tensors_in
 from ..channels.wrappers import bare_model
 from ..errors import FolderError
+from ..files import is_leftover
 from ..randomness import seeded
 from ..run.folder import JOB_RECORD, new_run_path
 from ..supernet.evaluator import check_evaluator
@@ -193,7 +194,7 @@ def run_folder(directory: str | Path | None) -> Path:
         return new_run_path('.')
     folder = Path(directory)
     ours = any((folder / record).exists() for record in (RECORD, JOB_RECORD))
-    if folder.is_dir() and not ours and any(folder.iterdir()):
+    if folder.is_dir() and not ours and not all(map(is_leftover, folder.iterdir())):
         raise FolderError(
             f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
         )

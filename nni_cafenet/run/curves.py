@@ -25,6 +25,11 @@ class KeepCurves(pl.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove the beginning of a line that a killed process may have left: records follow."""
+        if trainer.is_global_zero and self.path.exists():
+            read_jsonl(self.path)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics of the epoch."""
         if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has its record

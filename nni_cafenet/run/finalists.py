@@ -229,10 +229,11 @@ def train_finalist(
         If the checkpoint is damaged.
     """
     done = read_result(finalist, folder)
+    checkpoint = folder / 'checkpoint.ckpt'
     if done is not None:
+        checkpoint.unlink(missing_ok=True)  # a process may have been killed in between
         return done
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / 'checkpoint.ckpt'
     with seeded(seed):
         model = make()
         evaluator = evaluators.make()

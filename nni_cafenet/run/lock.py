@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FolderInUseError
+from ..files import remove_leftovers
 
 fcntl: Any = None
 with contextlib.suppress(ImportError):  # on Windows
@@ -23,6 +24,9 @@ with contextlib.suppress(ImportError):  # on Windows
 __all__ = ['held']
 
 _logger = logging.getLogger(__name__)
+
+_OLD = 3600.0
+"""Seconds after which a temporary file is that of a killed process; nothing takes that long to write."""
 
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 
@@ -33,6 +37,8 @@ _here: set[str] = set()
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep other processes from doing the run in a folder, for the length of a block; death lets go of it, too.
+
+    Old temporary files of processes that were killed are removed.
 
     Parameters
     ----------
@@ -63,6 +69,9 @@ def held(folder: Path) -> Iterator[None]:
                 file.truncate(0)
                 since = time.strftime('%Y-%m-%d %H:%M:%S')
                 file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}).encode())
+            with contextlib.suppress(OSError):
+                # The time is that of the file system, whatever the clock of this machine says.
+                remove_leftovers(folder, os.stat(path).st_mtime - _OLD)
             yield
         finally:
             _here.discard(name)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import EqualBins, LatencyTable, Pruned, PrunedFamily, RandomSearch, WidthMutator, load_slim, prune
 from nni_cafenet.errors import FolderError, ResumeError
+from nni_cafenet.pruning.checks import run_folder
 from nni_cafenet.report.writing import read_report
 from nni_cafenet.run.finalists import train_finalist
 from nni_cafenet.search.scoring import Scorer
@@ -350,6 +351,10 @@ def test_folders_of_others(done, model, tmp_path):
     (tmp_path / 'photo.jpg').touch()
     with pytest.raises(FolderError, match='is not empty and holds no run'):
         pruned(model, tmp_path)
+    killed = tmp_path / 'killed'  # while it wrote its first record
+    killed.mkdir()
+    (killed / '.prune.json.0123abcd.tmp').touch()
+    assert run_folder(killed) == killed
     with pytest.raises(FolderError, match='is a file'):
         pruned(model, tmp_path / 'photo.jpg')
     with pytest.raises(ResumeError, match='epochs: 1 there, 3 now'):

@@ -50,3 +50,14 @@ def test_what_is_not_finite_is_left_out(tmp_path, end_epoch):
 def test_only_the_first_process_writes(tmp_path, end_epoch):
     end_epoch(0, first=False, loss=1.0)
     assert read_curves(tmp_path / 'curves.jsonl') == {}
+
+
+def test_a_line_that_was_cut_when_the_process_was_killed(tmp_path, end_epoch):
+    path = tmp_path / 'curves.jsonl'
+    end_epoch(0, loss=2.0)
+    with open(path, 'a') as file:
+        file.write('{"epoch": 2, "met')
+    resumed = KeepCurves(path)
+    resumed.on_train_start(SimpleNamespace(is_global_zero=True), None)
+    end_epoch(1, loss=1.0)
+    assert read_curves(path) == {'loss': [(1, 2.0), (2, 1.0)]}
