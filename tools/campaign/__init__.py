@@ -1,0 +1,1 @@
+"""What `kill_campaign.py` is made of."""
