@@ -13,6 +13,7 @@ from .constraints import Constraints
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
+from .model_state import untouched
 from .selecting import LayerPattern, excluded_parts, restrict
 from .telling import check_device
 from .ties import tie_around_attention, tie_attention
@@ -55,16 +56,17 @@ def analyse(
             '%s is on the meta device and large: shapes are checked at other widths, values are not.',
             type(model).__name__,
         )
-    constraints = follow(model, example, excluded_parts(model, exclude))
-    names = parameter_names(model)
+    with untouched(model):
+        constraints = follow(model, example, excluded_parts(model, exclude))
+        names = parameter_names(model)
 
-    def solved(reading: Constraints) -> ChannelGraph:
-        return restrict(group_channels(reading, names, example.batch_size), model, include, exclude)
+        def solved(reading: Constraints) -> ChannelGraph:
+            return restrict(group_channels(reading, names, example.batch_size), model, include, exclude)
 
-    if check:
-        graph = _freest(model, constraints, example, solved)
-    else:
-        graph = solved(tie_attention(constraints, model) or constraints)
+        if check:
+            graph = _freest(model, constraints, example, solved)
+        else:
+            graph = solved(tie_attention(constraints, model) or constraints)
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .counting import without_fused_attention
 from .inputs import ExampleInput
+from .model_state import untouched
 from .run import call_with
 from .trace import using_mode
 
@@ -69,7 +71,10 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
         }  # the counter asks for that
         tensors.update((name, buffer.clone()) for name, buffer in model.named_buffers())
         inputs = example.fresh()
-        with using_mode(model, training=False), torch.no_grad(), without_fused_attention(), counter:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(stack.enter_context(untouched(model)).watching())
+            for context in (using_mode(model, training=False), torch.no_grad(), without_fused_attention(), counter):
+                stack.enter_context(context)
             call_with(model, tensors, inputs.args, inputs.kwargs)
     finally:
         for handle in handles:

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import first_line
 from .inputs import ExampleInput
+from .model_state import untouched
 from .rules import Call, LayerCall, find_layer, register_rule
 from .rules.registry import Dims, Rule, own_tensors
 
@@ -163,7 +164,8 @@ def opaque_parts(model: nn.Module, example: ExampleInput, parts: Sequence[str]) 
         if name not in _calls
     ]
     try:
-        with torch.no_grad(), contextlib.suppress(Exception):  # the caller finds out why the model does not run
+        # The caller finds out why a model does not run.
+        with torch.no_grad(), contextlib.suppress(Exception), untouched(model) as state, state.watching():
             inputs = example.fresh()
             model(*inputs.args, **inputs.kwargs)
     finally:

@@ -13,6 +13,7 @@ from torch.export.graph_signature import InputKind
 from ..errors import TraceError, first_line
 from ..quiet import quiet_torch
 from .inputs import ExampleInput
+from .model_state import untouched
 from .opaque import opaque_parts
 from .plain_calls import PlainCalls
 from .record import record, values_seen
@@ -66,7 +67,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     if listed is not None:
         return Operators(*listed)
     try:
-        with quiet_torch():
+        with quiet_torch(), untouched(model):
             calls = PlainCalls(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
@@ -89,7 +90,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
     """Record one real run; None where it may go another way with other values."""
     try:
-        with quiet_torch():
+        with quiet_torch(), untouched(model) as state, state.watching():
             module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
         _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
@@ -124,7 +125,7 @@ def _check_runs(model: nn.Module, example: ExampleInput) -> None:
     """Tell an example input that the model rejects from a model that cannot be exported."""
     example = example.fresh()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), untouched(model) as state, state.watching():
             model(*example.args, **example.kwargs)
     except Exception as error:
         mode = ' in training mode' if model.training else ''

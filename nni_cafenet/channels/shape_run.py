@@ -14,11 +14,9 @@ so, for whatever reason, is exported as ever (`run_on_shapes` returns None).
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import operator
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +30,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..errors import first_line
 from ..quiet import quiet_torch
 from .inputs import ExampleInput
+from .model_state import untouched
 from .plain_calls import PlainCalls
 from .run import call_with
+from .structures import tensors_in
 
 __all__ = ['ListedOperators', 'run_on_shapes']
 
@@ -98,11 +98,14 @@ def run_on_shapes(model: nn.Module, example: ExampleInput) -> tuple[ListedOperat
         names = {listing.place(tensor).name: name for name, tensor in tensors.items()}
         for tensor in calls.tensors:
             listing.place(tensor)
-        kept = (quiet_torch(), torch.random.fork_rng(devices=[]), _keeping_attributes(model))
         with contextlib.ExitStack() as stack:
-            for context in (*kept, fresh, enable_python_dispatcher(), listing):
+            state = stack.enter_context(untouched(model))
+            listing.before_write = state.before_write
+            for context in (quiet_torch(), fresh, enable_python_dispatcher(), listing):
                 stack.enter_context(context)
             returned = call_with(calls, given, calls.tensors, {})
+            if any(isinstance(leaf, Tensor) for leaf in tensors_in(state.restore())):
+                raise _CannotTellError('it keeps tensors')
         listing.graph.output(tuple(listing.node_of(tensor) for tensor in returned))
     except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
         _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
@@ -119,6 +122,7 @@ class _Listing(SchemaCheckMode):
     def __init__(self) -> None:
         TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch)
         self.graph = fx.Graph()
+        self.before_write: Callable[[Tensor], None] | None = None  # told of what has values, and is about to get others
         self._nodes: dict[int, tuple[fx.Node, int]] = {}  # of each tensor its node and its number
         self._last_write: dict[int, int] = {}  # of memory the tensor that was written into it last, by its number
         self._depends: set[fx.Node] = set()
@@ -150,6 +154,9 @@ class _Listing(SchemaCheckMode):
         kwargs = kwargs or {}
         leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         sources = {id(tensor): self.node_of(tensor) for tensor in leaves}
+        if func._schema.is_mutable and self.before_write is not None:
+            for tensor in _written(func, args, kwargs):
+                self.before_write(tensor)
         result = _returned(func, args, kwargs)
         if isinstance(result, (Tensor, tuple, list)):
             of = pytree.tree_map_only(Tensor, lambda tensor: sources[id(tensor)], (args, kwargs))
@@ -225,42 +232,3 @@ def _keeps_shape(func: Any, x: Tensor, args: Sequence[Any]) -> bool:
 
 def _all_like(x: Tensor, tensors: Sequence[Any], shape: torch.Size) -> bool:
     return all(tensor is None or (tensor.shape == shape and tensor.dtype == x.dtype) for tensor in tensors)
-
-
-@contextlib.contextmanager
-def _keeping_attributes(model: nn.Module) -> Iterator[None]:
-    """Undo what a block changes in the attributes of modules; where tensors are kept there the block tells nothing."""
-    before = [
-        (module.__dict__, {name: (value, _contents(value)) for name, value in module.__dict__.items()})
-        for module in model.modules()
-    ]
-    changed: list[Any] = []
-    try:
-        yield
-    finally:
-        for attributes, own in before:
-            for value, contents in own.values():
-                if contents is not None and not _same(value, contents):
-                    changed.append(copy.copy(value))
-                    value.clear()
-                    (value.extend if isinstance(value, list) else value.update)(contents)
-            kept = {name: value for name, (value, _) in own.items()}
-            if not _same(attributes, kept):
-                changed += [value for name, value in attributes.items() if kept.get(name) is not value]
-                attributes.clear()
-                attributes.update(kept)
-    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(changed)):
-        raise _CannotTellError('it keeps tensors in its attributes')
-
-
-def _contents(value: Any) -> Any:
-    return copy.copy(value) if type(value) in (list, dict, OrderedDict) else None
-
-
-def _same(value: Any, contents: Any) -> bool:
-    """Whether a list or dict holds the very same objects."""
-    if len(value) != len(contents):
-        return False
-    if isinstance(value, list):
-        return all(map(operator.is_, value, contents))
-    return all(map(operator.is_, value, contents)) and all(map(operator.is_, value.values(), contents.values()))

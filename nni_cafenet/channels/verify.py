@@ -27,6 +27,7 @@ from .counting import PassingCounter, without_fused_attention
 from .decisions import Decision, Decisions
 from .graph import ChannelGraph
 from .inputs import ExampleInput
+from .model_state import ModelState, untouched
 from .places import Places
 from .repair import Repair
 from .run import call_with, using_attributes
@@ -84,7 +85,7 @@ def verify(
         Leave the warnings to the caller.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
-    with using_mode(model, training=False), torch.no_grad():
+    with checks.running():
         reasons = checks.culprits(list(graph.labels))
         if not quiet:
             warn_of(reasons)
@@ -104,14 +105,14 @@ def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed
     As `verify`, without looking for culprits.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
-    with using_mode(model, training=False), torch.no_grad():
+    with checks.running():
         return _with_measured_macs(graph, checks) if checks.problem(list(graph.labels)) is None else None
 
 
 def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
     """Return the verified graph, with numbers of modules following widths, if it is then `confirmed`; None if not."""
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
-    with using_mode(model, training=False), torch.no_grad():
+    with checks.running():
         labels = list(graph.labels)
         stands_now = checks.problem(labels) is None or checks.repair(labels)
         return _with_measured_macs(checks.graph, checks) if stands_now else None
@@ -130,7 +131,7 @@ def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, s
         As in `verify`. The graph stands.
     """
     checks = _MaskChecks(model, graph, example, np.random.default_rng(seed))
-    with using_mode(model, training=False), torch.no_grad():
+    with checks.running():
         return checks.culprits(list(graph.labels))
 
 
@@ -166,7 +167,7 @@ class Unchanged:
 
     def _run(self, check: Callable[[], Any]) -> Any:
         devices = [self._checks.device] if self._checks.device.type == 'cuda' else []
-        with using_mode(self._checks.model, training=False), torch.no_grad(), torch.random.fork_rng(devices):
+        with self._checks.running(), torch.random.fork_rng(devices):
             torch.manual_seed(0)  # the same noise in every run
             return check()
 
@@ -215,7 +216,22 @@ class _Checks:
         self._counted: Mapping[str, Any] = {}
         self._attributes = graph.attributes
         self._repair = Repair(model)
+        self._state: ModelState | None = None
+        self._kept_in: torch.dtype | None = None
         self._watched = [modules[record.label] for record in graph.fixed if graph.recorded and record.label in modules]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the model in evaluation mode, without gradients; it is left as it was, also where a check fails."""
+        with using_mode(self.model, training=False), torch.no_grad(), untouched(self.model) as state:
+            self._state, self._kept_in = state, None
+            yield
+
+    def _in(self, dtype: torch.dtype | None) -> None:
+        """Drop what forwards in another precision have left in the model's attributes."""
+        if dtype != self._kept_in and self._state is not None:
+            self._state.restore()
+        self._kept_in = dtype
 
     def culprits(self, labels: list[str]) -> dict[str, str]:
         """Find the groups with which the model fails, and why, until it stands with all others together."""
@@ -415,13 +431,17 @@ class _Checks:
     def _whole(self, dtype: torch.dtype | None) -> list[Tensor]:
         """Return what the full model returns, in some precision; it is run once."""
         if dtype not in self._full:
-            with self._deciding() as decisions, self._counting({}):
+            with self._deciding() as decisions, self._counting({}), self._watching_writes():
                 self._full[dtype] = self._outputs(dtype)
             self._taken[dtype] = decisions.taken
         return self._full[dtype]
 
+    def _watching_writes(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self._state is None else self._state.watching()
+
     def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
         """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
+        self._in(dtype)
         example = _converted(self.example, dtype)
         every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
         places = self._standing
@@ -462,6 +482,7 @@ class _Checks:
         watch: contextlib.AbstractContextManager[Any] | None = None,
     ) -> Any:
         """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
+        self._in(dtype)
         selection = Selection(graph or self.graph, sets)
         places = self._standing
         buffers = places.buffers()

@@ -1,0 +1,445 @@
+"""What a model is made of, object by object, so that whatever the analysis runs leaves it as it was.
+
+A forward may change more than buffers: heads cache anchors in attributes, in dicts of their class, in globals of their
+file; tracers leave tensors without values there. `untouched` notes every object that the model's code can reach, and
+puts the very same objects back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import random
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ['ModelState', 'untouched']
+
+_MOST = 100_000
+"""Objects that are looked at; a model that holds a whole application is not followed to its end."""
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size})
+_CONTAINERS = frozenset({dict, OrderedDict, list, set, deque})
+
+_CLOSED = frozenset(sys.stdlib_module_names) - {'collections', 'weakref', 'types'} | {'torch', 'numpy', 'nni'}
+"""Packages whose objects keep nothing of a model."""
+
+_CLOSED_CODE = _CLOSED | {'collections', 'weakref', 'types', 'torchvision', __name__.partition('.')[0]}
+"""Packages whose functions and classes are not followed."""
+
+_STATISTICS = frozenset({'aten::native_batch_norm', 'aten::cudnn_batch_norm', 'aten::miopen_batch_norm'})
+"""Operators that write running statistics, their arguments 3 and 4, without saying so."""
+
+_MISSING = object()
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[ModelState]:
+    """Undo what a block changes in a model and in what its code reaches, also when the block fails.
+
+    The global random generators are brought back as well.
+    """
+    with _same_random_numbers(model):
+        state = ModelState(model)
+        try:
+            yield state
+        finally:
+            state.restore()
+
+
+@contextlib.contextmanager
+def _same_random_numbers(model: nn.Module) -> Iterator[None]:
+    """Bring the global random generators back."""
+    devices = {tensor.device.index for tensor in (*model.parameters(), *model.buffers()) if tensor.is_cuda}
+    python, array = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(array)
+
+
+class ModelState:
+    """The objects that a model and its code hold.
+
+    Attributes, containers, hooks, flags, gradients, attributes of classes, globals and closures of the model's own code
+    are brought back by identity; caches of ``functools.lru_cache`` that have grown are emptied. Values of tensors come back
+    if they were written in a block of `watching`.
+
+    Parameters
+    ----------
+    model
+        The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._restorers: list[Callable[[], list[Any]]] = []
+        # In plain lists, since a model has thousands: so many closures would set off the garbage collector.
+        self._empty: list[Any] = []
+        self._contents: list[tuple[Any, Any]] = []
+        self._flags: list[tuple[Tensor, bool, Tensor | None, Tensor | None]] = []
+        self._objects: list[tuple[Any, type, dict[str, Any] | None, list[tuple[str, Any]]]] = []
+        self._tensors: dict[int, Tensor] = {}  # by the number of their memory
+        self._written: dict[int, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[Any, Any] = {}
+        self._waiting: list[Any] = [model]
+        while self._waiting and len(self._seen) < _MOST:
+            value = self._waiting.pop()
+            if id(value) not in self._seen:
+                self._seen[id(value)] = value  # keeps it alive: another object could get its id
+                self._note(value)
+
+    def restore(self) -> list[Any]:
+        """Bring everything back; return the values that had taken the place of others."""
+        changed = [value for restore in self._restorers for value in restore()]
+        changed += [value for each in self._objects for value in _restore_object(*each)]
+        changed += [value for container in self._empty if container for value in _refill(container, ())]
+        for container, before in self._contents:
+            if not _same(container, before):
+                changed += _refill(container, before)
+        for each in self._flags:
+            _restore_flags(*each)
+        with torch.no_grad():
+            for tensor, values in self._written.values():
+                tensor.data.copy_(values)
+        return changed
+
+    def watching(self) -> contextlib.AbstractContextManager[Any]:
+        """Note the values of tensors before a real forward writes to them."""
+        return _Writes(self.before_write)
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Note the values of a tensor that is about to be written to, if the model holds it."""
+        memory = _memory(tensor)
+        own = self._tensors.get(memory)
+        if own is not None and memory not in self._written:
+            self._written[memory] = own, own.detach().clone()
+
+    # --- what is noted of each kind of object ---------------------------------------------------
+
+    def _note(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self._note_tensor(value)
+        elif isinstance(value, nn.Module):
+            self._note_attributes(value)
+            self._later([type(value)])
+        elif isinstance(value, (dict, list, set, deque)):
+            if not value:
+                self._empty.append(value)
+            else:
+                before = (
+                    dict(value) if isinstance(value, dict) else set(value) if isinstance(value, set) else list(value)
+                )
+                self._contents.append((value, before))
+                self._later(before.values() if isinstance(before, dict) else before)
+        elif isinstance(value, (tuple, frozenset)):
+            self._later(value)
+        elif isinstance(value, type):
+            self._note_class(value)
+        elif isinstance(value, FunctionType):
+            self._note_function(value)
+        elif isinstance(value, MethodType):
+            self._later([value.__self__, value.__func__])
+        elif isinstance(value, functools.partial):
+            self._later([value.func, value.args, value.keywords])
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self._note_cache(value)
+        elif isinstance(value, property):
+            self._later([value.fget])
+        elif isinstance(value, (staticmethod, classmethod)):
+            self._later([value.__func__])
+        elif isinstance(value, functools.cached_property):
+            self._later([value.func])
+        elif isinstance(value, np.ndarray):
+            self._note_array(value)
+        elif not self._note_generator(value) and (
+            _package(type(value)) not in _CLOSED or dataclasses.is_dataclass(value)
+        ):
+            self._note_attributes(value)
+            self._later([type(value)])
+
+    def _later(self, values: Iterable[Any]) -> None:
+        for value in values:
+            kind = type(value)
+            if kind in _CONTAINERS and not value:
+                self._empty.append(value)
+            elif kind not in _PLAIN:
+                self._waiting.append(value)
+
+    def _note_tensor(self, tensor: Tensor) -> None:
+        if is_lazy(tensor):
+            return
+        whole = _data(tensor)
+        if whole is not None and not tensor.is_meta:
+            self._tensors.setdefault(_memory(tensor), tensor)
+        self._flags.append((tensor, tensor.requires_grad, tensor.grad if tensor.is_leaf else None, whole))
+
+    def _note_attributes(self, owner: Any) -> None:
+        """Note the attributes of an object, those in slots too, and its class."""
+        kind = type(owner)
+        slots = [(name, getattr(owner, name, _MISSING)) for name in _slots(kind)]  # type: ignore[arg-type]
+        self._later(value for _, value in slots if value is not _MISSING)
+        attributes = getattr(owner, '__dict__', None)
+        before = attributes.copy() if type(attributes) is dict else None
+        self._later(before.values() if before is not None else ())
+        self._objects.append((owner, kind, before, slots))
+
+    def _note_class(self, owner: type) -> None:
+        if _package(owner) in _CLOSED_CODE:
+            return
+        self._later(owner.__mro__[1:])
+        before = {name: value for name, value in vars(owner).items() if not _is_special(name)}
+        self._later([*before.values(), *(vars(owner).get(name) for name in ('__call__', '__getattr__'))])
+
+        def restore() -> list[Any]:
+            changed = []
+            for name, value in list(vars(owner).items()):
+                if not _is_special(name) and before.get(name, _MISSING) is not value:
+                    changed.append(value)
+                    if name not in before:
+                        type.__delattr__(owner, name)
+            for name, value in before.items():
+                if vars(owner).get(name, _MISSING) is not value:
+                    type.__setattr__(owner, name, value)
+            return changed
+
+        self._restorers.append(restore)
+
+    def _note_function(self, function: FunctionType) -> None:
+        if (function.__module__ or '').partition('.')[0] in _CLOSED_CODE:
+            return
+        self._later([function.__dict__, function.__defaults__, function.__kwdefaults__])
+        self._later([function.__wrapped__] if hasattr(function, '__wrapped__') else [])
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):  # an empty cell
+                self._note_binding(cell.cell_contents, _of_cell(cell), _into_cell(cell))
+        names = _names(function.__code__)
+        self._note_globals(function.__globals__, names)
+
+    def _note_globals(self, namespace: dict[str, Any], names: frozenset[str]) -> None:
+        for name in names:
+            if name in namespace:
+                value = namespace[name]
+                if isinstance(value, ModuleType):
+                    inner = vars(value)
+                    if value.__name__.partition('.')[0] not in _CLOSED_CODE and inner is not namespace:
+                        key = (id(inner), names)
+                        if key not in self._seen:
+                            self._seen[key] = inner
+                            self._note_globals(inner, names)
+                elif not isinstance(value, (type, FunctionType)):
+                    self._note_binding(value, _of_name(namespace, name), _into_name(namespace, name))
+                else:
+                    self._later([value])
+
+    def _note_binding(self, value: Any, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
+        self._later([value])
+
+        def restore() -> list[Any]:
+            found = get()
+            if found is value:
+                return []
+            put(value)
+            return [found]
+
+        self._restorers.append(restore)
+
+    def _note_cache(self, function: Any) -> None:
+        self._later([function.__wrapped__])
+        before = function.cache_info()
+
+        def restore() -> list[Any]:
+            nonlocal before
+            if function.cache_info().misses == before.misses:
+                return []
+            function.cache_clear()
+            before = function.cache_info()
+            return []
+
+        self._restorers.append(restore)
+
+    def _note_array(self, array: np.ndarray[Any, Any]) -> None:
+        if array.dtype == object or array.size > _MOST or not array.flags.writeable:
+            return
+        before = array.copy()
+
+        def restore() -> list[Any]:
+            if array.shape == before.shape:
+                array[...] = before
+            return []
+
+        self._restorers.append(restore)
+
+    def _note_generator(self, value: Any) -> bool:
+        """Note the state of a random generator; False if it is none."""
+        get, put = _generator_state(value)
+        if get is None or put is None:
+            return False
+        before, set_state = get(), put
+
+        def restore() -> list[Any]:
+            set_state(before)
+            return []
+
+        self._restorers.append(restore)
+        return True
+
+
+class _Writes(TorchDispatchMode):
+    """Calls a function with each tensor that an operator is about to write to."""
+
+    def __init__(self, before_write: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self._before_write = before_write
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        schema = func._schema
+        if schema.is_mutable:
+            given = {**{a.name: value for a, value in zip(schema.arguments, args)}, **kwargs}
+            for argument in schema.arguments:
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    values = given.get(argument.name)
+                    for tensor in values if isinstance(values, (list, tuple)) else [values]:
+                        if isinstance(tensor, Tensor):
+                            self._before_write(tensor)
+        elif schema.name in _STATISTICS:
+            for tensor in args[3:5]:
+                if isinstance(tensor, Tensor):
+                    self._before_write(tensor)
+        return func(*args, **kwargs)
+
+
+def _data(tensor: Tensor) -> Tensor | None:
+    """Return a tensor on the same memory, which brings it back where a model has put other memory into its place."""
+    plain = tensor.layout == torch.strided and isinstance(tensor, Tensor) and not tensor.is_inference()
+    return tensor.detach() if plain else None
+
+
+def _swapped(tensor: Tensor, whole: Tensor) -> bool:
+    return _memory(tensor) != _memory(whole) or tensor.shape != whole.shape or tensor.stride() != whole.stride()
+
+
+def _memory(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (RuntimeError, NotImplementedError):  # tensors without memory of their own
+        return -id(tensor)
+
+
+def _package(kind: type) -> str:
+    return str(getattr(kind, '__module__', '')).partition('.')[0]
+
+
+def _is_special(name: str) -> bool:
+    return (name.startswith('__') and name.endswith('__')) or name.startswith('_abc_')
+
+
+@functools.lru_cache(None)
+def _slots(kind: type) -> tuple[str, ...]:
+    names = []
+    for base in kind.__mro__:
+        found = vars(base).get('__slots__', ())
+        names += [found] if isinstance(found, str) else list(found)
+    return tuple(name for name in names if name not in ('__dict__', '__weakref__'))
+
+
+def _names(code: CodeType) -> frozenset[str]:
+    """Return the names that a function's code and the functions inside it ask for."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return frozenset(names)
+
+
+def _of_cell(cell: Any) -> Callable[[], Any]:
+    return lambda: getattr(cell, 'cell_contents', _MISSING)
+
+
+def _into_cell(cell: Any) -> Callable[[Any], None]:
+    return lambda value: setattr(cell, 'cell_contents', value)
+
+
+def _of_name(namespace: dict[str, Any], name: str) -> Callable[[], Any]:
+    return lambda: namespace.get(name, _MISSING)
+
+
+def _into_name(namespace: dict[str, Any], name: str) -> Callable[[Any], None]:
+    return lambda value: namespace.__setitem__(name, value)
+
+
+def _generator_state(value: Any) -> tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]:
+    if isinstance(value, torch.Generator):
+        return value.get_state, value.set_state
+    if isinstance(value, (random.Random, np.random.RandomState)):
+        state = ('getstate', 'setstate') if isinstance(value, random.Random) else ('get_state', 'set_state')
+        return getattr(value, state[0]), getattr(value, state[1])
+    if isinstance(value, np.random.Generator):
+        bits = value.bit_generator
+        return lambda: bits.state, lambda state: setattr(bits, 'state', state)
+    return None, None
+
+
+def _same(container: Any, before: Any) -> bool:
+    """Whether a container holds the very same objects, in the same order."""
+    if len(container) != len(before):
+        return False
+    if isinstance(container, dict):
+        return all(map(_is, container, before)) and all(map(_is, container.values(), before.values()))
+    return container == before if isinstance(container, set) else all(map(_is, container, before))
+
+
+def _refill(container: Any, before: Any) -> list[Any]:
+    """Bring back what was in a container; return what has come into it since."""
+    values = list(container.values()) if isinstance(container, dict) else list(container)
+    known = {id(value) for value in (before.values() if isinstance(before, dict) else before)}
+    container.clear()
+    (container.update if isinstance(container, (dict, set)) else container.extend)(before)
+    return [value for value in values if id(value) not in known]
+
+
+def _restore_object(
+    owner: Any, kind: type, before: dict[str, Any] | None, slots: Sequence[tuple[str, Any]]
+) -> list[Any]:
+    """Bring back the class and the attributes of an object; return the values that had taken the place of others."""
+    changed: list[Any] = []
+    if type(owner) is not kind:
+        object.__setattr__(owner, '__class__', kind)
+    for name, value in slots:
+        found = getattr(owner, name, _MISSING)
+        if found is not value:
+            changed.append(found)
+            if value is _MISSING:
+                object.__delattr__(owner, name)
+            else:
+                object.__setattr__(owner, name, value)
+    if before is not None and not _same(owner.__dict__, before):
+        changed += _refill(owner.__dict__, before)
+    return changed
+
+
+def _restore_flags(tensor: Tensor, needs: bool, gradient: Tensor | None, whole: Tensor | None) -> None:
+    """Bring back the memory, the gradient and `requires_grad` of a tensor."""
+    if whole is not None and _swapped(tensor, whole):
+        tensor.data = whole
+    if tensor.is_leaf:
+        if tensor.requires_grad is not needs:
+            tensor.requires_grad_(needs)
+        if tensor.grad is not gradient:
+            tensor.grad = gradient
+
+
+def _is(left: Any, right: Any) -> bool:
+    return left is right
