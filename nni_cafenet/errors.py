@@ -7,6 +7,8 @@ import re
 __all__ = [
     'CafeNetError',
     'ConfigurationError',
+    'ConsentError',
+    'DamagedFileError',
     'DataError',
     'ExperimentEndedError',
     'ExportError',
@@ -16,10 +18,12 @@ __all__ = [
     'MissingExtraError',
     'ModelSpecError',
     'ResumeError',
+    'SigningKeyError',
     'TraceError',
     'TrainingDivergedError',
     'TravelError',
     'TrialFailedError',
+    'UntrustedFileError',
     'WeightsError',
     'first_line',
     'shortened',
@@ -55,6 +59,22 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class ResumeError(CafeNetError, ValueError):
     """A folder holds the state of another run."""
+
+
+class DamagedFileError(ResumeError):
+    """A file is not what was written: damaged, cut short, edited, or of another version; the message says what to do."""
+
+
+class UntrustedFileError(ResumeError):
+    """Loading a file would run code, and the user's key did not sign it."""
+
+
+class SigningKeyError(CafeNetError, RuntimeError):
+    """The user's key cannot be made or read, or other users can read it."""
+
+
+class ConsentError(CafeNetError, ValueError):
+    """A file asks for code that the command does not name; the message lists all of it."""
 
 
 class FolderError(CafeNetError, OSError):

@@ -8,18 +8,21 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Union
+
+from .links import not_through_links, unlinked
 
 __all__ = [
     'LineReader',
     'append_line',
     'is_leftover',
+    'json_text',
     'read_jsonl',
     'remove_leftovers',
-    'save_torch',
+    'replacing',
     'write_bytes',
     'write_json',
     'write_text',
@@ -63,7 +66,7 @@ def write_bytes(path: _PathLike, content: bytes) -> None:
     content
         What it shall hold.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(content)
 
 
@@ -84,24 +87,12 @@ def write_json(path: _PathLike, obj: object) -> None:
     TypeError
         If something in it has no JSON form. Nothing is written then.
     """
-    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, default=_plain) + '\n')
+    write_text(path, json_text(obj))
 
 
-def save_torch(obj: object, path: _PathLike) -> None:
-    """
-    Save by `torch.save`, whole as by `write_text`.
-
-    Parameters
-    ----------
-    obj
-        Whatever `torch.save` takes: a `state_dict`, a checkpoint.
-    path
-        The file.
-    """
-    import torch
-
-    with _replacing(path) as file:
-        torch.save(obj, file)
+def json_text(obj: object) -> str:
+    """Return an object as `write_json` writes it."""
+    return json.dumps(obj, indent=2, ensure_ascii=False, default=_plain) + '\n'
 
 
 def append_line(path: _PathLike, text: str) -> None:
@@ -127,11 +118,11 @@ def append_line(path: _PathLike, text: str) -> None:
     """
     if '\n' in text or '\r' in text:
         raise ValueError(f'text must be a single line, without a line break; got {text!r}')
-    path = Path(path)
+    path = unlinked(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     try:
-        with open(path, 'ab+') as file:
+        with open(path, 'ab+', opener=not_through_links) as file:
             start = b'' if _ends_a_line(file) else b'\n'
             file.write(start + text.encode('utf-8') + b'\n')
             _to_disk(file)
@@ -142,7 +133,15 @@ def append_line(path: _PathLike, text: str) -> None:
         _folder_to_disk(path.parent)
 
 
-def read_jsonl(path: _PathLike) -> list[Any]:
+def parsed_json(line: bytes) -> Any:
+    """Return what a line of JSON holds; a ValueError if it is none."""
+    try:
+        return json.loads(line.decode('utf-8'))
+    except RecursionError:
+        raise ValueError('it is nested too deep') from None
+
+
+def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parsed_json) -> list[Any]:
     """
     Read a file of JSON lines, and repair what a crash left at its end.
 
@@ -150,6 +149,8 @@ def read_jsonl(path: _PathLike) -> list[Any]:
     ----------
     path
         The file, as `append_line` writes it.
+    parse
+        Makes an object of a line, or raises a ValueError.
 
     Returns
     -------
@@ -170,15 +171,15 @@ def read_jsonl(path: _PathLike) -> list[Any]:
     content = path.read_bytes()
     lines = content.split(b'\n')
     last = lines.pop()
-    objects = [_parsed(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    objects = [_parsed(line, path, number, parse) for number, line in enumerate(lines, start=1) if line.strip()]
     if last.strip(b' \t\r'):
         try:
-            obj = json.loads(last.decode('utf-8'))
+            obj = parsed_json(last)
         except ValueError:
             obj = None
         # A number cut short is still a number; only brackets show that nothing is missing.
         if isinstance(obj, (dict, list)):
-            objects.append(obj)
+            objects.append(_parsed(last, path, len(lines) + 1, parse))
             _repair(path, len(content), b'\n')
         else:
             _logger.warning('%s: dropped its unfinished last line, %d', path, len(lines) + 1)
@@ -195,6 +196,9 @@ class LineReader:
     path
         The file, as `append_line` writes it; it need not be there yet.
     """
+
+    parse: Callable[[bytes], Any] = staticmethod(parsed_json)
+    """Makes an object of a line, or raises a ValueError."""
 
     def __init__(self, path: _PathLike) -> None:
         self.path = Path(path)
@@ -219,7 +223,7 @@ class LineReader:
 
     def _objects(self, line: bytes) -> list[Any]:
         try:
-            return [json.loads(line.decode('utf-8'))]
+            return [self.parse(line)]
         except ValueError:
             _logger.warning('%s: passed over an unfinished line', self.path)
             return []
@@ -249,9 +253,9 @@ def remove_leftovers(folder: _PathLike, before: float) -> None:
 
 
 @contextmanager
-def _replacing(path: _PathLike) -> Iterator[BinaryIO]:
+def replacing(path: _PathLike) -> Iterator[BinaryIO]:
     """A temporary file to write into; it takes the place of `path` at the end, if nothing was raised."""
-    target = Path(os.path.realpath(path))  # the file that a link points to, not the link
+    target = unlinked(path)
     if target.is_dir():
         raise IsADirectoryError(f'path must name a file, but {target} is a folder')
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -302,17 +306,18 @@ def _ends_a_line(file: BinaryIO) -> bool:
     return file.read(1) == b'\n'
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Any:
+def _parsed(line: bytes, path: Path, number: int, parse: Callable[[bytes], Any]) -> Any:
     try:
-        return json.loads(line.decode('utf-8'))
+        return parse(line)
     except ValueError as error:
-        raise ValueError(f'{path}, line {number} is no JSON ({error}); remove or mend that line') from error
+        what = 'is no JSON' if parse is parsed_json else 'is damaged'
+        raise ValueError(f'{path}, line {number} {what} ({error})') from error
 
 
 def _repair(path: Path, size: int, end: bytes) -> None:
     """Cut a file to a size and end it; a file that may only be read stays as it is."""
     try:
-        with open(path, 'rb+') as file:
+        with open(unlinked(path), 'rb+') as file:
             file.truncate(size)
             file.seek(size)
             file.write(end)

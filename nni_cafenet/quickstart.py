@@ -8,7 +8,6 @@ again in its folder it goes on where it was stopped.
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,9 +23,10 @@ from nni.nas.experiment.config import NasExperimentConfig
 from torch import nn
 from tqdm.auto import tqdm
 
-from .files import append_line, read_jsonl, write_json, write_text
+from .files import write_json, write_text
 from .quiet import quiet_training
 from .randomness import seeded
+from .records import append_record, read_records
 from .report.widths_plot import widths_svg
 from .run.epoch_bar import EpochBar
 from .search.evolution import Evolution
@@ -216,7 +216,10 @@ def _train_from_scratch(
 ) -> dict[str, list[float]]:
     """Train every network several times; those that are in the folder's ``trainings.jsonl`` are not trained again."""
     path = folder / 'trainings.jsonl'
-    done = {(record['network'], record['seed']): record for record in (read_jsonl(path) if path.exists() else [])}
+    done = {
+        (record['network'], record['seed']): record
+        for record in (read_records(path, remedy='delete that line') if path.exists() else [])
+    }
     accuracies: dict[str, list[float]] = {name: [] for name in networks}
     total = options.trainings * len(networks) * options.epochs
     with tqdm(total=total, desc='Trainings from scratch', unit='epoch', dynamic_ncols=True) as bar:
@@ -225,7 +228,7 @@ def _train_from_scratch(
                 record = done.get((name, seed))
                 if record is None:
                     record = {'network': name, 'seed': seed, 'accuracy': _train(space, widths, seed, options, bar)}
-                    append_line(path, json.dumps(record))
+                    append_record(path, record)
                 else:
                     bar.update(options.epochs)
                 accuracies[name].append(record['accuracy'])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import os
@@ -19,7 +18,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from .errors import LimitReachedError, TrainingDivergedError
-from .files import write_json
+from .records import read_record, write_record
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, trained_in
 from .run.folder import RunFolder, new_run_path
@@ -325,7 +324,8 @@ class CafeNet(OneShotStrategy):
 
     def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
         if folder.finalists.exists():
-            return [Finalist.from_json(record) for record in json.loads(folder.finalists.read_text(encoding='utf-8'))]
+            records = read_record(folder.finalists, remedy='delete it to choose the finalists again')
+            return [Finalist.from_json(record) for record in records['finalists']]
         finalists = list[Finalist]()
         for name, budget in zip(self._budget_names, self._budgets):
             best = self.best_within(budget, self.finalist_options.number)
@@ -345,7 +345,7 @@ class CafeNet(OneShotStrategy):
                 chosen = ranked[: self.finalist_options.halving.kept(len(ranked))]
             finalists += [*chosen, *baseline]
         if _known(self._setup).supernet.trainer.is_global_zero:
-            write_json(folder.finalists, [finalist.to_json() for finalist in finalists])
+            write_record(folder.finalists, {'finalists': [finalist.to_json() for finalist in finalists]})
         return finalists
 
     def _halved(

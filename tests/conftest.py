@@ -7,8 +7,10 @@ import copy
 import functools
 import logging
 import os
+import tempfile
 import warnings
 
+os.environ.setdefault('NNI_CAFENET_KEY', os.path.join(tempfile.mkdtemp(), 'key'))  # not the user's own
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: the networks are too small for threads to pay
 
 import numpy as np

@@ -24,11 +24,11 @@ from nni_cafenet.files import (
     is_leftover,
     read_jsonl,
     remove_leftovers,
-    save_torch,
     write_bytes,
     write_json,
     write_text,
 )
+from nni_cafenet.torch_files import save_torch
 
 
 def names(folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from nni_cafenet.errors import ResumeError
+from nni_cafenet.records import read_record
 from nni_cafenet.search.history import History
 from nni_cafenet.search.scoring import Scorer
 
@@ -373,7 +374,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home,
     experiment, user = script.make(home, home / 'run')
     assert_same(finish(experiment), whole)
     assert user.steps <= 12 * 2 * 4 + 2
-    assert json.loads((home / 'run' / 'supernet.json').read_text()) == {'epochs': 4}
+    assert read_record(home / 'run' / 'supernet.json', remedy='') == {'epochs': 4}
 
 
 def test_a_crash_between_the_last_epoch_and_the_end_of_training(script, home):
@@ -430,7 +431,7 @@ def test_training_that_was_stopped_early(script, home, monkeypatch):
         return script.make(home, directory, callbacks=[stop], min_epochs=2)
 
     expected = finish(make(home / 'whole')[0])
-    assert json.loads((home / 'whole' / 'supernet.json').read_text()) == {'epochs': 2}
+    assert read_record(home / 'whole' / 'supernet.json', remedy='') == {'epochs': 2}
     with monkeypatch.context() as patch:
         patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
         crash(make(home / 'run')[0])

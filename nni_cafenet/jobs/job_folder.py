@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..configuration import Configuration
-from ..errors import ConfigurationError, FolderError, ResumeError, first_line
-from ..files import is_leftover, write_json
+from ..errors import ConfigurationError, DamagedFileError, FolderError, ResumeError, first_line
+from ..files import is_leftover
+from ..records import read_record, write_record
 from ..run.folder import JOB_RECORD
 
 __all__ = ['JobFolder', 'JobRecord']
@@ -112,7 +112,7 @@ class JobFolder:
         if self.started:
             return
         try:
-            write_json(self.path / JOB_RECORD, record.to_json())
+            write_record(self.path / JOB_RECORD, record.to_json())
         except OSError as error:
             raise FolderError(
                 f'output {str(self.path)!r}: cannot be written to ({first_line(error)}); name another folder, or make room'
@@ -134,7 +134,7 @@ class JobFolder:
                 f'{str(self.path)!r}: {what}; name the output folder of nni-cafenet prune or nni-cafenet search'
             )
         try:
-            record = json.loads(path.read_text(encoding='utf-8'))
+            record = read_record(path, remedy='give another folder to start anew')
             return JobRecord(
                 record['command'],
                 Configuration.from_nested(record['configuration']),
@@ -142,6 +142,8 @@ class JobFolder:
                 tuple(record['model']['input']),
                 None if record['classes'] is None else tuple(record['classes']),
             )
+        except DamagedFileError:
+            raise
         except (ValueError, KeyError, TypeError, ConfigurationError) as error:
             raise FolderError(f'{path}: is damaged, or another version wrote it ({first_line(error)})') from error
 

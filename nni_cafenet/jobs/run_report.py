@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..channels.inputs import ExampleInput
 from ..channels.layer_macs import layer_macs
 from ..configuration import Configuration
 from ..model_spec import torchvision_name
+from ..records import read_record
 from ..report.loading import loading_lines
 from ..report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
 from ..run.curves import read_curves
@@ -136,7 +136,7 @@ def layers_of(model: nn.Module, shape: Sequence[int]) -> tuple[LayerCost, ...]:
 
 def _budgets(asked: Configuration) -> dict[str, int]:
     """The limits on MACs, by what the budgets are called."""
-    limits = json.loads((Path(asked['output']) / 'run.json').read_text(encoding='utf-8'))['budget']
+    limits = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start anew')['budget']
     several = isinstance(limits, list)
     names = asked['budget'] if several else [asked['budget']]
     return {

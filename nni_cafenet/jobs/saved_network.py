@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FolderError, first_line
+from ..errors import DamagedFileError, FolderError, first_line
+from ..records import read_record
 from .job_folder import JobFolder
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ class SavedNetwork:
         """Read what `nni_cafenet.save_slim` wrote."""
         path = folder / 'widths.json'
         try:
-            record = json.loads(path.read_text(encoding='utf-8'))
+            record = read_record(path, remedy='save the network again')
             return cls(name, folder, dict(record['widths']), int(record['macs']), int(record['params']))
+        except DamagedFileError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FolderError(f'{path}: is damaged, or another version wrote it ({first_line(error)})') from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
 
-from ..files import append_line, read_jsonl
+from ..errors import DamagedFileError
+from ..records import append_record, read_records
 
 __all__ = ['Measured']
 
@@ -42,10 +42,12 @@ class Measured:
 
     def _read(self, path: Path) -> None:
         try:
-            for line in read_jsonl(path):
+            for line in read_records(path, remedy='delete it to measure anew'):
                 if line['on'] == self.environment:
                     for what, times in line['ns'].items():
                         self._times[what] += [None if each is None else int(each) for each in times]
+        except DamagedFileError:
+            raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
                 f'{str(path)!r} is no file of measured times ({error}). Delete it to measure anew, or give another one.'
@@ -71,5 +73,5 @@ class Measured:
     def save(self) -> None:
         """Write what is not in the file yet."""
         if self.path is not None and self._unsaved:
-            append_line(self.path, json.dumps({'on': self.environment, 'ns': self._unsaved}))
+            append_record(self.path, {'on': self.environment, 'ns': self._unsaved})
         self._unsaved, self._saved = {}, time.monotonic()

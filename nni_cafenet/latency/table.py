@@ -7,14 +7,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Union, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import first_line
-from ..files import write_json
+from ..errors import DamagedFileError, first_line
+from ..records import read_record, write_record
 from ..space.checks import check_array, check_widths
 from ..space.width_space import WidthSpace
 from ..tables import as_table
@@ -302,7 +301,7 @@ class LatencyTable:
 
     def save(self, path: _Path) -> None:
         """Write the table as JSON, whole or not at all."""
-        write_json(path, self.to_json())
+        write_record(path, self.to_json())
 
     @classmethod
     def load(cls, path: _Path) -> LatencyTable:
@@ -315,7 +314,10 @@ class LatencyTable:
         """
         where = os.fspath(path)
         try:
-            return cls.from_json(json.loads(Path(where).read_text(encoding='utf-8')))
+            remedy = f'measure one: LatencyTable.measure(space, ...).save({where!r})'
+            return cls.from_json(read_record(where, remedy=remedy))
+        except DamagedFileError:
+            raise
         except OSError as error:
             raise ValueError(f'The latency table {where!r} cannot be read: {first_line(error)}.') from error
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

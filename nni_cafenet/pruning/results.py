@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +13,9 @@ import torch
 from torch import nn
 
 from ..channels.layer_macs import layer_macs
-from ..files import write_json
 from ..latency.asked import LatencyOptions
 from ..latency.clock import time_model
+from ..records import read_record, write_record
 from ..report.loading import loading_lines
 from ..report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
 from ..report.writing import write_report
@@ -170,10 +169,10 @@ class Results:
     def _measured(self, name: str, measure: Callable[[], float | None]) -> float | None:
         """Return what is measured once in the life of a run."""
         path = self.folder / 'measured.json'
-        known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+        known = read_record(path, remedy='delete it to measure again') if path.exists() else {}
         if name not in known:
             known[name] = measure()
-            write_json(path, known)
+            write_record(path, known)
         value: float | None = known[name]
         return value
 

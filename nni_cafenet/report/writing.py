@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Union
 
-from ..files import write_json, write_text
+from ..errors import DamagedFileError
+from ..files import write_text
+from ..links import inside
+from ..records import read_record, write_record
 from .document import Picture
 from .html_page import html_page
 from .loading import write_loader
@@ -49,11 +51,11 @@ def write_report(folder: _PathLike, report: RunReport) -> Path:
     The path of ``report.html``.
     """
     folder = Path(folder)
-    write_json(folder / 'report.json', report.to_json())
+    write_record(folder / 'report.json', report.to_json())
     blocks = run_page(report)
     for block in blocks:
         if isinstance(block, Picture):
-            write_text(folder / _PICTURES / block.name, block.svg)
+            write_text(inside(folder, _PICTURES, block.name), block.svg)
     write_text(folder / 'report.md', markdown_page(report.title, blocks, _PICTURES))
     write_text(folder / 'report.html', html_page(report.title, blocks))
     if report.loading:
@@ -81,9 +83,9 @@ def read_report(folder: _PathLike) -> RunReport:
     if not path.is_file():
         raise FileNotFoundError(f'{folder} holds no report.json: give the folder of a run that has ended')
     try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-        if not isinstance(record, dict):
-            raise ValueError('it is no JSON object')
+        record = read_record(path, remedy='run the command of the run again')
         return RunReport.from_json(record)
-    except ValueError as error:  # also what is no JSON, or no text
+    except DamagedFileError:
+        raise
+    except ValueError as error:
         raise ValueError(f'{path} cannot be read: {error}. Run again, or take the file from a copy.') from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import pytorch_lightning as pl
 
-from ..files import append_line, read_jsonl
+from ..records import append_record, read_records
 
 __all__ = ['KeepCurves', 'read_curves']
 
@@ -37,12 +36,14 @@ class KeepCurves(pl.Callback):
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         finite = {name: value for name, value in logged.items() if math.isfinite(value)}
         if trainer.is_global_zero:
-            append_line(self.path, json.dumps({'epoch': trainer.current_epoch + 1, 'metrics': finite}))
+            append_record(self.path, {'epoch': trainer.current_epoch + 1, 'metrics': finite})
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     """Return ``{metric: [(epoch, value), ...]}`` of a training, epochs from 1 upwards; nothing where there is no file."""
-    epochs = {record['epoch']: record['metrics'] for record in (read_jsonl(path) if path.exists() else [])}
+    remedy = 'delete that line: curves are for reports alone'
+    records = read_records(path, remedy=remedy) if path.exists() else []
+    epochs = {record['epoch']: record['metrics'] for record in records}
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch in sorted(epochs):
         for name, value in epochs[epoch].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +14,8 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
 from torch import nn
 
-from ..files import write_json
 from ..randomness import seeded
+from ..records import read_record, write_record
 from ..search.halving import epochs_text
 from ..search.history import Scored
 from ..search.scoring import better_when_higher
@@ -266,7 +265,7 @@ def train_finalist(
     result = TrainedFinalist(finalist, value, result.metrics)
     if trainer.is_global_zero:
         record = {**finalist.to_json(), 'metric': None if math.isnan(value) else value, 'metrics': result.metrics}
-        write_json(folder / 'result.json', record)
+        write_record(folder / 'result.json', record)
         checkpoint.unlink(missing_ok=True)
     return result
 
@@ -284,7 +283,7 @@ def trained_in(folder: Path) -> TrainedFinalist | None:
     path = folder / 'result.json'
     if not path.exists():
         return None
-    record = json.loads(path.read_text(encoding='utf-8'))
+    record = read_record(path, remedy='delete it to train that network again')
     metric = math.nan if record['metric'] is None else record['metric']
     return TrainedFinalist(Finalist.from_json(record), metric, record['metrics'])
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import time
 import uuid
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import FolderError, ResumeError, first_line, shortened
-from ..files import write_json
+from ..links import inside
+from ..records import read_record, write_record
 from ..supernet.plain_checkpoint import read_checkpoint
+from ..torch_files import check_end
 from .lock import held
 
 __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
+
+_REMEDY = 'give another directory to start anew'
 
 JOB_RECORD = 'job.json'
 """What the command line was asked for; it may stand in the folder before the run does."""
@@ -82,14 +84,22 @@ class RunFolder:
         """What trials make the space and the evaluators of."""
         return self.path / 'setup.json'
 
+    def read_setup(self) -> str:
+        """Return what trials make their objects of; refuse it where this user's key did not sign it, for it runs code."""
+        return json.dumps(read_record(self.setup, remedy=_REMEDY, signed_for='setup')['setup'])
+
+    def write_setup(self, text: str) -> None:
+        """Keep what trials make their objects of, signed with the user's key."""
+        write_record(self.setup, {'setup': json.loads(text)}, signed_for='setup')
+
     @property
     def search(self) -> Path:
         """The mailboxes of search trials."""
-        return self.path / 'search'
+        return inside(self.path, 'search')
 
     def check_space(self, space: Any) -> None:
         """Refuse a space that is not the run's; the message says what differs."""
-        record = json.loads((self.path / 'run.json').read_text(encoding='utf-8'))
+        record = read_record(self.path / 'run.json', remedy=_REMEDY)
         here = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
         different = [key for key, value in here.items() if record[key] != value]
         if different:
@@ -116,11 +126,11 @@ class RunFolder:
 
     def finalist(self, name: str) -> Path:
         """Return the folder of a finalist."""
-        return self.path / 'finalists' / name
+        return inside(self.path, 'finalists', name)
 
     def training(self, name: str, epochs: int | None = None) -> Path:
         """Return the folder of a finalist, or of a short training of some epochs."""
-        return self.finalist(name) if epochs is None else self.path / 'short_trainings' / f'{epochs}_epochs' / name
+        return self.finalist(name) if epochs is None else inside(self.path, 'short_trainings', f'{epochs}_epochs', name)
 
     @property
     def trainings(self) -> list[Path]:
@@ -131,12 +141,7 @@ class RunFolder:
         """Return the supernet's checkpoint, or None before the end of the first epoch."""
         if not self.checkpoint.exists():
             return None
-        check_checkpoint(self.checkpoint)
-        try:
-            checkpoint = read_checkpoint(self.checkpoint)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise _damaged(self.checkpoint, first_line(error, 120)) from error
-        return checkpoint
+        return read_checkpoint(self.checkpoint)
 
     @property
     def trained(self) -> bool:
@@ -145,7 +150,7 @@ class RunFolder:
 
     def mark_trained(self, **facts: Any) -> None:
         """Record that the training of the supernet has ended."""
-        write_json(self.path / 'supernet.json', facts)
+        write_record(self.path / 'supernet.json', facts)
 
 
 def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
@@ -169,7 +174,7 @@ def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = Tru
     """
     wanted = json.loads(json.dumps(settings))
     if record.exists():
-        found = json.loads(record.read_text(encoding='utf-8'))
+        found = read_record(record, remedy=_REMEDY)
         different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
         if different:
             changes = '; '.join(
@@ -181,7 +186,7 @@ def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = Tru
             )
     elif make:
         try:
-            write_json(record, wanted)
+            write_record(record, wanted)
         except OSError as error:
             raise FolderError(
                 f'directory={str(record.parent)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
@@ -194,17 +199,11 @@ def check_checkpoint(path: Path) -> None:
 
     Raises
     ------
-    nni_cafenet.errors.ResumeError
+    nni_cafenet.errors.DamagedFileError
         If its end is missing.
     """
-    if path.exists() and not zipfile.is_zipfile(path):
-        raise _damaged(path, f'its end is missing; it has {path.stat().st_size} bytes')
-
-
-def _damaged(path: Path, why: str) -> ResumeError:
-    return ResumeError(
-        f'The checkpoint {path} is damaged ({why}). Bring it back from a copy, or delete it to train that network anew.'
-    )
+    if path.exists():
+        check_end(path, remedy='delete it to train that network anew')
 
 
 def _short(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import FolderInUseError
 from ..files import remove_leftovers
+from ..links import unlinked
 
 fcntl: Any = None
 with contextlib.suppress(ImportError):  # on Windows
@@ -59,7 +60,7 @@ def held(folder: Path) -> Iterator[None]:
     name = os.path.realpath(path)
     if name in _here:
         raise _in_use(folder, {'pid': os.getpid(), 'host': socket.gethostname()})
-    with open(path, 'ab+', buffering=0) as file:
+    with open(unlinked(path), 'ab+', buffering=0) as file:
         if not _lock(file):
             file.seek(0)
             raise _in_use(folder, _parsed(file.read()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..files import LineReader, append_line
+from ..records import RecordReader, append_record
 from ..search.history import Scored, widths_key
 
 __all__ = ['Mailbox']
@@ -25,18 +24,18 @@ class Mailbox:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._widths = LineReader(path / 'widths.jsonl')
-        self._scores = LineReader(path / 'scores.jsonl')
+        self._widths = RecordReader(path / 'widths.jsonl')
+        self._scores = RecordReader(path / 'scores.jsonl')
 
     # --- the main process's side ------------------------------------------------------------------
 
     def give(self, widths: Mapping[str, int]) -> None:
         """Ask for the score of some widths."""
-        append_line(self._widths.path, json.dumps({'widths': dict(widths)}))
+        append_record(self._widths.path, {'widths': dict(widths)})
 
     def close(self) -> None:
         """Tell the trial that nothing more will come."""
-        append_line(self._widths.path, json.dumps({'end': True}))
+        append_record(self._widths.path, {'end': True})
 
     def take_scores(self) -> list[Scored]:
         """Return the scores that have come since the last call."""
@@ -57,4 +56,4 @@ class Mailbox:
 
     def answer(self, scored: Scored) -> None:
         """Send a score; it is on disk when this returns."""
-        append_line(self._scores.path, json.dumps(scored.to_json()))
+        append_record(self._scores.path, scored.to_json())

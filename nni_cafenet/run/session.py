@@ -7,7 +7,6 @@ of the run, and ends when the main process that assigned it is no more, or has g
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -16,7 +15,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..links import inside
+from ..records import read_record, write_record
 
 __all__ = ['Session', 'TrialSeat']
 
@@ -54,7 +54,7 @@ class Session:
         if time.monotonic() - self._last >= _BEAT or not self._beats:
             self._beats += 1
             self._last = time.monotonic()
-            write_json(self.path / 'session.json', {'session': self.token, 'beat': self._beats})
+            write_record(self.path / 'session.json', {'session': self.token, 'beat': self._beats})
 
     def assigned(self, job: str) -> dict[str, Any] | None:
         """Return what a job was last told to do, by this main process or a former one."""
@@ -62,7 +62,7 @@ class Session:
 
     def assign(self, job: str, task: dict[str, Any]) -> None:
         """Tell the job of the training service with some id what to do."""
-        write_json(_assignment(self.path, job), {**task, 'session': self.token})
+        write_record(_assignment(self.path, job), {**task, 'session': self.token})
 
 
 class TrialSeat:
@@ -93,7 +93,7 @@ class TrialSeat:
         while time.monotonic() < end:
             task = _read(_assignment(self.path, self.job))
             if task is not None and task.get('session') == self._session().get('session'):
-                write_json(self._claims(), {'claim': self._claim})
+                write_record(self._claims(), {'claim': self._claim})
                 return task
             time.sleep(0.2)
         raise TimeoutError(
@@ -127,19 +127,18 @@ class TrialSeat:
         return _read(self.path / 'session.json') or {}
 
     def _claims(self) -> Path:
-        return self.path / 'jobs' / f'{self.job}.claim.json'
+        return inside(self.path, 'jobs', f'{self.job}.claim.json')
 
 
 def _assignment(path: Path, job: str) -> Path:
-    return path / 'jobs' / f'{job}.json'
+    return inside(path, 'jobs', f'{job}.json')
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        return read_record(path, remedy='')
     except (OSError, ValueError):  # not there, or a shared file system is between two versions
         return None
-    return record
 
 
 def _leave(why: str) -> None:

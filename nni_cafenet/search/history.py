@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files import append_line, read_jsonl, write_json, write_text
+from ..files import write_json, write_text
+from ..records import append_record, read_records
 
 __all__ = ['History', 'Scored', 'WidthsKey', 'widths_key']
 
@@ -89,7 +90,7 @@ class History:
     Parameters
     ----------
     path
-        A file of one JSON record a line; records in it are read. None: keep them in memory only.
+        A file of one JSON record a line, each with a checksum; records in it are read. None: keep them in memory only.
     higher_is_better
         Which way scores are better.
     """
@@ -100,7 +101,7 @@ class History:
         self._records: dict[WidthsKey, Scored] = {}
         self._leader: Scored | None = None
         if path is not None and path.exists():
-            for record in read_jsonl(path):
+            for record in read_records(path, remedy='delete that line, so that its widths are scored again'):
                 self._keep(Scored.from_json(record))
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class History:
     def add(self, scored: Scored) -> None:
         """Add a record; it is on disk when this returns."""
         if self.path is not None:
-            append_line(self.path, json.dumps(scored.to_json()))
+            append_record(self.path, scored.to_json())
         self._keep(scored)
 
     def __contains__(self, widths: Mapping[str, int]) -> bool:

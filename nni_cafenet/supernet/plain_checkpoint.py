@@ -2,7 +2,8 @@
 
 Lightning's own hold the hyper-parameters of the module, classes among them, and what callbacks keep. Recent releases
 refuse to load those. Here hyper-parameters stay out, since the module has them; arrays, numpy's numbers and paths are
-written as plain data; only what has no such form, of callbacks and modules of the user, is pickled.
+written as plain data. What has no such form, of callbacks and modules of the user, is pickled and signed with the user's
+key: only pickles with a valid signature are loaded.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
-from ..files import save_torch
+from ..signing import refuse_unsigned, signature
+from ..torch_files import load_torch, save_torch
 
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 
 _KIND = '__cafenet__'
 _HYPER_PARAMETERS = ('hyper_parameters', 'datamodule_hyper_parameters')
 _TYPES_OF_THEM = ('hparams_type', 'datamodule_hparams_type')
+_PURPOSE = 'checkpoint'
+_REMEDY = 'delete it to train that network anew'
 _SINGLE = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
@@ -72,8 +76,16 @@ class PlainCheckpointIO(CheckpointIO):
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a checkpoint that `PlainCheckpointIO` wrote, with its tensors on the CPU."""
-    loaded: dict[str, Any] = restored(torch.load(path, map_location='cpu', weights_only=True))
+    """Return a checkpoint that `PlainCheckpointIO` wrote, with its tensors on the CPU.
+
+    Raises
+    ------
+    nni_cafenet.errors.DamagedFileError
+        If it is not what was written.
+    nni_cafenet.errors.UntrustedFileError
+        If it holds a pickled object that this user's key did not sign.
+    """
+    loaded: dict[str, Any] = restored(load_torch(path, remedy=_REMEDY), str(path))
     return loaded
 
 
@@ -87,14 +99,14 @@ def plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return encoded
 
 
-def restored(value: Any) -> Any:
-    """Return what `plain` was given, but for hyper-parameters that are no plain values."""
+def restored(value: Any, file: str = 'The checkpoint') -> Any:
+    """Return what `plain` was given, but for hyper-parameters that are no plain values; ``file`` is for messages."""
     if isinstance(value, dict):
         if _KIND in value:
-            return _decoded(value)
-        return type(value)((key, restored(each)) for key, each in value.items())
+            return _decoded(value, file)
+        return type(value)((key, restored(each, file)) for key, each in value.items())
     if type(value) in (list, tuple, set):
-        return type(value)(map(restored, value))
+        return type(value)(restored(each, file) for each in value)
     return value
 
 
@@ -110,7 +122,8 @@ def _encoded(value: Any) -> Any:
         return {_KIND: 'array' if kind is np.ndarray else 'number', **_array(value)}
     if isinstance(value, PurePath):
         return {_KIND: 'path', 'path': str(value)}
-    return {_KIND: 'pickle', 'content': cloudpickle.dumps(value)}
+    content = cloudpickle.dumps(value)
+    return {_KIND: 'pickle', 'content': content, 'signature': signature(content, _PURPOSE)}
 
 
 def _array(value: Any) -> dict[str, Any]:
@@ -118,11 +131,12 @@ def _array(value: Any) -> dict[str, Any]:
     return {'dtype': array.dtype.str, 'shape': tuple(np.shape(value)), 'content': array.tobytes()}
 
 
-def _decoded(value: dict[str, Any]) -> Any:
+def _decoded(value: dict[str, Any], file: str) -> Any:
     kind = value[_KIND]
     if kind == 'path':
         return Path(value['path'])
     if kind == 'pickle':
+        refuse_unsigned(value.get('signature'), value['content'], _PURPOSE, file=file, remedy=_REMEDY)
         return pickle.loads(value['content'])
     array = np.frombuffer(value['content'], dtype=np.dtype(value['dtype'])).reshape(value['shape']).copy()
     return array if kind == 'array' else array[()]

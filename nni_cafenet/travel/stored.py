@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from ..errors import first_line
-from ..files import save_torch
+from ..signing import refuse_unsigned, signature
+from ..torch_files import load_torch, save_torch
 from .recipes import traced
 
 __all__ = ['SavedModel', 'StoredTensors', 'factory_of', 'traced_tensors']
+
+
+_PURPOSE = 'model'
 
 
 class StoredTensors(TensorDataset):
@@ -39,7 +43,7 @@ class StoredTensors(TensorDataset):
     """
 
     def __init__(self, path: str, content: str | None = None) -> None:
-        super().__init__(*_read(path, content, 'tensors', mmap=True))
+        super().__init__(*_read(path, content, mmap=True)['tensors'])
 
 
 def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors:
@@ -97,8 +101,11 @@ class SavedModel:
         self.content = content
 
     def __call__(self) -> nn.Module:
-        """Make the model. This runs what the file names: only for files of your own."""
-        model: nn.Module = cloudpickle.loads(_read(self.path, self.content, 'model'))
+        """Make the model. This runs what the file names, so it must be signed with the user's key, as `factory_of` does."""
+        found = _read(self.path, self.content)
+        pickled = found['model']
+        refuse_unsigned(found.get('signature'), pickled, _PURPOSE, file=self.path, remedy='call factory_of() again')
+        model: nn.Module = cloudpickle.loads(pickled)
         return model
 
     def __repr__(self) -> str:
@@ -140,7 +147,7 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
     weights = [(name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor)]
     content = _digest(weights, type(model).__qualname__, str(model))
     file = os.path.abspath(path)
-    save_torch({'content': content, 'model': pickled}, file)
+    save_torch({'content': content, 'model': pickled, 'signature': signature(pickled, _PURPOSE)}, file)
     return SavedModel(file, content)
 
 
@@ -156,18 +163,19 @@ def _digest(tensors: Iterable[tuple[Any, Tensor]], *words: str) -> str:
 
 def _holds(path: str, content: str) -> bool:
     try:
-        return bool(torch.load(path, weights_only=True, mmap=True)['content'] == content)
+        return bool(load_torch(path, remedy='', mmap=True)['content'] == content)
     except Exception:  # noqa: BLE001  another file, or none
         return False
 
 
-def _read(path: str, content: str | None, key: str, **options: Any) -> Any:
+def _read(path: str, content: str | None, **options: Any) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'There is no file {path}, in which traced_tensors() or factory_of() left what is needed here. Give them a '
             'path that every machine of the experiment can read.'
         )
-    found = torch.load(path, map_location='cpu', weights_only=True, **options)
+    remedy = 'call traced_tensors() or factory_of() again'
+    found: dict[str, Any] = load_torch(path, remedy=remedy, **options)
     if content is not None and found['content'] != content:
         raise ValueError(f'{path} was written anew since, with other values. Give every experiment a path of its own.')
-    return found[key]
+    return found

@@ -13,7 +13,6 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from tqdm.auto import tqdm
 
 from ..errors import LimitReachedError
-from ..files import save_torch, write_text
 from ..randomness import random_state
 from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
 from ..run.folder import RunFolder, check_checkpoint
@@ -23,6 +22,7 @@ from ..run.setup import RunSetup
 from ..search.halving import epochs_text
 from ..search.history import Scored
 from ..space.summary import mutation_summary, published_axes
+from ..torch_files import save_torch
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import ends_with_this_process
@@ -63,7 +63,7 @@ class AsTrials:
         self.folder = folder
         text = setup.dump()
         if folder.setup.exists():
-            text = same_setup(folder.setup.read_text(encoding='utf-8'), text, str(folder.path))
+            text = same_setup(folder.read_setup(), text, str(folder.path))
         for path in [folder.initial, folder.checkpoint, *(each / 'checkpoint.ckpt' for each in folder.trainings)]:
             check_checkpoint(path)
         manager = engine.nodejs_binding._proc
@@ -72,7 +72,7 @@ class AsTrials:
         self.runner.retire_others(but=self._jobs_to_do())
         self._check_room()
         self._publish_axes()
-        write_text(folder.setup, text)
+        folder.write_setup(text)
         self._pool: SearchPool | None = None
 
     def _jobs_to_do(self) -> set[str]:

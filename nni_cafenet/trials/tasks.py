@@ -9,10 +9,10 @@ from typing import Any
 
 import nni
 import pytorch_lightning as pl
-import torch
 
 from ..channels.trace import using_mode
 from ..errors import ResumeError
+from ..links import inside
 from ..randomness import load_random_state
 from ..run.finalists import Finalist
 from ..run.folder import RunFolder
@@ -21,6 +21,7 @@ from ..run.reports import Reports, taken_reports
 from ..run.setup import RunSetup
 from ..search.history import Scored
 from ..search.scoring import Scorer
+from ..torch_files import load_torch
 
 __all__ = ['rounded', 'run_task']
 
@@ -44,13 +45,13 @@ def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
     """
     if task['stage'] == 'none':
         return
-    setup = RunSetup.load(folder.setup.read_text(encoding='utf-8'))
+    setup = RunSetup.load(folder.read_setup())
     folder.check_space(setup.space)
     {'supernet': _supernet, 'search': _search, 'finalist': _finalist}[task['stage']](setup, folder, task)
 
 
 def _supernet(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
-    initial = torch.load(folder.initial, map_location='cpu', weights_only=True)
+    initial = load_torch(folder.initial, remedy='delete it and the checkpoint to train the supernet anew')
     setup.space.load_state_dict(initial['weights'])
     supernet = setup.supernet
     load_random_state(initial['random'])
@@ -60,7 +61,7 @@ def _supernet(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> No
 
 def _search(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
     _load_supernet(setup, folder)
-    mailbox = Mailbox(folder.search / task['mailbox'])
+    mailbox = Mailbox(inside(folder.search, task['mailbox']))
     sign = 1 if setup.options.higher_is_better else -1
     best: Scored | None = None
     number, reported, last = 0, -1, -math.inf

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from nni_cafenet.errors import DamagedFileError
 from nni_cafenet.latency.measured import Measured
+from nni_cafenet.records import append_record
 
 
 def test_the_median_counts():
@@ -36,13 +36,22 @@ def test_times_are_read_again_in_the_same_environment(tmp_path):
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path):
     path = tmp_path / 'times.jsonl'
-    path.write_text(json.dumps({'on': 'here', 'ns': {'relu': [7]}}) + '\n{"on": "here", "ns": {"re')
+    append_record(path, {'on': 'here', 'ns': {'relu': [7]}})
+    path.write_text(path.read_text() + '{"on": "here", "ns": {"re')
     assert Measured('here', path).median('relu') == 7
 
 
-@pytest.mark.parametrize('text', ['no json\n', '[1]\n', '{"on": "here"}\n', '{"on": "here", "ns": {"relu": ["x"]}}\n'])
+@pytest.mark.parametrize('text', ['no json\n', '[1]\n', '{"on": "here"}\n'])
 def test_another_file_is_refused(tmp_path, text):
     path = tmp_path / 'other.jsonl'
     path.write_text(text)
+    with pytest.raises(DamagedFileError, match=r'other.jsonl, line 1 is damaged .*delete it to measure anew'):
+        Measured('here', path)
+
+
+@pytest.mark.parametrize('record', [{'on': 'here'}, {'on': 'here', 'ns': {'relu': ['x']}}])
+def test_other_records_are_refused(tmp_path, record):
+    path = tmp_path / 'other.jsonl'
+    append_record(path, record)
     with pytest.raises(ValueError, match=r'other.jsonl.* is no file of measured times .*Delete it to measure anew'):
         Measured('here', path)

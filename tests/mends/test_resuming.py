@@ -10,6 +10,7 @@ from nni.nas.utils.serializer import TorchSerializer
 from nni.runtime.tuner_command_channel import TunerCommandChannel
 from nni.runtime.tuner_command_channel.command_type import CommandType, RequestTrialJobs
 
+from nni_cafenet.errors import UntrustedFileError
 from nni_cafenet.mends import mend_nni, resuming
 
 mend_nni()
@@ -58,6 +59,24 @@ def test_checkpoints_with_the_state_of_numpys_generator_are_read(tmp_path):
     loaded = serializer.load(tmp_path / 'state.ckpt')
     assert loaded['history'] == state['history']
     assert loaded['random_state'][1].tolist() == state['random_state'][1].tolist()
+
+
+def test_a_checkpoint_of_somebody_else_runs_no_code(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (tmp_path / 'ran').mkdir, ()
+
+    serializer = TorchSerializer()
+    released(TorchSerializer.save)(serializer, {'a': Code()}, tmp_path / 'state.ckpt')
+    with pytest.raises(UntrustedFileError, match=r'state\.ckpt\.torch is not signed.*start the experiment anew'):
+        serializer.load(tmp_path / 'state.ckpt')
+    serializer.save({'a': Code()}, tmp_path / 'state.ckpt')
+    file = tmp_path / 'state.ckpt.torch'
+    content = file.read_bytes()
+    file.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+    with pytest.raises(UntrustedFileError, match='damaged, or not signed'):
+        serializer.load(tmp_path / 'state.ckpt')
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_plain_checkpoints_are_read_as_ever(tmp_path, monkeypatch):

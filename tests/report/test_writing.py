@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from nni_cafenet.records import write_record
 from nni_cafenet.report.networks_table import networks_table
 from nni_cafenet.report.writing import read_report, render_html, render_markdown, write_report
 
@@ -110,10 +111,13 @@ def test_very_many_groups(report_with):
 
 @pytest.mark.parametrize(
     ('content', 'says'),
-    [('{"format": 1', 'report.json cannot be read'), ('[]', 'no JSON object'), ('{"format": 9}', 'has the format 9')],
+    [('{"format": 1', 'report.json is damaged'), ('[]', 'no JSON object'), ({'format': 9}, 'has the format 9')],
 )
 def test_a_damaged_file(tmp_path, content, says):
-    (tmp_path / 'report.json').write_text(content)
+    if isinstance(content, dict):
+        write_record(tmp_path / 'report.json', content)
+    else:
+        (tmp_path / 'report.json').write_text(content)
     with pytest.raises(ValueError, match=says):
         read_report(tmp_path)
 

@@ -44,7 +44,7 @@ def test_the_rest_of_an_epoch_that_had_ended_counts_for_nothing(tmp_path, end_ep
 def test_what_is_not_finite_is_left_out(tmp_path, end_epoch):
     end_epoch(0, loss=float('nan'), acc=0.5)
     (line,) = (tmp_path / 'curves.jsonl').read_text().splitlines()
-    assert json.loads(line) == {'epoch': 1, 'metrics': {'acc': 0.5}}
+    assert {**json.loads(line), 'checksum': None} == {'epoch': 1, 'metrics': {'acc': 0.5}, 'checksum': None}
 
 
 def test_only_the_first_process_writes(tmp_path, end_epoch):

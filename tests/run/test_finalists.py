@@ -9,6 +9,8 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, Lig
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from nni_cafenet.errors import DamagedFileError
+from nni_cafenet.records import write_record
 from nni_cafenet.run.curves import read_curves
 from nni_cafenet.run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, read_result, train_finalist
 from nni_cafenet.run.fresh_evaluator import FreshEvaluators
@@ -224,7 +226,15 @@ def test_a_metric_that_is_not_logged_is_an_error_that_says_what_is(tmp_path):
         train(tmp_path / '2', logs=None, metric=Metric(None, True))
 
 
+def test_a_changed_digit_in_a_result_is_noticed(tmp_path):
+    path = tmp_path / 'result.json'
+    write_record(path, {**Finalist('1', SCORED).to_json(), 'metric': 0.5, 'metrics': {}})
+    path.write_text(path.read_text().replace('"metric": 0.5', '"metric": 0.9'))
+    with pytest.raises(DamagedFileError, match=r'result\.json is damaged .* or delete it to train that network again'):
+        read_result(Finalist('1', SCORED), tmp_path)
+
+
 def test_a_result_that_is_not_a_number_is_kept(tmp_path):
     path = tmp_path / 'result.json'
-    path.write_text(json.dumps({**Finalist('1', SCORED).to_json(), 'metric': None, 'metrics': {}}))
+    write_record(path, {**Finalist('1', SCORED).to_json(), 'metric': None, 'metrics': {}})
     assert math.isnan(read_result(Finalist('1', SCORED), tmp_path).metric)

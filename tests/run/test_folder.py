@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from nni_cafenet.errors import CafeNetError, FolderError, ResumeError
+from nni_cafenet.records import read_record
 from nni_cafenet.run.folder import RunFolder, check_checkpoint, new_run_path
 from nni_cafenet.supernet.plain_checkpoint import plain
+from nni_cafenet.torch_files import save_torch
 
 SETTINGS = {'format': 1, 'seed': 0, 'budget': {'macs': 100}, 'choices': {'a': [1, 2], 'b': (1, 2, 3)}}
 
 
 def test_a_new_folder_holds_the_settings(tmp_path):
     folder = RunFolder(tmp_path / 'a' / 'run', SETTINGS)
-    assert json.loads((folder.path / 'run.json').read_text()) == json.loads(json.dumps(SETTINGS))
+    assert read_record(folder.path / 'run.json', remedy='') == json.loads(json.dumps(SETTINGS))
     assert folder.load_checkpoint() is None
     assert not folder.trained
 
@@ -37,7 +39,7 @@ def test_the_same_settings_go_on(tmp_path):
     RunFolder(tmp_path, SETTINGS).mark_trained(epochs=3)
     again = RunFolder(tmp_path, json.loads(json.dumps(SETTINGS)))
     assert again.trained
-    assert json.loads((tmp_path / 'supernet.json').read_text()) == {'epochs': 3}
+    assert read_record(tmp_path / 'supernet.json', remedy='') == {'epochs': 3}
 
 
 def test_other_settings_are_refused_and_named(tmp_path):
@@ -77,7 +79,7 @@ def test_a_folder_with_other_things_in_it(tmp_path):
 def test_checkpoints_are_read_to_the_cpu(tmp_path):
     folder = RunFolder(tmp_path, SETTINGS)
     mine = {'best': np.float64(0.5), 'path': tmp_path}  # what a callback of the user may keep
-    torch.save(plain({'state_dict': {'w': torch.ones(2)}, 'callbacks': mine}), folder.checkpoint)
+    save_torch(plain({'state_dict': {'w': torch.ones(2)}, 'callbacks': mine}), folder.checkpoint)
     checkpoint = folder.load_checkpoint()
     assert checkpoint['callbacks'] == mine
     assert checkpoint['state_dict']['w'].tolist() == [1, 1]
@@ -118,7 +120,7 @@ def test_a_disk_that_is_full_or_read_only_leaves_nothing_half_written(tmp_path, 
 @pytest.mark.parametrize('size', [0, 1, 1000, -1])
 def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path, size):
     folder = RunFolder(tmp_path, SETTINGS)
-    torch.save({'state_dict': {'w': torch.ones(200)}}, folder.checkpoint)
+    save_torch({'state_dict': {'w': torch.ones(200)}}, folder.checkpoint)
     whole = folder.checkpoint.read_bytes()
     folder.checkpoint.write_bytes(whole[:size])
     with pytest.raises(ResumeError, match='is damaged') as error:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 import threading
 import time
 
 import pytest
 
+from nni_cafenet.records import read_record
 from nni_cafenet.run import session as session_module
 from nni_cafenet.run.session import Session, TrialSeat
 
@@ -47,12 +47,12 @@ def seat_of(session, job='j1'):
 
 def test_a_main_process_says_that_it_lives(tmp_path, clock):
     session = Session(tmp_path)
-    first = json.loads((tmp_path / 'session.json').read_text())
+    first = read_record(tmp_path / 'session.json', remedy='')
     session.beat()
-    assert json.loads((tmp_path / 'session.json').read_text()) == first  # not at every call
+    assert read_record(tmp_path / 'session.json', remedy='') == first  # not at every call
     clock.now += 10
     session.beat()
-    assert json.loads((tmp_path / 'session.json').read_text()) == {**first, 'beat': first['beat'] + 1}
+    assert read_record(tmp_path / 'session.json', remedy='') == {**first, 'beat': first['beat'] + 1}
     assert Session(tmp_path).token != session.token
 
 

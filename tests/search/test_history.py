@@ -115,13 +115,21 @@ def test_a_last_line_that_lacks_its_break_only(tmp_path):
     assert path.read_bytes() == content
 
 
+def test_a_changed_digit_is_noticed(tmp_path):
+    path = tmp_path / 'history.jsonl'
+    History(path, higher_is_better=True).add(scored(2, 0.25))
+    path.write_text(path.read_text().replace('0.25', '0.95'))
+    with pytest.raises(ValueError, match='its checksum does not fit'):
+        History(path, higher_is_better=True)
+
+
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / 'history.jsonl'
     history = History(path, higher_is_better=True)
     for width in (1, 2):
         history.add(scored(width, float(width)))
     path.write_text('{"score": 1,\n' + path.read_text())
-    with pytest.raises(ValueError, match='line 1 is no JSON'):
+    with pytest.raises(ValueError, match='line 1 is damaged .*so that its widths are scored again'):
         History(path, higher_is_better=True)
 
 

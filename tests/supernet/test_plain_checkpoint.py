@@ -12,8 +12,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from nni_cafenet.errors import UntrustedFileError
 from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
 from nni_cafenet.supernet.plain_checkpoint import plain, read_checkpoint, restored
+from nni_cafenet.torch_files import save_torch
 
 Point = namedtuple('Point', 'x y')
 
@@ -28,11 +30,29 @@ VALUES = {
 
 
 def test_values_of_callbacks_return_as_they_were(tmp_path):
-    torch.save(plain({'epoch': 1, 'callbacks': VALUES, 'w': torch.ones(2)}), tmp_path / 'a')
+    save_torch(plain({'epoch': 1, 'callbacks': VALUES, 'w': torch.ones(2)}), tmp_path / 'a')
     found = read_checkpoint(tmp_path / 'a')
     assert repr(found['callbacks']) == repr(VALUES)
     assert found['w'].tolist() == [1, 1]
     assert restored(plain({'a': nn.ReLU})) == {'a': nn.ReLU}
+
+
+class Code:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.mkdir, (self.path,)
+
+
+def test_pickled_objects_that_the_key_did_not_sign_run_no_code(tmp_path, monkeypatch):
+    save_torch(plain({'callbacks': Code(tmp_path / 'ran')}), tmp_path / 'a')
+    monkeypatch.setenv('NNI_CAFENET_KEY', str(tmp_path / 'other key'))
+    with pytest.raises(UntrustedFileError, match='not signed with the key in .*delete it to train that network anew'):
+        read_checkpoint(tmp_path / 'a')
+    assert not (tmp_path / 'ran').exists()
 
 
 def test_hyper_parameters_that_are_classes_stay_out(tmp_path):

@@ -48,7 +48,7 @@ def in_turn(manager):
             tasks.run_task(folder, task)
             return 'SUCCEEDED'
         if folder not in ready:
-            ready[folder] = RunSetup.load(folder.setup.read_text())
+            ready[folder] = RunSetup.load(folder.read_setup())
             assert ready[folder].supernet.restore(folder)
         mailbox = Mailbox(folder.search / task['mailbox'])
         try:
@@ -399,10 +399,10 @@ def test_with_a_checkpoint_that_is_cut_short(make, resumed):
 def test_the_seeds_of_its_data_stay(make, manager, in_turn):
     make().stages()
     path = manager.folder / 'run' / 'setup.json'
-    first = json.loads(path.read_text())
+    first = json.loads(path.read_text())['setup']
     torch.manual_seed(5)
     make().stages()
-    assert json.loads(path.read_text())['evaluator'] == first['evaluator']
+    assert json.loads(path.read_text())['setup']['evaluator'] == first['evaluator']
 
 
 # --- the manager ----------------------------------------------------------------------------------

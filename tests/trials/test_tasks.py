@@ -12,12 +12,13 @@ from nni.runtime.trial_command_channel import (
 )
 
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.files import save_torch, write_json, write_text
 from nni_cafenet.randomness import random_state, seeded
+from nni_cafenet.records import write_record
 from nni_cafenet.run.finalists import Finalist
 from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.mailbox import Mailbox
 from nni_cafenet.run.setup import RunSetup
+from nni_cafenet.torch_files import save_torch
 from nni_cafenet.trials import tasks
 from nni_cafenet.trials.tasks import rounded, run_task
 
@@ -70,8 +71,8 @@ def prepare(path, text, space):
     """The folder of a run before its first trial."""
     folder = RunFolder(path)
     record = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
-    write_json(path / 'run.json', record)
-    write_text(folder.setup, text)
+    write_record(path / 'run.json', record)
+    folder.write_setup(text)
     with seeded(0):
         save_torch({'weights': space.state_dict(), 'random': random_state()}, folder.initial)
     return folder
@@ -93,7 +94,7 @@ def test_a_trial_that_nobody_needs_does_nothing(tmp_path):
 def test_another_model_than_that_of_the_main_process_is_refused(tmp_path, texts):
     text, space = texts()
     folder = prepare(tmp_path, text, space)
-    write_json(tmp_path / 'run.json', {'macs': 5, 'choices': {k: list(v) for k, v in space.choices.items()}})
+    write_record(tmp_path / 'run.json', {'macs': 5, 'choices': {k: list(v) for k, v in space.choices.items()}})
     with pytest.raises(ResumeError, match='macs: 5 there'):
         run_task(folder, {'stage': 'supernet'})
 
@@ -167,7 +168,7 @@ def test_nothing_is_scored_on_a_supernet_in_training(tmp_path, texts):
 def test_a_finalist_is_trained_and_reported(trained, texts, reported, weights):
     setup = RunSetup.load(texts(weights)[0])
     setup.supernet.restore(trained)
-    write_text(trained.setup, texts(weights)[0])
+    trained.write_setup(texts(weights)[0])
     finalist = Finalist(weights, setup.scorer.score(setup.space.smallest_widths))
     run_task(trained, {'stage': 'finalist', 'finalist': finalist.to_json()})
     (final,) = reported.final
