@@ -11,6 +11,8 @@ from ..records import append_record, read_records
 
 __all__ = ['KeepCurves', 'read_curves']
 
+_REMEDY = 'delete that line: curves are for reports alone'
+
 
 class KeepCurves(pl.Callback):
     """Keep what a training has logged at the end of each epoch.
@@ -27,7 +29,7 @@ class KeepCurves(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remove the beginning of a line that a killed process may have left: records follow."""
         if trainer.is_global_zero and self.path.exists():
-            read_jsonl(self.path)
+            read_records(self.path, remedy=_REMEDY)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics of the epoch."""
@@ -41,8 +43,7 @@ class KeepCurves(pl.Callback):
 
 def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     """Return ``{metric: [(epoch, value), ...]}`` of a training, epochs from 1 upwards; nothing where there is no file."""
-    remedy = 'delete that line: curves are for reports alone'
-    records = read_records(path, remedy=remedy) if path.exists() else []
+    records = read_records(path, remedy=_REMEDY) if path.exists() else []
     epochs = {record['epoch']: record['metrics'] for record in records}
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch in sorted(epochs):
