@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
     from .pruning.pruner import CafeNetPruner
+    from .search.cost_sampling import CostBins, NearBudget
     from .search.evolution import Evolution
     from .search.halving import Halving
     from .search.searcher import RandomSearch
@@ -32,16 +33,21 @@ if TYPE_CHECKING:
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
     from .supernet.bilateral import Bilateral
+    from .supernet.combination import SoftMin
+    from .supernet.divergence import AlphaDivergence
     from .supernet.sharing import Fixed, LocallyFree
+    from .supernet.width_sampling import Sandwich, UniformWidths
     from .travel.recipes import traced
     from .travel.stored import factory_of, traced_tensors
     from .trials.travels import check_travels
     from .within_budget import WithinBudget
 
 _HOMES = {
+    'AlphaDivergence': 'supernet.divergence',
     'Bilateral': 'supernet.bilateral',
     'CafeNet': 'strategy',
     'CafeNetPruner': 'pruning.pruner',
+    'CostBins': 'search.cost_sampling',
     'EqualBins': 'space.bins',
     'Evolution': 'search.evolution',
     'Fixed': 'supernet.sharing',
@@ -49,17 +55,21 @@ _HOMES = {
     'Halving': 'search.halving',
     'LatencyTable': 'latency.table',
     'LocallyFree': 'supernet.sharing',
+    'NearBudget': 'search.cost_sampling',
     'Pruned': 'pruning.pruned',
     'PrunedFamily': 'pruning.pruned',
     'RandomSearch': 'search.searcher',
+    'Sandwich': 'supernet.width_sampling',
     'ShortTrainings': 'short_trainings',
+    'SoftMin': 'supernet.combination',
+    'UniformWidths': 'supernet.width_sampling',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
+    'WithinBudget': 'within_budget',
     'check_travels': 'trials.travels',
     'export_onnx': 'export.onnx_file',
     'export_torchscript': 'export.torchscript_file',
     'factory_of': 'travel.stored',
-    'WithinBudget': 'within_budget',
     'importance': 'space.importance',
     'inspect_space': 'inspection',
     'load_slim': 'space.slim_files',
@@ -75,9 +85,11 @@ _HOMES = {
 }
 
 __all__ = [
+    'AlphaDivergence',
     'Bilateral',
     'CafeNet',
     'CafeNetPruner',
+    'CostBins',
     'EqualBins',
     'Evolution',
     'Fixed',
@@ -85,10 +97,14 @@ __all__ = [
     'Halving',
     'LatencyTable',
     'LocallyFree',
+    'NearBudget',
     'Pruned',
     'PrunedFamily',
     'RandomSearch',
+    'Sandwich',
     'ShortTrainings',
+    'SoftMin',
+    'UniformWidths',
     'WidthMutator',
     'WidthSpace',
     'WithinBudget',

@@ -129,7 +129,7 @@ class ShortTrainings(CafeNet):
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
-        for name in ('sharing', 'patterns', 'search'):
+        for name in ('sharing', 'patterns', 'training', 'search'):
             settings.pop(name, None)
         return {**settings, 'candidates': [self.n, self.floor], 'halving': [self.halving.epochs, self.halving.keep]}
 

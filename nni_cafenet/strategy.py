@@ -35,7 +35,11 @@ from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .space.width_space import WidthSpace
+from .supernet.combination import Combination
+from .supernet.divergence import Divergence
 from .supernet.sharing import Sharing
+from .supernet.training_options import TrainingOptions
+from .supernet.width_sampling import WidthSampling
 from .trials.travels import check_travels
 from .validation import instance, path
 
@@ -70,6 +74,18 @@ class CafeNet(OneShotStrategy):
         far and that of the one that runs; m forwards and a backward. ``'lean'``: one graph, as any training; a forward more
         where the last channel set is not the best. ``'auto'`` (default): fast while there is memory for it. The result is
         the same, so a run may be resumed with another one.
+    width_sampling
+        Which widths a training step runs at; default ``UniformWidths()``, one of all. ``UniformWidths(per_step=4)``,
+        ``Sandwich()`` (the full network, the smallest and two between), ``NearBudget(share=0.5)`` (half of them where the
+        search looks), ``CostBins()`` (all costs alike). Several widths a step train the mean of their losses.
+    combine
+        How the losses of the channel sets of a step become one: ``'min'`` (default), ``'mean'``, or ``'softmin'``
+        (``SoftMin(temperature)``). The last two keep a graph of each channel set.
+    distill
+        In-place distillation: the other widths of a step learn the outputs of the full network, by the ``'kl'`` or the
+        ``'alpha'`` divergence. Needs ``width_sampling=Sandwich()`` and a classifier. Default: None.
+    ema
+        Decay of a moving average of the supernet's weights, such as 0.999, on which widths are scored. Default: none.
     search
         The searcher; default ``Evolution(population=40, generations=20)``.
     score
@@ -133,6 +149,10 @@ class CafeNet(OneShotStrategy):
         sharing: Sharing | None = None,
         patterns: int = 2,
         memory: str = 'auto',
+        width_sampling: WidthSampling | None = None,
+        combine: Combination | str = 'min',
+        distill: Divergence | str | None = None,
+        ema: float | None = None,
         search: Searcher | None = None,
         score: str = 'loss',
         higher_is_better: bool | None = None,
@@ -154,6 +174,9 @@ class CafeNet(OneShotStrategy):
     ) -> None:
         super().__init__()
         self.budget_spec = budget
+        training = TrainingOptions.checked(
+            width_sampling=width_sampling, combine=combine, distill=distill, ema=ema, budget=budget
+        )
         self.search = instance('search', Evolution() if search is None else search, Searcher)
         self.options = RunOptions.checked(
             sharing=sharing,
@@ -167,6 +190,7 @@ class CafeNet(OneShotStrategy):
             score_data=score_data,
             statistics_batches=statistics_batches,
             seed=seed,
+            training=training,
         )
         self.finalist_options = FinalistOptions.checked(
             number=finalists,
@@ -199,6 +223,7 @@ class CafeNet(OneShotStrategy):
                 'WidthMutator().mutate(model, example_input=...).'
             )
         self.options.sharing.check(model.groups)
+        self.options.training.sampling.check(model)
         return model
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
@@ -282,6 +307,7 @@ class CafeNet(OneShotStrategy):
             'budget': limits if isinstance(self.budget_spec, (list, tuple)) else limits[0],
             'sharing': repr(options.sharing),
             'patterns': options.patterns,
+            'training': repr(options.training),
             'search': repr(self.search),
             'score': [options.score, options.higher_is_better, options.score_patterns],
             'temperature': options.temperature,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +13,7 @@ from ..search.scoring import better_when_higher
 from ..search.temperature import check_temperature
 from ..supernet.room import check_memory
 from ..supernet.sharing import LocallyFree, Sharing
+from ..supernet.training_options import TrainingOptions
 from ..validation import flag, instance, name_of, number, whole_number
 from ..validation import seed as checked_seed
 
@@ -28,6 +29,8 @@ class RunOptions:
     sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
     temperature
         See `CafeNet`.
+    training
+        How the supernet is trained, beyond min-min.
     """
 
     sharing: Sharing
@@ -41,6 +44,7 @@ class RunOptions:
     seed: int
     memory: str = 'auto'
     temperature: float | None = None
+    training: TrainingOptions = field(default_factory=TrainingOptions)
 
     @classmethod
     def checked(
@@ -57,6 +61,7 @@ class RunOptions:
         seed: int,
         memory: str = 'auto',
         temperature: float | None = None,
+        training: TrainingOptions | None = None,
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         score = name_of('score', score, "'loss' or the name of a metric that validation_step logs")
@@ -76,6 +81,7 @@ class RunOptions:
             seed=checked_seed(seed),
             memory=check_memory(memory),
             temperature=check_temperature(temperature),
+            training=TrainingOptions() if training is None else training,
         )
 
 

@@ -18,6 +18,7 @@ from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, rest
 from ..supernet.data import TrainingData
 from ..supernet.evaluator import check_evaluator, to_device, training_loader, with_data
 from ..supernet.lightning import MinMinModule
+from ..supernet.weight_average import WeightAverage, put_average
 from .curves import KeepCurves
 from .folder import RunFolder
 from .interrupt import keyboard_interrupts
@@ -76,6 +77,7 @@ class SupernetRun:
             seed=options.seed,
             loader_generator=self.data.generator,
             memory=options.memory,
+            options=options.training,
         )
         return with_data(evaluator, module, self.data)
 
@@ -116,12 +118,16 @@ class SupernetRun:
             if folder.checkpoint.exists():
                 self.evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
             trainer.callbacks.extend(  # type: ignore[attr-defined]
-                [*callbacks, KeepCurves(folder.curves), SaveEveryEpoch(folder.checkpoint)]
+                [*callbacks, KeepCurves(folder.curves), *self._average(), SaveEveryEpoch(folder.checkpoint)]
             )
             with keyboard_interrupts(trainer):
                 (fit or partial(self.evaluator.evaluate, self.space))()
         if trainer.is_global_zero and not folder.trained:
             folder.mark_trained(epochs=trainer.current_epoch)
+
+    def _average(self) -> list[WeightAverage]:
+        decay = self.options.training.ema
+        return [] if decay is None else [WeightAverage(decay)]
 
     def restore(self, folder: RunFolder) -> bool:
         """Make everything as it was when the training ended; False if it has not ended."""
@@ -132,6 +138,8 @@ class SupernetRun:
             _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
             return False
         restore(checkpoint, self.trainer, self.module)
+        for average in self._average():
+            put_average(self.module, checkpoint['callbacks'][average.state_key])
         return True
 
     def scorer(self, *, patterns: int | None = None, statistics_batches: int | None = None) -> Scorer:

@@ -99,7 +99,7 @@ class BestOf:
     """
 
     def __init__(self, module: LightningModule, room: Room) -> None:
-        self._module = module
+        self.module = module
         self._room = room
         self._graph_in_step = False
 
@@ -113,7 +113,7 @@ class BestOf:
         losses : list of float
             All losses, in the order of the channel sets.
         """
-        before = SideEffects(self._module)
+        before = SideEffects(self.module)
         best: Run | None = None
         winner, losses = 0, list[float]()
         for index, channel_sets in enumerate(sets):
@@ -121,7 +121,7 @@ class BestOf:
             if index == 0:
                 self._room.before_graph(steps.device)
             else:
-                _take_back(before)
+                take_back(before)
             run = self._run_in_room(channel_sets, steps, before, best, last)
             losses.append(run.loss)
             if best is None or run.loss < best.loss or math.isnan(best.loss):
@@ -135,8 +135,8 @@ class BestOf:
         if best is None:
             raise ValueError('sets=[]: a step needs at least one channel set.')
         if not best.complete:
-            _take_back(before)
-            best = self._run(best.channel_sets, steps)
+            take_back(before)
+            best = self.run(best.channel_sets, steps)
             losses[winner] = best.loss  # some kernels, such as those of attention, round in another way without a graph
         elif best.after is not None:
             best.after.restore()
@@ -148,15 +148,15 @@ class BestOf:
     ) -> Run:
         """Run the step with a graph where there is room for it; make room where there turns out to be too little."""
         if not self._room.for_two:
-            return self._run(channel_sets, steps) if last else self._run_without_graph(channel_sets, steps, before)
+            return self.run(channel_sets, steps) if last else self._run_without_graph(channel_sets, steps, before)
         try:
-            return self._run(channel_sets, steps)
+            return self.run(channel_sets, steps)
         except torch.OutOfMemoryError as error:
             if best is None or not self._room.is_open or steps.any_process is not None:
                 raise  # one graph alone is too much, or the user's word counts, or other processes would wait
             self._room.close(str(error).splitlines()[0])
         best.give_up_graph()  # here the traceback, which holds the graph that was too much, is gone
-        _take_back(before)
+        take_back(before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return self._run_in_room(channel_sets, steps, before, best, last)
@@ -166,23 +166,24 @@ class BestOf:
         if not self._graph_in_step:
             try:
                 with torch.no_grad():
-                    run = self._run(channel_sets, steps)
+                    run = self.run(channel_sets, steps)
                 run.give_up_graph()
                 return run
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # noqa: BLE001 - whatever a step raises that differentiates something by itself
                 pass
-            _take_back(before)
-        run = self._run(channel_sets, steps)
+            take_back(before)
+        run = self.run(channel_sets, steps)
         self._graph_in_step = True
         run.give_up_graph()
         return run
 
-    def _run(self, channel_sets: dict[str, Tensor], steps: Steps) -> Run:
+    def run(self, channel_sets: dict[str, Tensor], steps: Steps) -> Run:
+        """Run the step with one channel set, as it is; what it logs waits."""
         steps.activate(channel_sets)
         logs = LogCalls()
-        own = vars(self._module)
+        own = vars(self.module)
         log = own.get('log')  # Lightning's, as NNI hands it over; none where no trainer runs
         own['log'] = logs
         try:
@@ -201,7 +202,7 @@ class BestOf:
             self._room.close('Too little memory is free for two graphs')
 
 
-def _take_back(before: SideEffects) -> None:
+def take_back(before: SideEffects) -> None:
     """Make everything as it was before the step, for another run of it."""
     before.restore()
     # Automatic mixed precision keeps copies of weights: those that were made without a graph would get no gradients.

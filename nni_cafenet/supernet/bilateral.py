@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..space.bins import BinnedGroup
+from ..validation import flag, instance
 from .sharing import Fixed, Sharing, distinct
 
 __all__ = ['Bilateral']
@@ -56,12 +57,10 @@ class Bilateral(Sharing):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rule, Sharing):
-            raise TypeError(f'rule={self.rule!r} must be a Sharing, such as Fixed() or LocallyFree(offset=1).')
+        instance('rule', self.rule, Sharing, 'Fixed() or LocallyFree(offset=1)')
         if isinstance(self.rule, Bilateral):
             raise ValueError(f'rule={self.rule!r} is bilateral already. Give the rule of one end, such as Fixed().')
-        if not isinstance(self.coupled, bool):
-            raise TypeError(f'coupled={self.coupled!r} must be True or False.')
+        flag('coupled', self.coupled)
 
     def check(self, groups: Sequence[BinnedGroup]) -> None:
         """Refuse a space that the rule does not fit."""

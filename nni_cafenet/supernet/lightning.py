@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,14 @@ from torch import Tensor
 from ..errors import TrainingDivergedError
 from ..randomness import RandomnessOnResume
 from ..space.width_space import WidthSpace
+from .all_of import AllOf
 from .best_of import BestOf, LogCalls, Run, Steps
+from .combination import Min
 from .room import Room
+from .several_widths import at_several_widths
 from .sharing import Sharing, distinct
+from .step_output import loss_of
+from .training_options import TrainingOptions
 
 __all__ = ['LogCalls', 'MinMinModule', 'loss_of']
 
@@ -76,6 +81,8 @@ class MinMinModule(BaseOneShotLightningModule):
         ``'fast'``: the graph of the best channel set is kept while another one runs, so two are alive at once. ``'lean'``:
         one graph; the best channel set is run once more, unless it was the last. ``'auto'`` (default): fast as long as
         there is memory for it (see `Room`). They do the same.
+    options
+        Other ways to draw widths and to combine losses, distillation; default: as in the paper.
 
     Notes
     -----
@@ -93,12 +100,16 @@ class MinMinModule(BaseOneShotLightningModule):
         seed: int,
         loader_generator: torch.Generator | None = None,
         memory: str = 'auto',
+        options: TrainingOptions | None = None,
     ) -> None:
         super().__init__(training_module)
         self.sharing = sharing
         self.patterns = patterns
         self.rng = np.random.default_rng(seed)
+        self.options = TrainingOptions() if options is None else options
         self._best_of = BestOf(training_module, Room(memory))
+        combine = self.options.combine
+        self._all_of = None if isinstance(combine, Min) else AllOf(self._best_of, combine)
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
@@ -121,30 +132,42 @@ class MinMinModule(BaseOneShotLightningModule):
 
     def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
         """Run the user's training step on some channel sets of a random width; return the best one's result."""
-        widths = self._draw_widths()
-        sets = distinct(self.sharing.sample_several(self.space.groups, widths, self.patterns, self.rng))
+        drawn = self.options.sampling.draw(self.space, self.rng)
+        sets = [
+            distinct(self.sharing.sample_several(self.space.groups, each, self.patterns, self.rng)) for each in drawn
+        ]
         step = partial(self.training_module.training_step, batch, batch_idx, *extra)
-        if len(sets) == 1:
-            self.space.activate(widths, sets[0])
-            output = step()
-            best = Run(sets[0], self._loss(output), True, output)
-            losses = [best.loss]
-        else:
-            activate, any_process = (
-                partial(self.space.activate, widths),
-                self._any if self.trainer.world_size > 1 else None,
+        if len(drawn) > 1:
+            widths = [(own, self._steps(each, step)) for each, own in zip(drawn, sets)]
+            best, losses = at_several_widths(
+                self.training_module, self.space, widths, self._at_a_width, self.options.distill
             )
-            best, losses = self._best_of(sets, Steps(activate, step, self._loss, self.device, any_process))
-        self._check_finite(losses, best.output, widths)
+        elif len(sets[0]) == 1:
+            self.space.activate(drawn[0], sets[0][0])
+            output = step()
+            best = Run(sets[0][0], self._loss(output), True, output)
+            losses = [[best.loss]]
+        else:
+            best, own = self._at_a_width(sets[0], self._steps(drawn[0], step))
+            losses = [own]
+        for each, own in zip(drawn, losses):
+            self._check_finite(own, best.output, each)
         for args, kwargs in best.logs.calls:
             self.log(*args, **kwargs)
-        finite = [loss for loss in losses if math.isfinite(loss)]
-        self._report(best.loss, max(finite) - min(finite) if finite else 0.0, best.channel_sets)
+        self._report(best.loss, float(np.mean([_gap(own) for own in losses])), best.channel_sets)
         return best.output
 
-    def _draw_widths(self) -> dict[str, int]:
-        """Draw a width of every group, uniformly from those it may have."""
-        return {g.label: g.choices[int(self.rng.integers(len(g.choices)))] for g in self.space.groups}
+    def _steps(self, widths: dict[str, int], step: Callable[[], Any]) -> Steps:
+        """Return how a step is run at some widths."""
+        any_process = self._any if self.trainer.world_size > 1 else None
+        return Steps(partial(self.space.activate, widths), step, self._loss, self.device, any_process)
+
+    def _at_a_width(self, sets: Sequence[dict[str, Tensor]], steps: Steps) -> tuple[Run, list[float]]:
+        """Run a step with the channel sets of a width; return the run that counts, and all losses."""
+        if len(sets) == 1:
+            run = self._best_of.run(sets[0], steps)
+            return run, [run.loss]
+        return self._all_of(sets, steps) if self._all_of is not None else self._best_of(sets, steps)
 
     def _loss(self, output: Any) -> float:
         """Return the loss of a step, averaged over processes; NaN if the step skipped the batch."""
@@ -214,12 +237,7 @@ class MinMinModule(BaseOneShotLightningModule):
         return super().on_train_epoch_start()
 
 
-def loss_of(output: Any) -> Tensor:
-    """Return the loss in what a training step returned: a tensor, or a mapping with the key ``loss``."""
-    loss = output.get('loss') if isinstance(output, Mapping) else output
-    if not isinstance(loss, Tensor):
-        raise TypeError(
-            f'training_step returned {type(output).__name__}. It must return the loss as a tensor, a dict with the key '
-            "'loss', or None to skip the batch."
-        )
-    return loss
+def _gap(losses: Sequence[float]) -> float:
+    """Return the worst loss minus the best."""
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return max(finite) - min(finite) if finite else 0.0

@@ -268,7 +268,7 @@ def test_nothing_that_a_loser_did_stays(make, position, memory):
 
     widths, warm_up = draw(make(dropout=0.5), 3)
     probe = make(dropout=0.5)
-    probe._draw_widths()
+    probe.options.sampling.draw(probe.space, probe.rng)
     widths, sets = draw(probe, 3, seed=1)
 
     # Which one wins is known from each of them alone; the winner is then put in every place.
@@ -380,7 +380,7 @@ def test_the_share_of_fixed_patterns(make):
 
 def test_widths_are_uniform_over_the_choices(make):
     module = make()
-    draws = [module._draw_widths() for _ in range(4000)]
+    draws = [module.options.sampling.draw(module.space, module.rng)[0] for _ in range(4000)]
     for group in module.space.groups:
         counts = np.array([sum(widths[group.label] == choice for widths in draws) for choice in group.choices])
         assert counts.sum() == 4000

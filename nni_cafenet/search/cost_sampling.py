@@ -1,0 +1,114 @@
+"""Widths for the training of a supernet that are drawn by their cost: near a budget, or from all costs alike."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..space.width_space import WidthSpace
+from ..supernet.width_sampling import WidthSampling, uniform_widths
+from ..validation import number, whole_number
+from .budget import Budget
+from .sampling import LevelSpace, bring_within
+
+__all__ = ['CostBins', 'NearBudget']
+
+
+@dataclass(frozen=True)
+class NearBudget(WidthSampling):
+    """A share of the widths lies just within the budget, where the search looks; the others are uniform.
+
+    Parameters
+    ----------
+    share
+        Share of the widths that lie near the budget, 0 to 1.
+    floor
+        Least share of the budget that these use.
+    budget
+        A budget of MACs or parameters, or a list of them, which take turns at random; default: those of the run.
+    per_step
+        Widths a step.
+    """
+
+    share: float = 0.5
+    floor: float = 0.8
+    budget: Any = None
+    per_step: int = 1
+
+    def __post_init__(self) -> None:
+        number('share', self.share, 0, 1)
+        number('floor', self.floor, 0, 1)
+        whole_number('per_step', self.per_step, 1)
+
+    def of_run(self, budget: Any) -> WidthSampling:
+        """Return the rule with the budgets of a run, where it was given none."""
+        return self if self.budget is not None else dataclasses.replace(self, budget=budget)
+
+    def check(self, space: WidthSpace) -> None:
+        """Refuse a budget that the space cannot meet, and one of latency alone."""
+        self._budgets(space)
+
+    def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[dict[str, int]]:
+        """Draw the widths of a step."""
+        budgets, drawn = self._budgets(space), list[dict[str, int]]()
+        for _ in range(self.per_step):
+            near = rng.random() < self.share
+            budget = budgets[int(rng.integers(len(budgets)))]
+            drawn.append(_within(space, budget, self.floor, rng) if near else uniform_widths(space, rng))
+        return drawn
+
+    def _budgets(self, space: WidthSpace) -> list[Budget]:
+        specs = list(self.budget) if isinstance(self.budget, (list, tuple)) else [self.budget]
+        if not specs or self.budget is None:
+            raise ValueError('width_sampling=NearBudget(): a budget is missing. Give NearBudget(budget=...).')
+        budgets = [Budget.check(spec, space) for spec in specs]
+        for spec, budget in zip(specs, budgets):
+            if not budget.limits:
+                raise ValueError(
+                    f'width_sampling=NearBudget(): {spec!r} limits latency alone, which is measured later. Give a limit on '
+                    "MACs or parameters, such as NearBudget(budget='50%')."
+                )
+        return budgets
+
+
+@dataclass(frozen=True)
+class CostBins(WidthSampling):
+    """Every bin of MACs comes equally often; uniform widths gather in the middle.
+
+    Parameters
+    ----------
+    number
+        Bins of equal length between the MACs of the smallest and of the full network.
+    per_step
+        Widths a step.
+    """
+
+    number: int = 8
+    per_step: int = 1
+
+    def __post_init__(self) -> None:
+        whole_number('number', self.number, 1)
+        whole_number('per_step', self.per_step, 1)
+
+    def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[dict[str, int]]:
+        """Draw the widths of a step."""
+        least, most = space.macs(dict(space.smallest_widths)), space.macs(dict(space.full_widths))
+        drawn = list[dict[str, int]]()
+        for _ in range(self.per_step):
+            place = int(rng.integers(self.number))
+            low, high = (least + (most - least) * each // self.number for each in (place, place + 1))
+            budget = Budget({'macs': max(high, least)}, space)
+            drawn.append(_within(space, budget, low / max(high, least), rng))
+        return drawn
+
+
+def _within(space: WidthSpace, budget: Budget, floor: float, rng: np.random.Generator) -> dict[str, int]:
+    """Draw random widths between a share of a budget and the budget, as far as the space allows."""
+    levels = LevelSpace(space, budget)
+    rows = rng.integers(0, levels.counts, size=(1, len(levels.labels)))
+    target = np.array([rng.uniform(floor, 1)])
+    smallest = levels.usage(np.zeros_like(rows))
+    return levels.as_dicts(bring_within(levels, rows, floor, rng, np.maximum(target, smallest)))[0]

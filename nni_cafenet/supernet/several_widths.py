@@ -1,0 +1,108 @@
+"""A training step at several widths on one batch, the full network as a teacher of the others or not."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .best_of import Run, Steps, take_back
+from .divergence import Divergence, logits_of
+from .isolation import SideEffects
+from .step_output import loss_of, sum_of, with_loss
+
+__all__ = ['at_several_widths']
+
+Channels = dict[str, Tensor]
+
+
+def at_several_widths(
+    module: nn.Module,
+    model: nn.Module,
+    widths: Sequence[tuple[Sequence[Channels], Steps]],
+    run: Callable[[Sequence[Channels], Steps], tuple[Run, list[float]]],
+    divergence: Divergence | None,
+) -> tuple[Run, list[list[float]]]:
+    """Run a step at several widths, each on the same state and the same random numbers; train the mean of their losses.
+
+    Parameters
+    ----------
+    module
+        The user's module. Its side effects and logs are those of the first width.
+    model
+        The supernet.
+    widths
+        Channel sets of each width, and how the step is run at it.
+    run
+        Runs the step at one width; returns the run that counts, and the losses of the channel sets.
+    divergence
+        If given, all widths but the first learn its outputs in place of their own loss: from the first width, which is
+        that of the full network.
+
+    Returns
+    -------
+    run : Run
+        That of the first width, with the mean loss in its output. Complete.
+    losses : list of list of float
+        The losses of the channel sets of each width.
+    """
+    before, runs, losses, teacher = SideEffects(module), list[Run](), list[list[float]](), None
+    after = before
+    for sets, steps in widths:
+        if runs:
+            take_back(before)
+        if divergence is None:
+            found, its_losses = run(sets, steps)
+        elif teacher is None:
+            with _outputs_of(model) as outputs:
+                found, its_losses = run(sets, steps)
+            teacher = None if found.output is None else _logits(outputs).detach()
+        else:
+            step = _distilled(steps.step, model, teacher, divergence)
+            found, its_losses = run(sets, dataclasses.replace(steps, step=step))
+        runs.append(found)
+        losses.append(its_losses)
+        if len(runs) == 1:
+            after = before.now()
+        if found.output is None:  # the step skips the batch
+            break
+    first = runs[0]
+    after.restore()
+    widths[0][1].activate(first.channel_sets)
+    known = [each for each in runs if each.output is not None]
+    if known and first.output is not None:
+        total = sum_of([loss_of(each.output) for each in known]) / len(known)
+        first.output = with_loss(first.output, total)
+        first.loss = sum(each.loss for each in known) / len(known)
+    return first, losses
+
+
+def _distilled(step: Callable[[], Any], model: nn.Module, teacher: Tensor, divergence: Divergence) -> Callable[[], Any]:
+    """Return a step whose loss is the distance of the model's outputs to those of a teacher."""
+
+    def run() -> Any:
+        with _outputs_of(model) as outputs:
+            output = step()
+        return None if output is None else with_loss(output, divergence.between(_logits(outputs), teacher))
+
+    return run
+
+
+def _logits(outputs: Sequence[Any]) -> Tensor:
+    if not outputs:
+        raise TypeError('distill: the training step does not call the model, so there are no outputs to learn from.')
+    return logits_of(outputs[-1])
+
+
+@contextlib.contextmanager
+def _outputs_of(model: nn.Module) -> Iterator[list[Any]]:
+    """Yield a list that receives what each call of a model returns."""
+    outputs = list[Any]()
+    hook = model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        hook.remove()

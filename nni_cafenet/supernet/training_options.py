@@ -1,0 +1,47 @@
+"""How the supernet is trained, beyond min-min: options that are off, or as in the paper, by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..validation import instance, number
+from .combination import Combination, Min
+from .divergence import AlphaDivergence, Divergence, KLDivergence
+from .width_sampling import UniformWidths, WidthSampling
+
+__all__ = ['TrainingOptions']
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the supernet is trained. Made by `checked`.
+
+    Parameters
+    ----------
+    sampling, combine, distill, ema
+        ``width_sampling``, ``combine``, ``distill`` and ``ema`` of `CafeNet`.
+    """
+
+    sampling: WidthSampling = field(default_factory=UniformWidths)
+    combine: Combination = field(default_factory=Min)
+    distill: Divergence | None = None
+    ema: float | None = None
+
+    @classmethod
+    def checked(cls, *, width_sampling: Any, combine: Any, distill: Any, ema: Any, budget: Any) -> TrainingOptions:
+        """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
+        sampling = UniformWidths() if width_sampling is None else width_sampling
+        instance('width_sampling', sampling, WidthSampling, 'Sandwich()')
+        divergence = {'kl': KLDivergence, 'alpha': AlphaDivergence}.get(distill) if isinstance(distill, str) else None
+        chosen = divergence() if divergence is not None else distill
+        if chosen is not None and not isinstance(chosen, Divergence):
+            raise ValueError(f"distill={distill!r} must be 'kl', 'alpha', AlphaDivergence(...) or None.")
+        if chosen is not None and not sampling.begins_with_full:
+            raise ValueError(
+                f'distill={distill!r} needs the full network in each step, as the teacher. Give width_sampling=Sandwich().'
+            )
+        decay = (
+            None if ema is None else number('ema', ema, 0, 1, open=True, what='the decay of an average, such as 0.999')
+        )
+        return cls(sampling.of_run(budget), Combination.of(combine), chosen, decay)

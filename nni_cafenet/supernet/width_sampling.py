@@ -1,0 +1,91 @@
+"""Which widths a training step of the supernet runs at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..space.width_space import WidthSpace
+from ..validation import whole_number
+
+__all__ = ['Sandwich', 'UniformWidths', 'WidthSampling', 'uniform_widths']
+
+Widths = dict[str, int]
+
+
+class WidthSampling(ABC):
+    """A rule that draws the widths of a training step.
+
+    A step with several widths trains the mean of their losses on the same batch. What the step logs, and changes besides
+    gradients, is what the first of its widths does.
+    """
+
+    @abstractmethod
+    def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
+        """Draw the widths of a step, one or more; the generator is the only source of chance."""
+
+    def check(self, space: WidthSpace) -> None:  # noqa: B027 - most rules fit every space
+        """Raise ValueError where the rule does not fit a space."""
+
+    def of_run(self, budget: Any) -> WidthSampling:
+        """Return the rule for a run with a budget as its user writes it."""
+        return self
+
+    @property
+    def begins_with_full(self) -> bool:
+        """Whether the first width of each step is that of the full network."""
+        return False
+
+
+@dataclass(frozen=True)
+class UniformWidths(WidthSampling):
+    """Each group draws its width uniformly from those that it may have (Su et al. 2021).
+
+    Parameters
+    ----------
+    per_step
+        Widths a step.
+    """
+
+    per_step: int = 1
+
+    def __post_init__(self) -> None:
+        whole_number('per_step', self.per_step, 1)
+
+    def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
+        """Draw the widths of a step."""
+        return [uniform_widths(space, rng) for _ in range(self.per_step)]
+
+
+@dataclass(frozen=True)
+class Sandwich(WidthSampling):
+    """The full network, the smallest one, and some in between (the sandwich rule of US-Nets, Yu and Huang 2019).
+
+    Parameters
+    ----------
+    between
+        Widths besides the two, drawn as by `UniformWidths`; 0 or more.
+    """
+
+    between: int = 2
+
+    def __post_init__(self) -> None:
+        whole_number('between', self.between, 0)
+
+    def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
+        """Return the widths of a step, the full network first."""
+        ends = [dict(space.full_widths), dict(space.smallest_widths)]
+        return ends + [uniform_widths(space, rng) for _ in range(self.between)]
+
+    @property
+    def begins_with_full(self) -> bool:
+        """True."""
+        return True
+
+
+def uniform_widths(space: WidthSpace, rng: np.random.Generator) -> Widths:
+    """Draw a width of every group, uniformly from those it may have."""
+    return {g.label: g.choices[int(rng.integers(len(g.choices)))] for g in space.groups}
