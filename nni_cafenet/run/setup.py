@@ -121,7 +121,10 @@ class RunSetup:
 
     def _start_of(self, finalist: Finalist) -> nn.Module:
         if self.finalists.weights == 'inherited':
-            return self.scorer.slim(finalist.scored).train()  # Lightning trains it in the mode that it is in
+            slim = self.scorer.slim(finalist.scored).train()  # Lightning trains it in the mode that it is in
+            for name in self.supernet.module.frozen_statistics:
+                slim.get_submodule(name).eval()
+            return slim
         return self.space.slim(finalist.scored.widths, weights=False)
 
     # --- to another process -----------------------------------------------------------------------

@@ -198,7 +198,11 @@ class Scorer:
                 self.module.eval()
                 step = statistics_step(inner)
                 estimate_statistics(
-                    self.space, tensors, statistics, lambda batch: self._silently(_no_log, step, batch, 0)
+                    self.space,
+                    tensors,
+                    statistics,
+                    lambda batch: self._silently(_no_log, step, batch, 0),
+                    self.module.frozen_statistics,
                 )
                 for metric in metrics:
                     metric.reset()

@@ -339,8 +339,11 @@ class WidthSpace(ModelSpace):
 
     def train(self, mode: bool = True) -> WidthSpace:
         """Set the mode of the model."""
-        self.full_model.training = mode
-        return super().train(mode)
+        self.training = mode
+        self.full_model.train(
+            mode
+        )  # not the children one by one: the user's own train() may keep some in evaluation mode
+        return self
 
     # --- slim models ------------------------------------------------------------------------------
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ['estimate_statistics']
+__all__ = ['estimate_statistics', 'held_in_eval', 'norms_in_eval']
 
 
 def estimate_statistics(
-    model: nn.Module, tensors: Mapping[str, Tensor], batches: Iterable[Any], run: Callable[[Any], Any]
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    batches: Iterable[Any],
+    run: Callable[[Any], Any],
+    frozen: Collection[str] = (),
 ) -> None:
     """Estimate the running statistics of the network that now runs, as the plain average over some batches.
 
@@ -27,6 +31,9 @@ def estimate_statistics(
         Training batches. With none, statistics stay as they are.
     run
         Called with each batch; runs the model.
+    frozen
+        Names of normalizations whose statistics the user does not train (see `held_in_eval`): they stay as they are, as do
+        those with a momentum of 0.
 
     Notes
     -----
@@ -38,7 +45,7 @@ def estimate_statistics(
     norms = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats and module.running_mean is not None
+        if _has_statistics(module) and module.momentum != 0 and name not in frozen
     }
     if not batches or not norms:
         return
@@ -57,6 +64,31 @@ def estimate_statistics(
         for name, module in norms.items():
             module.momentum = momenta[name]
             module.eval()
+
+
+def held_in_eval(model: nn.Module) -> frozenset[str]:
+    """Return the names of batch normalizations that stay in evaluation mode while a model trains: their user froze them.
+
+    Where the model is in training mode, those that are not; else those that its own ``train()`` leaves in evaluation mode.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        if not model.training:
+            model.train()
+        return norms_in_eval(model)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def norms_in_eval(model: nn.Module) -> frozenset[str]:
+    """Return the names of batch normalizations that are in evaluation mode now."""
+    norms = ((name, module) for name, module in model.named_modules() if _has_statistics(module))
+    return frozenset(name for name, module in norms if not module.training)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.track_running_stats and module.running_mean is not None
 
 
 def _key(module: str, name: str) -> str:

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler, Subset
+from pytorch_lightning.utilities import CombinedLoader
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset
 
-__all__ = ['EpochSampler', 'TrainingData']
+from .samplers import Drawing, EpochSampler
 
-
-class EpochSampler(Sampler[int]):
-    """Shuffle by seed and epoch alone, so that a resumed run sees the samples of the run that it continues.
-
-    Parameters
-    ----------
-    size
-        Number of samples.
-    seed
-        Seed.
-    epoch
-        Called at the start of every pass; returns a number that grows from epoch to epoch.
-    """
-
-    def __init__(self, size: int, seed: int, epoch: Callable[[], int]) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng([self.seed, 1 + self.epoch()]).permutation(self.size).tolist()
+__all__ = ['EpochSampler', 'TrainingData', 'each_batch']
 
 
 class TrainingData:
@@ -78,29 +56,35 @@ class TrainingData:
     ) -> None:
         self.seed = seed
         self.generator: torch.Generator | None = None
-        self._rebuildable = _is_plain(loader)
-        if score_loader is None and not self._rebuildable:
-            raise ValueError(
-                f'A part of the training data must be held out for scores, but {type(loader).__name__} cannot be cut '
-                '(an iterable data set, or a sampler of its own). Give score_data=, a loader of held-out training data.'
-            )
-        if not self._rebuildable:
+        drawing = _drawing_of(loader)
+        if drawing is None:
+            if score_loader is None:
+                raise ValueError(
+                    f'A part of the training data must be held out for scores, but {_cannot_be_cut(loader)}. Give '
+                    'score_data=, a loader of held-out training data that gives what a training step takes.'
+                )
             self.train, self.heldout, self._dataset = loader, score_loader, None
+            _check_length(loader, 'The training loader')
             return
         self.generator = torch.Generator().manual_seed(seed)
-        order = np.random.default_rng([seed, 0]).permutation(len(loader.dataset))
-        held = 0 if score_loader is not None else round(holdout * len(order))
+        order = np.random.default_rng([seed, 0]).permutation(len(drawing.samples))
+        held = 0 if score_loader is not None else _held_out(holdout, len(order), drawing, loader)
         if len(order) - held < 1 or (score_loader is None and held < 1):
             raise ValueError(
                 f'holdout={holdout} of {len(order)} training samples leaves {len(order) - held} for training and {held} '
                 'for scores. Give another share, or more data.'
             )
-        self._dataset = Subset(loader.dataset, np.sort(order[held:]).tolist())
         self._loader = loader
-        shuffled = isinstance(loader.sampler, RandomSampler)
-        sampler = EpochSampler(len(self._dataset), seed, epoch) if shuffled else SequentialSampler(self._dataset)
-        self.train = _like(loader, self._dataset, sampler, self.generator)
-        heldout = Subset(loader.dataset, np.sort(order[:held]).tolist())
+        self._chosen, self._drawing = np.sort(order[held:]), drawing
+        self._dataset = Subset(loader.dataset, drawing.samples[self._chosen].tolist())
+        self.train = _like(loader, self._dataset, drawing.sampler(self._chosen, seed, epoch), self.generator)
+        if len(self.train) == 0:
+            raise ValueError(
+                f'drop_last=True leaves no batch: the training loader has batches of {loader.batch_size} samples, and '
+                f'{len(self.train.sampler)} are drawn from the {len(self._dataset)} for training (holdout={holdout} of '
+                f'{len(order)}). Give smaller batches, drop_last=False, or more data.'
+            )
+        heldout = Subset(loader.dataset, drawing.samples[np.sort(order[:held])].tolist())
         self.heldout = _like(loader, heldout, None) if score_loader is None else score_loader
 
     def __len__(self) -> int:
@@ -118,9 +102,11 @@ class TrainingData:
         """Return some training batches, the same in every run of the same seed."""
         if number == 0:
             return []
-        loader = self.train
+        loader = each_batch(self.train)
         if self._dataset is not None:
-            sampler = EpochSampler(len(self._dataset), self.seed, lambda: 2**40)
+            sampler = self._drawing.sampler(self._chosen, self.seed, lambda: 2**40)
+            if not self._drawing.shuffled:
+                sampler = EpochSampler(len(self._dataset), self.seed, lambda: 2**40)
             loader = _like(self._loader, self._dataset, sampler, torch.Generator().manual_seed(self.seed))
         batches: list[Any] = []
         while len(batches) < number:
@@ -134,13 +120,83 @@ class TrainingData:
         return batches
 
 
-def _is_plain(loader: Any) -> bool:
-    return (
-        isinstance(loader, DataLoader)
-        and not isinstance(loader.dataset, IterableDataset)
-        and loader.batch_size is not None
-        and type(loader.sampler) in (RandomSampler, SequentialSampler)
-    )
+def each_batch(loader: Any) -> Any:
+    """Return what gives the batches of training data as Lightning does: of several loaders, a batch of each at a time."""
+    if isinstance(loader, CombinedLoader):
+        return _Combined(loader.iterables, loader._mode)
+    parts = loader.values() if isinstance(loader, Mapping) else loader if isinstance(loader, (list, tuple)) else ()
+    if isinstance(loader, Mapping) or (
+        parts and all(isinstance(part, (DataLoader, Mapping, list, tuple)) for part in parts)
+    ):
+        return _Combined(loader, 'max_size_cycle')
+    return loader
+
+
+class _Combined:
+    """Several loaders as one, as often as it is iterated."""
+
+    def __init__(self, loaders: Any, mode: Any) -> None:
+        self._loaders = loaders
+        self._mode = mode
+
+    def __iter__(self) -> Iterator[Any]:
+        for found in CombinedLoader(self._loaders, self._mode):
+            yield found[0]
+
+
+def _held_out(holdout: float, size: int, drawing: Drawing, loader: DataLoader[Any]) -> int:
+    """Return how many samples are held out.
+
+    Where the cut would leave a last batch of one sample, which batch normalization cannot train on and the user's own
+    loader does not have, that sample is held out, too.
+    """
+    held, batch = round(holdout * size), int(loader.batch_size or 1)
+    alone = (size - held) % batch == 1 and size % batch != 1
+    if alone and batch > 1 and not loader.drop_last and drawing.draws is None:
+        return held + 1 if size - held > 1 else held - 1
+    return held
+
+
+def _drawing_of(loader: Any) -> Drawing | None:
+    """Return how a loader draws its samples; None where it cannot be made again for a part of them."""
+    if (
+        not isinstance(loader, DataLoader)
+        or isinstance(loader.dataset, IterableDataset)
+        or loader.batch_size is None
+        or type(loader).__iter__ is not DataLoader.__iter__
+        or type(loader.batch_sampler) is not BatchSampler
+        or not hasattr(loader.dataset, '__len__')
+    ):
+        return None
+    return Drawing.of(loader.sampler, len(loader.dataset))
+
+
+def _cannot_be_cut(loader: Any) -> str:
+    """Return why a loader cannot be cut, in words."""
+    what = type(loader).__name__
+    if not isinstance(loader, DataLoader):
+        several = isinstance(loader, (Mapping, list, tuple, CombinedLoader))
+        return f'{"several training loaders" if several else what} cannot be cut'
+    if isinstance(loader.dataset, IterableDataset):
+        return f'an IterableDataset ({type(loader.dataset).__name__}) cannot be cut'
+    if loader.batch_size is None:
+        own = loader.batch_sampler is not None
+        return f'a loader with {"a batch sampler" if own else "batch_size=None"} cannot be cut'
+    if not hasattr(loader.dataset, '__len__'):
+        return f'a data set without a length ({type(loader.dataset).__name__}) cannot be cut'
+    if type(loader).__iter__ is not DataLoader.__iter__:
+        return f'{what} gives batches in its own way and cannot be cut'
+    return f'the samples that {type(loader.sampler).__name__} draws cannot be cut'
+
+
+def _check_length(loader: Any, what: str) -> None:
+    """Refuse a loader that says that it is empty."""
+    try:
+        length = len(loader)
+    except TypeError:  # it has no length, as of an IterableDataset
+        return
+    if length == 0:
+        raise ValueError(f'{what} gives no batch. Is it empty, or drop_last set with too few samples?')
 
 
 def _like(loader: DataLoader[Any], dataset: Any, sampler: Any, generator: torch.Generator | None = None) -> Any:

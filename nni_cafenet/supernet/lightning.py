@@ -20,6 +20,7 @@ from ..errors import TrainingDivergedError
 from ..randomness import RandomnessOnResume
 from ..space.width_space import WidthSpace
 from .all_of import AllOf
+from .batch_norm import held_in_eval, norms_in_eval
 from .best_of import BestOf, LogCalls, Run, Steps
 from .combination import Min
 from .room import Room
@@ -110,6 +111,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self._best_of = BestOf(training_module, Room(memory))
         combine = self.options.combine
         self._all_of = None if isinstance(combine, Min) else AllOf(self._best_of, combine)
+        self._frozen: frozenset[str] | None = None
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
             if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
@@ -128,10 +130,17 @@ class MinMinModule(BaseOneShotLightningModule):
             raise TypeError(f'The model of the evaluator must be a WidthSpace, not {type(model).__name__}.')
         return model
 
+    @property
+    def frozen_statistics(self) -> frozenset[str]:
+        """Names of batch normalizations that are in evaluation mode while the supernet trains."""
+        return held_in_eval(self.space) if self._frozen is None else self._frozen
+
     # --- training ---------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
         """Run the user's training step on some channel sets of a random width; return the best one's result."""
+        if batch_idx == 0 or self._frozen is None:
+            self._frozen = norms_in_eval(self.space)
         drawn = self.options.sampling.draw(self.space, self.rng)
         sets = [
             distinct(self.sharing.sample_several(self.space.groups, each, self.patterns, self.rng)) for each in drawn
@@ -210,6 +219,7 @@ class MinMinModule(BaseOneShotLightningModule):
         self.training_module.on_save_checkpoint(checkpoint)
         checkpoint['cafenet'] = {
             'rng': json.dumps(self.rng.bit_generator.state),
+            'frozen': None if self._frozen is None else sorted(self._frozen),
             **self._randomness.state(),
         }
 
@@ -218,6 +228,8 @@ class MinMinModule(BaseOneShotLightningModule):
         self.training_module.on_load_checkpoint(checkpoint)
         state = checkpoint['cafenet']
         self.rng.bit_generator.state = json.loads(state['rng'])
+        frozen = state['frozen']
+        self._frozen = None if frozen is None else frozenset(frozen)
         self._randomness.resume_from(state)
 
     def on_fit_start(self) -> Any:

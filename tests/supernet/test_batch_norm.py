@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nni_cafenet.supernet.batch_norm import estimate_statistics
+from nni_cafenet.space.width_space import WidthSpace
+from nni_cafenet.supernet.batch_norm import estimate_statistics, held_in_eval
 
 
 class Net(nn.Module):
@@ -94,3 +95,58 @@ def test_an_error_leaves_momentum_and_mode_in_order():
         estimate_statistics(model, tensors_of(model), [None], fail)
     assert model.bn.momentum == 0.3
     assert not model.bn.training
+
+
+class HoldsNorm(Net):
+    """Freezes its normalization as fine-tuning does: its own train() leaves it in evaluation mode."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.bn.eval()
+        return self
+
+
+def one_in_eval():
+    model = Net().train()
+    model.bn.eval()
+    return model
+
+
+@pytest.mark.parametrize('make', [lambda: HoldsNorm().train(), lambda: HoldsNorm().eval(), one_in_eval])
+def test_normalizations_that_their_user_froze_are_found(make):
+    model = make()
+    modes = [module.training for module in model.modules()]
+    assert held_in_eval(model) == {'bn'}
+    assert [module.training for module in model.modules()] == modes
+    assert held_in_eval(Net()) == held_in_eval(Net().eval()) == frozenset()
+
+
+@pytest.mark.parametrize('frozen', [(), ('bn',)])
+def test_frozen_statistics_stay(frozen):
+    model = Net()
+    model.bn.momentum = 0.3 if frozen else 0.0
+    tensors = tensors_of(model)
+    estimate_statistics(
+        model,
+        tensors,
+        [torch.randn(4, 2, 3, 3)],
+        lambda x: torch.func.functional_call(model, tensors, x),
+        frozen,
+    )
+    assert tensors['bn.running_mean'].tolist() == [0, 0, 0]
+    assert tensors['bn.running_var'].tolist() == [1, 1, 1]
+
+
+def test_a_space_trains_in_the_modes_of_its_model():
+    class Root(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[1].eval()
+            return self
+
+    space = WidthSpace(Root(nn.Conv2d(2, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)), example_input=(2, 2, 3, 3))
+    space.train()
+    assert space.training
+    assert space.full_model.training
+    assert not space.full_model[1].training
+    assert held_in_eval(space) == {'1'}

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning.utilities.data import _update_dataloader
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from nni_cafenet.supernet.data import EpochSampler, TrainingData
 
@@ -23,6 +31,11 @@ def identity(batch):
 
 def first_worker(worker):
     torch.manual_seed(worker)
+
+
+class Nothing(IterableDataset):
+    def __iter__(self):
+        return iter(())
 
 
 class Stream(IterableDataset):
@@ -113,6 +126,14 @@ def test_an_empty_part_is_refused(holdout, size):
         TrainingData(loader(size), holdout=holdout, seed=0)
 
 
+class OwnSampler(torch.utils.data.Sampler):
+    def __len__(self):
+        return 20
+
+    def __iter__(self):
+        return iter(range(20))
+
+
 def bare_iterable():
     return [torch.zeros(1)] * 3
 
@@ -121,7 +142,8 @@ def bare_iterable():
     'make',
     [
         lambda: DataLoader(Stream(), batch_size=4),
-        lambda: loader(shuffle=False, sampler=WeightedRandomSampler([1.0] * 20, 20)),
+        lambda: loader(shuffle=False, sampler=OwnSampler()),
+        lambda: loader(shuffle=False, sampler=DistributedSampler(range(20), num_replicas=2, rank=0)),
         lambda: DataLoader(
             TensorDataset(torch.arange(20)),
             batch_sampler=torch.utils.data.BatchSampler(RandomSampler(range(20)), 4, True),
@@ -129,11 +151,11 @@ def bare_iterable():
         lambda: loader(batch_size=None),
         bare_iterable,
     ],
-    ids=['iterable', 'sampler', 'batch_sampler', 'no batches', 'list'],
+    ids=['iterable', 'sampler', 'distributed', 'batch_sampler', 'no batches', 'list'],
 )
 def test_a_loader_that_cannot_be_cut_needs_score_data(make):
     given = make()
-    with pytest.raises(ValueError, match='cannot be cut .*Give score_data='):
+    with pytest.raises(ValueError, match='cannot be cut.* Give score_data='):
         TrainingData(given, holdout=0.2, seed=0)
     scores = loader(4)
     data = TrainingData(given, holdout=0.2, seed=0, score_loader=scores)
@@ -191,7 +213,7 @@ def test_batches_of_an_iterable_loader():
 
 
 def test_a_loader_without_a_single_batch():
-    data = TrainingData(loader(8, batch_size=16, drop_last=True), holdout=0.2, seed=0)
+    data = TrainingData(DataLoader(Nothing(), batch_size=4), holdout=0.2, seed=0, score_loader=loader(4))
     with pytest.raises(ValueError, match='gives no batch'):
         data.batches(1)
 
@@ -234,4 +256,110 @@ def test_generator_of_workers_is_saved_with_the_run():
 
 def test_the_share_is_rounded():
     for holdout, held in [(0.1, 2), (0.12, 2), (0.13, 3), (np.float64(0.5), 10)]:
-        assert len(numbers(TrainingData(loader(), holdout=holdout, seed=0).heldout)) == held
+        assert len(numbers(TrainingData(loader(batch_size=7), holdout=holdout, seed=0).heldout)) == held
+
+
+# --- samplers that are kept, and parts that our own cut must not spoil --------------------------------
+
+
+def passes(data, number=20):
+    return [numbers(data.train) for _ in range(number)]
+
+
+@pytest.mark.parametrize('draws', [3, 12, 50])
+def test_a_number_of_samples_drawn_stays(draws):
+    sampler = RandomSampler(range(20), replacement=True, num_samples=draws)
+    data = TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.2, seed=0)
+    drawn = numbers(data.train)
+    assert len(drawn) == draws
+    assert len(data.train) == -(-draws // 4)
+    assert not set(drawn) & set(numbers(data.heldout))
+
+
+def test_samples_drawn_without_replacement_go_round_as_in_torch():
+    sampler = RandomSampler(range(20), num_samples=40)
+    drawn = numbers(TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.2, seed=0).train)
+    assert len(drawn) == 40
+    assert {drawn.count(each) for each in drawn} == {2, 3}  # of 16 samples
+
+
+def test_weights_of_samples_stay_theirs():
+    weights = [0.0] * 10 + [1.0] * 9 + [1000.0]
+    sampler = WeightedRandomSampler(weights, 12)
+    data = TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.2, seed=1)
+    assert 19 in numbers(data.heldout) + numbers(data.train)
+    for drawn in passes(data):
+        assert len(drawn) == 12
+        assert min(drawn) >= 10
+    assert numbers(data.batches(3)) == numbers(data.batches(3))
+
+
+def test_too_few_samples_with_a_weight_are_refused():
+    sampler = WeightedRandomSampler([1.0] * 12 + [0.0] * 8, 12, replacement=False)
+    with pytest.raises(ValueError, match='WeightedRandomSampler of the training loader draws 12 samples, but'):
+        TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.5, seed=0)
+
+
+def test_weights_of_another_data_set_are_refused():
+    sampler = WeightedRandomSampler([1.0] * 5, 12)
+    with pytest.raises(ValueError, match='WeightedRandomSampler draws cannot be cut'):
+        TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.5, seed=0)
+
+
+def test_a_part_of_a_data_set_is_cut_as_such():
+    sampler = torch.utils.data.SubsetRandomSampler([1, 3, 5, 7, 9, 11])
+    data = TrainingData(loader(shuffle=False, sampler=sampler), holdout=0.3, seed=0)
+    assert sorted(numbers(data.train) + numbers(data.heldout)) == [1, 3, 5, 7, 9, 11]
+
+
+@pytest.mark.parametrize(('size', 'batch', 'holdout'), [(41, 6, 0.1), (20, 4, 0.13), (10, 3, 0.35), (4, 2, 0.7)])
+def test_the_cut_leaves_no_last_batch_of_one(size, batch, holdout):
+    data = TrainingData(loader(size, batch_size=batch), holdout=holdout, seed=0)
+    assert min(len(each) for each in batches_of(data.train)) > 1
+    assert len(numbers(data.train)) + len(numbers(data.heldout)) == size
+
+
+def test_a_last_batch_of_one_of_the_users_own_stays():
+    data = TrainingData(loader(21, batch_size=4), holdout=0.19, seed=0)  # 4 held out, as 0.19 * 21 says
+    assert [len(each) for each in batches_of(data.train)] == [4, 4, 4, 4, 1]
+
+
+def batches_of(loader):
+    return [each[0] if isinstance(each, (list, tuple)) else each for each in loader]
+
+
+class OwnLoader(DataLoader):
+    def __iter__(self):
+        return iter([torch.zeros(3)])
+
+
+class NoLength(Dataset):
+    def __getitem__(self, index):
+        return torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ('make', 'says'),
+    [
+        (lambda: OwnLoader(TensorDataset(torch.arange(20))), 'OwnLoader gives batches in its own way'),
+        (lambda: DataLoader(NoLength(), sampler=OwnSampler()), 'a data set without a length'),
+        (lambda: {'a': loader(), 'b': loader()}, 'several training loaders'),
+        (lambda: [loader(), loader()], 'several training loaders'),
+    ],
+)
+def test_why_a_loader_cannot_be_cut(make, says):
+    with pytest.raises(ValueError, match=f'{says}.* cannot be cut.* Give score_data='):
+        TrainingData(make(), holdout=0.2, seed=0)
+
+
+@pytest.mark.parametrize('kind', [dict, list])
+def test_batches_of_several_loaders(kind):
+    loaders = {'a': loader(8, shuffle=False), 'b': loader(4, shuffle=False)}
+    given = loaders if kind is dict else list(loaders.values())
+    batches = TrainingData(given, holdout=0.2, seed=0, score_loader=loader(4)).batches(3)
+    assert all(isinstance(batch, kind) and len(batch) == 2 for batch in batches)
+
+
+def test_no_batch_is_left():
+    with pytest.raises(ValueError, match=r'drop_last=True leaves no batch.* batches of 18 .* \(holdout=0.2 of 20\)'):
+        TrainingData(loader(batch_size=18, drop_last=True), holdout=0.2, seed=0)
