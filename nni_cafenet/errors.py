@@ -23,6 +23,7 @@ __all__ = [
     'TrainingDivergedError',
     'TravelError',
     'TrialFailedError',
+    'UnprotectedManagerError',
     'UntrustedFileError',
     'WeightsError',
     'first_line',
@@ -91,6 +92,10 @@ class TrialFailedError(CafeNetError, RuntimeError):
 
 class ExperimentEndedError(CafeNetError, RuntimeError):
     """NNI's experiment has ended before its run; the message says how to go on."""
+
+
+class UnprotectedManagerError(CafeNetError, RuntimeError):
+    """NNI's manager was not started, because its web server could not be protected; the message says why."""
 
 
 class LimitReachedError(CafeNetError, RuntimeError):

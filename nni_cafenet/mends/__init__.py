@@ -7,9 +7,11 @@ space for its supernet.
 
 from __future__ import annotations
 
+from .credentials import give_tokens_to_experiments
+from .foreign_trials import read_foreign_trials
 from .limits import give_limits_to_resumed_experiments
+from .manager_process import start_managers_guarded
 from .messages import mark_only_what_is_traced, read_whole_messages
-from .parameters import give_each_trial_its_own_parameter
 from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
 from .starting import wait_for_managers
 from .viewing import leave_no_search_space
@@ -21,7 +23,9 @@ def mend_nni() -> None:
     """Mend what experiments need; a second call does nothing."""
     read_whole_messages()
     mark_only_what_is_traced()
-    give_each_trial_its_own_parameter()
+    start_managers_guarded()
+    give_tokens_to_experiments()
+    read_foreign_trials()
     wait_for_managers()
     skip_unknown_commands()
     load_checkpoints_of_strategies()

@@ -1,0 +1,11 @@
+// Loaded by Node before NNI's manager (manager_process.py): everything that is added to it.
+'use strict';
+
+const settings = JSON.parse(process.env.NNI_CAFENET_MANAGER);
+delete process.env.NNI_CAFENET_MANAGER; // trials inherit the environment
+
+require('./orphan').endWithParent(settings.parent);
+require('./parameters');
+require('./bad_input');
+require('./credentials').install(settings);
+require('./listening').install(settings);
