@@ -2,8 +2,8 @@
 
     python examples/web_ui.py --port 8080
 
-Then open http://localhost:8080 in a browser. One trial trains the supernet, some score widths side by side, and the best
-widths and a uniformly scaled network of the same cost are each trained in a trial of their own.
+Then open the address that is printed ("Web portal") in a browser. One trial trains the supernet, some score widths side by
+side, and the best widths and a uniformly scaled network of the same cost are each trained in a trial of their own.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
         print(strategy.report())
         print(f'The run is in {strategy.directory}.')
         if options.keep_open:
-            wait(f'http://localhost:{options.port} stays open. Ctrl-C ends it.')
+            wait(f'http://localhost:{options.port}/{experiment.url_prefix} stays open. Ctrl-C ends it.')
     else:
         print(f'Not finished. The same command with --resume goes on; the run is in {strategy.directory}.')
     experiment.stop()

@@ -51,7 +51,7 @@ def give_tokens_to_experiments() -> None:
     def start(self: Any, port: int, *args: Any, **kwargs: Any) -> Any:
         if split(self.url_prefix)[1] is None:
             _renew_token(self)
-        listens_on = _named_address(self.config.canonical_copy())
+        listens_on = _named_address(self.config.canonical_copy(), has_trials=self._action != 'view')
         before = address.set(listens_on)
         _logger.addFilter(_without_addresses)
         try:
@@ -77,7 +77,7 @@ def _without_addresses(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith('Web portal URLs')
 
 
-def _named_address(config: Any) -> str | None:
+def _named_address(config: Any, *, has_trials: bool) -> str | None:
     """Return the address, besides loopback, on which the manager is to listen.
 
     Raises
@@ -89,7 +89,7 @@ def _named_address(config: Any) -> str | None:
     named = [config.nni_manager_ip, *(getattr(service, 'nni_manager_ip', None) for service in services)]
     found = next((each for each in named if isinstance(each, str)), None)
     platforms = [service.platform for service in services]
-    if found is None and any(platform != 'local' for platform in platforms):
+    if found is None and has_trials and any(platform != 'local' for platform in platforms):
         raise ValueError(
             f'nni_manager_ip: trials of the training service {platforms[0]!r} run on other machines, and the NNI manager '
             "listens on this one alone unless it is told an address. Set config.nni_manager_ip = '10.0.0.5', the address "

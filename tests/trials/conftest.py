@@ -92,6 +92,11 @@ class Run:
         done = subprocess.run(command, env=self.environment, cwd=self.root, capture_output=True, text=True, timeout=100)
         return done.stdout + done.stderr
 
+    @property
+    def prefix(self) -> str:
+        """What addresses of its manager begin with: the token."""
+        return json.loads((self.root / 'nni-experiments' / '.experiment').read_text())['digits']['prefixUrl']
+
     def output(self) -> str:
         """What the main process that was started last has printed."""
         return self.outputs[-1].read_text()

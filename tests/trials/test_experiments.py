@@ -83,7 +83,7 @@ def test_the_duration_is_over_in_the_search(new_run):
     run.reached('search-step-9', 2)
     profile = rest.get(run.port, '/experiment')
     profile['params']['maxExperimentDuration'] = '1s'
-    rest.put(run.port, '/experiment?update_type=MAX_EXEC_DURATION', profile)
+    rest.put(run.port, '/experiment?update_type=MAX_EXEC_DURATION', profile, run.prefix)
     wait_until(lambda: 'takes no more trials: max_experiment_duration is over' in run.output())
     run.open('search-step-9')
     assert run.wait() == 0
@@ -99,7 +99,7 @@ def test_the_concurrency_is_raised_and_lowered_by_the_web_ui(new_run):
     def change(number):
         profile = rest.get(run.port, '/experiment')
         profile['params']['trialConcurrency'] = number
-        rest.put(run.port, '/experiment?update_type=TRIAL_CONCURRENCY', profile)
+        rest.put(run.port, '/experiment?update_type=TRIAL_CONCURRENCY', profile, run.prefix)
 
     def told_to_end():
         return [path for path in run.folder.glob('search/*/widths.jsonl') if '"end": true' in path.read_text()]
