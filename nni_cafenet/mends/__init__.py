@@ -7,12 +7,13 @@ space for its supernet.
 
 from __future__ import annotations
 
+from .commands import read_commands_as_data
 from .credentials import give_tokens_to_experiments
 from .foreign_trials import read_foreign_trials
 from .limits import give_limits_to_resumed_experiments
 from .manager_process import start_managers_guarded
 from .messages import mark_only_what_is_traced, read_whole_messages
-from .resuming import load_checkpoints_of_strategies, skip_unknown_commands
+from .resuming import load_checkpoints_of_strategies
 from .starting import wait_for_managers
 from .viewing import leave_no_search_space
 
@@ -27,7 +28,7 @@ def mend_nni() -> None:
     give_tokens_to_experiments()
     read_foreign_trials()
     wait_for_managers()
-    skip_unknown_commands()
+    read_commands_as_data()
     load_checkpoints_of_strategies()
     give_limits_to_resumed_experiments()
     leave_no_search_space()

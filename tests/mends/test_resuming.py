@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from nni.nas.utils.serializer import TorchSerializer
-from nni.runtime.tuner_command_channel import TunerCommandChannel
-from nni.runtime.tuner_command_channel.command_type import CommandType, RequestTrialJobs
 
 from nni_cafenet.errors import UntrustedFileError
 from nni_cafenet.mends import mend_nni, resuming
@@ -16,38 +13,8 @@ from nni_cafenet.mends import mend_nni, resuming
 mend_nni()
 
 
-class Channel(TunerCommandChannel):
-    """A channel on which the manager has sent some commands."""
-
-    def __init__(self, *commands):
-        super().__init__('ws://localhost:1/tuner')
-        self.commands = list(commands)
-
-    def _receive(self):
-        return self.commands.pop(0)
-
-
-AT_A_RESUME = [(CommandType.ImportData, '[]'), (CommandType.AddCustomizedTrialJob, '{}')]
-
-
 def released(function):
     return function.__wrapped__
-
-
-def test_released_nni_stops_listening_at_a_resume():
-    with pytest.raises(ValueError, match='Unknown command type'):
-        released(TunerCommandChannel.receive)(Channel(*AT_A_RESUME))
-
-
-def test_what_the_channel_does_not_know_is_passed_over():
-    channel = Channel(*AT_A_RESUME, (CommandType.RequestTrialJobs, '2'))
-    assert channel.receive() == RequestTrialJobs(2)
-    assert channel.commands == []
-
-
-def test_other_errors_of_the_channel_stay():
-    with pytest.raises(TypeError, match='RequestTrialJobs command data must be an integer'):
-        Channel((CommandType.RequestTrialJobs, json.dumps('two'))).receive()
 
 
 def test_checkpoints_with_the_state_of_numpys_generator_are_read(tmp_path):
@@ -87,6 +54,6 @@ def test_plain_checkpoints_are_read_as_ever(tmp_path, monkeypatch):
 
 
 def test_mending_twice_changes_nothing():
-    before = TunerCommandChannel.receive, TorchSerializer.load
+    before = TorchSerializer.load
     mend_nni()
-    assert (TunerCommandChannel.receive, TorchSerializer.load) == before
+    assert TorchSerializer.load is before
