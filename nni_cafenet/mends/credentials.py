@@ -17,6 +17,7 @@ from typing import Any
 
 from nni.experiment.experiment import Experiment
 from nni.nas.experiment import NasExperiment
+from nni.tools.nnictl.config_utils import Experiments
 
 __all__ = ['address', 'give_tokens_to_experiments', 'split']
 
@@ -63,7 +64,17 @@ def give_tokens_to_experiments() -> None:
             _logger.info('Web portal: ${CYAN}http://%s:%s/%s', host, port, self.url_prefix)
         return done
 
+    released_connect = Experiment.connect.__func__
+
+    @functools.wraps(released_connect)
+    def connect(cls: Any, port: int) -> Any:
+        experiment = released_connect(cls, port)
+        record = Experiments().get_all_experiments().get(experiment.id)
+        experiment.url_prefix = record.get('prefixUrl') if isinstance(record, dict) else None
+        return experiment
+
     start.gives_token = True  # type: ignore[attr-defined]
+    Experiment.connect = classmethod(connect)
     Experiment._start_nni_manager, NasExperiment._start_nni_manager = start, start_nas
 
 

@@ -1,12 +1,13 @@
 // Who may ask the manager for what.
 //
-// Anybody on this machine may look at what the web UI draws; a web page of another origin may not. Whoever changes something,
+// The user may look at what the web UI draws, from this machine; a web page of another origin may not. Whoever changes something,
 // opens a WebSocket, reads logs or comes from another machine has the token in the address: `/~TOKEN/api/v1/nni/...`.
 'use strict';
 
 const fs = require('fs');
 const http = require('http');
 const { rightsOf } = require('./credentials');
+const { isOfAnotherUser } = require('./peers');
 const { hideSecrets } = require('./secrets');
 
 const API = ['api', 'v1', 'nni'];
@@ -149,7 +150,7 @@ function whyNotWithoutKey({ method, socket }, segments, isSocket) {
         return 'From another machine, everything needs the key: open the address that was printed when the experiment started.';
     }
     const needsKey = 'This needs the key: open the address that was printed when the experiment started.';
-    if (isSocket || !['GET', 'HEAD'].includes(method)) {
+    if (isOfAnotherUser(socket) || isSocket || !['GET', 'HEAD'].includes(method)) {
         return needsKey;
     }
     if (API.every((segment, at) => segments[at] === segment)) {

@@ -118,6 +118,21 @@ def test_trials_on_other_machines_need_an_address(start, tmp_path):
     assert start(config)[1]['address'] == '10.0.0.7'
 
 
+def test_an_experiment_that_is_connected_to(monkeypatch):
+    mend_nni()
+    monkeypatch.setattr(Experiment, 'get_experiment_profile', lambda self: {'id': 'mine'})
+    monkeypatch.setattr(Experiment, 'get_status', lambda self: 'RUNNING')
+    monkeypatch.setattr(Experiment, 'get_experiment_metadata', lambda self, id: {'pid': None})
+    listed = {'mine': {'prefixUrl': TOKEN}, 'other': {'prefixUrl': 'x'}}
+    monkeypatch.setattr(
+        credentials, 'Experiments', lambda: type('Experiments', (), {'get_all_experiments': lambda self: listed})()
+    )
+    assert Experiment.connect(8123).url_prefix == TOKEN
+    assert NasExperiment.connect.__self__ is NasExperiment
+    listed.clear()
+    assert Experiment.connect(8123).url_prefix is None
+
+
 def test_mending_twice_changes_nothing():
     mend_nni()
     before = Experiment._start_nni_manager, NasExperiment._start_nni_manager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -99,6 +102,29 @@ def test_without_the_token_nothing_is_changed(manager, method, word):
     wrong = manager.prefix[:-1] + ('0' if manager.prefix[-1] != '0' else '1')
     assert manager.request(method, f'/{wrong}/api/v1/nni/{word}', '{}')[0] == 403
     assert manager.process.poll() is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux') or os.geteuid() != 0, reason='needs two users')
+@pytest.mark.parametrize('host', ['127.0.0.1', '::1'])
+def test_another_user_may_not_even_look(manager, host):
+    code = """
+import http.client, sys
+host, port, prefix = sys.argv[1:]
+for start in ('', prefix):
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.request('GET', start + '/api/v1/nni/version', headers={'Host': 'localhost'})
+    print(connection.getresponse().status)
+"""
+    if host not in {each for each, _ in manager.listening()}:
+        pytest.skip('needs IPv6')
+    command = ['/usr/bin/env', 'python3', '-I', '-S', '-c', code, host, str(manager.port), f'/{manager.prefix}']
+    asked = {}
+    for user in (0, 65534):
+        done = subprocess.run(command, user=user, cwd='/', env={'PATH': os.defpath}, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f'no Python for user {user}: {done.stderr}')
+        asked[user] = done.stdout.split()
+    assert asked == {0: ['200', '200'], 65534: ['403', '200']}
 
 
 @pytest.mark.parametrize('path', KEYED)
