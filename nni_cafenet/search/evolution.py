@@ -10,6 +10,7 @@ from ..validation import number, whole_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new, sample_levels
 from .searcher import Proposals, Searcher, read_fitness
+from .uniform import uniform_levels
 
 __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
 
@@ -28,7 +29,7 @@ class Evolution(Searcher):
     Parameters
     ----------
     population : int
-        Widths in a generation, 2 or more.
+        Widths in a generation, 2 or more. The uniformly scaled network of the budget is in the first one.
     generations : int
         Generations to score, the first (random) one included: ``population * generations`` widths in all.
     initial : sequence of {label: width}, or 'uniform', optional
@@ -101,6 +102,8 @@ class Evolution(Searcher):
         """Levels (population, groups) to start from, added to ``seen``."""
         given = bring_within(space, self._initial_levels(space), self.floor, rng)
         given = given[mark_new(given, seen, self.population)]
+        uniform = uniform_levels(space)[None]
+        given = np.concatenate([given, uniform[mark_new(uniform, seen, self.population - len(given))]])
         drawn = sample_levels(space, self.population - len(given), rng, self.floor, seen)
         return np.concatenate([given, drawn])
 

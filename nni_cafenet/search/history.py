@@ -42,6 +42,8 @@ class Scored:
     by_temperature
         What the score would have been at other temperatures, ``{temperature: score}``, its own included; empty where
         scores have no temperature.
+    parts
+        The score on each of up to 8 parts of the held-out data, for its noise; empty where it is no mean over batches.
     """
 
     widths: dict[str, int]
@@ -53,6 +55,7 @@ class Scored:
     epochs: int = 0
     temperature: float = 1.0
     by_temperature: dict[float, float] = field(default_factory=dict)
+    parts: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it (NaN becomes null)."""
@@ -63,7 +66,8 @@ class Scored:
             'widths': self.widths,
             'scores': [_null(score) for score in self.scores],
             'temperature': self.temperature,
-            'by_temperature': {f'{key:g}': _null(score) for key, score in self.by_temperature.items()},
+            'by_temperature': {repr(key): _null(score) for key, score in self.by_temperature.items()},
+            'parts': [_null(score) for score in self.parts],
             'channel_sets': self.channel_sets,
             **({'epochs': self.epochs} if self.epochs else {}),
         }
@@ -81,6 +85,7 @@ class Scored:
             temperature=float(record['temperature']),
             epochs=int(record.get('epochs', 0)),
             by_temperature={float(key): _number(score) for key, score in record['by_temperature'].items()},
+            parts=tuple(map(_number, record['parts'])),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -27,8 +28,16 @@ class Mean:
 
     def value(self) -> float:
         """Return the mean; NaN of nothing."""
-        samples = sum(each for _, each in self._values)
-        return sum(float(value) * each for value, each in self._values) / samples if samples else math.nan
+        return _mean(self._values)
+
+    def parts(self, most: int = 8) -> tuple[float, ...]:
+        """Return the means of up to so many parts, each of every ``most``-th batch."""
+        return tuple(_mean(self._values[first::most]) for first in range(min(most, len(self._values))))
+
+
+def _mean(values: Sequence[tuple[Any, int]]) -> float:
+    samples = sum(each for _, each in values)
+    return sum(float(value) * each for value, each in values) / samples if samples else math.nan
 
 
 class Logged:
@@ -53,6 +62,10 @@ class Logged:
                 self._metrics[name] = value
             else:
                 self._means.setdefault(name, Mean()).add(value, samples)
+
+    def mean(self, name: str) -> Mean | None:
+        """Return the mean of a number that is logged; None where there is none of this name."""
+        return None if name in self._metrics else self._means.get(name)
 
     def value(self, name: str) -> float:
         """Return a metric.

@@ -7,6 +7,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -142,7 +143,7 @@ class Scorer:
         """Score a width by the best of its channel sets."""
         temperature, sets = self.temperature, self._channel_sets(widths)
         found = [self._score_set(widths, channel_sets) for channel_sets in sets]
-        scores = [each[temperature] for each in found]
+        scores = [each.at[temperature] for each in found]
         best = self._best(scores)
         return Scored(
             widths=dict(widths),
@@ -153,15 +154,16 @@ class Scorer:
             scores=tuple(scores),
             temperature=temperature,
             by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
+            parts=found[best].parts,
         )
 
     def _best(self, scores: Sequence[float]) -> int:
         sign = 1 if self.higher_is_better else -1
         return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
 
-    def _best_by_temperature(self, found: Sequence[Mapping[float, float]]) -> dict[float, float]:
+    def _best_by_temperature(self, found: Sequence[_SetScore]) -> dict[float, float]:
         """Return what the score would have been at each temperature, by the best channel set at that temperature."""
-        columns = {each: [scores[each] for scores in found] for each in sorted(found[0])}
+        columns = {each: [scores.at[each] for scores in found] for each in sorted(found[0].at)}
         return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
 
     def slim(self, scored: Scored) -> nn.Module:
@@ -178,8 +180,7 @@ class Scorer:
         rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
         return self.sharing.different(self.space.groups, widths, self.patterns, rng)
 
-    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> dict[float, float]:
-        """Return ``{temperature: score}`` of a channel set."""
+    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> _SetScore:
         with self._prepared(widths, channel_sets, statistics=self.statistics):
             return self._losses() if self.metric == 'loss' else self._logged()
 
@@ -213,7 +214,7 @@ class Scorer:
                 metric.sync_on_compute, metric._to_sync = sync
             effects.restore()
 
-    def _losses(self) -> dict[float, float]:
+    def _losses(self) -> _SetScore:
         means: defaultdict[float, Mean] = defaultdict(Mean)
         inner = self.module.training_module
         step, known = loss_step(inner), draws_nothing(inner)
@@ -222,13 +223,14 @@ class Scorer:
             for temperature, loss in self._at_temperatures(run, known=known):
                 if loss is not None:
                     means[temperature].add(loss, batch_size(batch))
-        return {temperature: mean.value() for temperature, mean in means.items()} or {self.temperature: math.nan}
+        own = means[self.temperature]
+        return _SetScore({temperature: mean.value() for temperature, mean in means.items()}, own.parts())
 
     def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
         output = self._silently(_no_log, step, batch, index)
         return None if output is None else loss_of(output)
 
-    def _logged(self) -> dict[float, float]:
+    def _logged(self) -> _SetScore:
         step = self.module.training_module.validation_step
         logged: defaultdict[float, Logged] = defaultdict(Logged)
         for index, batch in enumerate(self.heldout):
@@ -240,7 +242,9 @@ class Scorer:
 
             for temperature, calls in self._at_temperatures(run, known=False):
                 logged[temperature].add(calls, batch_size(batch))
-        return {temperature: each.value(self.metric) for temperature, each in logged.items()}
+        scores = {temperature: each.value(self.metric) for temperature, each in logged.items()}
+        mean = logged[self.temperature].mean(self.metric)
+        return _SetScore(scores, () if mean is None else mean.parts())
 
     def _logged_tensor(self, batch: Any) -> Tensor | None:
         """Return the metric that one batch logs, as a tensor with its graph; None where it is none."""
@@ -291,6 +295,14 @@ class Scorer:
                 del inner.log
             else:
                 inner.log = before  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class _SetScore:
+    """The score of a channel set ``at`` each temperature, and on parts of the held-out data at that of the scores."""
+
+    at: dict[float, float]
+    parts: tuple[float, ...]
 
 
 def _no_log(name: str, value: Any, **_: Any) -> None:

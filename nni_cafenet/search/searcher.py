@@ -12,7 +12,8 @@ import numpy as np
 
 from ..validation import number, whole_number
 from .budget import Budget, FloatArray, WidthDomain
-from .sampling import LevelSpace, sample_levels
+from .sampling import LevelSpace, mark_new, sample_levels
+from .uniform import uniform_levels
 
 __all__ = ['Proposals', 'RandomSearch', 'Searcher', 'read_fitness']
 
@@ -89,7 +90,7 @@ class RandomSearch(Searcher):
     Parameters
     ----------
     n : int
-        Number of widths.
+        Number of widths, the uniformly scaled network of the budget among them.
     floor : float
         Least share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
         BCNetV2 (candidates within 0.8 B..B).
@@ -115,7 +116,10 @@ class RandomSearch(Searcher):
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
         """Run a search; see :meth:`Searcher.propose`. The scores play no part."""
         space = LevelSpace(domain, budget)
-        widths = space.as_dicts(sample_levels(space, self.n, rng, self.floor, seen=set()))
+        seen: set[bytes] = set()
+        uniform = uniform_levels(space)[None]
+        uniform = uniform[mark_new(uniform, seen)]
+        widths = space.as_dicts(np.concatenate([uniform, sample_levels(space, self.n - 1, rng, self.floor, seen)]))
         for first in range(0, len(widths), self.batch):
             batch = widths[first : first + self.batch]
             read_fitness((yield batch), len(batch))

@@ -1,0 +1,55 @@
+"""The last free part of a budget goes to widths that the score likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .budget import Budget, WidthDomain
+from .sampling import LevelSpace, bring_within, mark_new
+
+__all__ = ['FULL', 'filled', 'is_full']
+
+FULL = 0.98
+"""Share of a budget from which it counts as used."""
+
+
+def is_full(budget: Budget, widths: Mapping[str, int]) -> bool:
+    """Whether widths use a budget, to within 2 %; of several limits, the most used one counts."""
+    row = np.array([[widths[label] for label in budget.domain.choices]], np.int64)
+    return bool(FULL <= budget.usage(row)[0] <= 1)
+
+
+def filled(
+    domain: WidthDomain, budget: Budget, best: Sequence[Mapping[str, int]], count: int, rng: np.random.Generator
+) -> list[dict[str, int]]:
+    """Return wider versions of widths that leave more than 2 % of a budget unused.
+
+    Parameters
+    ----------
+    domain
+        The space of widths.
+    budget
+        Never exceeded.
+    best
+        Widths, the best ones first.
+    count
+        The most to return; those of better widths come first, equally many of each.
+    rng
+        The only source of chance: which groups grow.
+
+    Returns
+    -------
+    Distinct widths, each at least as wide in every group as one of ``best``, and such that no group could grow by a level.
+    """
+    space = LevelSpace(domain, budget)
+    allowed = {label: set(choices) for label, choices in domain.choices.items()}
+    known = [each for each in best if all(each[label] in allowed[label] for label in space.labels)]
+    starts = space.from_dicts(known, 'best')
+    starts = starts[space.usage(starts) < FULL]
+    if len(starts) == 0 or count < 1:
+        return []
+    rows = np.repeat(starts, -(-count // len(starts)), axis=0)
+    rows = bring_within(space, rows, 1.0, rng)
+    return space.as_dicts(rows[mark_new(rows, {row.tobytes() for row in starts}, count)])

@@ -1,0 +1,176 @@
+"""What there is to win: where the uniform network stands among widths of its cost, and how noisy their scores are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .budget import FloatArray
+from .history import Scored
+
+__all__ = ['Headroom', 'headroom_of', 'kendall_tau']
+
+_FEWEST = 10
+"""Widths of equal cost below which nothing is said."""
+
+_AGREE = 0.6
+"""Kendall's tau of two temperatures below which they order widths differently."""
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """What there is to win over the uniform network under a budget, by the scores of a supernet.
+
+    Parameters
+    ----------
+    budget
+        The name of the budget; None where the run has a single one.
+    number
+        Widths of about the cost of the uniform network that it is compared with.
+    drawn
+        Whether they were drawn at random; else they are those that the search proposed, which get better.
+    better
+        Share of them, 0..1, that the uniform network has a better score than.
+    gain
+        How much better the best width scored than the uniform network; negative: worse.
+    spread
+        Standard deviation of their scores.
+    noise
+        Standard error of the difference of two scores that comes from the choice of the held-out samples; None where
+        it is not known. The noise of the supernet's training is not in it.
+    agreement
+        ``{'1 and 2': tau}``: Kendall's tau of the orders of all these widths at two temperatures.
+    score
+        Name of the score.
+    """
+
+    budget: str | None
+    number: int
+    drawn: bool
+    better: float
+    gain: float
+    spread: float
+    noise: float | None
+    agreement: dict[str, float]
+    score: str
+
+    @property
+    def warns(self) -> bool:
+        """Whether temperatures disagree about the order of widths."""
+        return min(self.agreement.values(), default=1.0) < _AGREE
+
+    def sentences(self) -> list[str]:
+        """Return what this means, for people."""
+        kind = 'random widths' if self.drawn else 'widths that were searched'
+        where = 'By' if self.budget is None else f'Under {self.budget}, by'
+        said = [
+            f'{where} this supernet, the uniform network is better than {100 * self.better:.0f} % of {self.number} {kind} '
+            f'of its cost: {self._verdict()}.'
+        ]
+        if self.noise:
+            said.append(
+                f'Scores of equal cost spread by {self.spread / self.noise:.1f} times the noise of a difference'
+                + (': the supernet can hardly tell these widths apart.' if self.spread < 2 * self.noise else '.')
+            )
+            if self.gain > 0:
+                within = ', which is within the noise' if self.gain < 2 * self.noise else ''
+                said.append(
+                    f'The best width has a {self.score} that is {self.gain:.3g} better than that of the uniform network '
+                    f'({self.gain / self.noise:.1f} times the noise){within}.'
+                )
+        if self.gain <= 0:
+            said.append('No width scored better than the uniform network.')
+        if self.agreement:
+            taus = '; '.join(f'{pair}: {tau:.2f}' for pair, tau in self.agreement.items())
+            said.append(f"Agreement of the scores at temperatures (Kendall's tau): {taus}.")
+        if self.warns:
+            said.append(
+                'Warning: temperatures order these widths differently, a sign that the supernet is over-confident. Train '
+                'it for fewer epochs or with more regularization, hold out more data, and train several finalists.'
+            )
+        return said
+
+    def _verdict(self) -> str:
+        if self.better >= 0.9:
+            return 'little to find here'
+        if self.better >= 0.5:
+            return 'something may be found'
+        return 'its shape does not suit this budget, so there is much to find'
+
+
+def headroom_of(
+    uniform: Scored,
+    others: Sequence[Scored],
+    *,
+    best: Scored | None,
+    higher_is_better: bool,
+    score: str,
+    budget: str | None = None,
+    drawn: bool = True,
+) -> Headroom | None:
+    """Compare the uniform network with widths of its cost; None where there are too few of them with a score.
+
+    Parameters
+    ----------
+    uniform
+        The uniform network.
+    others
+        Widths of about its cost.
+    best
+        The best width that was found; None: the best of these.
+    higher_is_better, score, budget, drawn
+        See `Headroom`.
+    """
+    known = [each for each in others if math.isfinite(each.score) and each.widths != uniform.widths]
+    if len(known) < _FEWEST or not math.isfinite(uniform.score):
+        return None
+    sign = 1 if higher_is_better else -1
+    scores = sign * np.array([each.score for each in known])
+    own = sign * uniform.score
+    found = float(scores.max()) if best is None else sign * best.score
+    return Headroom(
+        budget=budget,
+        number=len(known),
+        drawn=drawn,
+        better=float((scores < own).mean()),
+        gain=found - own,
+        spread=float(scores.std(ddof=1)),
+        noise=_noise(known),
+        agreement=_agreement(known),
+        score=score,
+    )
+
+
+def _noise(scored: Sequence[Scored]) -> float | None:
+    """Return the standard error of a difference of two scores: of what is left of a table of widths and parts."""
+    count = len(scored[0].parts)
+    rows = [each.parts for each in scored if len(each.parts) == count and all(map(math.isfinite, each.parts))]
+    if count < 2 or len(rows) < 2:
+        return None
+    table: FloatArray = np.array(rows)
+    rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    variance = (rest**2).sum() / ((count - 1) * (len(rows) - 1))
+    return float(np.sqrt(2 * variance / count))
+
+
+def _agreement(scored: Sequence[Scored]) -> dict[str, float]:
+    temperatures = sorted(scored[0].by_temperature)
+    known = [each.by_temperature for each in scored if sorted(each.by_temperature) == temperatures]
+    known = [each for each in known if all(map(math.isfinite, each.values()))]
+    if len(known) < _FEWEST:
+        return {}
+    return {
+        f'{one:g} and {other:g}': kendall_tau([each[one] for each in known], [each[other] for each in known])
+        for one, other in itertools.combinations(temperatures, 2)
+    }
+
+
+def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kendall's tau-b of two orders; NaN where one of them has only ties."""
+    a, b = (np.sign(np.subtract.outer(x, x)) for x in (np.asarray(one, float), np.asarray(other, float)))
+    scale = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
+    return float((a * b).sum()) / scale if scale else math.nan
