@@ -30,6 +30,7 @@ from .records import append_record, read_records
 from .report.widths_plot import widths_svg
 from .run.epoch_bar import EpochBar
 from .search.evolution import Evolution
+from .search.uniform import uniform_within
 from .space.bins import FlopsSensitiveBins
 from .space.mutator import WidthMutator
 from .space.slim_files import save_slim
@@ -146,10 +147,12 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
             )
         say(f'Space: {space.describe()}')
         strategy = _search(space, folder, options)
-        best = strategy.history.best(1)[0]
+        best = strategy.best_within(strategy.budgets[0])[0]
         slim = next(strategy.list_models()).executable_model()
         inherited = accuracy(slim)
-        uniform = space.uniform_within(best.macs)
+        uniform = uniform_within(strategy.budgets[0])
+        for sentence in strategy.findings():
+            say(sentence)
         networks = {'full': space.full_widths, 'uniform': uniform, 'searched': best.widths}
         accuracies = _train_from_scratch(space, networks, folder, options)
     rows = []

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from .errors import LimitReachedError, TrainingDivergedError
 from .records import read_record, write_record
+from .run.equal_cost import EqualCost, at_once
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
 from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, trained_in
 from .run.folder import RunFolder, new_run_path
@@ -29,11 +31,14 @@ from .run.setup import RunSetup
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
 from .search.evolution import Evolution
+from .search.filling import is_full
 from .search.halving import Halving, halve
+from .search.headroom import Headroom
 from .search.history import History, Scored
 from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
+from .search.uniform import uniform_within
 from .space.width_space import WidthSpace
 from .supernet.combination import Combination
 from .supernet.divergence import Divergence
@@ -41,7 +46,7 @@ from .supernet.sharing import Sharing
 from .supernet.training_options import TrainingOptions
 from .supernet.width_sampling import WidthSampling
 from .trials.travels import check_travels
-from .validation import instance, path
+from .validation import instance, path, whole_number
 
 __all__ = ['CafeNet', 'budget_list']
 
@@ -100,6 +105,10 @@ class CafeNet(OneShotStrategy):
         widths by over-confidence.
     score_patterns
         Channel sets that are tried to score a width; default ``patterns``.
+    headroom
+        Random widths of the budget's cost that are scored before the search, to say how many of them the uniform network is
+        better than (see `headroom` of the strategy and `report`). None: a tenth of the search's, 200 at most; where
+        that is below 20, the widths of the search are looked at. 0: none.
     holdout
         Share of the training data that is held out for scores.
     score_data
@@ -158,6 +167,7 @@ class CafeNet(OneShotStrategy):
         higher_is_better: bool | None = None,
         temperature: float | None = None,
         score_patterns: int | None = None,
+        headroom: int | None = None,
         holdout: float = 0.1,
         score_data: Any = None,
         statistics_batches: int = 20,
@@ -178,6 +188,7 @@ class CafeNet(OneShotStrategy):
             width_sampling=width_sampling, combine=combine, distill=distill, ema=ema, budget=budget
         )
         self.search = instance('search', Evolution() if search is None else search, Searcher)
+        self.headroom_widths = None if headroom is None else whole_number('headroom', headroom, 0)
         self.options = RunOptions.checked(
             sharing=sharing,
             patterns=patterns,
@@ -328,10 +339,17 @@ class CafeNet(OneShotStrategy):
         path = folder.history if setup.supernet.trainer.is_global_zero else None
         self._history = history = History(path, higher_is_better=options.higher_is_better)
         space = self._space
-        for name, budget in zip(self._budget_names, self._budgets):
-            proposals = self.search.propose(space, budget, np.random.default_rng([options.seed, 1]))
-            title = 'Search' if name is None else f'Search {name}'
-            search_widths(proposals, stages.score, history, total=self.search.total, name=options.score, title=title)
+        for each in self._equal_cost():
+            score = partial(search_widths, score=stages.score, history=history, name=options.score)
+            title = 'Search' if each.name is None else f'Search {each.name}'
+            drawn = each.drawn()
+            score(at_once(drawn), total=len(drawn), title=f'{title}: random widths')
+            self._tell_headroom(each.headroom(history, None, options.score) if drawn else None)
+            proposals = self.search.propose(space, each.budget, np.random.default_rng([options.seed, 1]))
+            score(proposals, total=self.search.total, title=title)
+            fuller = each.fuller(self.best_within(each.budget, max(1, self.finalist_options.number)))
+            score(at_once(fuller), total=len(fuller), title=f'{title}: what is left of the budget')
+            self._tell_headroom(self._headroom_under(each))
         if path is not None:
             history.export(folder.path, space.labels)
         space.activate(space.full_widths)
@@ -339,6 +357,22 @@ class CafeNet(OneShotStrategy):
         if best:
             way = 'higher' if options.higher_is_better else 'lower'
             _logger.info('Best of %d widths: %s %.5g (%s is better)', len(history), options.score, best[0].score, way)
+
+    def _equal_cost(self) -> list[EqualCost]:
+        """Return the widths of the cost of each budget."""
+        total, seed = self.search.total, self.options.seed
+        return [
+            EqualCost(self._space, budget, name=name, total=total, drawn=self.headroom_widths, seed=seed)
+            for name, budget in zip(self._budget_names, self._budgets)
+        ]
+
+    def _headroom_under(self, each: EqualCost) -> Headroom | None:
+        best = next(iter(self.best_within(each.budget)), None)
+        return each.headroom(self.history, best, self.options.score)
+
+    def _tell_headroom(self, headroom: Headroom | None) -> None:
+        if headroom is not None:
+            _logger.log(logging.WARNING if headroom.warns else logging.INFO, '%s', ' '.join(headroom.sentences()))
 
     def _train_finalists(self, folder: RunFolder, stages: Stages) -> None:
         """Train the best widths and the baseline, each by the user's evaluator."""
@@ -364,7 +398,7 @@ class CafeNet(OneShotStrategy):
             chosen = [Finalist(finalist_name(rank, name), scored) for rank, scored in enumerate(best, start=1)]
             baseline = list[Finalist]()
             if self.finalist_options.baseline:
-                uniform = self._space.uniform_within(max(scored.macs for scored in best))
+                uniform = uniform_within(budget)
                 baseline = [Finalist(finalist_name(BASELINE, name), scored) for scored in stages.score([uniform])]
             if self.finalist_options.halving is not None:
                 ranked = self._halved(chosen, self.finalist_options.halving, stages)
@@ -423,18 +457,50 @@ class CafeNet(OneShotStrategy):
         return setup.metric
 
     def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
-        """Return the best widths that were scored and that a budget allows, best first."""
-        space = self._space
-        return self.history.best(number, among=lambda each: bool(budget.allows(space.to_array(each.widths))[0]))
+        """Return the best widths of the space that were scored and that a budget allows, best first.
+
+        Those that use the budget to within 2 % come before all others.
+        """
+        space, choices = self._space, {label: set(widths) for label, widths in self._space.choices.items()}
+
+        def is_allowed(each: Scored) -> bool:
+            chosen = each.epochs or all(width in choices[label] for label, width in each.widths.items())
+            return bool(chosen) and bool(budget.allows(space.to_array(each.widths))[0])
+
+        allowed = self.history.best(among=is_allowed)
+        return sorted(allowed, key=lambda each: not is_full(budget, each.widths))[:number]
+
+    @property
+    def headroom(self) -> list[Headroom]:
+        """What there is to win over the uniform network, under each budget, by the supernet's scores.
+
+        Without those of which too few widths were scored.
+        """
+        if any(record.epochs for record in self.history):
+            return []
+        return [found for found in map(self._headroom_under, self._equal_cost()) if found is not None]
 
     def best_trained(self, budget: str | None = None) -> TrainedFinalist | None:
-        """Return the best finalist, under the budget of a name where there are several; None where none was trained.
+        """Return the best trained network, under the budget of a name where there are several; None where none was trained.
 
-        The baseline is none of them.
+        It is the uniform network where no finalist is better than it.
         """
-        own = [each for each in self._trained if not each.finalist.is_baseline]
-        own = [each for each in own if budget is None or each.finalist.budget == budget]
-        return max(own, key=lambda each: self.metric.fitness(each.metric), default=None)
+        own = [each for each in self._trained if budget is None or each.finalist.budget == budget]
+        return min(own, key=self._trained_rank, default=None)
+
+    def compared(self) -> list[TrainedFinalist]:
+        """Return what the results are compared with: the uniform networks, and where one is kept the best finalist."""
+        shown = list[TrainedFinalist]()
+        for name in self._budget_names:
+            own = sorted((each for each in self._trained if each.finalist.budget == name), key=self._trained_rank)
+            shown += [each for each in own if each.finalist.is_baseline]
+            if self.keeps_uniform(name):
+                shown += [each for each in own if not each.finalist.is_baseline][:1]
+        return shown
+
+    def _trained_rank(self, trained: TrainedFinalist) -> tuple[float, bool]:
+        """Order trained networks by their metric; of equals, the uniform one comes first."""
+        return -self.metric.fitness(trained.metric), not trained.finalist.is_baseline
 
     def trained_model(self, trained: TrainedFinalist) -> nn.Module:
         """Return the slim model of a finalist, or of the baseline, with its trained weights."""
@@ -444,11 +510,34 @@ class CafeNet(OneShotStrategy):
         return RunFolder(_known(self.directory)).training(trained.finalist.name, trained.finalist.epochs)
 
     def report(self) -> str:
-        """Return a table of the trained finalists and the baseline, or of the best five widths where there are none."""
+        """Return a table of the trained finalists and the baseline, or of the best five widths where there are none.
+
+        Below it: where the uniform network is the best, and what there was to win by the supernet's scores.
+        """
         setup: RunSetup = _known(self._setup)
         if self._trained:
-            return finalists_table(self._trained, self._space, setup.metric)
-        return widths_table(self.history.best(5), self._space, self.options.score)
+            table = finalists_table(sorted(self._trained, key=self._trained_rank), self._space, setup.metric)
+        else:
+            table = widths_table(self._best_searched(5), self._space, self.options.score)
+        return '\n'.join([table, *self.findings()])
+
+    def findings(self) -> list[str]:
+        """Return sentences on what came out: budgets that keep the uniform network, and what there was to win."""
+        budgets = [name for name in self._budget_names if self.keeps_uniform(name)]
+        reason = 'no finalist is better than the uniformly scaled network'
+        kept = [f'Uniform kept{"" if name is None else f" under {name}"}: {reason}.' for name in budgets]
+        return [*kept, *(sentence for each in self.headroom for sentence in each.sentences())]
+
+    def keeps_uniform(self, budget: str | None = None) -> bool:
+        """Whether no trained finalist is better than the uniform network, under the budget of a name."""
+        best = self.best_trained(budget)
+        return best is not None and best.finalist.is_baseline
+
+    def _best_searched(self, number: int | None) -> list[Scored]:
+        """Return the best widths that were scored, best first: under the budget, where it is one."""
+        if len(self._budgets) == 1:
+            return self.best_within(self._budgets[0], number)
+        return self.history.best(number)
 
     @property
     def trained(self) -> list[TrainedFinalist]:
@@ -472,14 +561,12 @@ class CafeNet(OneShotStrategy):
         limit
             How many; None: all.
         """
-        setup: RunSetup = _known(self._setup)
         if self._trained:
-            metric = setup.metric
-            ranked = sorted(self._trained, key=lambda each: -metric.fitness(each.metric)) if sort else self._trained
+            ranked = sorted(self._trained, key=self._trained_rank) if sort else self._trained
             for each in ranked[:limit]:
                 yield TrainedModel(self._space, each, self._folder_of(each))
             return
-        records = self.history.best(limit) if sort else list(self.history)[:limit]
+        records = self._best_searched(limit) if sort else list(self.history)[:limit]
         for scored in records:
             yield SearchedModel(self._space, scored, self.slim)
 

@@ -29,7 +29,9 @@ from nni_cafenet.latency.clock import Clock, Timing
 from nni_cafenet.latency.operator import recorded_operators, tensor_sizes
 from nni_cafenet.records import read_record
 from nni_cafenet.run.finalists import finalist_names
+from nni_cafenet.search.filling import is_full
 from nni_cafenet.search.searched_model import SearchedModel
+from nni_cafenet.search.uniform import uniform_within
 from nni_cafenet.testing import digits
 
 IMAGES, LABELS = digits('train').tensors
@@ -155,21 +157,23 @@ def test_end_to_end(run, space, tmp_path):
     experiment = run(strategy)
     history = list(strategy.history)
     limit = space.macs(space.full_widths) // 2
-    assert len(history) == 18
-    assert len({tuple(record.widths.items()) for record in history}) == 18
+    assert 18 <= len(history) <= 19  # one more may fill the budget
+    assert len({tuple(record.widths.items()) for record in history}) == len(history)
     for record in history:
         assert record.macs == space.macs(record.widths) <= limit
         assert record.params == space.params(record.widths)
         assert all(width in space.choices[label] for label, width in record.widths.items())
         assert {label: len(chosen) for label, chosen in record.channel_sets.items()} == record.widths
 
-    best = sorted(history, key=lambda record: record.score)
+    assert history[0].widths in [record.widths for record in history if 0.9 * limit < record.macs]  # the uniform one
+    best = sorted(history, key=lambda record: (record.macs < 0.98 * limit, record.score))
+    assert best[0].macs >= 0.98 * limit
     assert experiment.export_top_models(5, formatter='dict') == [record.widths for record in best[:5]]
     models = experiment.export_top_models(2)
     assert all(isinstance(model, SearchedModel) and isinstance(model, RawFormatModelSpace) for model in models)
     assert [model.metric for model in models] == [record.score for record in best[:2]]
     assert [model.sample for model in models] == [record.widths for record in best[:2]]
-    assert len(list(strategy.list_models(limit=None))) == 18
+    assert len(list(strategy.list_models(limit=None))) == len(history)
     unsorted = [model.sample for model in strategy.list_models(sort=False, limit=3)]
     assert unsorted == [record.widths for record in history[:3]]
 
@@ -245,7 +249,7 @@ def test_budgets(run, space, budget, limits):
     strategy = small(budget=budget)
     run(strategy)
     wanted = limits(space.macs(space.full_widths), space.params(space.full_widths))
-    assert len(strategy.history) == 12
+    assert 12 <= len(strategy.history) <= 13
     for record in strategy.history:
         for name, limit in wanted.items():
             assert getattr(record, name) <= limit
@@ -274,10 +278,11 @@ def test_a_list_of_budgets_gives_a_family(run, space, options, tmp_path):
         chosen = trained[f'1@{name}'].scored
         assert budget.allows(space.to_array(chosen.widths))[0]
         allowed = [each for each in strategy.history if budget.allows(space.to_array(each.widths))[0]]
-        assert chosen.score == min(each.score for each in allowed)
-        assert trained[f'uniform@{name}'].scored.macs <= chosen.macs
+        full = [each for each in allowed if is_full(budget, each.widths)] or allowed
+        assert chosen.score == min(each.score for each in full)
+        assert trained[f'uniform@{name}'].scored.widths == uniform_within(budget)
         assert (tmp_path / 'run' / 'finalists' / f'1@{name}' / 'slim.pt').exists()
-    assert 12 < len(strategy.history) <= 24  # a search each; those in both budgets may be proposed twice
+    assert 12 < len(strategy.history) <= 26  # a search each; those in both budgets may be proposed twice
     assert 'finalist 1, 60%' in strategy.report()
 
 

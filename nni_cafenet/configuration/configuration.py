@@ -174,7 +174,7 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
         yield 'search.halving: chooses among finalists; give --finalists 2 or more, or --method short-trainings'
     elif short and made['training.finetune_epochs']:
         last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
-        if made['search.finalists'] > last:
+        if made['search.finalists'] > last and made['search.finalists'] != _BY_PATH['search.finalists'].default:
             yield f'search.finalists: {made["search.finalists"]}: the last rung of short-trainings has {last}; give fewer'
 
 

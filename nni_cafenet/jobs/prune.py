@@ -32,6 +32,7 @@ def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         search=search_of(asked),
         score=asked['search.score'],
         temperature=asked['search.temperature'],
+        headroom=asked['search.headroom'],
         holdout=asked['search.holdout'],
         finalists=asked['search.finalists'],
         baseline=asked['search.baseline'],

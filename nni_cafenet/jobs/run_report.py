@@ -61,6 +61,8 @@ class Found:
         Every width that was scored.
     metric
         Name of the metric.
+    findings
+        Sentences on what came out.
     """
 
     verb: str
@@ -68,6 +70,7 @@ class Found:
     folders: tuple[Path, ...]
     history: History
     metric: str
+    findings: tuple[str, ...] = ()
 
 
 def report_of(prepared: Prepared, found: Found) -> RunReport:
@@ -100,6 +103,7 @@ def report_of(prepared: Prepared, found: Found) -> RunReport:
         score_higher_is_better=found.history.higher_is_better,
         budgets=_budgets(asked),
         curves=_curves(Path(asked['output'])),
+        findings=found.findings,
         loading=_loading(prepared, found.folders[0]),
     )
 

@@ -73,15 +73,16 @@ def search_job(prepared: Prepared) -> SearchResult:
         networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
         networks += [
             _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)
-            for each in strategy.trained
-            if each.finalist.is_baseline
+            for each in strategy.compared()
         ]
-        networks += [
-            _record(space, 'searched' if name is None else f'searched within {name}', 'pruned', widths, prepared, value)
-            for name, (_, widths, value) in zip(strategy.budget_names, saved)
-        ]
+        for name, (_, widths, value) in zip(strategy.budget_names, saved):
+            kept = strategy.keeps_uniform(name)
+            title = 'uniform kept' if kept else 'searched'
+            networks.append(
+                _record(space, title if name is None else f'{title} within {name}', 'pruned', widths, prepared, value)
+            )
         folders = tuple(folder for folder, *_ in saved)
-        found = Found('searched within', tuple(networks), folders, strategy.history, metric)
+        found = Found('searched within', tuple(networks), folders, strategy.history, metric, tuple(strategy.findings()))
         return SearchResult(strategy.report(), found)
 
 
@@ -100,6 +101,8 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
     training = recipes.training('Training', epochs, ['train_loss', metric])
     if asked['search.method'] == 'short-trainings':
         rungs = (2, 4, 8) if rungs is None else rungs
+        last = Halving(rungs, keep).sizes(asked['search.candidates'])[-1]
+        options['finalists'] = min(options['finalists'], last)
         return ShortTrainings(asked['budget'], asked['search.candidates'], rungs, keep, **options), training
     strategy = CafeNet(
         asked['budget'],
@@ -107,6 +110,7 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         memory=asked['search.memory'],
         search=search_of(asked),
         temperature=asked['search.temperature'],
+        headroom=asked['search.headroom'],
         finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
         finalist_evaluator=training,
         **options,

@@ -81,11 +81,12 @@ def prune(
     search: Searcher | None = None,
     score: str = 'loss',
     temperature: float | None = None,
+    headroom: int | None = None,
     holdout: float = 0.1,
     score_data: Any = None,
     statistics_batches: int = 20,
-    finalists: int = 1,
-    baseline: bool = False,
+    finalists: int = 4,
+    baseline: bool = True,
     seed: int = 0,
     directory: str | Path | None = None,
     device: str = 'auto',
@@ -136,13 +137,13 @@ def prune(
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
-    sharing, patterns, memory, search, score, temperature, holdout, score_data, statistics_batches
+    sharing, patterns, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``:
         ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
-        How many of the best widths are fine-tuned; the best of them by the metric is the result.
+        How many of the best widths are fine-tuned; the best network by the metric is the result.
     baseline
-        Fine-tune the uniformly scaled network of the same MACs as well, for comparison.
+        Fine-tune the uniformly scaled network of the budget as well. Where no finalist is better than it, it is the result.
     seed
         Seed of everything that is drawn.
     directory
@@ -200,6 +201,7 @@ def prune(
             search=Evolution(initial='uniform') if search is None else search,
             score=score,
             temperature=temperature,
+            headroom=headroom,
             holdout=holdout,
             score_data=score_data,
             statistics_batches=statistics_batches,

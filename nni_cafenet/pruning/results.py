@@ -117,7 +117,9 @@ class Results:
 
     def _best(self, name: str | None, budget: Budget) -> _Network:
         """Return the best network of a budget."""
-        strategy, title = self.strategy, 'pruned' if name is None else f'pruned to {name}'
+        strategy = self.strategy
+        title = 'uniform kept' if strategy.keeps_uniform(name) else 'pruned'
+        title = title if name is None else f'{title} to {name}' if title == 'pruned' else f'{title} under {name}'
         best = strategy.best_trained(name)
         if best is None:
             scored = strategy.best_within(budget)
@@ -128,7 +130,7 @@ class Results:
         return _Network(title, 'pruned', best.finalist, strategy.trained_model(best), best.metric)
 
     def _baselines(self) -> list[_Network]:
-        found = [each for each in self.strategy.trained if each.finalist.is_baseline]
+        found = self.strategy.compared()
         return [
             _Network(each.finalist.title, 'baseline', each.finalist, self.strategy.trained_model(each), each.metric)
             for each in found
@@ -238,6 +240,7 @@ class Results:
             score_higher_is_better=strategy.options.higher_is_better,
             budgets=self._mac_limits(),
             curves=self._curves(),
+            findings=tuple(strategy.findings()),
             notes=self._notes(),
             loading=loading_lines(what, folder=strategy.budget_names[0] or '.'),
         )

@@ -100,7 +100,8 @@ def _search(report: RunReport) -> list[Block]:
     if report.budgets:
         budgets = '; '.join(f'{name}: at most {macs:,} MACs' for name, macs in report.budgets.items())
         text += f' Budget {budgets}.'
-    return [Heading('Search'), Text(text), scores_picture(report)]
+    said: list[Block] = [Text(' '.join(report.findings))] if report.findings else []
+    return [Heading('Search'), Text(text), *said, scores_picture(report)]
 
 
 def _training(report: RunReport) -> list[Block]:

@@ -132,6 +132,8 @@ class RunReport:
         ``{name: largest MACs of one sample}``, such as ``{'50%': 907036672}``.
     curves
         ``{stage: {metric: [(epoch, value), ...]}}``, such as ``{'supernet': {'loss': [(0, 2.3), (1, 1.9)]}}``.
+    findings
+        Sentences on what came out: where the uniform network is kept, and what there was to win.
     notes
         Sentences: what was fixed and why, what a reader should know.
     loading
@@ -158,6 +160,7 @@ class RunReport:
     curves: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     loading: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [network.name for network in self.networks]
@@ -178,7 +181,7 @@ class RunReport:
 
     def __str__(self) -> str:
         table = networks_table(self)
-        return as_table(table.headers, table.rows)
+        return '\n'.join([as_table(table.headers, table.rows), *self.findings])
 
     @property
     def full(self) -> NetworkRecord:
@@ -217,7 +220,7 @@ class RunReport:
                 }
                 for stage, metrics in values['curves'].items()
             }
-            values['notes'], values['loading'] = tuple(values['notes']), tuple(values['loading'])
+            values.update({name: tuple(values[name]) for name in ('notes', 'loading', 'findings')})
             return cls(**values)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f'the report is incomplete, or another version wrote it: {error!r}') from error

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .budget import Budget, WidthDomain
+from .budget import Budget, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new
 
 __all__ = ['FULL', 'filled', 'is_full']
 
 FULL = 0.98
 """Share of a budget from which it counts as used."""
+
+_DRAWS = 4
+"""Ways to grow that are drawn for each that is returned."""
 
 
 def is_full(budget: Budget, widths: Mapping[str, int]) -> bool:
@@ -35,7 +38,8 @@ def filled(
     best
         Widths, the best ones first.
     count
-        The most to return; those of better widths come first, equally many of each.
+        The most to return; those of better widths come first, equally many of each. Of the many ways to grow, those that
+        use the budget to within 2 % are taken first.
     rng
         The only source of chance: which groups grow.
 
@@ -50,6 +54,10 @@ def filled(
     starts = starts[space.usage(starts) < FULL]
     if len(starts) == 0 or count < 1:
         return []
-    rows = np.repeat(starts, -(-count // len(starts)), axis=0)
-    rows = bring_within(space, rows, 1.0, rng)
-    return space.as_dicts(rows[mark_new(rows, {row.tobytes() for row in starts}, count)])
+    each = -(-count // len(starts))
+    chosen, seen = list[IntArray](), {row.tobytes() for row in starts}
+    for start in starts:
+        rows = bring_within(space, np.repeat(start[None], _DRAWS * each, axis=0), 1.0, rng)
+        rows = rows[mark_new(rows, seen)]
+        chosen.append(rows[np.argsort(space.usage(rows) < FULL, kind='stable')][:each])
+    return space.as_dicts(np.concatenate(chosen)[:count])

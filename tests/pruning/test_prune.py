@@ -64,6 +64,8 @@ def pruned(model, directory, budget='50%', **options):
         'min_ratio': 0.1,
         'holdout': 0.25,
         'statistics_batches': 2,
+        'finalists': 1,
+        'baseline': False,
         'device': 'cpu',
     }
     return prune(model, budget, directory=directory, **{**given, **options})

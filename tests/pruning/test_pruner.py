@@ -22,7 +22,7 @@ EXAMPLE = (1, 1, 8, 8)
 TRAIN, TEST = Subset(digits('train'), range(128)), Subset(digits('test'), range(60))
 QUICK = {
     'epochs': 1, 'finetune_epochs': 1, 'search': RandomSearch(4), 'bins': EqualBins(4), 'holdout': 0.25,
-    'statistics_batches': 1,
+    'statistics_batches': 1, 'finalists': 1, 'baseline': False,
 }  # fmt: skip
 
 

@@ -1,0 +1,110 @@
+"""Widths that are scored besides those of a searcher: random ones of the budget's cost, and fuller ones at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..search.budget import Budget
+from ..search.filling import filled
+from ..search.headroom import Headroom, headroom_of
+from ..search.history import History, Scored
+from ..search.sampling import LevelSpace, sample_within
+from ..search.searcher import Proposals
+from ..search.uniform import uniform_levels
+from ..space.width_space import WidthSpace
+
+__all__ = ['EqualCost', 'at_once']
+
+_MOST = 200
+"""Random widths that are drawn of a budget's cost, unless a run asks for more."""
+
+_FEWEST = 20
+"""Below so many nothing is drawn: the widths of the search are looked at instead."""
+
+_BAND = 0.95
+"""Least share of a budget that widths of its cost use."""
+
+_VERSIONS = 8
+"""Fuller versions that are scored of each width that is handed out."""
+
+
+class EqualCost:
+    """Widths of about the cost that a budget allows.
+
+    Parameters
+    ----------
+    space, budget
+        What is searched.
+    name
+        The name of the budget; None where the run has a single one.
+    total
+        Widths that the searcher proposes.
+    drawn
+        How many random widths of the budget's cost are scored; None: a tenth of ``total``, 200 at most, and none where that
+        is below 20.
+    seed
+        Seed of what is drawn.
+    """
+
+    def __init__(
+        self, space: WidthSpace, budget: Budget, *, name: str | None, total: int, drawn: int | None, seed: int
+    ) -> None:
+        self.space = space
+        self.budget = budget
+        self.name = name
+        self._seed = seed
+        few = min(total // 10, _MOST)
+        self._drawn = (few if few >= _FEWEST else 0) if drawn is None else drawn
+        self._most_fuller = total // 10
+
+    @property
+    def uniform(self) -> dict[str, int]:
+        """The uniformly scaled network among the widths that may be chosen."""
+        levels = LevelSpace(self.space, self.budget)
+        return levels.as_dicts(uniform_levels(levels)[None])[0]
+
+    def drawn(self) -> list[dict[str, int]]:
+        """Return random widths of the budget's cost, after the uniform network; none where none are asked for."""
+        if not self._drawn:
+            return []
+        rng = np.random.default_rng([self._seed, 3])
+        rows = sample_within(self.space, self.budget, self._drawn, rng, floor=_BAND)
+        uniform = self.uniform
+        others = [self.space.to_widths(row) for row in rows.tolist()]
+        return [uniform, *(widths for widths in others if widths != uniform)]
+
+    def fuller(self, best: Sequence[Scored]) -> list[dict[str, int]]:
+        """Return wider versions of the best widths, where these leave more than 2 % of the budget unused."""
+        count = min(_VERSIONS * len(best), self._most_fuller)
+        rng = np.random.default_rng([self._seed, 4])
+        return filled(self.space, self.budget, [each.widths for each in best], count, rng)
+
+    def headroom(self, history: History, best: Scored | None, score: str) -> Headroom | None:
+        """Compare the uniform network with widths of its cost that were scored; None where these are too few."""
+        uniform = self.uniform
+        if uniform not in history:
+            return None
+        drawn = [history[widths] for widths in self.drawn() if widths in history]
+        return headroom_of(
+            history[uniform],
+            drawn or self._in_band(history),
+            best=best,
+            higher_is_better=history.higher_is_better,
+            score=score,
+            budget=self.name,
+            drawn=bool(drawn),
+        )
+
+    def _in_band(self, history: History) -> list[Scored]:
+        records = list(history)
+        rows = np.array([[each.widths[label] for label in self.space.labels] for each in records], np.int64)
+        usage = self.budget.usage(rows.reshape(len(records), len(self.space.labels)))
+        return [each for each, share in zip(records, usage) if _BAND <= share <= 1]
+
+
+def at_once(widths: list[dict[str, int]]) -> Proposals:
+    """Propose some widths, whatever their scores are."""
+    if widths:
+        yield widths
