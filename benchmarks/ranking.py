@@ -33,7 +33,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ from nni_cafenet.search.scoring import Scorer
 from nni_cafenet.supernet.data import TrainingData
 from nni_cafenet.supernet.lightning import MinMinModule
 from nni_cafenet.supernet.sharing import Sharing
+from nni_cafenet.supernet.training_options import TrainingOptions
+from nni_cafenet.supernet.weight_average import WeightAverage
 from nni_cafenet.tables import as_table
 from nni_cafenet.testing import SmallResNet, digits
 
@@ -83,6 +85,8 @@ class Supernet:
     sharing: Sharing
     patterns: int
     length: int = 1  # times the number of epochs
+    options: TrainingOptions = field(default_factory=TrainingOptions)
+    min_ratio: float | None = None  # smallest widths that are trained; None: as small as those that are ranked
 
 
 SUPERNETS = (
@@ -170,10 +174,10 @@ def settings_of(options: argparse.Namespace, space: WidthSpace, widths: list[dic
 # --- the space, the data and the widths -----------------------------------------------------------
 
 
-def make_space(seed: int) -> WidthSpace:
+def make_space(seed: int, **options: Any) -> WidthSpace:
     """Make the space of the network, with the weights of a seed."""
     torch.manual_seed(seed)
-    return WidthMutator(bins=EqualBins(BINS)).mutate(SmallResNet, width=WIDTH, example_input=(1, 1, 8, 8))
+    return WidthMutator(bins=EqualBins(BINS), **options).mutate(SmallResNet, width=WIDTH, example_input=(1, 1, 8, 8))
 
 
 def training_images() -> TensorDataset:
@@ -293,9 +297,11 @@ def train_and_score_supernets(
 
 def train_supernet(supernet: Supernet, seed: int, epochs: int) -> tuple[MinMinModule, TrainingData]:
     """Train a supernet. The seed sets weights, cut of the data, batches, widths and channel sets."""
-    space = make_space(seed)
+    space = make_space(seed) if supernet.min_ratio is None else make_space(seed, min_ratio=supernet.min_ratio)
+    decay = supernet.options.ema
     trainer = pl.Trainer(
         max_epochs=supernet.length * epochs,
+        callbacks=[] if decay is None else [WeightAverage(decay)],
         accelerator='cpu',
         devices=1,
         limit_val_batches=0,
@@ -306,7 +312,9 @@ def train_supernet(supernet: Supernet, seed: int, epochs: int) -> tuple[MinMinMo
     )
     loader = DataLoader(training_images(), batch_size=BATCH, shuffle=True)
     data = TrainingData(loader, holdout=HOLDOUT, seed=seed, epoch=lambda: trainer.current_epoch)
-    module = MinMinModule(DigitsModule(), sharing=supernet.sharing, patterns=supernet.patterns, seed=seed)
+    module = MinMinModule(
+        DigitsModule(), sharing=supernet.sharing, patterns=supernet.patterns, seed=seed, options=supernet.options
+    )
     module.set_model(space)
     trainer.fit(module, data.train)
     return module, data

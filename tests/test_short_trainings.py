@@ -166,7 +166,7 @@ def test_end_to_end(run, template, tmp_path):
     assert second == set(sorted(first, key=first.get)[:3])
     assert 'uniform (baseline)' in strategy.report()
     rows = (tmp_path / 'run' / 'history.csv').read_text().splitlines()
-    assert rows[0].startswith('score,epochs,macs,params,')
+    assert rows[0].startswith('score,temperature,epochs,macs,params,')
     assert len(rows) == 6
 
 
@@ -364,10 +364,10 @@ def test_options_of_the_hybrid():
 
 def test_histories_of_both_kinds_are_read(tmp_path):
     history = History(tmp_path / 'history.jsonl', higher_is_better=False)
-    run_record = {'score': 0.5, 'macs': 1, 'params': 1, 'widths': {'a': 1}, 'scores': [], 'channel_sets': {}}
-    long = Scored.from_json({**run_record, 'epochs': 4, 'widths': {'a': 2}})
-    short = dataclasses.replace(Scored.from_json(run_record), epochs=2, score=0.1)
+    plain = Scored({'a': 1}, 1, 1, 0.5, {})
+    long = Scored.from_json({**plain.to_json(), 'epochs': 4, 'widths': {'a': 2}})
+    short = dataclasses.replace(plain, epochs=2, score=0.1)
     history.add(short)
     history.add(long)
     assert [each.epochs for each in History(history.path, higher_is_better=False).best()] == [4, 2]
-    assert 'epochs' not in Scored.from_json(run_record).to_json()
+    assert 'epochs' not in Scored.from_json(plain.to_json()).to_json()

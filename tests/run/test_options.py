@@ -8,6 +8,7 @@ import pytest
 
 from nni_cafenet import Fixed, LocallyFree
 from nni_cafenet.run.options import FinalistOptions, RunOptions
+from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.validation import instance, whole_number
 
 GIVEN = {
@@ -22,6 +23,7 @@ GIVEN = {
     'seed': 0,
     'memory': 'lean',
     'temperature': 3,
+    'training': TrainingOptions(ema=0.9),
 }
 FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better': None}
 
@@ -39,7 +41,8 @@ def test_what_is_given_is_kept():
     sharing, loader = Fixed(), [1, 2]
     given = {**GIVEN, 'sharing': sharing, 'score_patterns': 1, 'higher_is_better': True, 'score_data': loader}
     options = RunOptions.checked(**given)
-    assert dataclasses.asdict(options).keys() == GIVEN.keys()
+    assert {field.name for field in dataclasses.fields(options)} == GIVEN.keys()
+    assert options.training == TrainingOptions(ema=0.9)
     assert (options.sharing, options.score_data, options.score_patterns) == (sharing, loader, 1)
     assert options.higher_is_better is True
 
