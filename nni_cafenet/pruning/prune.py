@@ -19,6 +19,7 @@ from ..channels.selecting import LayerPattern
 from ..quiet import quiet_training
 from ..randomness import seeded
 from ..run.folder import keep_settings
+from ..run.lock import held
 from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
@@ -231,7 +232,8 @@ def prune(
         if not strategy.finished:
             raise KeyboardInterrupt
         results = Results(space, strategy, recipes, folder, original, order)
-        return results.write({name: str(value) for name, value in asked.items()})
+        with held(folder):
+            return results.write({name: str(value) for name, value in asked.items()})
 
 
 def _space(

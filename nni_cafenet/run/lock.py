@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import FolderInUseError
 from ..files import remove_leftovers
 from ..links import unlinked
+from .folder_errors import folder_errors
 
 fcntl: Any = None
 with contextlib.suppress(ImportError):  # on Windows
@@ -50,6 +51,8 @@ def held(folder: Path) -> Iterator[None]:
     ------
     nni_cafenet.errors.FolderInUseError
         If another process does the run, or another experiment of this one.
+    nni_cafenet.errors.FolderError
+        If the disk is full, or the folder cannot be written to or is removed, in the block.
 
     Notes
     -----
@@ -73,7 +76,8 @@ def held(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 # The time is that of the file system, whatever the clock of this machine says.
                 remove_leftovers(folder, os.stat(path).st_mtime - _OLD)
-            yield
+            with folder_errors(folder):
+                yield
         finally:
             _here.discard(name)
 

@@ -81,11 +81,13 @@ def run_child(name: str, work: Path, fault: Fault | None = None, *, fresh: bool 
 
 def run_here(name: str, work: Path, fault: Fault | None) -> None:
     """Do a run in this process, and write down what it found."""
-    os.environ.update(HOME=str(work / 'home'), TMPDIR=str(work / 'tmp'))
-    for folder in ('home', 'tmp', 'scratch'):
-        (work / folder).mkdir(exist_ok=True)
+    # All processes of a campaign have one home: a key in it signs files.
+    home, temporary, scratch = work.parent / 'home', work / 'tmp', work / 'scratch'
+    os.environ.update(HOME=str(home), XDG_CONFIG_HOME=str(home / '.config'), TMPDIR=str(temporary))
+    for folder in (home, temporary, scratch):
+        folder.mkdir(exist_ok=True)
     operations = watch([work / 'run'], fault)
-    found = RUNS[name].call(work / 'run', work / 'scratch')
+    found = RUNS[name].call(work / 'run', scratch)
     seen = operations()
     record = {
         'found': {'returned': json.loads(json.dumps(found)), 'files': contents(work / 'run')},

@@ -86,18 +86,14 @@ def family(folder: Path, scratch: Path) -> dict[str, Any]:
 def pruned(folder: Path, scratch: Path) -> dict[str, Any]:
     """Prune a network under a budget, fine-tune two finalists and the baseline, write the networks and the report."""
     _seed()
-    images, labels = digits('train').tensors
-    loaders = [
-        torch.utils.data.DataLoader(TensorDataset(images[part], labels[part]), batch_size=16, shuffle=not number)
-        for number, part in enumerate((slice(0, 64), slice(64, 96)))
-    ]
+    train, validate = loaders()
     with _steady_times():
         found = prune(
             Net(),
             '50%',
             example_input=(1, 1, 8, 8),
-            train=loaders[0],
-            validate=loaders[1],
+            train=train,
+            validate=validate,
             bins=EqualBins(4),
             search=Evolution(population=3, generations=2, initial='uniform'),
             epochs=2,
@@ -140,20 +136,31 @@ def export(folder: Path, scratch: Path) -> dict[str, Any]:
 
 def command(folder: Path, scratch: Path) -> dict[str, Any]:
     """Do it all by the command line: search, train the network that was found once more, write the report anew."""
-    from nni_cafenet.cli import main
-
-    options = [
-        *('--model', 'nni_cafenet.testing:SmallResNet', '--model-args', 'width=2', '--data', 'digits'),
-        *('--batch-size', '400', '--budget', '50%', '--bins', '4', '--epochs', '1', '--population', '3'),
-        *('--generations', '2', '--finalists', '1', '--finetune-epochs', '2', '--device', 'cpu'),
+    search = [
+        *('search', '--model', f'{__name__}:Net', '--data', f'{__name__}:loaders', '--budget', '50%', '--bins', '4'),
+        *('--epochs', '2', '--population', '3', '--generations', '2', '--finalists', '1', '--finetune-epochs', '2'),
+        *('--device', 'cpu', '--output', str(folder)),
     ]
     with _steady_times():
-        codes = [
-            main(['search', *options, '--output', str(folder)]),
-            main(['train-slim', str(folder), '--epochs', '2']),
-            main(['report', str(folder)]),
-        ]
-    return {'codes': codes}
+        for arguments in (search, ['train-slim', str(folder), '--epochs', '2'], ['report', str(folder)]):
+            _command(arguments)
+    return {}
+
+
+def _command(arguments: Sequence[str]) -> None:
+    from nni_cafenet.cli import main
+
+    status = main(arguments)
+    if status:
+        raise SystemExit(status)
+
+
+def loaders() -> tuple[Any, Any]:
+    """Return loaders of training and of validation data."""
+    images, labels = digits('train').tensors
+    train, validate = (TensorDataset(images[part], labels[part]) for part in (slice(0, 64), slice(64, 96)))
+    torch_loader = torch.utils.data.DataLoader  # not the traced one of NNI
+    return torch_loader(train, batch_size=16, shuffle=True), torch_loader(validate, batch_size=32)
 
 
 def _search_options() -> dict[str, Any]:

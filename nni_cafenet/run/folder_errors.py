@@ -1,0 +1,74 @@
+"""What the file system refuses during a run, with the folder, the reason, and the way to continue."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import FolderError, first_line
+
+__all__ = ['folder_errors']
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+
+@contextlib.contextmanager
+def folder_errors(folder: Path) -> Iterator[None]:
+    """Let errors of the file system leave a block as errors that name the folder of the run and the remedy.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+
+    Raises
+    ------
+    nni_cafenet.errors.FolderError
+        If the disk is full, or a file of the folder cannot be written or has disappeared.
+    """
+    try:
+        yield
+    except FolderError:
+        raise
+    except Exception as error:
+        found = _of_the_system(error)
+        remedy = None if found is None else _remedy(found, folder)
+        if remedy is None:
+            raise
+        raise FolderError(
+            f'directory={str(folder)!r}: the run has stopped, since a file could not be written or read '
+            f'({first_line(found or error)}). {remedy}'
+        ) from error
+
+
+def _of_the_system(error: BaseException) -> OSError | None:
+    """The error of the system behind an error: torch.save and Lightning may raise one of their own."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _remedy(error: OSError, folder: Path) -> str | None:
+    if error.errno in _FULL:
+        return 'Make room, then run again with the same directory: the run continues from what is there.'
+    if not isinstance(error.filename, (str, os.PathLike)) or not _beneath(Path(error.filename), folder):
+        return None
+    if error.errno in _REFUSED:
+        return 'Allow this user to write there, then run again with the same directory: the run continues.'
+    if error.errno in _GONE and not folder.exists():
+        return 'The folder was removed or renamed during the run. Bring it back to continue, or start anew.'
+    return None
+
+
+def _beneath(path: Path, folder: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(folder))
