@@ -27,6 +27,7 @@ from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.latency import check_directory, table_of_run
 from .run.options import FinalistOptions, RunOptions
+from .run.presets import with_preset
 from .run.setup import RunSetup
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
@@ -138,6 +139,10 @@ class CafeNet(OneShotStrategy):
         reports to NNI.
     metric_higher_is_better
         Which way the metric is better; default: as its name says.
+    preset
+        ``'paper'``: what is left open is as Su et al. (2021) have it: ``LocallyFree(1)``, uniform widths, evolution of
+        50 x 20 widths, scores at temperature 1. Their supernet is trained by the smaller of two losses, as by default; they
+        rank by accuracy, so name it: ``score='val_acc'``. Default: None, this package's own settings.
     directory
         Where the run keeps its state. A run that was killed goes on from there, with the same result. Default: the folder
         ``cafenet`` of the experiment where it runs trials; else a new folder below the trainer's ``default_root_dir``,
@@ -179,24 +184,34 @@ class CafeNet(OneShotStrategy):
         baseline: bool = True,
         metric: str | None = None,
         metric_higher_is_better: bool | None = None,
+        preset: str | None = None,
         directory: str | os.PathLike[str] | None = None,
         trial_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.budget_spec = budget
+        left_open = with_preset(
+            preset,
+            sharing=sharing,
+            width_sampling=width_sampling,
+            search=search,
+            temperature=temperature,
+            score_patterns=score_patterns,
+        )
+        search = left_open['search']
         training = TrainingOptions.checked(
-            width_sampling=width_sampling, combine=combine, distill=distill, ema=ema, budget=budget
+            width_sampling=left_open['width_sampling'], combine=combine, distill=distill, ema=ema, budget=budget
         )
         self.search = instance('search', Evolution() if search is None else search, Searcher)
         self.headroom_widths = None if headroom is None else whole_number('headroom', headroom, 0)
         self.options = RunOptions.checked(
-            sharing=sharing,
+            sharing=left_open['sharing'],
             patterns=patterns,
             memory=memory,
             score=score,
             higher_is_better=higher_is_better,
-            temperature=temperature,
-            score_patterns=score_patterns,
+            temperature=left_open['temperature'],
+            score_patterns=left_open['score_patterns'],
             holdout=holdout,
             score_data=score_data,
             statistics_batches=statistics_batches,
