@@ -24,6 +24,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .files import write_json, write_text
+from .fingerprints import digest
 from .quiet import quiet_training
 from .randomness import seeded
 from .records import append_record, read_records
@@ -220,7 +221,7 @@ def _train_from_scratch(
     """Train every network several times; those that are in the folder's ``trainings.jsonl`` are not trained again."""
     path = folder / 'trainings.jsonl'
     done = {
-        (record['network'], record['seed']): record
+        (record['network'], record['seed'], record['asked']): record
         for record in (read_records(path, remedy='delete that line') if path.exists() else [])
     }
     accuracies: dict[str, list[float]] = {name: [] for name in networks}
@@ -228,9 +229,11 @@ def _train_from_scratch(
     with tqdm(total=total, desc='Trainings from scratch', unit='epoch', dynamic_ncols=True) as bar:
         for seed in range(options.seed, options.seed + options.trainings):
             for name, widths in networks.items():
-                record = done.get((name, seed))
+                asked = digest([widths, options.epochs, options.width])
+                record = done.get((name, seed, asked))
                 if record is None:
-                    record = {'network': name, 'seed': seed, 'accuracy': _train(space, widths, seed, options, bar)}
+                    value = _train(space, widths, seed, options, bar)
+                    record = {'network': name, 'seed': seed, 'asked': asked, 'accuracy': value}
                     append_record(path, record)
                 else:
                     bar.update(options.epochs)

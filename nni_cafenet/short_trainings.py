@@ -127,11 +127,16 @@ class ShortTrainings(CafeNet):
 
     # --- the run ----------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
-        settings = super()._settings()
-        for name in ('sharing', 'patterns', 'training', 'search'):
-            settings.pop(name, None)
-        return {**settings, 'candidates': [self.n, self.floor], 'halving': [self.halving.epochs, self.halving.keep]}
+    def _supernet_record(self) -> dict[str, Any]:
+        record = super()._supernet_record()
+        return {name: value for name, value in record.items() if name not in ('sharing', 'patterns', 'training')}
+
+    def _scores_record(self) -> dict[str, Any]:
+        return {**super()._scores_record(), 'epochs': list(self.halving.epochs)}
+
+    def _search_record(self) -> dict[str, Any]:
+        own = {'n': self.n, 'floor': self.floor, 'keep': self.halving.keep}
+        return {**{name: each for name, each in super()._search_record().items() if name != 'search'}, **own}
 
     def _find(self, folder: RunFolder, stages: Stages) -> None:
         """Draw widths of each budget, and train them for longer and longer."""
@@ -147,9 +152,10 @@ class ShortTrainings(CafeNet):
                 history.add(scored)
 
         for name, budget in zip(self._budget_names, self._budgets):
-            self._ranked.append(self._halved(self._candidates(name, budget), self.halving, stages, keep))
+            self._ranked.append(self._halved(self._candidates(name, budget), self.halving, stages, folder, keep))
         if path is not None:
             history.export(folder.path, self._space.labels)
+            folder.mark_searched()
 
     def _candidates(self, name: str | None, budget: Budget) -> list[Finalist]:
         """Return random networks of a budget, and the uniformly scaled one."""
@@ -171,7 +177,8 @@ class ShortTrainings(CafeNet):
             if options.baseline and not any(each.is_baseline for each in chosen):
                 chosen += [each for each in self._candidates(name, budget) if each.is_baseline]
             finalists += chosen
-        return [dataclasses.replace(each, scored=self.history[each.scored.widths]) for each in finalists]
+        finalists = [dataclasses.replace(each, scored=self.history[each.scored.widths]) for each in finalists]
+        return self._in_folders(finalists, folder)
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -200,8 +207,10 @@ class ShortTrainings(CafeNet):
             yield from super().list_models(sort, limit)
             return
         trained = {widths_key(each.finalist.scored.widths): each for each in self._last_trainings()}
-        records = self.history.best(limit) if sort else list(self.history)[:limit]
-        for scored in records:
+        records = [each for each in self.history.best() if widths_key(each.widths) in trained]
+        if not sort:
+            records = [each for each in self.history if widths_key(each.widths) in trained]
+        for scored in records[:limit]:
             each = trained[widths_key(scored.widths)]
             yield TrainedModel(self._space, each, self._folder_of(each))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
 import os
@@ -19,16 +20,18 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from .errors import LimitReachedError, TrainingDivergedError
-from .records import read_record, write_record
 from .run.equal_cost import EqualCost, at_once
+from .run.finalist_choice import read_choice, with_folders, write_choice, write_trainings
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
-from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, trained_in
+from .run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, read_result
+from .run.first_seeds import with_first_seeds
 from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.latency import check_directory, table_of_run
 from .run.options import FinalistOptions, RunOptions
 from .run.presets import with_preset
-from .run.setup import RunSetup
+from .run.setup import RunSetup, named
+from .run.stage_records import check_supernet, stages_record
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
 from .search.evolution import Evolution
@@ -232,8 +235,10 @@ class CafeNet(OneShotStrategy):
         self._budget_names = _budget_names(budget)
         self._budgets: list[Budget] = []
         self._setup: RunSetup | None = None
+        self._asked: RunSetup | None = None
         self._history: History | None = None
         self._trained: list[TrainedFinalist] = []
+        self._short: list[Finalist] = []
         self._finished = False
 
     # --- before anything runs ---------------------------------------------------------------------
@@ -286,11 +291,19 @@ class CafeNet(OneShotStrategy):
         """Return the folder of the run; what it asks for is known from here on, measured latencies too."""
         setup, directory = _known(self._setup), _known(self.directory)
         trainer = setup.supernet.trainer
+        supernet = self._supernet_record()
+        check_supernet(directory / 'run.json', supernet)
         self._budgets = [
             Budget.parse(spec, setup.space, table_of_run(spec, setup.space, directory, trainer))
             for spec in budget_list(self.budget_spec)
         ]
-        return RunFolder(directory, self._settings(), make=trainer.is_global_zero)
+        record = stages_record(
+            supernet=supernet,
+            scores=self._scores_record(),
+            search=self._search_record(),
+            finalists=self._finalists_record(),
+        )
+        return RunFolder(directory, record, make=trainer.is_global_zero)
 
     def _do(self, folder: RunFolder, stages: Stages) -> None:
         try:
@@ -324,29 +337,51 @@ class CafeNet(OneShotStrategy):
         """Whether the search has come to its end (NNI's ``run`` returns silently when it is interrupted)."""
         return self._finished
 
-    def _settings(self) -> dict[str, Any]:
-        space, options = self._space, self.options
+    def _supernet_record(self) -> dict[str, Any]:
+        """Return what the supernet depends on: with anything else the folder is refused."""
+        return self._as_asked().supernet_record()
+
+    def _scores_record(self) -> dict[str, Any]:
+        """Return what scores depend on besides the supernet: others have a history of their own."""
+        return self._as_asked().scores_record()
+
+    def _search_record(self) -> dict[str, Any]:
+        """Return what the search depends on besides scores."""
         limits = [dict(budget.limits) for budget in self._budgets]
-        settings = {
-            'format': 1,
-            'seed': options.seed,
-            'budget': limits if isinstance(self.budget_spec, (list, tuple)) else limits[0],
-            'sharing': repr(options.sharing),
-            'patterns': options.patterns,
-            'training': repr(options.training),
-            'search': repr(self.search),
-            'score': [options.score, options.higher_is_better, options.score_patterns],
-            'temperature': options.temperature,
-            'data': [len(_known(self._setup).supernet.data), options.holdout, options.statistics_batches],
-            'macs': space.macs(space.full_widths),
-            'choices': {label: list(widths) for label, widths in space.choices.items()},
-        }
         table = next((budget.table for budget in self._budgets if budget.table is not None), None)
-        if table is not None:
-            settings['latency'] = table.fingerprint()
-        if self.finalist_options.number:
-            settings['finalists'] = dataclasses.astuple(self.finalist_options)
-        return settings
+        return {
+            'budget': limits if isinstance(self.budget_spec, (list, tuple)) else limits[0],
+            'search': named(self.search),
+            'headroom_widths': self.headroom_widths,
+            **({} if table is None else {'latency': table.fingerprint()}),
+        }
+
+    def _finalists_record(self) -> dict[str, Any]:
+        """Return what the choice and the trainings of finalists depend on besides the search."""
+        options = self.finalist_options
+        training = self._as_asked().training_record() if options.trainings else {}
+        if not options.number:
+            return {'finalists': 0}
+        return {
+            'finalists': options.number,
+            'baseline': options.baseline,
+            'metric': options.metric,
+            'metric_higher_is_better': options.higher_is_better,
+            'finalist_halving': None if options.halving is None else repr(options.halving),
+            **training,
+        }
+
+    def _as_asked(self) -> RunSetup:
+        """Return the setup with the data that the run works on: of trials, those that it was started with."""
+        if self._asked is None:
+            setup, folder = _known(self._setup), RunFolder(_known(self.directory))
+            self._asked = setup
+            if not isinstance(self.engine, SequentialExecutionEngine) and folder.setup.exists():
+                now = setup.dump()
+                text = with_first_seeds(folder.read_setup(), now)
+                if json.loads(text) != json.loads(now):
+                    self._asked = setup.with_evaluators_of(text)
+        return self._asked
 
     def _search(self, folder: RunFolder, stages: Stages) -> None:
         """Search widths. Those that were scored before are taken from the history: the search is run again on them."""
@@ -367,8 +402,9 @@ class CafeNet(OneShotStrategy):
             self._tell_headroom(self._headroom_under(each))
         if path is not None:
             history.export(folder.path, space.labels)
+            folder.mark_searched()
         space.activate(space.full_widths)
-        best = history.best(1)
+        best = self._best_searched(1)
         if best:
             way = 'higher' if options.higher_is_better else 'lower'
             _logger.info('Best of %d widths: %s %.5g (%s is better)', len(history), options.score, best[0].score, way)
@@ -392,15 +428,19 @@ class CafeNet(OneShotStrategy):
     def _train_finalists(self, folder: RunFolder, stages: Stages) -> None:
         """Train the best widths and the baseline, each by the user's evaluator."""
         finalists = self._choose_finalists(folder, stages) if self.finalist_options.number else []
-        for trained in stages.train_finalists(finalists):
-            self._trained.append(trained)
+        once = [each for each in finalists if each.same_as is None]
+        for trained in stages.train_finalists(once):
+            alike = [each for each in finalists if each.folder == trained.finalist.folder]
+            self._trained += [dataclasses.replace(trained, finalist=each) for each in alike]
+        self._trained.sort(key=lambda trained: finalists.index(trained.finalist))
         if finalists:
             _logger.info('%s', self.report())
 
     def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
-        if folder.finalists.exists():
-            records = read_record(folder.finalists, remedy='delete it to choose the finalists again')
-            return [Finalist.from_json(record) for record in records['finalists']]
+        choice = read_choice(folder)
+        if choice is not None:
+            self._short = choice.short
+            return choice.finalists
         finalists = list[Finalist]()
         for name, budget in zip(self._budget_names, self._budgets):
             best = self.best_within(budget, self.finalist_options.number)
@@ -416,28 +456,44 @@ class CafeNet(OneShotStrategy):
                 uniform = uniform_within(budget)
                 baseline = [Finalist(finalist_name(BASELINE, name), scored) for scored in stages.score([uniform])]
             if self.finalist_options.halving is not None:
-                ranked = self._halved(chosen, self.finalist_options.halving, stages)
+                ranked = self._halved(chosen, self.finalist_options.halving, stages, folder)
                 chosen = ranked[: self.finalist_options.halving.kept(len(ranked))]
             finalists += [*chosen, *baseline]
+        finalists = self._in_folders(finalists, folder)
         if _known(self._setup).supernet.trainer.is_global_zero:
-            write_record(folder.finalists, {'finalists': [finalist.to_json() for finalist in finalists]})
+            write_choice(folder, finalists, self._short)
         return finalists
+
+    def _in_folders(self, finalists: Sequence[Finalist], folder: RunFolder) -> list[Finalist]:
+        """Give finalists, or candidates of one rung, the folders of their trainings."""
+        setup: RunSetup = _known(self._setup)
+        epochs = finalists[0].epochs if finalists else None
+        record = self._as_asked().training_record(epochs)
+        found, trainings = with_folders(
+            finalists, record, folder.root_of(epochs), inherited=self.finalist_options.weights == 'inherited'
+        )
+        if setup.supernet.trainer.is_global_zero:
+            write_trainings(folder.root_of(epochs), trainings)
+        return found
 
     def _halved(
         self,
         candidates: Sequence[Finalist],
         halving: Halving,
         stages: Stages,
+        folder: RunFolder,
         keep: Callable[[TrainedFinalist], Any] = lambda trained: None,
     ) -> list[Finalist]:
         """Return the networks of the last rung of short trainings, best first; call ``keep`` with all that were trained."""
         metric = _known(self._setup).short_metric
 
         def train(rung: Sequence[Finalist], epochs: int) -> Iterator[tuple[Finalist, float]]:
-            for trained in stages.train_finalists([dataclasses.replace(each, epochs=epochs) for each in rung]):
+            candidates = self._in_folders([dataclasses.replace(each, epochs=epochs) for each in rung], folder)
+            self._short += candidates
+            for trained in stages.train_finalists(candidates):
                 keep(trained)
                 fitness = math.nan if math.isnan(trained.metric) else metric.fitness(trained.metric)
-                yield dataclasses.replace(trained.finalist, epochs=None), fitness
+                yield Finalist(trained.finalist.name, trained.finalist.scored), fitness
 
         _logger.info('Short trainings: %s', halving.describe(len(candidates)))
         ranked = halve(candidates, halving, train)
@@ -476,14 +532,14 @@ class CafeNet(OneShotStrategy):
 
         Those that use the budget to within 2 % come before all others.
         """
-        space, choices = self._space, {label: set(widths) for label, widths in self._space.choices.items()}
-
-        def is_allowed(each: Scored) -> bool:
-            chosen = each.epochs or all(width in choices[label] for label, width in each.widths.items())
-            return bool(chosen) and bool(budget.allows(space.to_array(each.widths))[0])
-
-        allowed = self.history.best(among=is_allowed)
+        allowed = self.history.best(among=lambda each: self._is_allowed(each, budget))
         return sorted(allowed, key=lambda each: not is_full(budget, each.widths))[:number]
+
+    def _is_allowed(self, scored: Scored, budget: Budget) -> bool:
+        """Whether widths are of the space and a budget allows them; the history may have those of other budgets."""
+        space, choices = self._space, self._space.choices
+        known = scored.epochs or all(width in choices[label] for label, width in scored.widths.items())
+        return bool(known) and bool(budget.allows(space.to_array(scored.widths))[0])
 
     @property
     def headroom(self) -> list[Headroom]:
@@ -522,7 +578,7 @@ class CafeNet(OneShotStrategy):
         return TrainedModel(self._space, trained, self._folder_of(trained)).executable_model()
 
     def _folder_of(self, trained: TrainedFinalist) -> Path:
-        return RunFolder(_known(self.directory)).training(trained.finalist.name, trained.finalist.epochs)
+        return RunFolder(_known(self.directory)).training(trained.finalist.folder, trained.finalist.epochs)
 
     def report(self) -> str:
         """Return a table of the trained finalists and the baseline, or of the best five widths where there are none.
@@ -552,7 +608,7 @@ class CafeNet(OneShotStrategy):
         """Return the best widths that were scored, best first: under the budget, where it is one."""
         if len(self._budgets) == 1:
             return self.best_within(self._budgets[0], number)
-        return self.history.best(number)
+        return self.history.best(number, among=lambda each: any(self._is_allowed(each, one) for one in self._budgets))
 
     @property
     def trained(self) -> list[TrainedFinalist]:
@@ -562,9 +618,10 @@ class CafeNet(OneShotStrategy):
     @property
     def short_trainings(self) -> list[TrainedFinalist]:
         """The short trainings that chose the finalists, rung by rung, as far as they were done."""
-        setup, folder = _known(self._setup), RunFolder(_known(self.directory))
-        paths = [folder.training(name, epochs) for name, epochs in setup.possible_trainings() if epochs is not None]
-        return [each for each in map(trained_in, paths) if each is not None]
+        folder = RunFolder(_known(self.directory))
+        rungs = sorted(self._short, key=lambda each: each.epochs or 0)
+        found = [read_result(each, folder.training(each.folder, each.epochs)) for each in rungs]
+        return [each for each in found if each is not None]
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
         """Yield the best trained finalists, best first; without finalists, the best searched widths.
@@ -578,7 +635,8 @@ class CafeNet(OneShotStrategy):
         """
         if self._trained:
             ranked = sorted(self._trained, key=self._trained_rank) if sort else self._trained
-            for each in ranked[:limit]:
+            once = list({each.finalist.folder: each for each in reversed(ranked)}.values())[::-1]
+            for each in once[:limit]:
                 yield TrainedModel(self._space, each, self._folder_of(each))
             return
         records = self._best_searched(limit) if sort else list(self.history)[:limit]

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
 from nni_cafenet import CafeNet, EqualBins, Halving, RandomSearch, ShortTrainings, WidthMutator
-from nni_cafenet.errors import ResumeError, TrainingDivergedError
+from nni_cafenet.errors import TrainingDivergedError
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.history import History, Scored
 from nni_cafenet.search.uniform import uniform_within
@@ -271,11 +271,18 @@ def test_a_record_that_was_lost_after_its_training_is_written_again(run, tmp_pat
     assert (directory / 'history.jsonl').read_text() == ''.join(lines)
 
 
-def test_another_halving_is_another_run(run, tmp_path):
-    run(small(n=2, epochs=1, directory=tmp_path / 'run'))
-    for other, said in (({'epochs': 2}, 'halving'), ({'n': 3}, 'candidates'), ({'floor': 0.5}, 'candidates')):
-        with pytest.raises(ResumeError, match=said):
-            run(small(**{'n': 2, 'epochs': 1, 'directory': tmp_path / 'run', **other}))
+def test_another_question_uses_the_trainings_that_are_there(run, tmp_path, caplog):
+    directory = tmp_path / 'run'
+    run(small(n=2, epochs=1, directory=directory))
+    for epochs in (1, 2):
+        caplog.clear()
+        whole = outcome(run(small(n=3, epochs=epochs, directory=tmp_path / f'whole {epochs}')))
+        again = run(small(n=3, epochs=epochs, directory=directory))
+        assert 'continues with another question' in caplog.text
+        assert {record.epochs for record in again.history} == {epochs}
+        found = outcome(again)
+        assert all(torch.equal(found[2][name], whole[2][name]) for name in whole[2])
+    assert len((directory / 'history.jsonl').read_text().splitlines()) == 3
 
 
 def test_several_budgets(run, template):

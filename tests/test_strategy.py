@@ -197,6 +197,7 @@ def test_end_to_end(run, space, tmp_path):
         'history.jsonl',
         'history.json',
         'history.csv',
+        'searched.json',
     }
     assert json.loads((directory / 'history.json').read_text()) == [record.to_json() for record in history]
     rows = list(csv.DictReader((directory / 'history.csv').open(newline='')))
@@ -320,7 +321,7 @@ def test_a_latency_is_measured_once_a_run_and_limits_the_search(run, tmp_path, c
     strategy = small(budget=budget, directory=directory)
     run(strategy)
     table = LatencyTable.load(directory / 'latency.json')
-    limits = json.loads((directory / 'run.json').read_text())['budget']
+    limits = json.loads((directory / 'run.json').read_text())['search']['budget']
     assert limits['latency'] == table.latency(table.space['full']) // 2
     assert len(strategy.history) == 12
     assert all(table.latency(record.widths) <= limits['latency'] for record in strategy.history)

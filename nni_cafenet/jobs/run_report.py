@@ -140,7 +140,8 @@ def layers_of(model: nn.Module, shape: Sequence[int]) -> tuple[LayerCost, ...]:
 
 def _budgets(asked: Configuration) -> dict[str, int]:
     """The limits on MACs, by what the budgets are called."""
-    limits = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start anew')['budget']
+    record = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start anew')
+    limits = record['search']['budget']
     several = isinstance(limits, list)
     names = asked['budget'] if several else [asked['budget']]
     return {

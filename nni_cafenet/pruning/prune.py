@@ -223,11 +223,11 @@ def prune(
         asked = {
             'importance': importance if isinstance(importance, str) else repr(importance),
             'epochs': epochs,
-            'finetune_epochs': finetune_epochs,
             'distill': distill,
             'precision': str(evaluator.trainer.precision),
         }
         keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
+        asked['finetune_epochs'] = finetune_epochs
         strategy.run()
         if not strategy.finished:
             raise KeyboardInterrupt

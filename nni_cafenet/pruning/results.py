@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..channels.layer_macs import layer_macs
+from ..fingerprints import digest, evaluator_record, loader_record
 from ..latency.asked import LatencyOptions
 from ..latency.clock import time_model
 from ..records import read_record, write_record
@@ -29,6 +30,7 @@ from ..space.ordering import ChannelOrder
 from ..space.slim_files import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet, budget_list
+from ..supernet.evaluator import training_loader, validation_loader
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
 from .recipes import Recipes
@@ -139,17 +141,18 @@ class Results:
     # --- what is measured -------------------------------------------------------------------------
 
     def _record(self, network: _Network) -> NetworkRecord:
-        scored, name = network.finalist.scored, network.finalist.name
+        scored = network.finalist.scored
+        name = f'{network.finalist.name} {digest([scored.widths, scored.channel_sets])}'
         return NetworkRecord(
             network.title,
             network.role,
             dict(scored.widths),
             scored.macs,
             scored.params,
-            inherited=self._measured(name, lambda: self._validated(self.strategy.slim(scored))),
+            inherited=self._measured(f'{name}, {self._metric}', lambda: self._validated(self.strategy.slim(scored))),
             finetuned=network.finetuned,
             predicted_ns=self._predicted(scored.widths),
-            measured_ns=self._measured(f'{name}, ns', lambda: self._timed(network.model)),
+            measured_ns=self._measured(f'{name}, {self._clock}', lambda: self._timed(network.model)),
             layers=self._layers(network.model),
         )
 
@@ -162,9 +165,9 @@ class Results:
             full,
             space.macs(full),
             space.params(full),
-            before=self._measured('full', lambda: self._validated(self.original)),
+            before=self._measured(f'full, {self._metric}', lambda: self._validated(self.original)),
             predicted_ns=self._predicted(full),
-            measured_ns=self._measured('full, ns', lambda: self._timed(self.original)),
+            measured_ns=self._measured(f'full, {self._clock}', lambda: self._timed(self.original)),
             layers=self._layers(self.original),
         )
 
@@ -177,6 +180,20 @@ class Results:
             write_record(path, known)
         value: float | None = known[name]
         return value
+
+    @cached_property
+    def _metric(self) -> str:
+        """What networks are validated by: a metric, and the data."""
+        evaluator = self.recipes.validation()
+        training_loader(evaluator)  # sets up a data module
+        asked = [evaluator_record(evaluator), loader_record(validation_loader(evaluator))]
+        return f'{self.strategy.metric.name} {digest(asked)}'
+
+    @property
+    def _clock(self) -> str:
+        """What times are measured by."""
+        table = self._table
+        return 'ns' if table is None else f'ns {digest([table.device, table.batch, self._latency_threads])}'
 
     def _validated(self, network: nn.Module) -> float | None:
         evaluator = self.recipes.validation()
@@ -264,7 +281,7 @@ class Results:
         run = RunFolder(self.folder)
         stages = {'supernet': run.curves}
         stages.update(
-            (f'fine-tuning: {each.finalist.title}', run.finalist(each.finalist.name) / 'curves.jsonl')
+            (f'fine-tuning: {each.finalist.title}', run.finalist(each.finalist.folder) / 'curves.jsonl')
             for each in self.strategy.trained
         )
         found = {stage: read_curves(path) for stage, path in stages.items()}

@@ -38,7 +38,6 @@ __all__ = [
     'finalist_name',
     'finalist_names',
     'train_finalist',
-    'trained_in',
     'trainings_title',
 ]
 
@@ -61,11 +60,20 @@ class Finalist:
         Its widths, cost, and score on the supernet.
     epochs
         Epochs of a short training, on training data of which a part is held out; None: the evaluator's own training.
+    folder
+        Name of the folder of its training; default: its own. Networks that are trained alike have one folder.
+    same_as
+        Name of an earlier finalist that is the same network, which is trained once for both.
     """
 
     name: str
     scored: Scored
     epochs: int | None = None
+    folder: str = ''
+    same_as: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'folder', self.folder or self.name)
 
     @property
     def is_baseline(self) -> bool:
@@ -80,20 +88,27 @@ class Finalist:
     @property
     def title(self) -> str:
         """What it is called in tables."""
-        rank, _, budget = self.name.partition('@')
         kind = 'finalist' if self.epochs is None else 'candidate'
-        what = 'uniform (baseline)' if self.is_baseline else f'{kind} {rank}'
-        return f'{what}, {budget}' if budget else what
+        title = _title(self.name, kind)
+        return title if self.same_as is None else f'{title} = {_title(self.same_as, kind)}'
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
         epochs = {} if self.epochs is None else {'training_epochs': self.epochs}
-        return {'name': self.name, **epochs, **self.scored.to_json()}
+        names = {'name': self.name, 'folder': self.folder, 'same_as': self.same_as}
+        return {**names, **epochs, **self.scored.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finalist:
         """Read what `to_json` wrote."""
-        return cls(record['name'], Scored.from_json(record), record.get('training_epochs'))
+        names = record.get('folder', ''), record.get('same_as')
+        return cls(record['name'], Scored.from_json(record), record.get('training_epochs'), *names)
+
+
+def _title(name: str, kind: str) -> str:
+    rank, _, budget = name.partition('@')
+    what = 'uniform (baseline)' if rank == BASELINE else f'{kind} {rank}'
+    return f'{what}, {budget}' if budget else what
 
 
 @dataclass(frozen=True)
@@ -227,7 +242,7 @@ def train_finalist(
     nni_cafenet.errors.ResumeError
         If the checkpoint is damaged.
     """
-    done = read_result(finalist, folder)
+    done = read_result(finalist, folder, metric)
     checkpoint = folder / 'checkpoint.ckpt'
     if done is not None:
         checkpoint.unlink(missing_ok=True)  # a process may have been killed in between
@@ -256,36 +271,61 @@ def train_finalist(
     if trainer.is_global_zero:
         scored = finalist.scored
         save_slim(model.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
-    value = metric.value(reports.final, result.metrics)
-    if value is None:
-        raise ValueError(
-            f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
-            f'It logs {", ".join(sorted(result.metrics)) or "nothing"}: log it in validation_step, or name another one.'
-        )
+    record = {**finalist.to_json(), 'reported': _reported(reports.final), 'metrics': result.metrics}
+    value = _value(record, metric, folder)
     result = TrainedFinalist(finalist, value, result.metrics)
     if trainer.is_global_zero:
-        record = {**finalist.to_json(), 'metric': None if math.isnan(value) else value, 'metrics': result.metrics}
-        write_record(folder / 'result.json', record)
+        write_record(folder / 'result.json', {**record, 'metric': None if math.isnan(value) else value})
         checkpoint.unlink(missing_ok=True)
     return result
 
 
-def read_result(finalist: Finalist, folder: Path) -> TrainedFinalist | None:
-    """Return what was found when this network was trained, or None if it has not been."""
-    found = trained_in(folder)
-    if found is None or found.finalist.scored.widths != finalist.scored.widths:
-        return None
-    return TrainedFinalist(finalist, found.metric, found.metrics)
+def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) -> TrainedFinalist | None:
+    """Return what was found when this network was trained, or None if it has not been.
 
+    Parameters
+    ----------
+    finalist
+        The network.
+    folder
+        The folder of its training.
+    metric
+        What networks are ranked by: any metric that the evaluator logged; None: the one of that time.
 
-def trained_in(folder: Path) -> TrainedFinalist | None:
-    """Return the network that was trained in a folder, or None if none has been."""
+    Raises
+    ------
+    ValueError
+        If the evaluator did not log the metric.
+    """
     path = folder / 'result.json'
     if not path.exists():
         return None
     record = read_record(path, remedy='delete it to train that network again')
-    metric = math.nan if record['metric'] is None else record['metric']
-    return TrainedFinalist(Finalist.from_json(record), metric, record['metrics'])
+    if Finalist.from_json(record).scored.widths != finalist.scored.widths:
+        return None
+    if metric is not None and 'reported' in record:
+        return TrainedFinalist(finalist, _value(record, metric, folder), record['metrics'])
+    return TrainedFinalist(finalist, math.nan if record['metric'] is None else record['metric'], record['metrics'])
+
+
+def _value(record: Mapping[str, Any], metric: Metric, folder: Path) -> float:
+    value = metric.value(record['reported'], record['metrics'])
+    if value is None:
+        raise ValueError(
+            f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
+            f'It logs {", ".join(sorted(record["metrics"])) or "nothing"}: log it in validation_step, or name another one.'
+        )
+    return value
+
+
+def _reported(value: Any) -> Any:
+    """Return what the user's module reported to NNI, as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(name): _reported(each) for name, each in value.items()}
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 class _ReportEpochs(pl.Callback):

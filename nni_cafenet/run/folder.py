@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import FolderError, ResumeError, first_line, shortened
+from ..errors import FolderError, ResumeError, first_line
+from ..fingerprints import digest
 from ..links import inside
 from ..records import read_record, write_record
 from ..supernet.plain_checkpoint import read_checkpoint
 from ..torch_files import check_end
 from .lock import held
+from .stage_records import changes_of, open_record, read_stages
 
 __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
 
@@ -38,27 +40,25 @@ class RunFolder:
     ----------
     path
         The folder.
-    settings
-        What the run is asked for, as JSON can hold it; None: whatever the folder holds.
+    record
+        What each stage of the run depends on (see `stages_record`); None: whatever the folder holds.
     make
         Make the folder if need be. Of several processes, only one should.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If the folder holds a run with other settings; the message lists what differs.
+        If the folder holds a supernet that was trained with something else; the message lists what differs.
     nni_cafenet.errors.FolderError
-        If the folder cannot be written to.
+        If the folder cannot be read or written.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any] | None = None, *, make: bool = True) -> None:
+    def __init__(self, path: Path, record: Mapping[str, Any] | None = None, *, make: bool = True) -> None:
         self.path = path
         self._make = make
-        if settings is not None:
-            self._check(settings)
-
-    def _check(self, settings: Mapping[str, Any]) -> None:
-        keep_settings(self.path / 'run.json', settings, make=self._make)
+        self.record: dict[str, Any] = {}
+        if record is not None:
+            self.record = open_record(path / 'run.json', record, make=make)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from doing this run, for the length of a block (see `held`)."""
@@ -71,8 +71,9 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """The scored widths, one JSON record a line."""
-        return self.path / 'history.jsonl'
+        """The scored widths, one JSON record a line; scores of another kind have another file."""
+        names = self.record.get('histories', {})
+        return self.path / names.get(digest(self.record.get('scores')), 'history.jsonl')
 
     @property
     def initial(self) -> Path:
@@ -99,11 +100,10 @@ class RunFolder:
 
     def check_space(self, space: Any) -> None:
         """Refuse a space that is not the run's; the message says what differs."""
-        record = read_record(self.path / 'run.json', remedy=_REMEDY)
+        there = (read_stages(self.path / 'run.json') or {'supernet': {}})['supernet']
         here = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
-        different = [key for key, value in here.items() if record[key] != value]
-        if different:
-            changes = '; '.join(f'{key}: {_short(record[key])} there, {_short(here[key])} here' for key in different)
+        changes = changes_of({key: there.get(key) for key in here}, here)
+        if changes:
             raise ResumeError(
                 f'The model that its factory makes here is not that of the run in {self.path} ({changes}). Use the '
                 'same code and the same versions of packages on all machines.'
@@ -121,8 +121,20 @@ class RunFolder:
 
     @property
     def searched(self) -> bool:
-        """Whether the search has come to its end."""
-        return (self.path / 'history.json').exists()
+        """Whether the search that the run is asked for has come to its end."""
+        return self._done('searched.json') == self._search_asked
+
+    def mark_searched(self) -> None:
+        """Record that the search has come to its end."""
+        write_record(self.path / 'searched.json', self._search_asked)
+
+    @property
+    def _search_asked(self) -> dict[str, str]:
+        return {stage: digest(self.record.get(stage)) for stage in ('scores', 'search')}
+
+    def _done(self, name: str) -> Any:
+        path = self.path / name
+        return read_record(path, remedy='delete it to search again') if path.exists() else None
 
     def finalist(self, name: str) -> Path:
         """Return the folder of a finalist."""
@@ -131,6 +143,10 @@ class RunFolder:
     def training(self, name: str, epochs: int | None = None) -> Path:
         """Return the folder of a finalist, or of a short training of some epochs."""
         return self.finalist(name) if epochs is None else inside(self.path, 'short_trainings', f'{epochs}_epochs', name)
+
+    def root_of(self, epochs: int | None = None) -> Path:
+        """Return the folder of all finalists, or of all short trainings of some epochs."""
+        return self.path / 'finalists' if epochs is None else self.path / 'short_trainings' / f'{epochs}_epochs'
 
     @property
     def trainings(self) -> list[Path]:
@@ -175,11 +191,8 @@ def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = Tru
     wanted = json.loads(json.dumps(settings))
     if record.exists():
         found = read_record(record, remedy=_REMEDY)
-        different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-        if different:
-            changes = '; '.join(
-                f'{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now' for key in different
-            )
+        changes = changes_of(found, wanted)
+        if changes:
             raise ResumeError(
                 f'directory={str(record.parent)!r} holds another run ({changes}). Use the settings of that run to resume '
                 'it, or another directory.'
@@ -204,7 +217,3 @@ def check_checkpoint(path: Path) -> None:
     """
     if path.exists():
         check_end(path, remedy='delete it to train that network anew')
-
-
-def _short(value: Any) -> str:
-    return shortened(json.dumps(value))

@@ -74,11 +74,6 @@ def check_directory(spec: Any, directory: Path | None, trainer: Any) -> None:
 
 
 def _measure(options: LatencyOptions, space: WidthSpace, directory: Path) -> None:
-    if (directory / 'run.json').exists():
-        raise ResumeError(
-            f'directory={str(directory)!r} holds a run without a limit on latency. Use the settings of that run to resume '
-            'it, or another directory.'
-        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with held(directory):

@@ -43,6 +43,8 @@ class SupernetRun:
 
     Attributes
     ----------
+    loader
+        The user's training loader.
     data
         The training data, cut in two.
     evaluator
@@ -58,8 +60,9 @@ class SupernetRun:
         check_evaluator(evaluator)
         self.space = space
         self.options = options
+        self.loader = training_loader(evaluator)
         self.data = TrainingData(
-            training_loader(evaluator),
+            self.loader,
             holdout=options.holdout,
             seed=options.seed,
             score_loader=options.score_data,

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from .data import TrainingData
 
-__all__ = ['check_evaluator', 'to_device', 'training_loader', 'with_data']
+__all__ = ['check_evaluator', 'to_device', 'training_loader', 'validation_loader', 'with_data']
 
 
 def check_evaluator(evaluator: Any, argument: str = 'evaluator') -> None:
@@ -46,6 +46,16 @@ def training_loader(evaluator: Lightning) -> Any:
         evaluator.module.setup('fit')
         return evaluator.module.train_dataloader()
     raise ValueError('The evaluator has no training data. Give it train_dataloaders=... or datamodule=....')
+
+
+def validation_loader(evaluator: Lightning) -> Any:
+    """Return the validation loaders of an evaluator, after `training_loader`; None where it has none."""
+    if evaluator.datamodule is not None:
+        has_any = is_overridden('val_dataloader', evaluator.datamodule)
+        return evaluator.datamodule.val_dataloader() if has_any else None
+    if evaluator.val_dataloaders is not None:
+        return evaluator.val_dataloaders
+    return evaluator.module.val_dataloader() if is_overridden('val_dataloader', evaluator.module) else None
 
 
 def with_data(evaluator: Lightning, module: LightningModule, data: TrainingData) -> Lightning:

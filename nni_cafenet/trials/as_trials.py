@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 
 from ..errors import LimitReachedError
 from ..randomness import random_state
+from ..run.finalist_choice import read_choice
 from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
+from ..run.first_seeds import with_first_seeds
 from ..run.folder import RunFolder, check_checkpoint
-from ..run.same_setup import same_setup
 from ..run.session import Session
 from ..run.setup import RunSetup
 from ..search.halving import epochs_text
@@ -49,7 +50,7 @@ class AsTrials:
     ValueError
         If the experiment's ``max_trial_number`` has no room for all stages.
     nni_cafenet.errors.ResumeError
-        If the run was started with another model, evaluator or data, or one of its checkpoints is damaged.
+        If one of its checkpoints is damaged.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class AsTrials:
     ) -> None:
         self.setup = setup
         self.folder = folder
+        self._choice = read_choice(folder)
         text = setup.dump()
         if folder.setup.exists():
-            text = same_setup(folder.read_setup(), text, str(folder.path))
+            text = with_first_seeds(folder.read_setup(), text)
         for path in [folder.initial, folder.checkpoint, *(each / 'checkpoint.ckpt' for each in folder.trainings)]:
             check_checkpoint(path)
         manager = engine.nodejs_binding._proc
@@ -77,21 +79,28 @@ class AsTrials:
 
     def _jobs_to_do(self) -> set[str]:
         """What trials may still have to do (`Job.does`)."""
+        if self._choice is not None:
+            return {_job_name(each.name, each.epochs) for each in self._choice.finalists if self._is_missing(each)}
         return self._stages_to_do() | {
             _job_name(name, epochs)
             for name, epochs in self.setup.possible_trainings()
             if not (self.folder.training(name, epochs) / 'result.json').exists()
         }
 
+    def _is_missing(self, finalist: Finalist) -> bool:
+        return finalist.same_as is None and self._result(finalist) is None
+
     def _stages_to_do(self) -> set[str]:
         """What trials have still to do before networks are trained (`Job.does`)."""
         folder, setup = self.folder, self.setup
-        if setup.finalists.drawn or folder.finalists.exists() or (folder.searched and not setup.trainings):
+        if setup.finalists.drawn or self._choice is not None or (folder.searched and not setup.trainings):
             return set()
         return {'search'} if folder.trained else {'supernet', 'search'}
 
     def _trainings_left(self) -> int:
         """How many networks are still to be trained."""
+        if self._choice is not None:
+            return sum(map(self._is_missing, self._choice.finalists))
         done = sum((each / 'result.json').exists() for each in self.folder.trainings)
         return max(0, self.setup.trainings - done)
 
@@ -196,10 +205,15 @@ class AsTrials:
         stage = stage if finalist.epochs is None else epochs_text(finalist.epochs)
         summary = mutation_summary(self.setup.space, finalist.scored.widths, stage=stage)
         task = {'stage': 'finalist', 'finalist': finalist.to_json()}
-        return Job(_job_name(finalist.name, finalist.epochs), task, summary, self._details(finalist.scored.widths))
+        details = self._details(finalist.scored.widths)
+        choice = read_choice(self.folder)
+        alike = [] if choice is None else [each.title for each in choice.finalists if each.same_as == finalist.name]
+        details.update({'trained for': [finalist.title, *alike]} if alike else {})
+        return Job(_job_name(finalist.name, finalist.epochs), task, summary, details)
 
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
-        return read_result(finalist, self.folder.training(finalist.name, finalist.epochs))
+        metric = self.setup.metric if finalist.epochs is None else self.setup.short_metric
+        return read_result(finalist, self.folder.training(finalist.folder, finalist.epochs), metric)
 
     def _details(self, widths: Mapping[str, int]) -> dict[str, Any]:
         """What the web UI shows of a trial on demand, where its summary is short: only finalists are drawn."""

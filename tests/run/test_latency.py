@@ -76,14 +76,10 @@ def test_a_given_table_is_kept_and_another_one_refused(space, measured, tmp_path
         table_of_run({**SPEC, 'table': table_of(space, 6)}, space, tmp_path, FIRST)
 
 
-def test_a_run_of_another_batch_or_without_a_latency_is_refused(space, measured, tmp_path):
+def test_a_run_of_another_batch_is_refused(space, measured, tmp_path):
     table_of_run({**SPEC, 'batch': 4}, space, tmp_path / 'one', FIRST)
     with pytest.raises(ValueError, match=r'latency.json was measured with batch=4, but budget\[.batch.\]=2'):
         table_of_run({**SPEC, 'batch': 2}, space, tmp_path / 'one', FIRST)
-    (tmp_path / 'two').mkdir()
-    (tmp_path / 'two' / 'run.json').write_text('{}')
-    with pytest.raises(ResumeError, match='holds a run without a limit on latency'):
-        table_of_run(SPEC, space, tmp_path / 'two', FIRST)
 
 
 def test_a_damaged_table_is_named(space, tmp_path):

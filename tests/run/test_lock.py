@@ -13,6 +13,7 @@ from nni_cafenet.errors import CafeNetError, FolderInUseError
 from nni_cafenet.run import lock
 from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.lock import held
+from nni_cafenet.run.stage_records import stages_record
 
 pytest.importorskip('fcntl', reason='nothing is locked on this system')
 
@@ -25,6 +26,8 @@ with held(pathlib.Path(sys.argv[1])):
 print('let go', flush=True)
 sys.stdin.readline()
 """
+
+RECORD = stages_record(supernet={}, scores={}, search={}, finalists={})
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def test_a_system_without_locks(tmp_path, monkeypatch):
 
 
 def test_only_the_process_that_makes_the_folder_holds_it(tmp_path, other):
-    with RunFolder(tmp_path, {}, make=False).held():
+    with RunFolder(tmp_path, RECORD, make=False).held():
         pass
-    with pytest.raises(FolderInUseError), RunFolder(tmp_path, {}).held():
+    with pytest.raises(FolderInUseError), RunFolder(tmp_path, RECORD).held():
         pass

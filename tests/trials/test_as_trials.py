@@ -358,7 +358,7 @@ def test_finalists_that_all_fail_end_the_run(make, resumed):
 def test_with_another_evaluator_it_is_refused_before_any_trial(make, manager, in_turn):
     make(fails='').stages()
     before = (manager.folder / 'run' / 'setup.json').read_bytes()
-    with pytest.raises(ResumeError, match=r'evaluator.lightning_module.fails:  there, search now'):
+    with pytest.raises(ResumeError, match=r"evaluator.fails: '' there, 'search' now"):
         make(fails='search').stages()
     assert manager.trials == []
     assert (manager.folder / 'run' / 'setup.json').read_bytes() == before
@@ -367,8 +367,7 @@ def test_with_another_evaluator_it_is_refused_before_any_trial(make, manager, in
 @pytest.mark.parametrize(
     ('options', 'says'),
     [
-        ({'budget': '60%'}, 'budget: '),
-        ({'train': 150}, 'data: '),
+        ({'train': 150}, r'evaluator.train_dataloaders.length: 200 there, 150 now'),
         ({'net': 'Other'}, 'macs: '),
     ],
 )

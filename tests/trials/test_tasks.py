@@ -18,6 +18,7 @@ from nni_cafenet.run.finalists import Finalist
 from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.mailbox import Mailbox
 from nni_cafenet.run.setup import RunSetup
+from nni_cafenet.run.stage_records import stages_record
 from nni_cafenet.torch_files import save_torch
 from nni_cafenet.trials import tasks
 from nni_cafenet.trials.tasks import rounded, run_task
@@ -67,11 +68,15 @@ def texts(digits_run):
     return text
 
 
+def keep_space(path, macs, space):
+    supernet = {'macs': macs, 'choices': {k: list(v) for k, v in space.choices.items()}}
+    write_record(path / 'run.json', stages_record(supernet=supernet, scores={}, search={}, finalists={}))
+
+
 def prepare(path, text, space):
     """The folder of a run before its first trial."""
     folder = RunFolder(path)
-    record = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
-    write_record(path / 'run.json', record)
+    keep_space(path, space.macs(space.full_widths), space)
     folder.write_setup(text)
     with seeded(0):
         save_torch({'weights': space.state_dict(), 'random': random_state()}, folder.initial)
@@ -94,7 +99,7 @@ def test_a_trial_that_nobody_needs_does_nothing(tmp_path):
 def test_another_model_than_that_of_the_main_process_is_refused(tmp_path, texts):
     text, space = texts()
     folder = prepare(tmp_path, text, space)
-    write_record(tmp_path / 'run.json', {'macs': 5, 'choices': {k: list(v) for k, v in space.choices.items()}})
+    keep_space(tmp_path, 5, space)
     with pytest.raises(ResumeError, match='macs: 5 there'):
         run_task(folder, {'stage': 'supernet'})
 
