@@ -19,6 +19,7 @@ from .run.folder import RunFolder
 from .run.in_process import Stages
 from .run.options import FinalistOptions
 from .search.budget import Budget
+from .search.filling import FULL
 from .search.halving import Halving
 from .search.history import History, Scored, widths_key
 from .search.sampling import LevelSpace, sample_levels
@@ -55,7 +56,7 @@ class ShortTrainings(CafeNet):
     keep
         Share of the networks that reach the next rung, rounded up.
     floor
-        Least share of the budget that a random network uses, as far as the space allows.
+        Least share of the budget that a random network uses, as far as the space allows; default 0.98.
     score
         What networks are ranked by: ``'loss'`` (default), the loss of ``training_step`` on the held-out data, or the name
         of a metric that the evaluator's ``validation_step`` logs, such as ``'val_acc'``.
@@ -85,7 +86,7 @@ class ShortTrainings(CafeNet):
         epochs: Sequence[int] = (2, 4, 8),
         keep: float = 0.5,
         *,
-        floor: float = 0.95,
+        floor: float = FULL,
         score: str = 'loss',
         higher_is_better: bool | None = None,
         holdout: float = 0.1,
@@ -186,12 +187,20 @@ class ShortTrainings(CafeNet):
         """Return a table of the trained finalists, or of the best short trainings and the baseline."""
         if self._trained:
             return super().report()
-        return short_trainings_table(self._last_trainings(), self._space, _known(self._setup).short_metric)
+        table = short_trainings_table(self._last_trainings(), self._space, _known(self._setup).short_metric)
+        return '\n'.join([table, *self.findings()])
 
-    def best_trained(self, budget: str | None = None) -> TrainedFinalist | None:
-        """Return the best finalist; the uniformly scaled network may be the one, as it is a candidate like the others."""
-        own = [each for each in self._trained if budget is None or each.finalist.budget == budget]
-        return max(own, key=lambda each: self.metric.fitness(each.metric), default=None)
+    def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
+        """Return the best networks that a budget allows, best first: those of the last rung before all others."""
+        return self.history.best(number, among=lambda each: bool(budget.allows(self._space.to_array(each.widths))[0]))
+
+    def findings(self) -> list[str]:
+        """Return sentences on what came out: budgets under which no candidate is better than the uniform network."""
+        if self._trained:
+            return super().findings()
+        kept = [name for name, ranked in zip(self._budget_names, self._ranked) if ranked[0].is_baseline]
+        reason = 'no candidate is better than the uniformly scaled network'
+        return [f'Uniform kept{"" if name is None else f" under {name}"}: {reason}.' for name in kept]
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
         """Yield the best trained finalists, best first; without finalists, the networks of the short trainings.

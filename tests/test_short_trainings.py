@@ -165,6 +165,8 @@ def test_end_to_end(run, template, tmp_path):
     second = {each.finalist.name for each in strategy.short_trainings if each.finalist.epochs == 2}
     assert second == set(sorted(first, key=first.get)[:3])
     assert 'uniform (baseline)' in strategy.report()
+    uniform_wins = ranked[0].widths == uniform_within(budget)
+    assert ('Uniform kept: no candidate is better' in strategy.report()) == uniform_wins
     rows = (tmp_path / 'run' / 'history.csv').read_text().splitlines()
     assert rows[0].startswith('score,temperature,epochs,macs,params,')
     assert len(rows) == 6
