@@ -76,6 +76,7 @@ def job():
         base = ['--model', 'net.py:net', '--data', 'imagefolder:photos', '--input', '1', '3', '12', '12']
         base += ['--epochs', '2', '--finetune-epochs', '2', '--population', '4', '--generations', '2']
         base += ['--batch-size', '8', '--device', 'cpu', '--output', 'out']
+        base += ['--finalists', '1', '--no-baseline']
         if command == 'prune':
             base += ['--weights', 'net.pt']
         return [command, *base, *more]

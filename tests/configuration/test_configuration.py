@@ -99,7 +99,10 @@ def test_all_problems_at_once_with_their_places(file):
             'search.method: short-trainings start from fresh',
         ),
         ({'search.halving': [2, 4], 'model.weights': 'w.pt'}, 'search.halving: is for searches from fresh weights'),
-        ({'search.halving': [2, 4]}, 'search.halving: chooses among finalists; give --finalists 2 or more'),
+        (
+            {'search.halving': [2, 4], 'search.finalists': 1},
+            'search.halving: chooses among finalists; give',
+        ),
         ({'search.method': 'short-trainings', 'search.finalists': 7}, 'search.finalists: 7: the last rung of .* has 6'),
     ],
 )

@@ -78,6 +78,25 @@ def done(model, tmp_path_factory):
     return pruned(model, tmp_path_factory.mktemp('run') / 'out', baseline=True, finalists=2), before
 
 
+# --- the uniform network ------------------------------------------------------------------------------
+
+
+def test_the_uniform_network_is_kept_where_none_is_better(model, tmp_path):
+    def constant(output, target):
+        return 0.5
+
+    result = pruned(
+        model, tmp_path / 'out', metric=constant, epochs=0, finetune_epochs=1, baseline=True, search=RandomSearch(2)
+    )
+    names = [network.name for network in result.report.networks]
+    assert names == ['full', 'uniform (baseline)', 'finalist 1', 'uniform kept']
+    baseline, _, kept = result.report.networks[1:]
+    assert result.widths == kept.widths == baseline.widths
+    said = 'Uniform kept: no finalist is better than the uniformly scaled network.'
+    assert result.report.findings[0] == said
+    assert said in str(result.report)
+
+
 # --- what comes out -------------------------------------------------------------------------------
 
 
