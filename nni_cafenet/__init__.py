@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .channels.inputs import ExampleInput
     from .channels.rules import register_layer, register_rule
     from .export.onnx_file import export_onnx
     from .export.torchscript_file import export_torchscript
@@ -50,6 +51,7 @@ _HOMES = {
     'CostBins': 'search.cost_sampling',
     'EqualBins': 'space.bins',
     'Evolution': 'search.evolution',
+    'ExampleInput': 'channels.inputs',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
     'Halving': 'search.halving',
@@ -92,6 +94,7 @@ __all__ = [
     'CostBins',
     'EqualBins',
     'Evolution',
+    'ExampleInput',
     'Fixed',
     'FlopsSensitiveBins',
     'Halving',

@@ -14,6 +14,7 @@ from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
 from .model_state import untouched
+from .samples import with_known_batch
 from .selecting import LayerPattern, excluded_parts, restrict
 from .telling import check_device
 from .ties import tie_around_attention, tie_attention
@@ -57,11 +58,12 @@ def analyse(
             type(model).__name__,
         )
     with untouched(model):
+        example = with_known_batch(example, model)
         constraints = follow(model, example, excluded_parts(model, exclude))
         names = parameter_names(model)
 
         def solved(reading: Constraints) -> ChannelGraph:
-            return restrict(group_channels(reading, names, example.batch_size), model, include, exclude)
+            return restrict(group_channels(reading, names), model, include, exclude)
 
         if check:
             graph = _freest(model, constraints, example, solved)

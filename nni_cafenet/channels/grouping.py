@@ -16,7 +16,7 @@ __all__ = ['group_channels']
 Array = NDArray[np.int64]
 
 
-def group_channels(constraints: Constraints, parameters: Sequence[str], batch_size: int) -> ChannelGraph:
+def group_channels(constraints: Constraints, parameters: Sequence[str]) -> ChannelGraph:
     """Solve the constraints of a model.
 
     Parameters
@@ -25,10 +25,8 @@ def group_channels(constraints: Constraints, parameters: Sequence[str], batch_si
         What the rules stated.
     parameters
         Names of the parameters, each tensor once; what else is registered are buffers.
-    batch_size
-        Samples in the example input; costs are divided by it.
     """
-    return _Grouping(constraints).graph(parameters, batch_size)
+    return _Grouping(constraints).graph(parameters)
 
 
 class _Grouping:
@@ -111,7 +109,7 @@ class _Grouping:
             used += len(classes)
         return signature
 
-    def graph(self, parameters: Sequence[str], batch_size: int) -> ChannelGraph:
+    def graph(self, parameters: Sequence[str]) -> ChannelGraph:
         layouts: list[Layout] = []
         index_of: dict[tuple[bytes, bytes], int] = {}
         dims: dict[str, list[int | None]] = {}
@@ -126,7 +124,7 @@ class _Grouping:
                 layouts.append(Layout(groups, np.where(groups < 0, 0, channels)))
             shape = self.constraints.parameters[name].shape
             dims.setdefault(name, [None] * len(shape))[axis] = index_of[key]
-        cost = self._cost(parameters, batch_size)
+        cost = self._cost(parameters)
         frozen_dims = {name: tuple(indices) for name, indices in dims.items()}
         return ChannelGraph(
             groups=self._groups(cost),
@@ -184,15 +182,14 @@ class _Grouping:
                 fixed.append(FixedChannels(_layer(name), len(stuck), why))
         return Listing(fixed)
 
-    def _cost(self, parameters: Sequence[str], batch_size: int) -> CostModel:
+    def _cost(self, parameters: Sequence[str]) -> CostModel:
         sizes = _Sizes(self.group_of, self.widths)
         terms: dict[tuple[int, ...], int] = {}
         for term in self.constraints.costs:
-            constant = term.constant // batch_size if term.constant % batch_size == 0 else term.constant
             factors = [sizes.index(self.component[dim]) for dim in term.dims]
             if term.vanishing is not None:
                 factors.append(sizes.index(self.component[term.vanishing], vanishing=True))
-            _add(terms, constant, factors)
+            _add(terms, term.constant, factors)
         macs = _polynomial(terms)
         terms = {}
         for name in parameters:

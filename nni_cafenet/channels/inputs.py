@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,8 +20,13 @@ __all__ = ['ExampleInput']
 class ExampleInput:
     """Positional and keyword arguments of one call of a model.
 
-    Dimension 0 of the first tensor is taken for the batch: costs are given for one sample of it. Where the first argument
-    is a list of tensors of three dimensions (pictures), each of them is a sample.
+    Costs are given for one sample: the same arguments with a batch of one.
+
+    - Where the first argument is a list of tensors of three dimensions (pictures), each of them is a sample.
+    - Otherwise the samples are those along dimension 0 of the first tensor, and of all tensors as long as it, if real
+      forwards show that they do not depend on each other. Else another tensor, or dimension 1 (sequences of shape
+      (time, batch, features)), is taken if forwards show it there.
+    - Otherwise the whole example is one sample, with a warning.
 
     Parameters
     ----------
@@ -29,10 +34,18 @@ class ExampleInput:
         Positional arguments.
     kwargs
         Keyword arguments.
+    batch_dim
+        The dimension of the batch, of all tensors that are as long in it as the first; None: the whole example is one
+        sample; ``'auto'``: as above.
+    batch_dims
+        The dimension of the batch of each tensor, in the order of `tensors`, None where it has none: what
+        `with_known_batch` found.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    batch_dim: int | None | str = 'auto'
+    batch_dims: tuple[int | None, ...] | None = None
 
     @classmethod
     def of(cls, example: Any, model: nn.Module) -> ExampleInput:
@@ -81,16 +94,30 @@ class ExampleInput:
 
     @property
     def batch_size(self) -> int:
-        """Size of dimension 0 of the first tensor, or the number of pictures in a list of them; 1 where there is none."""
-        if self._pictures:
-            return len(self._pictures)
-        for tensor in self.tensors():
-            if tensor.dim() > 0:
-                return int(tensor.shape[0])
-        return 1
+        """Number of samples: size of the dimension of the batch, or of a list of pictures; 1 where there is none."""
+        if self.pictures:
+            return len(self.pictures)
+        sizes = (tensor.shape[dim] for tensor, dim in zip(self.tensors(), self._batch_dims) if dim is not None)
+        return int(next(sizes, 1))
 
     @property
-    def _pictures(self) -> list[Any]:
+    def _batch_dims(self) -> tuple[int | None, ...]:
+        """The dimension of the batch of each tensor."""
+        if self.batch_dims is not None:
+            return self.batch_dims
+        return self.dims_along(0 if self.batch_dim == 'auto' else self.batch_dim)
+
+    def dims_along(self, dim: Any, size: int | None = None) -> tuple[int | None, ...]:
+        """Return ``dim`` for each tensor that has ``size`` positions along it (as many as the first), else None."""
+        tensors = self.tensors()
+        if dim is None:
+            return (None,) * len(tensors)
+        sizes = [tensor.shape[dim] if tensor.dim() > dim else None for tensor in tensors]
+        size = next((each for each in sizes if each is not None), None) if size is None else size
+        return tuple(dim if each is not None and each == size else None for each in sizes)
+
+    @property
+    def pictures(self) -> list[Any]:
         """The first argument, if it is a list of tensors of three dimensions; empty if not."""
         first = self.args[0] if self.args else None
         if isinstance(first, list) and all(isinstance(item, torch.Tensor) and item.dim() == 3 for item in first):
@@ -104,7 +131,7 @@ class ExampleInput:
     def map(self, function: Any) -> ExampleInput:
         """Return the same arguments with ``function`` applied to every tensor."""
         args, kwargs = map_tensors(function, (self.args, self.kwargs))
-        return ExampleInput(args, kwargs)
+        return replace(self, args=args, kwargs=kwargs)
 
     def fresh(self) -> ExampleInput:
         """Return copies for one call: a model may write into its inputs."""
@@ -112,22 +139,30 @@ class ExampleInput:
 
     def with_batch_of_two(self) -> ExampleInput:
         """Return arguments with at least two samples (batch normalisation in training mode needs two values)."""
-        if self.batch_size > 1:
-            return self
-        if self._pictures:
-            return ExampleInput((self._pictures * 2, *self.args[1:]), self.kwargs)
-        return self.map(lambda tensor: torch.cat([tensor, tensor]) if tensor.dim() > 0 else tensor)
+        return self if self.batch_size > 1 else self.with_batch(2)
 
-    def with_batch(self, size: int) -> ExampleInput:
-        """Return arguments with so many samples: the first one, repeated; what is no batch stays as it is."""
-        if self._pictures:
-            return ExampleInput((self._pictures[:1] * size, *self.args[1:]), self.kwargs)
-        batch = self.batch_size
+    def with_batch(self, size: int, sample: int = 0) -> ExampleInput:
+        """Return arguments with ``size`` samples: one of the example, repeated; what is no batch stays as it is.
+
+        Parameters
+        ----------
+        size
+            Number of samples.
+        sample
+            Which one.
+        """
+        if self.pictures:
+            many = len(self.pictures)
+            args = [[arg[sample]] * size if isinstance(arg, list) and len(arg) == many else arg for arg in self.args]
+            return replace(self, args=tuple(args))
+        dims = {id(tensor): dim for tensor, dim in zip(self.tensors(), self._batch_dims)}
+        samples = range(self.batch_size)
 
         def resized(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.dim() == 0 or tensor.shape[0] != batch:
+            dim = dims[id(tensor)]
+            if dim is None:
                 return tensor
-            return torch.cat([tensor[:1].detach()] * size)
+            return torch.cat([tensor.detach().narrow(dim, samples[sample], 1)] * size, dim)
 
         return self.map(resized)
 

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from .counting import without_fused_attention
 from .inputs import ExampleInput
 from .model_state import untouched
-from .run import call_with
-from .trace import using_mode
+from .run import call_with, using_mode
+from .samples import with_known_batch
 
 __all__ = ['layer_macs']
 
@@ -70,7 +70,7 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
             name: parameter.detach() for name, parameter in model.named_parameters()
         }  # the counter asks for that
         tensors.update((name, buffer.clone()) for name, buffer in model.named_buffers())
-        inputs = example.fresh()
+        inputs = with_known_batch(example, model).with_batch(1).fresh()
         with contextlib.ExitStack() as stack:
             stack.enter_context(stack.enter_context(untouched(model)).watching())
             for context in (using_mode(model, training=False), torch.no_grad(), without_fused_attention(), counter):
@@ -79,4 +79,4 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
     finally:
         for handle in handles:
             handle.remove()
-    return {name: total // 2 // example.batch_size for name, total in flops.items() if total}
+    return {name: total // 2 for name, total in flops.items() if total}

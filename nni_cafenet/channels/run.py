@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .places import Places
 
-__all__ = ['apply_attributes', 'call_with', 'using_attributes']
+__all__ = ['apply_attributes', 'call_with', 'using_attributes', 'using_mode']
 
 
 def call_with(
@@ -63,3 +63,15 @@ def using_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any
         yield
     finally:
         apply_attributes(model, before)
+
+
+@contextlib.contextmanager
+def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put every module of a model into a mode, and back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode

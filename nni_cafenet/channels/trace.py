@@ -17,13 +17,16 @@ from .declared import follow_sizes
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
+from .model_state import untouched
 from .opaque import layers_with_rules
 from .operators import operators_of
 from .rules import Call, find_rule
+from .run import using_mode
+from .samples import with_known_batch
 from .selection import put
 from .shape_run import ListedOperators
 
-__all__ = ['follow', 'parameter_names', 'trace', 'using_mode']
+__all__ = ['follow', 'parameter_names', 'trace']
 
 _logger = logging.getLogger(__name__)
 
@@ -55,17 +58,28 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     nni_cafenet.errors.TraceError
         If the model does not run on the example, or cannot be exported.
     """
-    return group_channels(follow(model, example, opaque), parameter_names(model), example.batch_size)
+    with untouched(model):
+        example = with_known_batch(example, model)
+        return group_channels(follow(model, example, opaque), parameter_names(model))
 
 
 def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
-    """Collect what the rules state about a model; as `trace`, not solved yet."""
+    """Collect what the rules state about a model; as `trace`, not solved yet.
+
+    Costs are those of one sample: where the example has several, the model is followed once more with one, since what is
+    computed of weights alone does not grow with the batch.
+    """
     if any(parameter.is_meta for parameter in model.parameters()):
         example = example.map(lambda tensor: tensor.to('meta'))
     constraints = Constraints()
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False), layers_with_rules(model, example) as owned:
         seen = _follow(model, example, opaque, constraints, names) | owned
+    if example.batch_size > 1:
+        constraints.costs = []
+        one = example.with_batch(1)
+        with using_mode(model, training=False), layers_with_rules(model, one):
+            _follow(model, one, opaque, constraints, names)
     costs, constraints.costs = constraints.costs, []
     left = [name for name, _ in model.named_parameters() if name not in seen]
     if left:
@@ -107,18 +121,6 @@ def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, s
         kernel = 2 if layer_of(names[name]) in convolutions else None
         constraints.parameter(names[name], tensor.shape, kernel)
     return names
-
-
-@contextlib.contextmanager
-def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put every module of a model into a mode, and back into its own afterwards."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        model.train(training)
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
 
 
 @contextlib.contextmanager

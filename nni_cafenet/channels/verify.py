@@ -30,13 +30,12 @@ from .inputs import ExampleInput
 from .model_state import ModelState, untouched
 from .places import Places
 from .repair import Repair
-from .run import call_with, using_attributes
+from .run import call_with, using_attributes, using_mode
 from .runs import open_index
 from .selection import Positions, Selection, take
 from .structures import tensors_in
 from .substitute import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
 from .telling import check_device, telling_inputs, telling_tensors
-from .trace import using_mode
 
 __all__ = ['Unchanged', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'verify', 'warn_of']
 
@@ -412,7 +411,8 @@ class _Checks:
     @contextlib.contextmanager
     def _counting(self, sets: Mapping[str, Any]) -> Iterator[None]:
         """Count the MACs of a run that is made anyway: of the first whole one, and of the first one of a `problem`."""
-        if self.recorded or (not sets) in self._macs:  # what another precision decides has other MACs
+        # What another precision decides has other MACs; those of several samples are not those of one, times so many.
+        if self.recorded or (not sets) in self._macs or self.example.batch_size > 1:
             yield
             return
         with PassingCounter() as counter:
@@ -421,7 +421,7 @@ class _Checks:
         self._counted = sets or self._counted
 
     def counted(self) -> list[tuple[Mapping[str, Any], int]]:
-        """Return channel sets and the MACs of the example input that were counted with them, for the last `problem`.
+        """Return channel sets and the MACs of one sample that were counted with them, for the last `problem`.
 
         The whole model is one of them. Empty where they were not counted.
         """
@@ -554,14 +554,14 @@ def _differences_of_forwards(graph: ChannelGraph, checks: _Checks) -> list[int]:
     for chosen in ({},) if checks.recorded else ({}, sets):
         counter = FlopCounterMode(display=False)
         with without_fused_attention():
-            checks.run_slices(chosen, checks.example, watch=counter)
+            checks.run_slices(chosen, checks.example.with_batch(1), watch=counter)
         differences.append(_beyond_the_cost_model(graph, checks, chosen, counter.get_total_flops() // 2))
     return differences
 
 
 def _beyond_the_cost_model(graph: ChannelGraph, checks: _Checks, chosen: Mapping[str, Any], macs: int) -> int:
     widths = [len(chosen.get(group.label, range(group.width))) for group in graph.groups]
-    return macs // checks.example.batch_size - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0])
+    return macs - int(graph.cost.macs_of(np.array([widths], dtype=np.int64))[0])
 
 
 def _part(tensor: Tensor, positions: Positions) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import TraceError
 from .inputs import ExampleInput
-from .trace import using_mode
+from .run import using_mode
 
 __all__ = ['bare_model', 'fill_lazy_layers']
 

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
-from ..channels.trace import using_mode
+from ..channels.run import using_mode
 from ..errors import first_line
 from ..search.scoring import batch_size
 from .losses import (

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..channels.graph import ChannelGraph
-from ..channels.run import using_attributes
+from ..channels.run import using_attributes, using_mode
 from ..channels.selection import Selection
-from ..channels.trace import using_mode
 from .width_space import WidthSpace
 
 __all__ = ['Loss', 'Rule', 'check_rule', 'importance']

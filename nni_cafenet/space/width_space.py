@@ -19,6 +19,7 @@ from ..channels.analyse import analyse
 from ..channels.graph import ChannelGraph
 from ..channels.inputs import ExampleInput
 from ..channels.running import Running
+from ..channels.samples import with_known_batch
 from ..channels.selecting import LayerPattern
 from ..channels.selection import Selection
 from ..channels.wrappers import bare_model, fill_lazy_layers
@@ -61,7 +62,8 @@ class WidthSpace(ModelSpace):
         Arguments of the factory.
     example_input
         What the model is called with: a shape such as ``(1, 3, 224, 224)``, a tensor, a tuple of positional arguments or
-        a dict of keyword arguments. Dimension 0 is the batch.
+        a dict of keyword arguments. Dimension 0 is the batch, unless forwards show that it is not (see `ExampleInput`,
+        which also takes ``batch_dim``).
     bins
         The rule for bins; default `FlopsSensitiveBins`.
     include, exclude
@@ -125,6 +127,7 @@ class WidthSpace(ModelSpace):
         full_model = _instance(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
         fill_lazy_layers(full_model, self._example)
+        self._example = with_known_batch(self._example, full_model)
         live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)
         self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)

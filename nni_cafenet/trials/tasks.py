@@ -10,7 +10,7 @@ from typing import Any
 import nni
 import pytorch_lightning as pl
 
-from ..channels.trace import using_mode
+from ..channels.run import using_mode
 from ..errors import ResumeError
 from ..links import inside
 from ..randomness import load_random_state

@@ -25,20 +25,20 @@ def chain(*shapes: tuple[int, int]) -> Constraints:
 
 def test_a_chain_gives_a_group_between_two_layers():
     constraints = chain((4, 3), (5, 4), (2, 5))
-    graph = group_channels(constraints, ['a.weight', 'b.weight', 'c.weight'], batch_size=2)
+    graph = group_channels(constraints, ['a.weight', 'b.weight', 'c.weight'])
     assert [(group.label, group.width) for group in graph.groups] == [('a', 4), ('b', 5)]
     assert [(record.label, record.width, record.reason) for record in graph.fixed] == [('c', 2, 'is an output')]
-    # 6 / 2 samples a product: a 3*4, b 4*5, c 5*2.
-    assert graph.cost.macs_of(np.array([[4, 5], [1, 2]])).tolist() == [3 * (12 + 20 + 10), 3 * (3 + 2 + 4)]
+    # 6 a product: a 3*4, b 4*5, c 5*2.
+    assert graph.cost.macs_of(np.array([[4, 5], [1, 2]])).tolist() == [6 * (12 + 20 + 10), 6 * (3 + 2 + 4)]
     assert graph.cost.params_of(np.array([[4, 5], [1, 2]])).tolist() == [42, 9]
-    assert graph.groups[0].macs_a_channel == 3 * (3 + 5)
+    assert graph.groups[0].macs_a_channel == 6 * (3 + 5)
     # One layout for the output of a and the input of b.
     assert graph.dims == {'a.weight': (0, None), 'b.weight': (1, 0), 'c.weight': (None, 1)}
     assert len(graph.layouts) == 2
 
 
 def test_only_tensors_that_are_named_parameters_are_counted():
-    graph = group_channels(chain((4, 3), (2, 4)), ['a.weight'], batch_size=1)
+    graph = group_channels(chain((4, 3), (2, 4)), ['a.weight'])
     assert graph.cost.params_of(np.array([[4]])).tolist() == [12]
 
 
@@ -50,7 +50,7 @@ def test_a_group_of_one_channel_is_fixed():
     extra = constraints.parameter('bias', (2,))
     constraints.same(extra.dims[0][:1], weight.dims[0][1:2], '')
     constraints.same(extra.dims[0][1:], weight.dims[0][1:2], '')
-    graph = group_channels(constraints, ['a.weight', 'b.weight', 'bias'], batch_size=1)
+    graph = group_channels(constraints, ['a.weight', 'b.weight', 'bias'])
     assert [(group.label, group.width) for group in graph.groups] == [('a', 2)]
     assert graph.layout_of('a.weight', 0) == [Segment(None, 2), Segment('a', 2)]
     (first, _) = graph.fixed
@@ -75,7 +75,7 @@ def test_parts_of_one_layer_get_numbers():
         constraints.fix(symbol.dims[1], '')
     constraints.same(c.dims[0][:2], a.dims[0], '')
     constraints.same(c.dims[0][2:], b.dims[0], '')
-    graph = group_channels(constraints, ['c.weight', 'a.weight', 'b.weight'], batch_size=1)
+    graph = group_channels(constraints, ['c.weight', 'a.weight', 'b.weight'])
     assert [(group.label, group.width, group.producers) for group in graph.groups] == [
         ('c', 2, ('c', 'a')),
         ('c:2', 3, ('c', 'b')),

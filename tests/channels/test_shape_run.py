@@ -12,8 +12,8 @@ from torch import nn
 from nni_cafenet.channels import operators
 from nni_cafenet.channels.analyse import analyse
 from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.channels.run import using_mode
 from nni_cafenet.channels.shape_run import run_on_shapes
-from nni_cafenet.channels.trace import using_mode
 
 Conv = nn.Conv2d
 PICTURE = (1, 3, 6, 6)

@@ -9,7 +9,7 @@ from torch import nn
 
 from nni_cafenet.channels.analyse import analyse
 from nni_cafenet.channels.inputs import ExampleInput
-from nni_cafenet.channels.trace import using_mode
+from nni_cafenet.channels.run import using_mode
 from nni_cafenet.errors import TraceError
 
 Conv = nn.Conv2d
