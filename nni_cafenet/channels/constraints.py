@@ -124,6 +124,8 @@ class Constraints:
         Where operators cut dimensions into several parts.
     recorded
         Whether the operators are those of one real run, whose outputs may have other sizes for other values.
+    trains_otherwise
+        Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
     """
 
     parameters: dict[str, Symbol] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class Constraints:
     doubtful: list[tuple[Ids, str]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
+    trains_otherwise: bool = False
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
 

@@ -180,6 +180,8 @@ class ChannelGraph:
         Where the model cuts dimensions into several parts.
     recorded
         Whether the sizes of what the model returns may depend on values (see `Constraints`).
+    trains_otherwise
+        Whether the model may do something else in training mode (see `Constraints`).
     produced
         The dimensions of weights that are output channels, as (parameter, axis).
     """
@@ -193,6 +195,7 @@ class ChannelGraph:
     cuts: tuple[Cut, ...] = ()
     recorded: bool = False
     produced: tuple[tuple[str, int], ...] = ()
+    trains_otherwise: bool = False
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

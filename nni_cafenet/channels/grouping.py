@@ -139,6 +139,7 @@ class _Grouping:
             cost=cost,
             cuts=tuple(self.constraints.cuts),
             recorded=self.constraints.recorded,
+            trains_otherwise=self.constraints.trains_otherwise,
             produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )
 

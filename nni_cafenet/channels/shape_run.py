@@ -35,7 +35,7 @@ from .plain_calls import PlainCalls
 from .run import call_with
 from .structures import tensors_in
 
-__all__ = ['ListedOperators', 'run_on_shapes']
+__all__ = ['ListedOperators', 'run_on_shapes', 'same_operators']
 
 _logger = logging.getLogger(__name__)
 
@@ -66,11 +66,33 @@ class ListedOperators:
     graph: fx.Graph
 
 
+def same_operators(left: fx.Graph, right: fx.Graph) -> bool:
+    """Whether two runs called the same operators in the same order, with the same arguments.
+
+    Counters of batches, which training mode adds to, are left out.
+    """
+    both = [[node for node in graph.nodes if not _only_counts(node)] for graph in (left, right)]
+    number = {node: index for nodes in both for index, node in enumerate(nodes)}
+    return len(both[0]) == len(both[1]) and all(
+        one.op == other.op
+        and (one.op != 'call_function' or one.target is other.target)
+        and fx.node.map_arg((one.args, one.kwargs), number.get)
+        == fx.node.map_arg((other.args, other.kwargs), number.get)
+        for one, other in zip(*both)
+    )
+
+
+def _only_counts(node: fx.Node) -> bool:
+    return node.target is _aten.add_.Tensor and not node.users and node.args[0].op == 'placeholder'  # type: ignore[union-attr]
+
+
 class _CannotTellError(Exception):
     """What the model does cannot be followed by its operators alone."""
 
 
-def run_on_shapes(model: nn.Module, example: ExampleInput) -> tuple[ListedOperators, dict[str, str]] | None:
+def run_on_shapes(
+    model: nn.Module, example: ExampleInput, mode: contextlib.AbstractContextManager[Any] | None = None
+) -> tuple[ListedOperators, dict[str, str]] | None:
     """Run a model without values and list its operators, in the mode in which it is.
 
     Parameters
@@ -79,6 +101,8 @@ def run_on_shapes(model: nn.Module, example: ExampleInput) -> tuple[ListedOperat
         Any module. It is left as it was.
     example
         What it is called with.
+    mode
+        Something else to run it inside.
 
     Returns
     -------
@@ -101,7 +125,13 @@ def run_on_shapes(model: nn.Module, example: ExampleInput) -> tuple[ListedOperat
         with contextlib.ExitStack() as stack:
             state = stack.enter_context(untouched(model))
             listing.before_write = state.before_write
-            for context in (quiet_torch(), fresh, enable_python_dispatcher(), listing):
+            for context in (
+                quiet_torch(),
+                fresh,
+                mode or contextlib.nullcontext(),
+                enable_python_dispatcher(),
+                listing,
+            ):
                 stack.enter_context(context)
             returned = call_with(calls, given, calls.tensors, {})
             if any(isinstance(leaf, Tensor) for leaf in tensors_in(state.restore())):

@@ -24,7 +24,8 @@ from .rules import Call, find_rule
 from .run import using_mode
 from .samples import with_known_batch
 from .selection import put
-from .shape_run import ListedOperators
+from .shape_run import ListedOperators, run_on_shapes, same_operators
+from .steady_training import SteadyTraining
 
 __all__ = ['follow', 'parameter_names', 'trace']
 
@@ -140,6 +141,8 @@ def _follow(
 ) -> set[str]:
     """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
     operators = operators_of(model, example, opaque)
+    if not model.training:
+        constraints.trains_otherwise |= _trains_otherwise(model, example, operators.module)
     constraints.recorded |= operators.recorded
     modules = dict(model.named_modules(remove_duplicate=False))
     seen: set[str] = set()
@@ -162,6 +165,16 @@ def _follow(
         for dim in symbol.dims:
             constraints.fix(dim, 'is an output of the model')
     return seen
+
+
+def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphModule | ListedOperators) -> bool:
+    """Whether a model may do something else in training mode than what was listed, but for dropout and statistics."""
+    if not isinstance(listed, ListedOperators):
+        return True
+    mode = SteadyTraining(statistics=False)
+    with untouched(model), using_mode(model, training=True):
+        found = run_on_shapes(model, example, mode)
+    return found is None or mode.drew or not same_operators(listed.graph, found[0].graph)
 
 
 def _run(

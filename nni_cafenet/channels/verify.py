@@ -10,6 +10,7 @@ stands it once numbers that its modules keep follow the widths (`repair`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from .repair import Repair
 from .run import call_with, using_attributes, using_mode
 from .runs import open_index
 from .selection import Positions, Selection, take
+from .steady_training import PHASES, SteadyTraining
 from .structures import tensors_in
 from .substitute import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
 from .telling import check_device, telling_inputs, telling_tensors
@@ -215,6 +217,7 @@ class _Checks:
         self._counted: Mapping[str, Any] = {}
         self._attributes = graph.attributes
         self._repair = Repair(model)
+        self._training: _TrainingChecks | None = None
         self._state: ModelState | None = None
         self._kept_in: torch.dtype | None = None
         self._watched = [modules[record.label] for record in graph.fixed if graph.recorded and record.label in modules]
@@ -225,6 +228,10 @@ class _Checks:
         with using_mode(self.model, training=False), torch.no_grad(), untouched(self.model) as state:
             self._state, self._kept_in = state, None
             yield
+
+    def _noise(self) -> contextlib.AbstractContextManager[Any]:
+        """What a run is made inside of, for it to be like any other."""
+        return contextlib.nullcontext()
 
     def _in(self, dtype: torch.dtype | None) -> None:
         """Drop what forwards in another precision have left in the model's attributes."""
@@ -291,7 +298,18 @@ class _Checks:
             found = self._problem_of_one_draw(labels)
             if found is not None:
                 return found
-        return None
+        return self._problem_in_training(labels)
+
+    def _problem_in_training(self, labels: list[str]) -> str | None:
+        """Say what is wrong in training mode alone: channels that change places there, or are chosen."""
+        if not labels or not self.graph.trains_otherwise or self.recorded or self.device.type == 'meta':
+            return None
+        if self._training is None:
+            self._training = _TrainingChecks(self.model, self.graph, self.example.with_batch_of_two(), self.rng)
+        self._training.graph, self.failed = self.graph, None
+        with self._training.running():
+            found = self._training.problem(labels) if self._training.runs else None
+        return None if found is None else f'in training mode, {found}'
 
     def _problem_of_one_draw(self, labels: list[str]) -> str | None:
         sets = random_channel_sets(self.graph, labels, self.rng)
@@ -408,8 +426,11 @@ class _Checks:
         with decisions if self.recorded else contextlib.nullcontext():
             yield decisions
 
+    def _counting(self, sets: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:
+        return self._counted_run(sets)
+
     @contextlib.contextmanager
-    def _counting(self, sets: Mapping[str, Any]) -> Iterator[None]:
+    def _counted_run(self, sets: Mapping[str, Any]) -> Iterator[None]:
         """Count the MACs of a run that is made anyway: of the first whole one, and of the first one of a `problem`."""
         # What another precision decides has other MACs; those of several samples are not those of one, times so many.
         if self.recorded or (not sets) in self._macs or self.example.batch_size > 1:
@@ -446,7 +467,7 @@ class _Checks:
         every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
         places = self._standing
         buffers = {name: changed(name, buffer, *every).clone() for name, buffer in places.buffers().items()}
-        with _precision(dtype), Substitute(places.parameters(), *every):
+        with _precision(dtype), self._noise(), Substitute(places.parameters(), *every):
             return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs, places))
 
     @property
@@ -498,9 +519,62 @@ class _Checks:
         with (
             using_attributes(self.model, selection.attributes(self.model)),
             _precision(dtype),
+            self._noise(),
             watch or contextlib.nullcontext(),
         ):
             return call_with(self.model, sliced, inputs.args, inputs.kwargs, places)
+
+
+class _TrainingChecks(_Checks):
+    """The same questions in training mode, without its noise (see `SteadyTraining`)."""
+
+    def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, rng: np.random.Generator) -> None:
+        super().__init__(model, graph, example, rng)
+        self._mode = SteadyTraining()
+        self.trained_only = set()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with untouched(self.model) as outer, using_mode(self.model, training=True), untouched(self.model) as state:
+            self._state, self._kept_in = state, None
+            with outer.watching() if not self._full else contextlib.nullcontext():
+                yield
+
+    @cached_property
+    def runs(self) -> bool:
+        """Whether the model runs in training mode on the example: detectors ask for targets there."""
+        try:
+            self._whole(None)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            _logger.info('%s is not verified in training mode: %s', type(self.model).__name__, first_line(error))
+            return False
+        return True
+
+    def problem(self, labels: list[str]) -> str | None:
+        phases = PHASES if self._mode.drew else PHASES[:1]
+        for phase in itertools.islice(itertools.cycle(phases), max(self.draws, len(phases))):
+            if phase != self._mode.phase:
+                self._full.clear()
+                self._taken.clear()
+            self._mode.phase = phase
+            found = self._problem_of_one_draw(labels)
+            if found is not None:
+                return found
+        return None
+
+    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
+        try:
+            if not self._unordered(labels):  # what is chosen by chance may be the same in slices
+                return 'its channels do not stand where the analysis thinks'
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            return f'the model fails with {type(error).__name__}: {first_line(error, 200)}'
+        return super()._problem_of_one_draw(labels)
+
+    def _noise(self) -> contextlib.AbstractContextManager[Any]:
+        return self._mode
+
+    def _counting(self, sets: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext()
 
 
 class _MaskChecks(_Checks):

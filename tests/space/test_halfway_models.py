@@ -84,10 +84,10 @@ def exact(draw):
                     assert float(error) <= TOLERANCE[one.dtype] * float(other.double().abs().max())
             assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters())
             if not mode:
-                inputs, counter = example.fresh(), FlopCounterMode(display=False)
+                inputs, counter = space.example_input.with_batch(1).fresh(), FlopCounterMode(display=False)
                 with counter, torch.no_grad():
                     slim(*inputs.args, **inputs.kwargs)
-                assert space.macs(widths) == counter.get_total_flops() / 2 / example.batch_size
+                assert space.macs(widths) == counter.get_total_flops() / 2
             own, of_slim = space.state_dict(), slim.state_dict()
             assert {key: (t.dtype, t.device) for key, t in own.items()} == {
                 key: (t.dtype, t.device) for key, t in of_slim.items()

@@ -14,7 +14,8 @@ from .registry import Call, Dims, Rule, register_rule
         f'aten.{name}{suffix}'
         for name in (
             'relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu elu celu selu leaky_relu mish tanh '
-            'softplus dropout feature_dropout alpha_dropout abs neg exp log sqrt rsqrt square reciprocal '
+            'softplus dropout feature_dropout alpha_dropout feature_alpha_dropout abs neg exp log sqrt rsqrt square '
+            'reciprocal '
             'logical_not bitwise_not round floor ceil trunc sign erf sin cos bernoulli fill zero clone log2 log1p expm1 '
             'logsigmoid log_sigmoid softsign hardshrink softshrink tanhshrink threshold rrelu isnan isinf nan_to_num '
             'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like '

@@ -1,0 +1,119 @@
+"""What permutes or chooses channels in training mode only is found; noise of training mode is not taken for that."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nni_cafenet import WidthSpace
+
+
+class Net(nn.Module):
+    def __init__(self, part) -> None:
+        super().__init__()
+        self.a, self.n, self.part = nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), part
+        self.b, self.o = nn.Conv2d(12, 6, 1), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.o(self.b(self.part(self.n(self.a(x)).relu())).mean((2, 3)))
+
+
+class Trained(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x) if self.training else x
+
+
+class ByMode(nn.Module):
+    """What it does does not hang on the flag of torch."""
+
+    flips = False
+
+    def train(self, mode=True):
+        self.flips = mode
+        return super().train(mode)
+
+    def forward(self, x):
+        return x.flip(1) if self.flips else x
+
+
+class Statistics(nn.Module):
+    """Batch normalisation by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(12))
+
+    def forward(self, x):
+        mean = self.mean
+        if self.training:
+            mean = x.mean((0, 2, 3))
+            self.mean.lerp_(mean.detach(), 0.1)
+        return x - mean[:, None, None]
+
+
+def some(x):
+    kept = torch.randperm(x.shape[1])[: x.shape[1] // 2]
+    return torch.zeros_like(x).index_copy(1, kept, x[:, kept])
+
+
+def gathered(x):
+    order = torch.rand(x.shape[:2]).topk(x.shape[1], 1)[1]
+    return x.gather(1, order[..., None, None].expand_as(x))
+
+
+MOVED = {
+    'shuffle': lambda x: x[:, torch.randperm(x.shape[1])],
+    'order of random numbers': lambda x: x[:, torch.rand(x.shape[1]).argsort()],
+    'roll': lambda x: x.roll(1, 1),
+    'some channels': some,
+    'gather': gathered,
+    'seldom': lambda x: x.flip(1) if float(torch.rand(())) < 0.1 else x,
+    'mostly, by Python': lambda x: x.flip(1) if random.random() > 0.1 else x,
+    'seldom, by NumPy': lambda x: x.flip(1) if np.random.rand() < 0.1 else x,
+    'sizes of the full width': lambda x: torch.cat([x[:, 6:], x[:, :6]], 1),
+}
+NOISE = {
+    'dropout': nn.Dropout(0.3),
+    'channels': nn.Dropout2d(0.3),
+    'alpha': nn.AlphaDropout(0.3),
+    'feature alpha': nn.FeatureAlphaDropout(0.3),
+    'rrelu': nn.RReLU(),
+    'function': Trained(lambda x: F.dropout(x, 0.3)),
+    'by hand': Trained(lambda x: x * (torch.rand_like(x) > 0.3) / 0.7),
+    'Gaussian': Trained(lambda x: x + 0.1 * torch.randn_like(x)),
+    'depth': Trained(lambda x: x * x.new_empty((len(x), 1, 1, 1)).bernoulli_(0.8) / 0.8),
+    'scale': Trained(lambda x: 2 * x),
+    'statistics': Statistics(),
+    'batch': nn.BatchNorm2d(12, track_running_stats=False),
+    'spectral': nn.utils.parametrizations.spectral_norm(nn.Conv2d(12, 12, 1)),
+}
+
+
+def labels_of(model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    space = WidthSpace(model, example_input=(1, 3, 4, 4))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    return space.labels
+
+
+@pytest.mark.parametrize('kind', [*MOVED, 'mode'])
+def test_channels_that_move_in_training_mode_keep_their_width(kind, caplog):
+    model = Net(Trained(MOVED[kind]) if kind in MOVED else ByMode())
+    assert labels_of(model) == ('b',)
+    assert 'The channels of a keep their width: in training mode, ' in caplog.text
+
+
+@pytest.mark.parametrize('kind', NOISE)
+def test_noise_of_training_mode_is_no_reason(kind, caplog):
+    free = {'a', 'b'} | ({'part'} if kind == 'spectral' else set())
+    assert set(labels_of(Net(NOISE[kind]))) == free
+    assert not caplog.records
