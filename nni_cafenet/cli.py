@@ -11,6 +11,7 @@ from typing import Any
 from ._version import __version__
 from .commands import export, inspect, prune, quickstart, report, search, train_slim
 from .commands.failures import status_of
+from .signals import terminations
 from .validation import nearest
 
 __all__ = ['main']
@@ -53,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options.words = words
     try:
-        status: int = options.run(options)
-        sys.stdout.flush()
+        with terminations():
+            status: int = options.run(options)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f'\nStopped. {options.stopped(options)}', file=sys.stderr)
         return 130

@@ -18,6 +18,7 @@ __all__ = [
     'MissingExtraError',
     'ModelSpecError',
     'ResumeError',
+    'RunInterrupted',
     'SigningKeyError',
     'TraceError',
     'TrainingDivergedError',
@@ -56,6 +57,10 @@ class TraceError(CafeNetError, ValueError):
 
 class TrainingDivergedError(CafeNetError, RuntimeError):
     """Every channel set of a training step gave a loss that is not a number."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was stopped before its end: by Ctrl-C, SIGTERM or ``nnictl stop``. The message says how to continue."""
 
 
 class ResumeError(CafeNetError, ValueError):

@@ -210,8 +210,6 @@ def _search(space: WidthSpace, folder: Path, options: QuickstartOptions) -> Cafe
             experiment.run()
         finally:
             experiment.stop()
-    if not strategy.finished:  # NNI swallows Ctrl-C
-        raise KeyboardInterrupt
     return strategy
 
 

@@ -19,7 +19,7 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 from torch import nn
 
-from .errors import LimitReachedError, TrainingDivergedError
+from .errors import LimitReachedError, RunInterrupted, TrainingDivergedError
 from .run.equal_cost import EqualCost, at_once
 from .run.finalist_choice import read_choice, with_folders, write_choice, write_trainings
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
@@ -43,6 +43,7 @@ from .search.scoring import Scorer
 from .search.searched_model import SearchedModel
 from .search.searcher import Searcher
 from .search.uniform import uniform_within
+from .signals import resume_hint, terminations
 from .space.width_space import WidthSpace
 from .supernet.combination import Combination
 from .supernet.divergence import Divergence
@@ -240,6 +241,8 @@ class CafeNet(OneShotStrategy):
         self._trained: list[TrainedFinalist] = []
         self._short: list[Finalist] = []
         self._finished = False
+        self.begun = False
+        self.interruption: RunInterrupted | None = None
 
     # --- before anything runs ---------------------------------------------------------------------
 
@@ -282,10 +285,22 @@ class CafeNet(OneShotStrategy):
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        folder = self._opened_folder()
-        _logger.info('The run is kept in %s; started again with this directory, it goes on from there.', folder.path)
-        with folder.held():
-            self._do(folder, self._stages(folder))
+        self.begun = True
+        with terminations():
+            try:
+                folder = self._opened_folder()
+                _logger.info('The run is kept in %s; started again with this directory, it continues.', folder.path)
+                with folder.held():
+                    self._do(folder, self._stages(folder))
+            except RunInterrupted:
+                raise
+            except KeyboardInterrupt as error:
+                raise self._interrupted(error, resume_hint(_known(self.directory))) from None
+
+    def _interrupted(self, error: KeyboardInterrupt, how_to_continue: str) -> RunInterrupted:
+        """Return what says that the run was interrupted, by what, and how to continue; NNI's ``run`` raises it."""
+        self.interruption = RunInterrupted(f'{str(error) or "Interrupted."} {how_to_continue}')
+        return self.interruption
 
     def _opened_folder(self) -> RunFolder:
         """Return the folder of the run; what it asks for is known from here on, measured latencies too."""
@@ -311,9 +326,8 @@ class CafeNet(OneShotStrategy):
             self._train_finalists(folder, stages)
         except LimitReachedError as error:
             _logger.warning('%s', error)
-        except KeyboardInterrupt:
-            _logger.warning('Interrupted. %s', stages.how_to_go_on)
-            raise
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error, stages.how_to_go_on) from None
         else:
             self._finished = True
         finally:
@@ -334,7 +348,7 @@ class CafeNet(OneShotStrategy):
 
     @property
     def finished(self) -> bool:
-        """Whether the search has come to its end (NNI's ``run`` returns silently when it is interrupted)."""
+        """Whether the run has come to its end: it was not interrupted, and no limit of the experiment ended it."""
         return self._finished
 
     def _supernet_record(self) -> dict[str, Any]:

@@ -64,8 +64,6 @@ def search_job(prepared: Prepared) -> SearchResult:
         strategy, evaluator = _strategy(asked, recipes, metric)
         strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         strategy.run()
-        if not strategy.finished:
-            raise KeyboardInterrupt
         saved = [
             _save(strategy, space, Path(asked['output']), name, budget)
             for name, budget in zip(strategy.budget_names, strategy.budgets)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .commands import read_commands_as_data
 from .credentials import give_tokens_to_experiments
 from .foreign_trials import read_foreign_trials
+from .interruptions import raise_interruptions
 from .limits import give_limits_to_resumed_experiments
 from .manager_process import start_managers_guarded
 from .messages import mark_only_what_is_traced, read_whole_messages
@@ -32,3 +33,4 @@ def mend_nni() -> None:
     load_checkpoints_of_strategies()
     give_limits_to_resumed_experiments()
     leave_no_search_space()
+    raise_interruptions()

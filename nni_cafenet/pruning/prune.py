@@ -23,6 +23,7 @@ from ..run.lock import held
 from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
+from ..signals import interruptible
 from ..space.bins import Bins, FlopsSensitiveBins
 from ..space.importance import check_rule
 from ..space.mutator import WidthMutator
@@ -190,7 +191,7 @@ def prune(
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
     folder = run_folder(directory)
-    with quiet_training() if own else contextlib.nullcontext(), seeded(seed):
+    with interruptible(folder), quiet_training() if own else contextlib.nullcontext(), seeded(seed):
         options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
         space = _space(original, example, budget, min_ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
@@ -229,8 +230,6 @@ def prune(
         keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
         asked['finetune_epochs'] = finetune_epochs
         strategy.run()
-        if not strategy.finished:
-            raise KeyboardInterrupt
         results = Results(space, strategy, recipes, folder, original, order)
         with held(folder):
             return results.write({name: str(value) for name, value in asked.items()})

@@ -11,6 +11,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from tqdm.auto import tqdm
 
 from ..search.history import Scored
+from ..signals import resume_hint
 from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
 from .setup import RunSetup
@@ -75,7 +76,7 @@ class InProcess:
     @property
     def how_to_go_on(self) -> str:
         """What a user does to resume the run."""
-        return f'To go on, run again with CafeNet(..., directory={str(self.folder.path)!r}).'
+        return resume_hint(self.folder.path)
 
     def close(self) -> None:
         """Nothing is left running."""

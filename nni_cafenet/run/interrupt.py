@@ -1,4 +1,4 @@
-"""Ctrl-C in a training, which Lightning turns into SystemExit."""
+"""Ctrl-C and SIGTERM in a training, which Lightning turns into SystemExit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ __all__ = ['keyboard_interrupts']
 
 @contextlib.contextmanager
 def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
-    """Let Ctrl-C leave the training in this block as KeyboardInterrupt, and the signal's handler as it was."""
+    """Let Ctrl-C and SIGTERM leave the training in this block as KeyboardInterrupt, and the signal's handler as it was."""
     on_interrupt = signal.getsignal(signal.SIGINT)
+    reason = ''
     try:
         yield
-    except SystemExit:
+    except SystemExit as error:
+        reason = str(error.__context__ or '') if isinstance(error.__context__, KeyboardInterrupt) else ''
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
+    if trainer.state.status == TrainerStatus.INTERRUPTED:  # some releases of Lightning return
         signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt('The training was interrupted.') from None
+        raise KeyboardInterrupt(reason)

@@ -88,9 +88,8 @@ class Manager:
             return
         code, errors = self._process.poll(), self._errors()
         if code == 0 and not errors:
-            _logger.warning('The experiment was stopped by nnictl or by another process.')
             self.experiment._proc = None  # nothing is left to be stopped
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt('The experiment was stopped by nnictl or by another process.')
         raise self.ended(f'the NNI manager (process {self._process.pid}) has ended with exit code {code}')
 
     def answered(self) -> None:
@@ -123,7 +122,7 @@ class Manager:
     def how_to_go_on(self) -> str:
         """What a user does to resume the experiment."""
         return (
-            'Nothing that was trained or scored is lost. To go on: NasExperiment(space, evaluator, strategy, config, '
+            'Nothing that was trained or scored is lost. To continue: NasExperiment(space, evaluator, strategy, config, '
             f'id={self.experiment.id!r}).resume(port).'
         )
 

@@ -11,7 +11,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
 from nni_cafenet import ShortTrainings
-from nni_cafenet.errors import ResumeError, TrialFailedError
+from nni_cafenet.errors import ResumeError, RunInterrupted, TrialFailedError
 from nni_cafenet.run.folder import RunFolder
 from nni_cafenet.run.in_process import InProcess
 from nni_cafenet.run.mailbox import Mailbox
@@ -425,7 +425,7 @@ def test_the_manager_ends_with_the_main_process(make, manager, released, monkeyp
 def test_how_to_go_on(make, manager, tmp_path):
     assert "id='digits').resume(port)" in make().stages().how_to_go_on
     in_process = make('in process', path=tmp_path / 'one').stages()
-    assert in_process.how_to_go_on == f"To go on, run again with CafeNet(..., directory='{tmp_path / 'one'}')."
+    assert f"run again with directory='{tmp_path / 'one'}'." in in_process.how_to_go_on
 
 
 def test_an_interrupted_run_says_how_to_go_on(make, manager, caplog):
@@ -433,6 +433,7 @@ def test_an_interrupted_run_says_how_to_go_on(make, manager, caplog):
         raise KeyboardInterrupt
 
     manager.work = work
-    with pytest.raises(KeyboardInterrupt):
+    says = r'^Interrupted\. Nothing that was trained or scored is lost\. To continue: NasExperiment\('
+    with pytest.raises(RunInterrupted, match=says):
         make().go()
-    assert 'Interrupted. Nothing that was trained or scored is lost. To go on: NasExperiment(' in caplog.text
+    assert 'Nothing that was trained' not in caplog.text

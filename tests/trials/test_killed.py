@@ -43,7 +43,7 @@ def test_killed_in_every_stage(new_run):
     run.resume()
     run.reached('search-step-5', 2)
     run.interrupt()
-    assert run.wait(60) == 0
+    assert run.wait(60) != 0
     assert_quiet(run)
     run.all_gone()
     run.open('search-step-5')
@@ -63,7 +63,7 @@ def test_killed_in_every_stage(new_run):
     run.resume()
     run.reached('finalist-epoch-2', 2)
     assert 'Stop experiment success' in run.nnictl('stop', 'digits')
-    assert run.wait(60) == 0
+    assert run.wait(60) != 0
     assert_quiet(run)
     run.all_gone()
     run.open('finalist-epoch-2')
@@ -76,8 +76,7 @@ def test_killed_in_every_stage(new_run):
 
 
 def assert_quiet(run):
-    assert 'Traceback' not in run.output()
-    assert 'Interrupted. Nothing that was trained or scored is lost. To go on: ' in run.output()
+    assert run.output().count('Nothing that was trained or scored is lost. To continue: ') == 1
 
 
 # --- every stage, every way -----------------------------------------------------------------------
@@ -129,11 +128,11 @@ def end(run, how):
         assert 'nni_cafenet.errors.ExperimentEndedError: The experiment has ended before its run' in run.output()
     elif how == 'nnictl':
         assert 'Stop experiment success' in run.nnictl('stop', 'digits')
-        assert run.wait(60) == 0
+        assert run.wait(60) != 0
         assert_quiet(run)
     elif how == 'interrupted':
         run.interrupt()
-        assert run.wait(60) == 0
+        assert run.wait(60) != 0
         assert_quiet(run)
     else:
         run.interrupt()
