@@ -29,6 +29,7 @@ from .run.folder import RunFolder, new_run_path
 from .run.in_process import InProcess, Stages
 from .run.latency import check_directory, table_of_run
 from .run.options import FinalistOptions, RunOptions
+from .run.overtraining import overtraining
 from .run.presets import with_preset
 from .run.setup import RunSetup, named
 from .run.stage_records import check_supernet, stages_record
@@ -611,7 +612,9 @@ class CafeNet(OneShotStrategy):
         budgets = [name for name in self._budget_names if self.keeps_uniform(name)]
         reason = 'no finalist is better than the uniformly scaled network'
         kept = [f'Uniform kept{"" if name is None else f" under {name}"}: {reason}.' for name in budgets]
-        return [*kept, *(sentence for each in self.headroom for sentence in each.sentences())]
+        warning = overtraining(RunFolder(_known(self.directory)).uniform_loss)
+        said = [sentence for each in self.headroom for sentence in each.sentences()]
+        return [*kept, *said, *([] if warning is None else [warning])]
 
     def keeps_uniform(self, budget: str | None = None) -> bool:
         """Whether no trained finalist is better than the uniform network, under the budget of a name."""

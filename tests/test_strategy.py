@@ -622,3 +622,24 @@ def test_a_user_checkpoint_and_logger_still_work(run, classification, tmp_path):
     (metrics,) = (tmp_path / 'logs').rglob('metrics.csv')
     (header, *rows) = csv.reader(metrics.open())
     assert {'cafenet/loss', 'cafenet/gap', 'cafenet/fixed', 'train_loss', 'val_acc'} <= set(header)
+
+
+def test_a_temperature_that_does_not_fit_the_loss_is_refused_before_the_training(run, classification, tmp_path):
+    strategy = small(temperature=3, score='val_acc', directory=tmp_path / 'run')
+    with pytest.raises(
+        ValueError, match=r"temperature=3: it divides the logits of a cross-entropy, and 'val_acc' is not"
+    ):
+        run(strategy)
+    assert not (tmp_path / 'run' / 'supernet.ckpt').exists()
+
+
+def test_looks_at_a_supernet_change_nothing_of_its_training(run, classification, tmp_path, monkeypatch):
+    def trained(name):
+        strategy = small(directory=tmp_path / name, search=RandomSearch(2), temperature=3)
+        run(strategy, classification(max_epochs=6))
+        return strategy
+
+    watched = trained('watched')
+    assert len((tmp_path / 'watched' / 'uniform_loss.jsonl').read_text().splitlines()) == 6
+    monkeypatch.setattr('nni_cafenet.run.supernet.WatchUniform.on_train_epoch_end', lambda *args: None)
+    assert [each.to_json() for each in trained('other').history] == [each.to_json() for each in watched.history]

@@ -115,6 +115,11 @@ class RunFolder:
         return self.path / 'curves.jsonl'
 
     @property
+    def uniform_loss(self) -> Path:
+        """The held-out loss of the uniform network while the supernet was trained, one JSON record a look."""
+        return self.path / 'uniform_loss.jsonl'
+
+    @property
     def finalists(self) -> Path:
         """Which networks are finalists."""
         return self.path / 'finalists.json'

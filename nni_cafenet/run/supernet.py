@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from .curves import KeepCurves
 from .folder import RunFolder
 from .interrupt import keyboard_interrupts
 from .options import RunOptions
+from .overtraining import WatchUniform, evaluating, overtraining
 
 __all__ = ['SupernetRun']
 
@@ -120,13 +122,31 @@ class SupernetRun:
         if not self.restore(folder):
             if folder.checkpoint.exists():
                 self.evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
+            self._check_temperature()
+            watch = WatchUniform(folder.uniform_loss, self._look)
             trainer.callbacks.extend(  # type: ignore[attr-defined]
-                [*callbacks, KeepCurves(folder.curves), *self._average(), SaveEveryEpoch(folder.checkpoint)]
+                [*callbacks, watch, KeepCurves(folder.curves), *self._average(), SaveEveryEpoch(folder.checkpoint)]
             )
             with keyboard_interrupts(trainer):
                 (fit or partial(self.evaluator.evaluate, self.space))()
         if trainer.is_global_zero and not folder.trained:
             folder.mark_trained(epochs=trainer.current_epoch)
+            warning = overtraining(folder.uniform_loss)
+            if warning is not None:
+                _logger.warning('%s', warning)
+
+    def _check_temperature(self) -> None:
+        """Refuse a temperature that does not fit the loss before the training, not after it."""
+        if self.options.temperature not in (None, 1):
+            with evaluating(self.module):
+                self.scorer(statistics_batches=0, heldout_batches=1).temperature  # noqa: B018
+
+    def _look(self) -> Scorer:
+        """Return what scores the supernet while it trains: by its loss, on a few batches."""
+        batches = min(5, self.options.statistics_batches)
+        scorer = self.scorer(patterns=1, statistics_batches=batches, heldout_batches=10)
+        scorer.metric, scorer.higher_is_better, scorer.asked_temperature = 'loss', False, 1
+        return scorer
 
     def _average(self) -> list[WeightAverage]:
         decay = self.options.training.ema
@@ -145,13 +165,19 @@ class SupernetRun:
             put_average(self.module, checkpoint['callbacks'][average.state_key])
         return True
 
-    def scorer(self, *, patterns: int | None = None, statistics_batches: int | None = None) -> Scorer:
+    def scorer(
+        self,
+        *,
+        patterns: int | None = None,
+        statistics_batches: int | None = None,
+        heldout_batches: int | None = None,
+    ) -> Scorer:
         """Return what scores widths, with its batches on the device where the supernet was trained.
 
         Parameters
         ----------
-        patterns, statistics_batches
-            Others than the run was asked for: for a look at the supernet while it trains.
+        patterns, statistics_batches, heldout_batches
+            Others than the run was asked for (all held-out batches): for a look at the supernet while it trains.
         """
         trainer, module, options = self.trainer, self.module, self.options
         batches = options.statistics_batches if statistics_batches is None else statistics_batches
@@ -162,7 +188,8 @@ class SupernetRun:
             self.evaluator.datamodule.trainer = trainer
         module.to(device)
         with seeded(options.seed):
-            heldout = [to_device(self.evaluator, batch, device) for batch in self.data.heldout]
+            some = itertools.islice(self.data.heldout, heldout_batches)
+            heldout = [to_device(self.evaluator, batch, device) for batch in some]
             statistics = [to_device(self.evaluator, batch, device) for batch in self.data.batches(batches)]
         return Scorer(
             module,

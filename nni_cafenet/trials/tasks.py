@@ -10,13 +10,13 @@ from typing import Any
 import nni
 import pytorch_lightning as pl
 
-from ..channels.run import using_mode
 from ..errors import ResumeError
 from ..links import inside
 from ..randomness import load_random_state
 from ..run.finalists import Finalist
 from ..run.folder import RunFolder
 from ..run.mailbox import Mailbox
+from ..run.overtraining import evaluating
 from ..run.reports import Reports, taken_reports
 from ..run.setup import RunSetup
 from ..search.history import Scored
@@ -112,7 +112,7 @@ class _LookEveryEpoch(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         space = self._setup.space
-        with using_mode(pl_module, training=False):
+        with evaluating(pl_module):
             if self._scorer is None:
                 batches = min(_LOOK_BATCHES, self._setup.options.statistics_batches)
                 self._scorer = self._setup.supernet.scorer(patterns=1, statistics_batches=batches)
