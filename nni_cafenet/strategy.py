@@ -19,7 +19,7 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 from torch import nn
 
-from .errors import LimitReachedError, RunInterrupted, TrainingDivergedError
+from .errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
 from .run.equal_cost import EqualCost, at_once
 from .run.finalist_choice import read_choice, with_folders, write_choice, write_trainings
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
@@ -32,6 +32,7 @@ from .run.options import FinalistOptions, RunOptions
 from .run.overtraining import overtraining
 from .run.presets import with_preset
 from .run.setup import RunSetup, named
+from .run.soundness import computes_numbers
 from .run.stage_records import check_supernet, stages_record
 from .search.budget import Budget, budget_name
 from .search.driver import search_widths
@@ -572,7 +573,26 @@ class CafeNet(OneShotStrategy):
         It is the uniform network where no finalist is better than it.
         """
         own = [each for each in self._trained if budget is None or each.finalist.budget == budget]
-        return min(own, key=self._trained_rank, default=None)
+        return min(self._sound(own), key=self._trained_rank, default=None)
+
+    def _sound(self, trained: Sequence[TrainedFinalist]) -> list[TrainedFinalist]:
+        """Return the networks whose outputs and metric are finite: no others are handed out.
+
+        Raises
+        ------
+        nni_cafenet.errors.TrainingDivergedError
+            If all have diverged.
+        """
+        sound = [each for each in trained if math.isfinite(each.metric)]
+        if trained and not sound:
+            raise TrainingDivergedError(
+                f'All trained networks have diverged: outputs or {self.metric.name or "metric"} are not finite, so none is '
+                'handed out. Lower the learning rate or clip gradients (finalist_evaluator=), and run again.'
+            )
+        lost = [each.finalist.title for each in trained if each not in sound]
+        if lost:
+            _logger.warning('Not handed out, since the training has diverged: %s.', '; '.join(lost))
+        return sound
 
     def compared(self) -> list[TrainedFinalist]:
         """Return what the results are compared with: the uniform networks, and where one is kept the best finalist."""
@@ -618,8 +638,9 @@ class CafeNet(OneShotStrategy):
 
     def keeps_uniform(self, budget: str | None = None) -> bool:
         """Whether no trained finalist is better than the uniform network, under the budget of a name."""
-        best = self.best_trained(budget)
-        return best is not None and best.finalist.is_baseline
+        own = [each for each in self._trained if budget is None or each.finalist.budget == budget]
+        own = [each for each in own if math.isfinite(each.metric)]
+        return bool(own) and min(own, key=self._trained_rank).finalist.is_baseline
 
     def _best_searched(self, number: int | None) -> list[Scored]:
         """Return the best widths that were scored, best first: under the budget, where it is one."""
@@ -651,7 +672,8 @@ class CafeNet(OneShotStrategy):
             How many; None: all.
         """
         if self._trained:
-            ranked = sorted(self._trained, key=self._trained_rank) if sort else self._trained
+            sound = self._sound(self._trained)
+            ranked = sorted(sound, key=self._trained_rank) if sort else sound
             once = list({each.finalist.folder: each for each in reversed(ranked)}.values())[::-1]
             for each in once[:limit]:
                 yield TrainedModel(self._space, each, self._folder_of(each))
@@ -662,7 +684,13 @@ class CafeNet(OneShotStrategy):
 
     def slim(self, scored: Scored) -> nn.Module:
         """Return the slim model of scored widths, with the supernet's weights and re-estimated running statistics."""
-        return self._scorer.slim(scored)
+        slim = self._scorer.slim(scored)
+        if not computes_numbers(slim, self._space.example_input):
+            raise TrainingDivergedError(
+                f'The slim model of {shortened(str(scored.widths))} does not compute numbers, so it is not handed out. '
+                'Training of the supernet has diverged: lower the learning rate, and give another directory.'
+            )
+        return slim
 
     @property
     def _scorer(self) -> Scorer:

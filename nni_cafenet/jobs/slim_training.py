@@ -11,7 +11,9 @@ from typing import Any
 
 from torch import nn
 
+from ..channels.inputs import ExampleInput
 from ..configuration import Configuration
+from ..errors import TrainingDivergedError
 from ..quiet import quiet_training
 from ..run.finalists import Finalist, Metric, train_finalist
 from ..run.folder import keep_settings
@@ -92,6 +94,14 @@ def train_slim(
             ),
             metric=Metric.of(recipes.module(), metric, None),
             seed=asked['seed'],
+            example=ExampleInput.of(prepared.input, prepared.model),
+        )
+    if math.isnan(trained.metric):
+        for name in ('widths.json', 'slim.pt'):
+            (folder / name).unlink(missing_ok=True)
+        raise TrainingDivergedError(
+            f'Training of {network.name or "the slim network"} has diverged: its outputs or its {metric} are not '
+            f'finite, so nothing is handed out. Lower --lr, and give another --output than {str(folder)!r}.'
         )
     return SlimTraining(network, metric, trained.metric, folder)
 

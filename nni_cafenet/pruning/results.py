@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..channels.layer_macs import layer_macs
+from ..errors import TrainingDivergedError
 from ..fingerprints import digest, evaluator_record, loader_record
 from ..latency.asked import LatencyOptions
 from ..latency.clock import time_model
@@ -24,6 +25,7 @@ from ..run.curves import read_curves
 from ..run.finalists import Finalist, finalist_name
 from ..run.folder import RunFolder
 from ..run.reports import taken_reports
+from ..run.soundness import computes_numbers
 from ..search.budget import Budget, budget_name
 from ..search.history import Scored
 from ..space.ordering import ChannelOrder
@@ -112,6 +114,11 @@ class Results:
         scored = network.finalist.scored
         sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
         model, kept = in_original_order(self.space, self.order, network.model, scored.widths, sets)
+        if not computes_numbers(model, self.space.example_input):
+            raise TrainingDivergedError(
+                f'The network {network.title} does not compute numbers, so it is not handed out. Lower the learning rate '
+                'of optimizer=, and prune again.'
+            )
         save_slim(model, self._folder_of(name), scored.widths, macs=scored.macs, params=scored.params)
         return model.eval(), kept
 

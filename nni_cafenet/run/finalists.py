@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
 from torch import nn
 
+from ..channels.inputs import ExampleInput
 from ..randomness import seeded
 from ..records import read_record, write_record
 from ..search.halving import epochs_text
@@ -28,6 +29,7 @@ from .interrupt import keyboard_interrupts
 from .options import FinalistOptions
 from .reports import Reports, taken_reports
 from .short_evaluators import ShortEvaluators
+from .soundness import computes_numbers
 
 __all__ = [
     'BASELINE',
@@ -214,6 +216,7 @@ def train_finalist(
     evaluators: FreshEvaluators | ShortEvaluators,
     metric: Metric,
     seed: int,
+    example: ExampleInput | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> TrainedFinalist:
     """Train a network to its end, or take up where its checkpoint stands.
@@ -232,6 +235,8 @@ def train_finalist(
         What is taken of what the evaluator says.
     seed
         Seed of its weights, its data and whatever its training draws.
+    example
+        What the network is called with: where its output is not finite, its metric is NaN, whatever the evaluator says.
     callbacks
         More callbacks for the trainer.
 
@@ -271,7 +276,16 @@ def train_finalist(
     if trainer.is_global_zero:
         scored = finalist.scored
         save_slim(model.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
-    record = {**finalist.to_json(), 'reported': _reported(reports.final), 'metrics': result.metrics}
+    finite = computes_numbers(model.cpu(), example)
+    if not finite:
+        _logger.warning('%s has diverged: it does not compute numbers. It is not handed out.', finalist.title)
+    record = {
+        **finalist.to_json(),
+        'finite': finite,
+        'ranked_by': metric.name,
+        'reported': _reported(reports.final),
+        'metrics': result.metrics,
+    }
     value = _value(record, metric, folder)
     result = TrainedFinalist(finalist, value, result.metrics)
     if trainer.is_global_zero:
@@ -309,13 +323,16 @@ def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) 
 
 
 def _value(record: Mapping[str, Any], metric: Metric, folder: Path) -> float:
-    value = metric.value(record['reported'], record['metrics'])
+    asked = metric.name == record.get('ranked_by', metric.name)  # what was reported is of that metric alone
+    value = metric.value(record['reported'] if asked else None, record['metrics'])
+    if not record.get('finite', True):
+        return math.nan
     if value is None:
         raise ValueError(
             f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
             f'It logs {", ".join(sorted(record["metrics"])) or "nothing"}: log it in validation_step, or name another one.'
         )
-    return value
+    return value if math.isfinite(value) else math.nan
 
 
 def _reported(value: Any) -> Any:

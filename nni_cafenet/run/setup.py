@@ -123,6 +123,7 @@ class RunSetup:
             evaluators=full if epochs is None else ShortEvaluators(full, epochs, self.options),
             metric=self.metric if epochs is None else self.short_metric,
             seed=self.options.seed,
+            example=self.space.example_input,
             callbacks=callbacks,
         )
 

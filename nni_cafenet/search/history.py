@@ -143,7 +143,7 @@ class History:
 
     def best(self, number: int | None = None, *, among: Callable[[Scored], bool] | None = None) -> list[Scored]:
         """Return the best records, best first, of all or ``among`` some; failed ones are left out."""
-        good = [record for record in self if not math.isnan(record.score) and (among is None or among(record))]
+        good = [record for record in self if math.isfinite(record.score) and (among is None or among(record))]
         return sorted(good, key=self._rank)[:number]
 
     def export(self, folder: Path, labels: Sequence[str]) -> None:
@@ -186,7 +186,7 @@ class History:
         self._records[key] = scored
         if again:
             self._leader = next(iter(self.best(1)), None)
-        elif not math.isnan(scored.score) and (self._leader is None or self._rank(scored) < self._rank(self._leader)):
+        elif math.isfinite(scored.score) and (self._leader is None or self._rank(scored) < self._rank(self._leader)):
             self._leader = scored
 
 

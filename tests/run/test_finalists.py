@@ -9,11 +9,13 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, Lig
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from nni_cafenet.channels.inputs import ExampleInput
 from nni_cafenet.errors import DamagedFileError
 from nni_cafenet.records import write_record
 from nni_cafenet.run.curves import read_curves
 from nni_cafenet.run.finalists import BASELINE, Finalist, Metric, TrainedFinalist, read_result, train_finalist
 from nni_cafenet.run.fresh_evaluator import FreshEvaluators
+from nni_cafenet.run.soundness import computes_numbers
 from nni_cafenet.search.history import Scored
 
 SCORED = Scored({'a': 4}, macs=40, params=10, score=0.25, channel_sets={'a': [0, 1, 2, 3]}, scores=(0.25, 0.5))
@@ -238,3 +240,28 @@ def test_a_result_that_is_not_a_number_is_kept(tmp_path):
     path = tmp_path / 'result.json'
     write_record(path, {**Finalist('1', SCORED).to_json(), 'metric': None, 'metrics': {}})
     assert math.isnan(read_result(Finalist('1', SCORED), tmp_path).metric)
+
+
+def test_a_network_that_diverged_has_no_metric_whatever_its_evaluator_says(tmp_path, caplog):
+    class Diverges(nn.Module):
+        def forward(self, x):
+            return x * math.inf
+
+    assert not computes_numbers(Diverges(), ExampleInput.of((1, 2), Diverges()))
+    record = {
+        **Finalist('1', SCORED).to_json(),
+        'finite': False,
+        'reported': 0.9,
+        'metrics': {'val_loss': 0.5},
+        'metric': None,
+    }
+    write_record(tmp_path / 'result.json', record)
+    assert math.isnan(read_result(Finalist('1', SCORED), tmp_path, Metric('val_loss', False)).metric)
+
+
+def test_another_metric_is_read_from_what_was_logged(tmp_path):
+    record = {**Finalist('1', SCORED).to_json(), 'reported': 0.9, 'metrics': {'val_loss': 0.5}, 'metric': 0.9}
+    write_record(tmp_path / 'result.json', record)
+    assert read_result(Finalist('1', SCORED), tmp_path, Metric('val_loss', False)).metric == 0.5
+    with pytest.raises(ValueError, match=r"metric='val_f1'.* It logs val_loss"):
+        read_result(Finalist('1', SCORED), tmp_path, Metric('val_f1', True))
