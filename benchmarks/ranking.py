@@ -114,6 +114,8 @@ class Variant:
 
 VARIANTS = (
     Variant('loss', 'loss', -1),
+    Variant('loss, temperature 2', 'loss at temperature 2', -1),
+    Variant('loss, temperature 3', 'loss at temperature 3', -1),
     Variant('loss, leftmost set only', 'loss', -1, first_only=True),
     Variant('loss, no re-estimation', 'loss without re-estimation', -1),
     Variant('accuracy', 'accuracy', 1),
@@ -167,6 +169,7 @@ def settings_of(options: argparse.Namespace, space: WidthSpace, widths: list[dic
         'epochs': [options.epochs, options.supernet_epochs],
         'data': [TRAINING_IMAGES, BATCH, HOLDOUT, STATISTICS_BATCHES],
         'widths': [list(item.values()) for item in widths],
+        'scores': list(SCORES),
         'threads': options.threads,
     }
 
@@ -320,21 +323,28 @@ def train_supernet(supernet: Supernet, seed: int, epochs: int) -> tuple[MinMinMo
     return module, data
 
 
-SCORES = {'loss': ('loss', True), 'loss without re-estimation': ('loss', False), 'accuracy': ('val_acc', True)}
-"""Names of scores: the scorer's own name, and whether running statistics are re-estimated."""
+SCORES: dict[str, tuple[str, bool, float]] = {
+    'loss': ('loss', True, 1),
+    'loss at temperature 2': ('loss', True, 2),
+    'loss at temperature 3': ('loss', True, 3),
+    'loss without re-estimation': ('loss', False, 1),
+    'accuracy': ('val_acc', True, 1),
+}
+"""Names of scores: the scorer's own name, whether running statistics are re-estimated, and the temperature."""
 
 
 def score_all(
     module: MinMinModule, data: TrainingData, supernet: Supernet, seed: int, widths: list[dict[str, int]], name: str
 ) -> list[list[float]]:
     """Score widths by the package's scorer; for each the scores of its channel sets, the leftmost one first."""
-    score, estimate = SCORES[name]
+    score, estimate, temperature = SCORES[name]
     scorer = Scorer(
         module,
         sharing=supernet.sharing,
         heldout=list(data.heldout),
         statistics=data.batches(STATISTICS_BATCHES) if estimate else [],
         score=score,
+        temperature=temperature,
         patterns=supernet.patterns,
         seed=seed,
         context=module.trainer.precision_plugin.forward_context,

@@ -115,9 +115,12 @@ if __name__ == '__main__':
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
     """What the two processes wrote down, and their folder."""
-    root = tmp_path_factory.mktemp('ddp')
+    return run_of_two(tmp_path_factory.mktemp('ddp'), SCRIPT)
+
+
+def run_of_two(root, text):
     script = root / 'script.py'
-    script.write_text(SCRIPT)
+    script.write_text(text)
     environment = {
         **os.environ,
         'HOME': str(root),
@@ -135,6 +138,24 @@ def ranks(tmp_path_factory):
     records = [json.loads((root / f'rank{rank}.json').read_text()) for rank in (0, 1)]
     assert [(record['rank'], record['world']) for record in records] == [(0, 2), (1, 2)]
     return records, root
+
+
+LEVERS = {
+    'sandwich': "sharing=Bilateral(), width_sampling=Sandwich(1), distill='alpha', ema=0.9",
+    'soft minimum': "sharing=LocallyFree(3), width_sampling=NearBudget(per_step=2), combine='softmin'",
+}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize('lever', LEVERS)
+def test_other_ways_to_train_agree_too(tmp_path, lever):
+    names = 'from nni_cafenet import Bilateral, NearBudget, Sandwich\n\nIMAGES, LABELS ='
+    text = SCRIPT.replace('sharing=LocallyFree(3)', LEVERS[lever]).replace('IMAGES, LABELS =', names, 1)
+    assert LEVERS[lever] in text
+    (one, other), _ = run_of_two(tmp_path, text)
+    assert one['final'] == other['final']
+    assert [step['sets'] for step in one['steps']] == [step['sets'] for step in other['steps']]
+    assert one['history'] == other['history']
 
 
 def by_step(record):

@@ -59,4 +59,5 @@ class HeldoutLoss(pl.Callback):
             pl_module.train(training)
             effects.restore()
         value = losses.value()
-        trainer.callback_metrics[HELDOUT_LOSS] = torch.tensor(math.nan if value is None else value)
+        value = trainer.strategy.broadcast(math.nan if value is None else value)  # all processes choose alike
+        trainer.callback_metrics[HELDOUT_LOSS] = torch.tensor(value)
