@@ -253,7 +253,7 @@ RUNS = {
 _PHASES = {
     'start': ('run.json', 'process.json', 'prune.json', 'job.json'),
     'supernet': ('supernet', 'curves.jsonl', 'initial'),
-    'search': ('history',),
+    'search': ('history', 'search'),
     'finalists': ('finalists',),
     'latency': ('latency',),
 }
