@@ -78,8 +78,22 @@ def held(folder: Path) -> Iterator[None]:
                 remove_leftovers(folder, os.stat(path).st_mtime - _OLD)
             with folder_errors(folder):
                 yield
+            if not _is_still(path, file):
+                _logger.warning(
+                    'directory=%r was removed or renamed during the run, so that files are missing in it. Bring it back, '
+                    'and run again.',
+                    str(folder),
+                )
         finally:
             _here.discard(name)
+
+
+def _is_still(path: Path, file: FileIO) -> bool:
+    """Whether an open file is the one with some path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 def _lock(file: FileIO) -> bool:

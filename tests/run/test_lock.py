@@ -126,3 +126,15 @@ def test_only_the_process_that_makes_the_folder_holds_it(tmp_path, other):
         pass
     with pytest.raises(FolderInUseError), RunFolder(tmp_path, RECORD).held():
         pass
+
+
+def test_a_folder_that_is_removed_and_made_again_is_told(tmp_path, caplog):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    with held(folder):
+        pass
+    assert not caplog.records
+    with held(folder):
+        folder.rename(tmp_path / 'elsewhere')
+        folder.mkdir()
+    assert 'was removed or renamed during the run' in caplog.text
