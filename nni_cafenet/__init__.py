@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .space.importance import importance
     from .space.mutator import WidthMutator
     from .space.ordering import order_channels, permute_channels
-    from .space.slim_files import load_slim, save_slim
+    from .space.slim_files import load_slim
+    from .space.slim_saving import save_slim
     from .space.width_space import WidthSpace
     from .strategy import CafeNet
     from .supernet.bilateral import Bilateral
@@ -80,7 +81,7 @@ _HOMES = {
     'prune': 'pruning.prune',
     'register_layer': 'channels.rules',
     'register_rule': 'channels.rules',
-    'save_slim': 'space.slim_files',
+    'save_slim': 'space.slim_saving',
     'time_model': 'latency.clock',
     'traced': 'travel.recipes',
     'traced_tensors': 'travel.stored',

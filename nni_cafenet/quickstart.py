@@ -34,7 +34,7 @@ from .search.evolution import Evolution
 from .search.uniform import uniform_within
 from .space.bins import FlopsSensitiveBins
 from .space.mutator import WidthMutator
-from .space.slim_files import save_slim
+from .space.slim_saving import save_slim
 from .space.width_space import WidthSpace
 from .strategy import CafeNet
 from .tables import as_markdown, as_table
@@ -164,7 +164,8 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
         rows.append([name, f'{macs:,}', share, f'{params:,}', f'{statistics.mean(results):.2f} ± {spread:.2f}'])
     headers = ['network', 'MACs', 'of full', 'parameters', f'test accuracy (%), {options.trainings} trainings']
     macs_text = f'{best.macs:,} of {space.macs(space.full_widths):,} MACs'
-    save_slim(slim, folder, best.widths, macs=best.macs, params=best.params, options=asdict(options))
+    facts = {'macs': best.macs, 'params': best.params, 'options': asdict(options)}
+    save_slim(slim, folder, best.widths, example_input=space.example_input, **facts)
     write_text(
         folder / 'widths.svg', widths_svg(space.full_widths, best.widths, title='Searched widths', subtitle=macs_text)
     )

@@ -20,7 +20,7 @@ from ..search.halving import Halving
 from ..search.history import Scored
 from ..short_trainings import ShortTrainings
 from ..space.mutator import WidthMutator
-from ..space.slim_files import save_slim
+from ..space.slim_saving import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet
 from .preparation import Prepared, search_of
@@ -136,7 +136,8 @@ def _save(
     else:
         scored = trained.finalist.scored
         slim = strategy.trained_model(trained)
-    save_slim(slim.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
+    costs = {'macs': scored.macs, 'params': scored.params}
+    save_slim(slim.cpu(), folder, scored.widths, example_input=space.example_input, **costs)
     return folder, scored.widths, None if trained is None else trained.metric
 
 

@@ -97,7 +97,7 @@ def train_slim(
             example=ExampleInput.of(prepared.input, prepared.model),
         )
     if math.isnan(trained.metric):
-        for name in ('widths.json', 'slim.pt'):
+        for name in ('widths.json', 'slim.pt', 'buffers.pt'):
             (folder / name).unlink(missing_ok=True)
         raise TrainingDivergedError(
             f'Training of {network.name or "the slim network"} has diverged: its outputs or its {metric} are not '

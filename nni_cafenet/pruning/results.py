@@ -29,7 +29,7 @@ from ..run.soundness import computes_numbers
 from ..search.budget import Budget, budget_name
 from ..search.history import Scored
 from ..space.ordering import ChannelOrder
-from ..space.slim_files import save_slim
+from ..space.slim_saving import save_slim
 from ..space.width_space import WidthSpace
 from ..strategy import CafeNet, budget_list
 from ..supernet.evaluator import training_loader, validation_loader
@@ -119,7 +119,8 @@ class Results:
                 f'The network {network.title} does not compute numbers, so it is not handed out. Lower the learning rate '
                 'of optimizer=, and prune again.'
             )
-        save_slim(model, self._folder_of(name), scored.widths, macs=scored.macs, params=scored.params)
+        costs = {'macs': scored.macs, 'params': scored.params}
+        save_slim(model, self._folder_of(name), scored.widths, example_input=self.space.example_input, **costs)
         return model.eval(), kept
 
     # --- the networks -----------------------------------------------------------------------------

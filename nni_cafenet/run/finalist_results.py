@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 from torch import nn
 
 from ..search.history import Scored
 from ..space.width_space import WidthSpace
 from ..tables import as_table
+from ..torch_files import load_torch
 from ..units import format_count
 from .finalists import Metric, TrainedFinalist
 
@@ -52,7 +52,8 @@ class TrainedModel(RawFormatModelSpace):
     def executable_model(self) -> nn.Module:
         """Return the slim model with its trained weights."""
         slim: nn.Module = self.model_space.slim(self.sample)
-        slim.load_state_dict(torch.load(self._folder / 'slim.pt', map_location='cpu', weights_only=True))
+        remedy = 'delete result.json beside it to train that network again'
+        slim.load_state_dict(load_torch(self._folder / 'slim.pt', remedy=remedy))
         return slim
 
 

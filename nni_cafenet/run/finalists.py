@@ -20,7 +20,7 @@ from ..records import read_record, write_record
 from ..search.halving import epochs_text
 from ..search.history import Scored
 from ..search.scoring import better_when_higher
-from ..space.slim_files import save_slim
+from ..space.slim_saving import save_slim
 from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
 from .curves import KeepCurves
 from .folder import check_checkpoint
@@ -275,7 +275,8 @@ def train_finalist(
     result = TrainedFinalist(finalist, math.nan, _logged(trainer))
     if trainer.is_global_zero:
         scored = finalist.scored
-        save_slim(model.cpu(), folder, scored.widths, macs=scored.macs, params=scored.params)
+        costs = {'macs': scored.macs, 'params': scored.params}
+        save_slim(model.cpu(), folder, scored.widths, example_input=example, **costs)
     finite = computes_numbers(model.cpu(), example)
     if not finite:
         _logger.warning('%s has diverged: it does not compute numbers. It is not handed out.', finalist.title)

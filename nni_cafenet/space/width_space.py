@@ -31,7 +31,8 @@ from .initialise import fit_initialisation
 from .ratios import KeptShares, Ratio
 from .simplified import simplify_with_summary
 from .slim import slim_model
-from .slim_files import PathLike, save_slim
+from .slim_files import PathLike
+from .slim_saving import save_slim
 
 __all__ = ['ChannelSets', 'WidthSpace', 'Widths']
 
@@ -387,7 +388,8 @@ class WidthSpace(ModelSpace):
     def save_slim(self, path: PathLike, widths: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
         """Write the slim model of some widths into a folder (see `nni_cafenet.save_slim`), and return it."""
         slim = self.slim(widths, channel_sets)
-        save_slim(slim, path, widths, macs=self.macs(widths), params=self.params(widths))
+        costs = {'macs': self.macs(widths), 'params': self.params(widths)}
+        save_slim(slim, path, widths, example_input=self.example_input, **costs)
         return slim
 
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
