@@ -11,6 +11,7 @@ from ..configuration import Configuration
 from ..configuration.flags import add_flags, given_flags
 from ..configuration.missing_files import missing_files
 from ..data_sources import FORMS
+from .consent import add_trust, refuse_without_consent
 from .console import check_output_file, command_line, loading, say
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def add_job(
     files = parser.add_argument_group('configuration', 'all options may stand in a YAML file; options go before it')
     files.add_argument('--config', metavar='FILE', help='read the job from a YAML file')
     files.add_argument('--save-config', metavar='FILE', help='write the whole configuration into a YAML file')
+    add_trust(files, 'the YAML file')
     files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
     add_flags(parser)
     parser.set_defaults(run=run, stopped=how_to_go_on)
@@ -45,7 +47,8 @@ def add_job(
 def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
     """Return what is asked for, checked; None where printing it was all."""
     look = () if options.dry_run else (missing_files,)
-    configuration = Configuration.checked(options.config, given_flags(options), trained=trained, more=look)
+    given = given_flags(options)
+    configuration = Configuration.checked(options.config, given, trained=trained, more=look)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))
         from ..files import write_text
@@ -55,6 +58,8 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
     if options.dry_run:
         print(configuration.to_yaml(), end='')
         return None
+    if options.config is not None:
+        refuse_without_consent(configuration, typed=given, place=options.config, trusted=options.trust)
     return configuration
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, FolderError
+from .consent import add_trust
 
 if TYPE_CHECKING:
     from ..jobs.job_folder import JobRecord
@@ -19,6 +20,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the run, and which of its networks."""
     parser.add_argument('folder', metavar='RUN', help='output folder of nni-cafenet prune, search or train-slim')
     parser.add_argument('--network', metavar='BUDGET', help='one network of several, such as 50%%')
+    add_trust(parser, 'the folder')
 
 
 def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:

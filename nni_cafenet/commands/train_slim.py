@@ -9,6 +9,7 @@ from typing import Any
 from ..configuration import Given
 from ..configuration.flags import add_flags, given_flags
 from ..errors import ConfigurationError
+from .consent import refuse_without_consent
 from .console import loading, say
 from .job_options import SOURCES, how_to_go_on
 from .network_option import add_network, chosen
@@ -82,9 +83,13 @@ def _run(options: argparse.Namespace) -> int:
     given = given_flags(options)
     if _EPOCHS in given:  # here they have another name
         given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
+    refuse_without_consent(
+        record.configuration.overridden(given), typed=given, place=options.folder, trusted=options.trust
+    )
     asked = with_whole_paths(record.configuration.overridden(given)).with_values(
         # The model as it was made then, whatever the data are now; its slim networks are what has weights.
         model__args=dict(record.arguments),
+        model__unpickle=options.trust and record.configuration['model.unpickle'],
         model__classes=None,
         model__weights=None,
         model__input=list(record.input),

@@ -9,7 +9,7 @@ from ..code_names import CodeName
 from ..errors import DataError
 from .data import Data, DataRequest
 
-__all__ = ['FORMS', 'check_form', 'check_outputs', 'load_data']
+__all__ = ['FORMS', 'check_form', 'check_outputs', 'load_data', 'names_code']
 
 FORMS = {
     'digits': "scikit-learn's digits, 8 x 8, for a first try",
@@ -34,7 +34,7 @@ def check_form(source: str) -> None:
         If they have none of them.
     """
     kind, colon, place = source.partition(':')
-    if source in _WITHOUT_FOLDER or _name(source).is_one and kind not in _OF_FOLDERS:
+    if source in _WITHOUT_FOLDER or names_code(source):
         return
     if kind in _OF_FOLDERS and colon:
         if not place:
@@ -43,6 +43,11 @@ def check_form(source: str) -> None:
     near = difflib.get_close_matches(kind.lower(), ('digits', *_OF_FOLDERS), n=1)
     remedy = f'did you mean {near[0]!r}? ' if near else ''
     raise DataError(f'data {source!r}: is no source; {remedy}allowed: {", ".join(FORMS)}')
+
+
+def names_code(source: str) -> bool:
+    """Whether the words name a function in code, which runs when the data are loaded."""
+    return _name(source).is_one and source.partition(':')[0] not in _OF_FOLDERS
 
 
 def load_data(request: DataRequest) -> Data:

@@ -91,17 +91,31 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
     assert (place / 'out' / 'report.md').exists()
     assert cli.main(['export', 'out', '--torchscript', 'slim.pt']) == 2
     assert 'has several networks; name one by --network: 40%, 70%' in capsys.readouterr().err
-    assert cli.main(['export', 'out', '--torchscript', 'slim.pt', '--network', '40%']) == 0
+    assert cli.main(['export', 'out', '--torchscript', 'slim.pt', '--network', '40%', '--trust']) == 0
     pictures = torch.randn(2, 3, 12, 12)
     torch.testing.assert_close(torch.jit.load('slim.pt')(pictures), slim(pictures))
 
-    assert cli.main(['train-slim', 'out', '--epochs', '1', '--network', '40%', '--seed', '5']) == 0
+    assert cli.main(['train-slim', 'out', '--trust', '--epochs', '1', '--network', '40%', '--seed', '5']) == 0
     trained = place / 'out' / 'trained' / 'fresh-5' / '40%'
     assert '| 40%     |' in capsys.readouterr().out
     assert json.loads((trained / 'widths.json').read_text())['widths'] == record['widths']
     assert not same(trained, place / 'out' / '40%')
     assert (
-        cli.main(['train-slim', 'out', '--epochs', '1', '--from', 'inherited', '--lr', '1e-9', '--output', 'again'])
+        cli.main(
+            [
+                'train-slim',
+                'out',
+                '--trust',
+                '--epochs',
+                '1',
+                '--from',
+                'inherited',
+                '--lr',
+                '1e-9',
+                '--output',
+                'again',
+            ]
+        )
         == 0
     )
     for budget in ('70%', '40%'):
@@ -122,7 +136,7 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     assert cli.main(job('search', '--budget', '60%', '--dry-run')) == 0
     (place / 'search.yaml').write_text(capsys.readouterr().out)
     assert not (place / 'out').exists()
-    assert cli.main(['search', '--config', 'search.yaml', '--method', 'random']) == 0
+    assert cli.main(['search', '--config', 'search.yaml', '--trust', '--method', 'random']) == 0
     table, _ = capsys.readouterr()
     assert '| finalist 1 |' in table
     assert '# net searched within 60%' in (place / 'out' / 'report.md').read_text()
@@ -133,9 +147,7 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     assert {key: tuple(value.shape) for key, value in tensors(place / 'out').items()}['0.weight'][0] == record[
         'widths'
     ]['0']
-    assert (
-        cli.main(['search', '--config', 'search.yaml', '--method', 'random', '--seed', '1', '--population', '3']) == 2
-    )
+    assert cli.main(['search', '--config=search.yaml', '--trust', '--method=random', '--seed=1', '--population=3']) == 2
     assert capsys.readouterr().err.splitlines()[-2:] == [
         '  search.population: 4 there, 3 now',
         '  seed: 0 there, 1 now',
