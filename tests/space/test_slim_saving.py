@@ -13,6 +13,7 @@ from torch import nn
 from nni_cafenet import WidthSpace, load_slim, save_slim
 from nni_cafenet.errors import FolderError
 from nni_cafenet.records import read_record, write_record
+from nni_cafenet.space.slim_saving import _written
 from nni_cafenet.testing import SmallResNet
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -105,6 +106,27 @@ class Constant(Net):
 
     def between(self, y):
         return y * SCALE
+
+
+class Wide(Net):
+    """Keeps its width."""
+
+    def start(self):
+        self.width = 16
+
+
+@pytest.fixture(scope='module')
+def slim_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('slim')
+    saved(Wide, folder)
+    return folder
+
+
+@pytest.fixture
+def sent(slim_folder, tmp_path):
+    """A copy of the slim model of `Wide` in the test's folder."""
+    for file in slim_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
 
 
 def saved(make, folder, change=lambda model: None):
@@ -222,8 +244,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize('content', ['{}', '[]', '"x"', '[' * 100_000, '{"checksum": 5, "files": {}, "modules": {}}'])
-def test_what_is_no_record_is_named(tmp_path, content):
-    saved(Net, tmp_path)
+def test_what_is_no_record_is_named(sent, tmp_path, content):
     (tmp_path / 'widths.json').write_text(content)
     with pytest.raises(ValueError, match='widths.json is damaged'):
         load_slim(Net, tmp_path)
@@ -273,39 +294,28 @@ def test_a_missing_third_file_is_named(tmp_path):
         ('', {'new': 1}),
     ],
 )
-def test_nothing_is_set_but_what_a_slim_model_may_change(tmp_path, module, change):
-    def make():
-        model = Net()
-        model.width = 16
-        return model
-
-    saved(make, tmp_path)
+def test_nothing_is_set_but_what_a_slim_model_may_change(sent, tmp_path, module, change):
     record = read_record(tmp_path / 'widths.json', remedy='')
     record['modules'].setdefault(module, {}).update(change)
     write_record(tmp_path / 'widths.json', record)
-    model = make()
     with pytest.raises(ValueError, match=next(iter(change))):
-        load_slim(model, tmp_path)
+        load_slim(Wide, tmp_path)
 
 
 @pytest.mark.parametrize(
     'name', ['forward', 'conv', 'conv.weight', '_parameters', 'conv.__class__', 'nowhere.x', 'a-b']
 )
-def test_no_tensor_takes_the_place_of_something_else(tmp_path, name):
-    slim, _ = saved(Net, tmp_path)
+def test_no_tensor_takes_the_place_of_something_else(sent, tmp_path, name):
     record = read_record(tmp_path / 'widths.json', remedy='')
     write_record(tmp_path / 'widths.json', {**record, 'unset': [name]})
     with pytest.raises(ValueError, match=name):
-        load_slim(Net, tmp_path)
+        load_slim(Wide, tmp_path)
 
 
-def test_code_in_the_tensors_does_not_run(tmp_path):
+def test_code_in_the_tensors_does_not_run(sent, tmp_path):
     class Evil:
         def __reduce__(self):
             return (tmp_path / 'ran').mkdir, ()
-
-    saved(Net, tmp_path)
-    from nni_cafenet.space.slim_saving import _written
 
     record = read_record(tmp_path / 'widths.json', remedy='')
     record['files']['slim.pt'] = _written(tmp_path / 'slim.pt', {'conv.weight': Evil()})
