@@ -12,6 +12,7 @@ __all__ = [
     'DataError',
     'ExperimentEndedError',
     'ExportError',
+    'FirstBatchError',
     'FolderError',
     'FolderInUseError',
     'LimitReachedError',
@@ -61,6 +62,10 @@ class TrainingDivergedError(CafeNetError, RuntimeError):
 
 class RunInterrupted(KeyboardInterrupt):
     """A run was stopped before its end: by Ctrl-C, SIGTERM or ``nnictl stop``. The message says how to continue."""
+
+
+class FirstBatchError(CafeNetError, ValueError):
+    """A step, a hook or a sample fails in the first batch of a training, or a loader gives no batch."""
 
 
 class ResumeError(CafeNetError, ValueError):

@@ -20,6 +20,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from .errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
+from .run.before_training import look_before_training
 from .run.equal_cost import EqualCost, at_once
 from .run.finalist_choice import read_choice, with_folders, write_choice, write_trainings
 from .run.finalist_results import TrainedModel, finalists_table, widths_table
@@ -272,6 +273,7 @@ class CafeNet(OneShotStrategy):
         self._setup = setup = RunSetup(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
         )
+        setup.finalists = look_before_training(setup)
         for spec in budget_list(self.budget_spec):
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:

@@ -148,24 +148,31 @@ class Metric:
         A metric that the evaluator's module logs; None: what it reports to NNI, else the loss of validation.
     higher_is_better
         Which way it is better.
+    inferred
+        The name was not given: what is reported to NNI counts as well.
     """
 
     name: str | None
     higher_is_better: bool
+    inferred: bool = False
 
     @classmethod
     def of(cls, module: LightningModule, name: str | None, higher_is_better: bool | None) -> Metric:
         """Fill in what was left open, from what NNI's own modules report."""
+        inferred = False
         if name is None and isinstance(module, SupervisedLearningModule) and len(module.metrics) == 1:
-            name = f'val_{next(iter(module.metrics))}'
+            inferred, name = True, f'val_{next(iter(module.metrics))}'
         if higher_is_better is None:
             higher_is_better = name is None or better_when_higher(name)
-        return cls(name, higher_is_better)
+        return cls(name, higher_is_better, inferred)
 
     def value(self, reported: Any, logged: Mapping[str, float]) -> float | None:
         """Return the metric out of what was reported to NNI and what was logged; None where neither has it."""
         if self.name is not None and self.name in logged:
             return logged[self.name]
+        if self.name is not None and not self.inferred:
+            found = reported.get(self.name) if isinstance(reported, Mapping) else None
+            return None if found is None else float(found)
         if isinstance(reported, Mapping):
             reported = reported.get('default', reported.get(self.name))
         if reported is not None:

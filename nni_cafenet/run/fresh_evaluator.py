@@ -33,6 +33,25 @@ class FreshEvaluators:
         """Return an option of Lightning's trainer as the evaluator was made with it."""
         return self._trainer[1].get(name, default)
 
+    def trainer_options(self) -> dict[str, Any]:
+        """Return a copy of the options of Lightning's trainer that the evaluator was made with."""
+        return copy.deepcopy(dict(self._trainer[1]))
+
+    @property
+    def module(self) -> Any:
+        """The module as it was; not to be changed."""
+        return self._module
+
+    def bare(self) -> Lightning:
+        """Return an evaluator with copies and the user's data, whose trainer is not the user's: for a look."""
+        return Lightning(
+            copy.deepcopy(self._module),
+            Trainer(logger=False, enable_checkpointing=False, accelerator='cpu', devices=1),
+            train_dataloaders=self._evaluator.train_dataloaders,
+            val_dataloaders=self._evaluator.val_dataloaders,
+            datamodule=copy.copy(self._evaluator.datamodule),
+        )
+
     def loader(self, evaluator: Lightning) -> Any:
         """Return the training loader of an evaluator that was made here; None for that of a data module."""
         return evaluator.train_dataloaders

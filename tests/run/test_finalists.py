@@ -106,9 +106,9 @@ def test_what_its_trial_reports():
 
 def test_a_metric_that_is_left_open():
     classification = Classification(num_classes=2, accelerator='cpu', **QUIET).module
-    assert Metric.of(classification, None, None) == Metric('val_acc', True)
+    assert Metric.of(classification, None, None) == Metric('val_acc', True, inferred=True)
     regression = Regression(accelerator='cpu', **QUIET).module
-    assert Metric.of(regression, None, None) == Metric('val_mse', False)
+    assert Metric.of(regression, None, None) == Metric('val_mse', False, inferred=True)
     assert Metric.of(User(), None, None) == Metric(None, True)
     assert Metric.of(User(), 'val_loss', None) == Metric('val_loss', False)
     assert Metric.of(User(), 'val_loss', True) == Metric('val_loss', True)
@@ -120,9 +120,10 @@ def test_a_metric_that_is_left_open():
     [
         ('acc', None, {'acc': 0.5}, 0.5),
         ('acc', {'default': 0.1, 'acc': 0.2}, {'acc': 0.5}, 0.5),
-        ('acc', {'default': 0.1, 'acc': 0.2}, {}, 0.1),
+        ('acc', {'default': 0.1, 'acc': 0.2}, {}, 0.2),
         ('acc', {'acc': 0.2}, {}, 0.2),
-        ('acc', 0.3, {}, 0.3),
+        ('acc', 0.3, {}, None),
+        ('acc', {'default': 0.1}, {}, None),
         ('acc', None, {'val_loss': 0.7}, None),
         (None, 0.3, {'val_loss': 0.7}, 0.3),
         (None, {'default': 0.1}, {}, 0.1),

@@ -1,0 +1,82 @@
+"""Reading data beforehand without a trace: generators in loaders and data sets, and worker processes that stay."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+__all__ = ['untouched']
+
+_MOST = 2000
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.Tensor, np.ndarray, type, ModuleType)
+
+
+@contextlib.contextmanager
+def untouched(*data: Any) -> Iterator[None]:
+    """Put back, after a block that reads some loaders, what reading them changes.
+
+    Generators of numpy, torch and Python that are attributes of loaders, samplers, data sets and transforms get their
+    states back; workers that would persist end.
+
+    Parameters
+    ----------
+    data
+        Loaders, containers of such, or data modules.
+    """
+    found = list(_objects_in(data))
+    loaders = [each for each in found if isinstance(each, DataLoader)]
+    iterators = [loader._iterator for loader in loaders]
+    states = [_state_of(each) for each in found]
+    try:
+        yield
+    finally:
+        for each, state in zip(found, states):
+            if state is not None:
+                _put_state(each, state)
+        for loader, iterator in zip(loaders, iterators):
+            loader._iterator = iterator
+
+
+def _objects_in(root: Any) -> Iterator[Any]:
+    """Yield the objects that others hold, through attributes and containers, each once; not what is in tensors."""
+    seen, pending = set[int](), [root]
+    while pending and len(seen) < _MOST:
+        each = pending.pop(0)
+        if isinstance(each, _PLAIN) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        if isinstance(each, (torch.nn.Module, torch.Generator, np.random.Generator, random.Random)):
+            continue
+        if isinstance(each, Mapping):
+            pending += each.values()
+        elif isinstance(each, (list, tuple)):
+            pending += each[:50]  # samples in a list hold no generators beyond the first ones
+        else:
+            pending += getattr(each, '__dict__', {}).values()
+
+
+def _state_of(each: Any) -> Any:
+    if isinstance(each, torch.Generator):
+        return each.get_state()
+    if isinstance(each, np.random.Generator):
+        return each.bit_generator.state
+    if isinstance(each, np.random.RandomState):
+        return each.get_state()
+    return each.getstate() if isinstance(each, random.Random) else None
+
+
+def _put_state(each: Any, state: Any) -> None:
+    if isinstance(each, np.random.Generator):
+        each.bit_generator.state = state
+    elif isinstance(each, (torch.Generator, np.random.RandomState)):
+        each.set_state(state)
+    else:
+        each.setstate(state)
