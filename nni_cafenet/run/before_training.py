@@ -119,7 +119,8 @@ def _look_at_training(setup: RunSetup, evaluators: FreshEvaluators) -> None:
 
 def _look_at_finalists(setup: RunSetup, evaluators: FreshEvaluators) -> FinalistOptions:
     """Look at the training of finalists, on the user's own data, and at the metric that ranks them."""
-    finalists, metric = setup.finalists, setup.metric
+    finalists = setup.finalists
+    metric = Metric.of(evaluators.module, finalists.metric, finalists.higher_is_better)
     name = 'evaluator' if setup.finalist_evaluator is None else 'finalist_evaluator'
     seen = look(
         evaluators,
