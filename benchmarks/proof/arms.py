@@ -14,11 +14,12 @@ from nni.nas.experiment import NasExperiment
 from nni.nas.experiment.config import NasExperimentConfig
 from torch.utils.data import TensorDataset
 
-from nni_cafenet import CafeNet, Searcher, WidthSpace
+from nni_cafenet import CafeNet, WidthSpace
 from nni_cafenet.quiet import quiet_training
 from nni_cafenet.randomness import seeded
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
+from nni_cafenet.search.searcher import Searcher
 from nni_cafenet.supernet.sharing import Sharing
 
 from .task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch

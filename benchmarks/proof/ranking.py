@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from nni_cafenet import Bilateral, Fixed, LocallyFree, Searcher
+from nni_cafenet import Bilateral, Fixed, LocallyFree
 from nni_cafenet.files import write_json
-from nni_cafenet.search.searcher import Proposals
+from nni_cafenet.search.searcher import Proposals, Searcher
 from nni_cafenet.supernet.sharing import Sharing
 from nni_cafenet.tables import as_markdown
 
