@@ -9,11 +9,12 @@ from typing import Any
 __all__ = ['add']
 
 _DESCRIPTION = """\
-Search the widths of a small residual network on scikit-learn's digits (real images, no download):
+Search the widths of a small residual network on scikit-learn's digits (real images, no download). The network
+is wide early, where channels are expensive, and narrow late, so there is something to find:
 
   1. train a supernet (CafeNet: locally free weight sharing, min-min) in an NNI experiment,
   2. search widths within the budget on a held-out part of the training data,
-  3. train the searched network, the uniformly scaled one of the same MACs and the full one from scratch,
+  3. train the searched network, the uniformly scaled one of the budget and the full one from scratch,
      by the same recipe and several seeds, and compare them on the test images.
 
 The folder then holds table.md, widths.json + slim.pt (the slim network; nni_cafenet.load_slim reads them),
@@ -35,8 +36,8 @@ def add(commands: Any) -> None:
     )
     quickstart.add_argument(
         '--budget',
-        default='50%',
-        help='what the searched network may cost: a share of the full MACs (50%%) or a number (200k); default: 50%%',
+        default='35%',
+        help='what the searched network may cost: a share of the full MACs (35%%) or a number (200k); default: 35%%',
     )
     quickstart.add_argument('--seed', type=int, default=0, help='seed of the whole run (default: %(default)s)')
     quickstart.set_defaults(run=_run, stopped=_stopped)
