@@ -36,8 +36,8 @@ def add(commands: Any) -> None:
     )
     quickstart.add_argument(
         '--budget',
-        default='35%',
-        help='what the searched network may cost: a share of the full MACs (35%%) or a number (200k); default: 35%%',
+        default='25%',
+        help='what the searched network may cost: a share of the full MACs (25%%) or a number (200k); default: 25%%',
     )
     quickstart.add_argument('--seed', type=int, default=0, help='seed of the whole run (default: %(default)s)')
     quickstart.set_defaults(run=_run, stopped=_stopped)

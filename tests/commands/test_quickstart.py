@@ -45,7 +45,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert f'nni-cafenet quickstart --output {output} --budget 35% --seed 0' in errors
+    assert f'nni-cafenet quickstart --output {output} --budget 25% --seed 0' in errors
     assert (output / 'run.json').exists()
 
 
