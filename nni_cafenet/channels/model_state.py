@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ['ModelState', 'untouched']
+__all__ = ['ModelState', 'code_names', 'untouched']
 
 _MOST = 100_000
 """Objects that are looked at; a model that holds a whole application is not followed to its end."""
@@ -224,7 +224,7 @@ class ModelState:
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # an empty cell
                 self._note_binding(cell.cell_contents, _of_cell(cell), _into_cell(cell))
-        names = _names(function.__code__)
+        names = code_names(function.__code__)
         self._note_globals(function.__globals__, names)
 
     def _note_globals(self, namespace: dict[str, Any], names: frozenset[str]) -> None:
@@ -355,12 +355,12 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ('__dict__', '__weakref__'))
 
 
-def _names(code: CodeType) -> frozenset[str]:
+def code_names(code: CodeType) -> frozenset[str]:
     """Return the names that a function's code and the functions inside it ask for."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
+            names |= code_names(constant)
     return frozenset(names)
 
 

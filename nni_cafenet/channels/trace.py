@@ -17,6 +17,7 @@ from .declared import follow_sizes
 from .graph import ChannelGraph
 from .grouping import group_channels
 from .inputs import ExampleInput
+from .mode_readers import may_read_mode
 from .model_state import untouched
 from .opaque import layers_with_rules
 from .operators import operators_of
@@ -169,6 +170,8 @@ def _follow(
 
 def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphModule | ListedOperators) -> bool:
     """Whether a model may do something else in training mode than what was listed, but for dropout and statistics."""
+    if not may_read_mode(model):
+        return False
     if not isinstance(listed, ListedOperators):
         return True
     mode = SteadyTraining(statistics=False)

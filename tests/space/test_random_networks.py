@@ -604,13 +604,35 @@ def uneven(rank, c, a, b):
     return Part(wiring, first=CONV[rank](c, left, 1), second=CONV[rank](c, right, 1)), left + right
 
 
+class Trained(nn.Module):
+    """Does something in training mode only."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x) if self.training else x
+
+
+def trained(rank, c, a, b):
+    kinds = (
+        lambda x: x.flip(1),
+        lambda x: x * (torch.rand_like(x) > 0.3),
+        lambda x: x[:, torch.randperm(x.shape[1])],
+        lambda x: 2 * x,
+        lambda x: x * x.new_empty((len(x), *(1,) * (rank + 1))).bernoulli_(0.8),
+    )
+    return Trained(pick(kinds, a)), c
+
+
 BLOCKS = {
     block.__name__: block
     for block in (
         *(conv, depthwise, transposed, norm, activation, residual, concatenation, dense, shuffle, halves, scale),
         *(squeeze_and_excite, spatial_gate, twice, gated, perceptron, mixer, attention, pooled, shifted, pixels),
         *(selective, standardised, siamese, recurrent, windows, grouped_queries, tokens, crossed, tied, compared),
-        *(efficient_gate, maxout, ghost, hierarchical, mixed_experts, whole_norm, positions, einsums, uneven),
+        *(efficient_gate, maxout, ghost, hierarchical, mixed_experts, whole_norm, positions, einsums, uneven, trained),
     )
 }
 HEADS = ('pool', 'flatten', 'convolution', 'several')
@@ -701,7 +723,8 @@ def check(network, same_in_any_order) -> WidthSpace | None:
     """Hold the space of a network against the contracts; None where no channel of it can change."""
     rank = network[0]
     try:
-        space = WidthSpace(build(*network), example_input=(1, 3, *SIZES[rank])).double().eval()
+        batch = 1 + len(network[2]) % 3  # costs are those of one sample
+        space = WidthSpace(build(*network), example_input=(batch, 3, *SIZES[rank])).double().eval()
     except ValueError as error:
         if 'no channel group that can change' not in str(error):
             raise
@@ -729,7 +752,7 @@ def check(network, same_in_any_order) -> WidthSpace | None:
                 torch.testing.assert_close(dict(space.named_buffers())[name], expected, rtol=1e-9, atol=1e-9)
         slim.eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            run(slim, x[:1])
+            run(slim, space.example_input.with_batch(1).args[0].double())
         assert space.macs(widths) * 2 == counter.get_total_flops(), widths
         assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters()), widths
         space.activate(full)
