@@ -76,6 +76,13 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
             runs_with_less = runs_with_less or verdict is False
         if not runs_with_less:
             break  # a picture without a batch: its dimension 1 is none either
+    if test.coupled is not None:
+        _logger.warning(
+            'Samples of example_input (%s) depend on each other in %s. Costs are those of one alone.',
+            example.describe(),
+            type(model).__name__,
+        )
+        return replace(example, batch_dims=test.coupled)
     if tensors and any(tensor.dim() for tensor in tensors):
         _logger.warning(
             'Costs are those of the whole example_input (%s): no dimension of it is a batch whose samples %s '
@@ -112,10 +119,14 @@ class _Independence:
     ----------
     problem : str
         Why the model could not be run on one sample.
+    coupled : tuple or None
+        What is a batch by its shape (pictures, and outputs that are as many as they) although its samples depend on each
+        other.
     """
 
     def __init__(self, model: nn.Module, example: ExampleInput) -> None:
         self.problem = ''
+        self.coupled: Dims | None = None
         self._model = model
         self._device = check_device(model)
         if any(parameter.is_meta for parameter in model.parameters()):
@@ -133,6 +144,9 @@ class _Independence:
             for sample in (-1, 0):
                 one = self._run(example.with_batch(1, sample))
                 if not _is_part(one, whole, size, sample, values=self._device.type != 'meta'):
+                    pictures = 0 in dims and example.tensors()[dims.index(0)].dim() > 3
+                    if self.coupled is None and pictures and _is_part(one, whole, size, sample, values=False):
+                        self.coupled = dims
                     return False
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             self.problem = f'it fails with {type(error).__name__}: {first_line(error)}'

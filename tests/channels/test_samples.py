@@ -178,3 +178,10 @@ def test_a_list_of_pictures(wired, no_warning):
     )
     pictures = [torch.randn(3, 4, 4), torch.randn(3, 6, 6)]
     expect(model, (pictures,), pictures[:1])
+
+
+def test_pictures_that_depend_on_each_other_are_samples(wired, caplog):
+    layers = {'a': nn.Conv2d(3, 8, 1), 'b': nn.Conv2d(8, 6, 1), 'c': nn.Linear(8, 2)}
+    model = wired(lambda net, x: net.b(net.a(x)) * net.c(net.a(x).mean((0, 2, 3))).softmax(-1)[0], **layers)
+    expect(model, (3, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+    assert 'depend on each other in Wired. Costs are those of one alone' in caplog.text
