@@ -65,7 +65,7 @@ from nni_cafenet import (
 )
 from nni_cafenet.errors import ResumeError
 from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.run.folder import RunFolder
+from nni_cafenet.run.folder import keep_settings
 from nni_cafenet.search.scoring import Scorer
 from nni_cafenet.supernet.combination import Mean
 from nni_cafenet.supernet.divergence import AlphaDivergence, KLDivergence
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     space = ranking.make_space(seed=0)
     widths = ranking.draw_widths(space, options.widths, np.random.default_rng(0))
     try:
-        RunFolder(folder, ranking.settings_of(options, space, widths))
+        keep_settings(folder / 'run.json', ranking.settings_of(options, space, widths))
     except ResumeError as error:
         raise SystemExit(str(error)) from None
     if options.truth is not None and not (folder / 'truth.jsonl').exists():

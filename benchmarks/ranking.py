@@ -51,7 +51,7 @@ from tqdm import tqdm
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator, WidthSpace
 from nni_cafenet.errors import ResumeError
 from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.run.folder import RunFolder
+from nni_cafenet.run.folder import keep_settings
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.search.scoring import Scorer
@@ -132,7 +132,7 @@ def main() -> None:
     space = make_space(seed=0)
     widths = draw_widths(space, options.widths, np.random.default_rng(0))
     try:
-        RunFolder(folder, settings_of(options, space, widths))
+        keep_settings(folder / 'run.json', settings_of(options, space, widths))
     except ResumeError as error:
         raise SystemExit(str(error)) from None
     truth = train_all_from_scratch(space, widths, options, folder / 'truth.jsonl')
