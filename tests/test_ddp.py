@@ -49,12 +49,13 @@ class User(LightningModule):
     def training_step(self, batch, batch_idx):
         x, y, ids = batch
         loss = cross_entropy(self.model(x), y)
-        if self.training:
+        if self.training and active is not None:  # not in the look at the first batch
             steps.append({'epoch': self.current_epoch, 'ids': ids.tolist(), 'sets': active, 'loss': float(loss)})
         return loss
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
-        winners.append(active)
+        if active is not None:
+            winners.append(active)
 
     def on_train_end(self):
         self.final = {name: p.tolist() for name, p in self.model.named_parameters()}
