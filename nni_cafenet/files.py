@@ -23,6 +23,7 @@ __all__ = [
     'read_jsonl',
     'remove_leftovers',
     'replacing',
+    'whole_path',
     'write_bytes',
     'write_json',
     'write_text',
@@ -33,6 +34,11 @@ _logger = logging.getLogger(__name__)
 _PathLike = Union[str, 'os.PathLike[str]']
 
 _TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
+
+
+def whole_path(path: _PathLike) -> Path:
+    """Return a path from the root on, with ``~`` for the user's folder: later it does not follow ``os.chdir``."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def write_text(path: _PathLike, text: str) -> None:

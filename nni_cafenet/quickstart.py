@@ -25,7 +25,7 @@ from nni.nas.experiment.config import NasExperimentConfig
 from torch import nn
 from tqdm.auto import tqdm
 
-from .files import write_json, write_text
+from .files import whole_path, write_json, write_text
 from .fingerprints import digest
 from .quiet import quiet_training
 from .randomness import seeded
@@ -142,7 +142,7 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
     ValueError
         If the budget is out of reach.
     """
-    folder = Path(output)
+    folder = whole_path(output)
     with quiet_training(), _one_thread():
         with seeded(options.seed):
             space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=2)).mutate(

@@ -20,6 +20,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from .errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
+from .files import whole_path
 from .run.before_training import look_before_training
 from .run.equal_cost import EqualCost, at_once
 from .run.finalist_choice import read_choice, with_folders, write_choice, write_trainings
@@ -277,7 +278,7 @@ class CafeNet(OneShotStrategy):
         for spec in budget_list(self.budget_spec):
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
-            self.directory = _default_directory(engine, setup)
+            self.directory = whole_path(_default_directory(engine, setup))
         self._mutated_model_space = setup.supernet.model_space()
         return self._mutated_model_space
 

@@ -10,6 +10,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from .files import whole_path
+
 __all__ = ['LARGEST_SEED', 'flag', 'instance', 'name_of', 'nearest', 'number', 'path', 'seed', 'whole_number']
 
 LARGEST_SEED = 2**63 - 1
@@ -92,13 +94,13 @@ def name_of(name: str, value: Any, what: str) -> str:
 
 
 def path(name: str, value: Any) -> Path:
-    """Return an option that must be a path; a TypeError or ValueError for anything else, such as an empty text."""
+    """Return a path option, made whole; a TypeError or ValueError for anything else, such as an empty text."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f'{name}={_shown(value)} must be a path, as text or a pathlib.Path.')
     text = os.fspath(value)
     if not text.strip() or '\0' in text:
         raise ValueError(f"{name}={text!r} is no path. Write '.' for the working directory.")
-    return Path(text)
+    return whole_path(text)
 
 
 def instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:

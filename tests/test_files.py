@@ -351,3 +351,19 @@ def test_every_finished_line_is_read_once_however_it_is_cut(
         append_line(path, '{"n": -1}')
         assert reader.read() == [{'n': -1}]
     assert found == [{'n': number} for number in numbers]
+
+
+def test_paths_are_whole_from_the_first_call_on(tmp_path, monkeypatch):
+    from nni_cafenet import CafeNet
+    from nni_cafenet.files import whole_path
+    from nni_cafenet.pruning.checks import run_folder
+
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.chdir(tmp_path)
+    strategy, folder = CafeNet('50%', directory='run', trial_directory='~/run'), run_folder('pruned')
+    (tmp_path / 'other').mkdir()
+    monkeypatch.chdir(tmp_path / 'other')
+    assert strategy.directory == tmp_path / 'run'
+    assert strategy.trial_directory == str(tmp_path / 'home' / 'run')
+    assert folder == tmp_path / 'pruned'
+    assert whole_path('~/a') == tmp_path / 'home' / 'a'

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..configuration import Given
 from ..configuration.flags import add_flags, given_flags
 from ..errors import ConfigurationError
+from ..files import whole_path
 from .consent import refuse_without_consent
 from .console import loading, say
 from .job_options import SOURCES, how_to_go_on
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if asked[_EPOCHS] < 1:
         raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
-    folder = Path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
+    folder = whole_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
         from ..jobs.preparation import prepare
         from ..jobs.slim_training import train_slim, trainings_table

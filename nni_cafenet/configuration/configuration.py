@@ -154,12 +154,20 @@ class Configuration(Mapping[str, Any]):
         """Return the whole configuration as YAML: a file that asks for the same."""
         return to_yaml(self.nested())
 
-    def differences(self, other: Configuration) -> list[str]:
-        """Return what another configuration has other than this one, as far as it changes what comes out."""
+    def differences(self, other: Configuration, without: Sequence[str] = ()) -> list[str]:
+        """Return what another configuration has other than this one, as far as it changes what comes out.
+
+        Parameters
+        ----------
+        other
+            The other one.
+        without
+            Paths of fields that may differ.
+        """
         return [
             f'{field.path}: {_shown(self[field.path])} there, {_shown(other[field.path])} now'
             for field in FIELDS
-            if not field.changes_nothing and self[field.path] != other[field.path]
+            if field.path not in without and not field.changes_nothing and self[field.path] != other[field.path]
         ]
 
 

@@ -91,7 +91,7 @@ class JobFolder:
             raise FolderError(f'output {str(path)!r}: is a file; name a folder')
         if self.started:
             there = self.load()
-            different = there.configuration.differences(configuration)
+            different = there.configuration.differences(configuration, without=_QUESTIONS)
             if there.command != command:
                 different.insert(0, f'command: {there.command} there, {command} now')
             if different:
@@ -109,7 +109,7 @@ class JobFolder:
 
     def keep(self, record: JobRecord) -> None:
         """Write down what a job was asked for, if that does not stand there already."""
-        if self.started:
+        if self.started and self.load().configuration == record.configuration:
             return
         try:
             write_record(self.path / JOB_RECORD, record.to_json())
@@ -156,6 +156,24 @@ class JobFolder:
                 found[path.name] = path
         return found
 
+
+_QUESTIONS = (
+    'budget',
+    'search.method',
+    'search.population',
+    'search.generations',
+    'search.candidates',
+    'search.halving',
+    'search.keep',
+    'search.score',
+    'search.temperature',
+    'search.headroom',
+    'search.finalists',
+    'search.baseline',
+    'training.finetune_epochs',
+    'training.metric',
+)
+"""Fields that a later job in the folder may answer otherwise: it continues with the trained supernet."""
 
 _NO_NETWORKS = ('finalists', 'trained')
 """Folders of a job that hold networks of other stages."""

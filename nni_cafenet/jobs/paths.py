@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os.path
 from pathlib import Path
 
 from ..configuration import Configuration
+from ..files import whole_path
 
 __all__ = ['with_whole_paths']
 
@@ -18,21 +18,21 @@ def with_whole_paths(configuration: Configuration) -> Configuration:
     metric, loss = configuration['training.metric'], configuration['training.loss']
     return configuration.with_values(
         model__name=_code(configuration['model.name']),
-        model__weights=os.path.abspath(weights) if weights is not None and Path(weights).exists() else weights,
+        model__weights=str(whole_path(weights)) if weights is not None and Path(weights).exists() else weights,
         data__source=_source(configuration['data.source']),
         training__loss=None if loss is None else _code(loss),
         training__metric=None if metric is None else _code(metric),
-        output=os.path.abspath(configuration['output']),
+        output=str(whole_path(configuration['output'])),
     )
 
 
 def _code(spec: str) -> str:
     place, colon, name = spec.rpartition(':')
     if colon and place.endswith('.py'):
-        return f'{os.path.abspath(place)}:{name}'
-    return os.path.abspath(spec) if Path(spec).is_file() else spec
+        return f'{whole_path(place)}:{name}'
+    return str(whole_path(spec)) if Path(spec).is_file() else spec
 
 
 def _source(spec: str) -> str:
     kind, colon, place = spec.partition(':')
-    return f'{kind}:{os.path.abspath(place)}' if colon and kind in _FOLDERS else _code(spec)
+    return f'{kind}:{whole_path(place)}' if colon and kind in _FOLDERS else _code(spec)

@@ -16,7 +16,7 @@ from ..channels.inputs import ExampleInput
 from ..channels.structures import tensors_in
 from ..channels.wrappers import bare_model
 from ..errors import FolderError
-from ..files import is_leftover
+from ..files import is_leftover, whole_path
 from ..randomness import seeded
 from ..run.folder import JOB_RECORD, new_run_path
 from ..supernet.evaluator import check_evaluator
@@ -191,8 +191,8 @@ def check_given(evaluator: Any, given: set[str], trainer: TrainerOptions) -> Non
 def run_folder(directory: str | Path | None) -> Path:
     """Return the folder of a run: a new one, or one that holds nothing but a run."""
     if directory is None:
-        return new_run_path('.')
-    folder = Path(directory)
+        return whole_path(new_run_path('.'))
+    folder = whole_path(directory)
     ours = any((folder / record).exists() for record in (RECORD, JOB_RECORD))
     if folder.is_dir() and not ours and not all(map(is_leftover, folder.iterdir())):
         raise FolderError(

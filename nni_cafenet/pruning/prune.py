@@ -18,6 +18,7 @@ from ..channels.inputs import ExampleInput
 from ..channels.selecting import LayerPattern
 from ..quiet import quiet_training
 from ..randomness import seeded
+from ..records import read_record
 from ..run.folder import keep_settings
 from ..run.lock import held
 from ..search.budget import Budget
@@ -193,7 +194,9 @@ def prune(
     folder = run_folder(directory)
     with interruptible(folder), quiet_training() if own else contextlib.nullcontext(), seeded(seed):
         options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
-        space = _space(original, example, budget, min_ratio, {'bins': bins or FlopsSensitiveBins(), **options})
+        ratio_there = _ratio_there(folder) if min_ratio is None else None
+        ratio = min_ratio if ratio_there is None else ratio_there
+        space, ratio = _space(original, example, budget, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
         strategy = CafeNet(
             budget,
@@ -226,6 +229,7 @@ def prune(
             'epochs': epochs,
             'distill': distill,
             'precision': str(evaluator.trainer.precision),
+            'min_ratio': repr(ratio) if min_ratio is not None else ratio,
         }
         keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
         asked['finetune_epochs'] = finetune_epochs
@@ -237,18 +241,26 @@ def prune(
 
 def _space(
     original: nn.Module, example: ExampleInput, budget: Any, min_ratio: Any, options: Mapping[str, Any]
-) -> WidthSpace:
-    """Return the space of a copy of the model."""
+) -> tuple[WidthSpace, Any]:
+    """Return the space of a copy of the model, and its smallest share of a width."""
 
     def made(ratio: Any) -> WidthSpace:
         return WidthMutator(min_ratio=ratio, **options).mutate(copy.deepcopy(original), example_input=example)
 
     if min_ratio is not None:
-        return made(min_ratio)
-    space = made(default_min_ratio(budget_list(budget), original, example))
+        return made(min_ratio), min_ratio
+    ratio = default_min_ratio(budget_list(budget), original, example)
+    space = made(ratio)
     try:
         for spec in budget_list(budget):
             Budget.check(spec, space)
     except ValueError:  # where much of the network is fixed, the rest must become smaller; or nothing is enough
-        return made(0)
-    return space
+        return made(0), 0
+    return space, ratio
+
+
+def _ratio_there(folder: Path) -> Any:
+    """Return the smallest share of a width that an earlier pruning in the folder has found; None where there is none."""
+    path = folder / RECORD
+    found = read_record(path, remedy='give another directory').get('min_ratio') if path.exists() else None
+    return found if isinstance(found, (int, float)) else None

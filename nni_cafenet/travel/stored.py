@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from ..errors import first_line
+from ..files import whole_path
 from ..signing import refuse_unsigned, signature
 from ..torch_files import load_torch, save_torch
 from .recipes import traced
@@ -74,7 +75,7 @@ def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors
     if not made or None in lengths or len(set(lengths)) > 1:
         raise ValueError(f'traced_tensors() takes one tensor or several of one length; got lengths {lengths}.')
     content = _digest(enumerate(made))
-    file = os.path.abspath(path)
+    file = os.fspath(whole_path(path))
     # Copies: of a part of a larger tensor torch would save the whole.
     if not _holds(file, content):
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in made]
@@ -146,7 +147,7 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
         ) from error
     weights = [(name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor)]
     content = _digest(weights, type(model).__qualname__, str(model))
-    file = os.path.abspath(path)
+    file = os.fspath(whole_path(path))
     save_torch({'content': content, 'model': pickled, 'signature': signature(pickled, _PURPOSE)}, file)
     return SavedModel(file, content)
 

@@ -106,9 +106,7 @@ def test_other_options_than_those_of_the_run_are_listed(place, job, capsys):
     for command in (['export', 'out', '--onnx', 'a.onnx'], ['train-slim', 'out', '--epochs', '1']):
         assert 'the run has not ended; start its command again, it goes on' in refused(command, capsys)
     (place / 'out' / 'job.json').write_text('{"format": 1')
-    assert 'job.json: is damaged, or another version wrote it' in refused(
-        ['train-slim', 'out', '--epochs', '1'], capsys
-    )
+    assert 'job.json is damaged' in refused(['train-slim', 'out', '--epochs', '1'], capsys)
 
 
 @pytest.mark.parametrize('command', ['train-slim', 'export', 'report'])

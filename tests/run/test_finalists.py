@@ -261,8 +261,8 @@ def test_a_network_that_diverged_has_no_metric_whatever_its_evaluator_says(tmp_p
 
 
 def test_another_metric_is_read_from_what_was_logged(tmp_path):
-    record = {**Finalist('1', SCORED).to_json(), 'reported': 0.9, 'metrics': {'val_loss': 0.5}, 'metric': 0.9}
-    write_record(tmp_path / 'result.json', record)
+    values = {'ranked_by': 'val_acc', 'reported': 0.9, 'metrics': {'val_loss': 0.5}, 'metric': 0.9}
+    write_record(tmp_path / 'result.json', {**Finalist('1', SCORED).to_json(), **values})
     assert read_result(Finalist('1', SCORED), tmp_path, Metric('val_loss', False)).metric == 0.5
     with pytest.raises(ValueError, match=r"metric='val_f1'.* It logs val_loss"):
         read_result(Finalist('1', SCORED), tmp_path, Metric('val_f1', True))
