@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils._pytree import tree_flatten
+
 from nni_cafenet.files import read_jsonl
 from nni_cafenet.run.curves import read_curves
+from nni_cafenet.supernet.plain_checkpoint import read_checkpoint
 
 __all__ = ['NOT_COMPARED', 'contents', 'differences', 'leftovers']
 
@@ -28,7 +32,8 @@ def contents(folder: Path) -> dict[str, str]:
 
     Training curves are read as a report reads them, since an epoch that is trained again is logged again; so are measured
     times, whose lines may be cut otherwise. In TorchScript, torch writes attributes in the order of a set, which differs
-    between processes: lines of its code are sorted. All other files count byte by byte.
+    between processes: lines of its code are sorted. Checkpoints are compared by their values: pickle
+    writes equal strings once or twice. All other files count byte by byte.
     """
     files = sorted(path for path in folder.rglob('*') if path.is_file())
     return {
@@ -73,6 +78,17 @@ def _times(path: Path) -> str:
     return json.dumps(times, sort_keys=True)
 
 
+def _checkpoint(path: Path) -> str:
+    digest = hashlib.sha256()
+    leaves, structure = tree_flatten(read_checkpoint(path))
+    for leaf in leaves:
+        is_tensor = isinstance(leaf, torch.Tensor)
+        digest.update(f'{leaf.dtype} {tuple(leaf.shape)}'.encode() if is_tensor else repr(leaf).encode())
+        if is_tensor:
+            digest.update(leaf.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return hashlib.sha256(f'{structure}{digest.hexdigest()}'.encode()).hexdigest()[:16]
+
+
 def _torchscript(path: Path) -> str:
     with zipfile.ZipFile(path) as file:
         parts = [name for name in sorted(file.namelist()) if not name.endswith('serialization_id')]
@@ -82,4 +98,9 @@ def _torchscript(path: Path) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-_READ: dict[str, Callable[[Path], str]] = {'curves.jsonl': _curves, 'latency_times.jsonl': _times, '.ts': _torchscript}
+_READ: dict[str, Callable[[Path], str]] = {
+    'curves.jsonl': _curves,
+    'latency_times.jsonl': _times,
+    '.ckpt': _checkpoint,
+    '.ts': _torchscript,
+}
