@@ -618,7 +618,7 @@ class Trained(nn.Module):
 def trained(rank, c, a, b):
     kinds = (
         lambda x: x.flip(1),
-        lambda x: x * (torch.rand_like(x) > 0.3),
+        lambda x: x * (torch.rand(len(x), *(1,) * (rank + 1)) > 0.3),
         lambda x: x[:, torch.randperm(x.shape[1])],
         lambda x: 2 * x,
         lambda x: x * x.new_empty((len(x), *(1,) * (rank + 1))).bernoulli_(0.8),
