@@ -46,7 +46,7 @@ _SILENT = (
 )
 """Ends of the names of callbacks that only watch."""
 
-_OF_THE_RUN = ('model', '_hparams', '_hparams_initial', '_hparams_name', 'export_onnx')
+_OF_THE_RUN = ('model', '_model', '_hparams', '_hparams_initial', '_hparams_name', 'export_onnx')
 
 
 def evaluator_record(evaluator: Lightning) -> dict[str, Any]:
