@@ -137,7 +137,7 @@ ROWS: list[Row] = [
     *_rows('CafeNet', 'baseline', *_NO_FLAG, None),
     *_rows('CafeNet', 'score', 3, '', None, ['loss'], b'loss'),
     *_rows('CafeNet', 'metric', 7, '', ['acc'], True),
-    *_rows('CafeNet', 'score_data', 5, 'digits', iter([1]), torch.utils.data.TensorDataset(torch.zeros(3))),
+    *_rows('CafeNet', 'score_data', 5, 'digits', range(3), torch.utils.data.TensorDataset(torch.zeros(3))),
     *_rows('CafeNet', 'directory', *_NO_PATH),
     *_rows('CafeNet', 'trial_directory', *_NO_PATH),
     *_rows('CafeNet', 'sharing', 'fixed', 3, package.Fixed),
