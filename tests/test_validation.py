@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ class Row:
     @property
     def shown(self) -> str:
         """The value as a table shows it."""
-        text = repr(self.value)
+        text = re.sub(' at 0x[0-9a-f]+', '', repr(self.value))  # the same in every process
         return text if len(text) <= 40 else f'{text[:37]}...'
 
 
@@ -137,7 +138,7 @@ ROWS: list[Row] = [
     *_rows('CafeNet', 'baseline', *_NO_FLAG, None),
     *_rows('CafeNet', 'score', 3, '', None, ['loss'], b'loss'),
     *_rows('CafeNet', 'metric', 7, '', ['acc'], True),
-    *_rows('CafeNet', 'score_data', 5, 'digits', range(3), torch.utils.data.TensorDataset(torch.zeros(3))),
+    *_rows('CafeNet', 'score_data', 5, 'digits', iter([1]), torch.utils.data.TensorDataset(torch.zeros(3))),
     *_rows('CafeNet', 'directory', *_NO_PATH),
     *_rows('CafeNet', 'trial_directory', *_NO_PATH),
     *_rows('CafeNet', 'sharing', 'fixed', 3, package.Fixed),
