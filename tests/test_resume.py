@@ -134,7 +134,7 @@ def die(*_, **__):
 
 
 if __name__ == '__main__':
-    import nni_cafenet.run.folder, nni_cafenet.search.history as history
+    import nni_cafenet.records as records, nni_cafenet.run.folder
 
     torch.set_num_threads(1)
     root, where, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -145,18 +145,18 @@ if __name__ == '__main__':
     elif where == 'marker':
         nni_cafenet.run.folder.RunFolder.mark_trained = die
     else:
-        append = history.append_line
+        append = records.append_line
 
         def append_some(path, text, count=[0]):
-            count[0] += 1
-            if count[0] < number:
+            count[0] += Path(path).name == 'history.jsonl'
+            if count[0] < number or Path(path).name != 'history.jsonl':
                 return append(path, text)
             if where == 'line':
                 with open(path, 'a') as file:
                     file.write(text[: len(text) // 2])
             die()
 
-        history.append_line = append_some
+        records.append_line = append_some
     experiment.run()
 '''
 
@@ -259,6 +259,13 @@ def kill(script, home, where, number, directory=None):
     return (home / 'id').read_text()
 
 
+SCORE_STEPS = 2 * (2 + 3 * 2)
+"""Steps of the user a score takes: two channel sets, each two batches for statistics and two for the score, which is
+computed at three temperatures (the second and third time on the outputs of the first)."""
+
+MORE = 8
+"""Steps that find out whether the score is a cross-entropy."""
+
 TRAINING = {'run.json', 'process.json', 'supernet.ckpt', 'curves.jsonl'}
 
 
@@ -279,9 +286,9 @@ def test_killed_and_started_again_in_its_directory(script, whole, home, where, n
     experiment, user = script.make(home, directory)
     assert_same(finish(experiment), whole)
     if where == 'training':
-        assert 20 + 12 * 2 * 4 >= user.steps > 10  # the third and the fourth epoch, and scoring
+        assert 20 + 12 * SCORE_STEPS + MORE >= user.steps > 10  # the third and the fourth epoch, and scoring
     else:
-        assert user.steps <= 6 * 2 * 4 + 2  # six widths, two sets, two batches for statistics and two for the score
+        assert user.steps <= 6 * SCORE_STEPS + MORE  # six widths
 
 
 def test_killed_and_resumed_by_nni(script, whole, home):
@@ -356,7 +363,7 @@ def test_resumed_by_nni_in_the_search(script, whole, home, monkeypatch):
     assert again.strategy.directory is None
     assert_same(finish(again, resume=True), whole)
     assert again.strategy.directory == directory
-    assert user.steps <= 7 * 2 * 4 + 2
+    assert user.steps <= 7 * SCORE_STEPS + MORE
 
 
 def test_a_crash_before_the_first_checkpoint(script, whole, home):
@@ -373,7 +380,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home,
     assert {path.name for path in (home / 'run').iterdir()} == TRAINING
     experiment, user = script.make(home, home / 'run')
     assert_same(finish(experiment), whole)
-    assert user.steps <= 12 * 2 * 4 + 2
+    assert user.steps <= 12 * SCORE_STEPS + MORE
     assert read_record(home / 'run' / 'supernet.json', remedy='') == {'epochs': 4}
 
 
@@ -395,7 +402,7 @@ def test_a_crash_between_the_last_epoch_and_the_end_of_training(script, home):
     crash(script.make(home, home / 'run', callbacks=[Halve()])[0])
     experiment, user = script.make(home, home / 'run', callbacks=[Halve()])
     assert_same(finish(experiment), whole)
-    assert user.steps <= 10 + 12 * 2 * 4 + 2  # the last epoch is trained again, so that its end is seen
+    assert user.steps <= 10 + 12 * SCORE_STEPS + MORE  # the last epoch is trained again, so that its end is seen
 
 
 def test_a_second_crash(script, whole, home, monkeypatch):
@@ -436,7 +443,7 @@ def test_training_that_was_stopped_early(script, home, monkeypatch):
         crash(make(home / 'run')[0])
     experiment, user = make(home / 'run')
     assert_same(finish(experiment), expected)
-    assert user.steps < 12 * 2 * 5 + 5  # no training step
+    assert user.steps < 12 * SCORE_STEPS + MORE  # no training step
 
 
 def crashing(*_, **__):
