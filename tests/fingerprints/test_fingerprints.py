@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from nni_cafenet.fingerprints import differences, evaluator_record, loader_record, model_record, record_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-import zoo
+import recorded
 
 
 def test_two_processes_record_the_same():
@@ -22,7 +22,7 @@ def test_two_processes_record_the_same():
     for seed in '17':
         environment = {**os.environ, 'PYTHONHASHSEED': seed, 'OMP_NUM_THREADS': '1'}
         environment['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parents[2]), environment.get('PYTHONPATH', '')])
-        command = [sys.executable, '-W', 'ignore', str(Path(__file__).with_name('zoo.py'))]
+        command = [sys.executable, '-W', 'ignore', str(Path(__file__).with_name('recorded.py'))]
         found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert found[0] == found[1]
     assert ' at 0x' not in found[0]
@@ -31,27 +31,33 @@ def test_two_processes_record_the_same():
 
 def test_parameters_are_no_part_of_a_record():
     torch.manual_seed(1)
-    first = evaluator_record(zoo.users()), model_record(zoo.Net())
+    first = evaluator_record(recorded.users()), model_record(recorded.Net())
     torch.manual_seed(2)
-    assert (evaluator_record(zoo.users()), model_record(zoo.Net())) == first
+    assert (evaluator_record(recorded.users()), model_record(recorded.Net())) == first
 
 
 @pytest.mark.parametrize(
     ('now', 'path', 'values'),
     [
-        (lambda: zoo.nnis(learning_rate=0.2), 'learning_rate', (0.1, 0.2)),
-        (lambda: zoo.nnis(max_epochs=5), 'max_epochs', (2, 5)),
-        (lambda: zoo.nnis(gradient_clip_val=1.0), 'gradient_clip_val', (None, 1.0)),
-        (lambda: zoo.nnis(optimizer=torch.optim.SGD), 'optimizer', ('torch.optim.adam.Adam', 'torch.optim.sgd.SGD')),
+        (lambda: recorded.nnis(learning_rate=0.2), 'learning_rate', (0.1, 0.2)),
+        (lambda: recorded.nnis(max_epochs=5), 'max_epochs', (2, 5)),
+        (lambda: recorded.nnis(gradient_clip_val=1.0), 'gradient_clip_val', (None, 1.0)),
+        (
+            lambda: recorded.nnis(optimizer=torch.optim.SGD),
+            'optimizer',
+            ('torch.optim.adam.Adam', 'torch.optim.sgd.SGD'),
+        ),
     ],
 )
 def test_settings_of_an_evaluator_are_named(now, path, values):
-    assert list(differences(evaluator_record(zoo.nnis()), evaluator_record(now()))) == [(path, *values)]
+    assert list(differences(evaluator_record(recorded.nnis()), evaluator_record(now()))) == [(path, *values)]
 
 
 def test_what_only_watches_does_not_count(tmp_path):
-    first = evaluator_record(zoo.nnis())
-    assert evaluator_record(zoo.nnis(default_root_dir=str(tmp_path), enable_progress_bar=True, logger=True)) == first
+    first = evaluator_record(recorded.nnis())
+    assert (
+        evaluator_record(recorded.nnis(default_root_dir=str(tmp_path), enable_progress_bar=True, logger=True)) == first
+    )
 
 
 def record(body, **more):
@@ -77,7 +83,7 @@ def test_code_counts_and_its_look_does_not(body, more, same):
 def test_functions_that_code_calls_count():
     inner = [eval(f'lambda x: x * {number}', {'__name__': 'script'}) for number in (1, 2)]
     assert record('    return inner(x)', inner=inner[0]) != record('    return inner(x)', inner=inner[1])
-    partials = [functools.partial(zoo.smooth, by=number) for number in (1, 2, 1)]
+    partials = [functools.partial(recorded.smooth, by=number) for number in (1, 2, 1)]
     assert record_of(partials[0]) != record_of(partials[1])
     assert record_of(partials[0]) == record_of(partials[2])
 
@@ -101,26 +107,26 @@ def loader(data, **options):
 
 
 def test_samples_and_their_order_count():
-    first = loader(zoo.tensors())
-    assert loader(zoo.tensors()) == first
-    assert loader(zoo.tensors(), num_workers=2, pin_memory=True) == first
-    assert [path for path, *_ in differences(first, loader(zoo.tensors(seed=1)))] == ['samples']
-    assert list(differences(first, loader(zoo.tensors(), shuffle=True))) == [('shuffle', False, True)]
-    assert [path for path, *_ in differences(first, loader(zoo.tensors(50)))] == ['length', 'samples']
-    parts = [loader(Subset(zoo.tensors(), range(start, 60, 2))) for start in (0, 1)]
+    first = loader(recorded.tensors())
+    assert loader(recorded.tensors()) == first
+    assert loader(recorded.tensors(), num_workers=2, pin_memory=True) == first
+    assert [path for path, *_ in differences(first, loader(recorded.tensors(seed=1)))] == ['samples']
+    assert list(differences(first, loader(recorded.tensors(), shuffle=True))) == [('shuffle', False, True)]
+    assert [path for path, *_ in differences(first, loader(recorded.tensors(50)))] == ['length', 'samples']
+    parts = [loader(Subset(recorded.tensors(), range(start, 60, 2))) for start in (0, 1)]
     assert [path for path, *_ in differences(*parts)] == ['indices', 'samples']
 
 
 def test_samples_that_are_random_on_access_raise_no_false_alarm(caplog):
     caplog.set_level('INFO')
-    assert loader(zoo.Augmented(own=True)) == loader(zoo.Augmented(own=True))
+    assert loader(recorded.Augmented(own=True)) == loader(recorded.Augmented(own=True))
     assert 'Samples of Augmented are random whenever they are read' in caplog.text
-    assert loader(zoo.Augmented()) == loader(zoo.Augmented())  # torch's own generator is seeded
-    assert loader(zoo.Augmented(factor=0.2)) != loader(zoo.Augmented())
+    assert loader(recorded.Augmented()) == loader(recorded.Augmented())  # torch's own generator is seeded
+    assert loader(recorded.Augmented(factor=0.2)) != loader(recorded.Augmented())
 
 
 def test_reading_samples_changes_nothing():
-    data = zoo.Augmented()
+    data = recorded.Augmented()
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -130,7 +136,7 @@ def test_reading_samples_changes_nothing():
 
 
 def test_samples_that_cannot_be_read_are_left_to_the_training():
-    class Broken(zoo.Augmented):
+    class Broken(recorded.Augmented):
         def __getitem__(self, index):
             raise OSError('gone')
 

@@ -166,7 +166,7 @@ def test_bad_input():
         mutation_summary(space, {})
     with pytest.raises(ValueError, match=r"widths\['stem'\]=9 must be a whole number from 1 to 8"):
         mutation_summary(space, {'stem': 9})
-    with pytest.raises(ValueError, match='most=0 must be a whole number of axes, 1 or more'):
+    with pytest.raises(ValueError, match='most=0 must be a whole number, 1 or more'):
         mutation_summary(space, {'stem': 8}, most=0)
     with pytest.raises(ValueError, match="'MACs' is a key of the summary itself"):
         mutation_summary(space, {'stem': 8}, MACs=3)
