@@ -13,6 +13,7 @@ held-out batches. The sides, in turns in one process:
 A random width is scored with two channel sets, the leftmost one and a locally free one, as `CafeNet` does by default; the
 bare side then runs two slim models. All others are scored with one, and "widths an hour" are those of one set. The last
 column is the largest relative difference between our score and the loss of the bare slim model: the same thing is computed.
+Our score is therefore the one at temperature 1; those at the other temperatures are computed, and timed, all the same.
 
 Growth (`--part growth`). Chains of narrow convolutions, a channel group each. What a search does besides scoring
 (proposals, history on disk, costs) is timed with a score that costs nothing, for more and more candidates and for more and
@@ -133,6 +134,7 @@ class Case:
             sharing=LocallyFree(1),
             heldout=self.heldout,
             statistics=self.statistics,
+            temperature=1,
             patterns=patterns,
             seed=seed,
             context=self.context,

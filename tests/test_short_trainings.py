@@ -229,9 +229,11 @@ def test_the_recipe_follows_the_epochs_of_the_rung(run, evaluator):
 
     given = evaluator(Watched, max_steps=1, min_epochs=20, check_val_every_n_epoch=7, limit_val_batches=1)
     strategy = run(small(n=2, epochs=(1, 3), score='val_acc'), given)
+    first_look, *rungs = seen  # one batch, with the recipe of the whole training
+    assert first_look[0] == 50
     # 90 images in batches of 32: 3 steps an epoch
-    assert [epochs for epochs, *_ in seen] == [1, 1, 3]
-    assert [steps for *_, steps in seen] == [3, 3, 9]
+    assert [epochs for epochs, *_ in rungs] == [1, 1, 3]
+    assert [steps for *_, steps in rungs] == [3, 3, 9]
     assert all(0 <= record.score <= 1 for record in strategy.history)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from nni.nas.evaluator.pytorch import ClassificationModule, LightningModule
 from torch import nn
@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator
 from nni_cafenet.randomness import load_random_state, random_state, seeded
-from nni_cafenet.search.scoring import Scorer, batch_size, better_when_higher
+from nni_cafenet.search.scoring import Scorer, _SetScore, batch_size, better_when_higher
 from nni_cafenet.supernet.batch_norm import estimate_statistics
 from nni_cafenet.supernet.isolation import SideEffects
 from nni_cafenet.supernet.lightning import MinMinModule, loss_of
@@ -417,16 +417,14 @@ class SlowScorer(Scorer):
             random_state(),
             {1.0, 2.0, 3.0} if self.temperature == 2 else {1.0},
         )
-        losses = {}
+        at = {}
         for temperature in sorted(temperatures, key=lambda each: each == self.temperature):
             load_random_state(random)
             space.forward = lambda *args, by=temperature: forward(*args) / by
-            losses[temperature] = sum(float(loss_of(self._whole_step(*each))) * n for n, *each in self._weighted()) / 50
+            losses = [float(loss_of(self._whole_step(batch, index))) for index, batch in enumerate(self.heldout)]
+            at[temperature] = sum(loss * len(labels) for loss, (_, labels) in zip(losses, self.heldout)) / 50
         space.forward = forward
-        return losses
-
-    def _weighted(self):
-        return [(batch_size(batch), batch, index) for index, batch in enumerate(self.heldout)]
+        return _SetScore(at, tuple(losses))  # the scores' own temperature came last; so few batches are a part each
 
 
 class Drawing(nn.CrossEntropyLoss):
@@ -472,7 +470,7 @@ def state_of(module):
 
 @pytest.mark.parametrize('score', ['loss', 'val_acc'])
 @pytest.mark.parametrize('user', USERS)
-@settings(max_examples=3)
+@settings(max_examples=3, phases=set(Phase) - {Phase.shrink, Phase.explain})  # a smaller seed would explain nothing
 @given(number=st.integers(0, 10**6))
 def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
     fast, slow = make(USERS[user](), score=score), make(USERS[user](), kind=SlowScorer, score=score)
