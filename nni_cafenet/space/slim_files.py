@@ -30,6 +30,8 @@ SIZES = (
 )
 """Attributes of torch's own modules that may follow widths."""
 
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) | frozenset(dir(nn.Module))
+
 
 def load_slim(
     factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, weights: bool = True, check: bool = True
@@ -64,14 +66,14 @@ def load_slim(
     state = _tensors(folder, 'slim.pt', record)
     others = _tensors(folder, 'buffers.pt', record) if 'buffers.pt' in record['files'] else {}
     model = factory if isinstance(factory, nn.Module) else factory()
-    problems = [*_other_model(model, state, record, others), *_attributes(model, record, change=False)]
+    problems = [*_other_model(model, state, record, others), *_attributes(model, record, state, change=False)]
     if problems:
         more = f' and {len(problems) - 5} more' if len(problems) > 5 else ''
         raise ValueError(
             f'The widths in {folder} are of another model than {type(model).__name__}: {"; ".join(problems[:5])}{more}. '
             'Give the factory (and its arguments) of the model that was slimmed.'
         )
-    list(_attributes(model, record, change=True))
+    list(_attributes(model, record, state, change=True))
     for tensors in ('_parameters', '_buffers'):
         _resize(model, state, tensors)
     _put_others(model, others, record.get('unset', []))
@@ -166,14 +168,24 @@ def _is_place_of_tensor(module: nn.Module, leaf: str) -> bool:
     return leaf.isidentifier() and not leaf.startswith('__') and not hasattr(module, leaf)
 
 
-def _attributes(model: nn.Module, record: Mapping[str, Any], *, change: bool) -> Iterator[str]:
+def _attributes(
+    model: nn.Module, record: Mapping[str, Any], state: Mapping[str, Any], *, change: bool
+) -> Iterator[str]:
     """Yield which numbers in the files a slim model cannot have; or give the modules those numbers."""
-    modules = dict(model.named_modules())
-    dims = {size for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor) for size in tensor.shape}
+    modules, own = dict(model.named_modules()), model.state_dict()
+    dims = {size for tensor in own.values() if isinstance(tensor, torch.Tensor) for size in tensor.shape}
+    shapes = [
+        pair
+        for name, tensor in own.items()
+        if isinstance(tensor, torch.Tensor) and isinstance(state.get(name), torch.Tensor)
+        for pair in zip(tensor.shape, state[name].shape)
+    ]
     for path, sizes in record['modules'].items():
         module = modules.get(path)
         for key, value in sizes.items() if module is not None else ():
             now = vars(module).get(key)
+            if key.startswith('_') and may_follow(module, key) and not _follows(now, value, shapes):
+                continue  # no width, such as a private counter: it stays as it is
             if change and isinstance(value, list):
                 vars(module)[key] = tuple(value) if type(now) is tuple else value
             elif change and type(now) is int:
@@ -185,7 +197,7 @@ def _attributes(model: nn.Module, record: Mapping[str, Any], *, change: bool) ->
 def _may_become(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
     """Whether a number of the full model may have a value in a slim one."""
     numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
-    if key.startswith('_') or len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
+    if not may_follow(module, key) or len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
         return False
     if numbers == others:
         return True
@@ -195,6 +207,25 @@ def _may_become(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> 
     # A size never grows. What is the size of nothing, such as a counter of the user's, may.
     sizes = dims if not of_torch else {*dims, *numbers}
     return all(new == old or 0 < new <= old or (old not in sizes and new >= 0) for old, new in zip(numbers, others))
+
+
+def may_follow(module: Any, key: str) -> bool:
+    """Whether a name may be that of a number of a model: a private one only in classes of the user's."""
+    if not key.startswith('_'):
+        return True
+    private = not key.startswith('__') and 'hook' not in key and key not in _OF_EVERY_MODULE
+    return private and not type(module).__module__.startswith('torch.') and not hasattr(type(module), key)
+
+
+def _follows(now: Any, value: Any, shapes: list[tuple[int, int]]) -> bool:
+    """Whether whole numbers change as the size of a dimension does, or as the same share of it."""
+    numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
+    if len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
+        return False
+    return all(
+        new == old or (0 < new < old and any(full % old == 0 and full * new == small * old for full, small in shapes))
+        for old, new in zip(numbers, others)
+    )
 
 
 def _wrong_sizes(model: nn.Module) -> Iterator[str]:

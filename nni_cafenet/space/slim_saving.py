@@ -16,7 +16,7 @@ from ..channels.inputs import ExampleInput
 from ..files import json_text
 from ..records import write_record
 from ..torch_files import save_torch
-from .slim_files import SIZES, PathLike, agree, outputs_of
+from .slim_files import SIZES, PathLike, agree, may_follow, outputs_of
 
 __all__ = ['save_slim']
 
@@ -85,7 +85,7 @@ def _numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
     """Return the whole numbers that modules keep, such as sizes."""
     found = {}
     for name, module in slim.named_modules():
-        sizes = {key: value for key, value in vars(module).items() if _is_number(value) and not key.startswith('_')}
+        sizes = {key: value for key, value in vars(module).items() if _is_number(value) and may_follow(module, key)}
         others = {key: getattr(module, key, None) for key in SIZES if key not in sizes and key in vars(module)}
         sizes.update((key, value) for key, value in others.items() if _is_number(value))
         if sizes:

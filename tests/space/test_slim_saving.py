@@ -200,6 +200,20 @@ def test_a_counter_comes_back(tmp_path):
     assert load_slim(Counts, tmp_path).calls == 10**6
 
 
+def test_private_numbers_change_as_widths_do_alone(tmp_path):
+    class Private(Net):
+        def start(self):
+            self._sizes, self._half, self._calls = [1, 16], 8, 0
+
+    model = Private()
+    space = WidthSpace(model, example_input=(1, 3, 8, 8))
+    slim = space.slim({'conv': 4})
+    slim._sizes, slim._half, slim._calls = [1, 4], 2, 7  # 7 is no width
+    save_slim(slim, tmp_path, {'conv': 4})
+    loaded = load_slim(Private, tmp_path)
+    assert (loaded._sizes, loaded._half, loaded._calls) == ([1, 4], 2, 0)
+
+
 def test_inputs_of_every_form_are_made_again(tmp_path):
     class Many(nn.Module):
         def __init__(self):
@@ -273,6 +287,18 @@ def test_a_missing_third_file_is_named(tmp_path):
     ('module', 'change'),
     [
         ('conv', {'_buffers': 3}),
+        ('conv', {'_version': 1}),
+        ('conv', {'_reversed_padding_repeated_twice': [0, 0, 0, 0]}),
+        ('', {'_buffers': 3}),
+        ('', {'_parameters': 1}),
+        ('', {'_modules': 1}),
+        ('', {'_forward_hooks': 1}),
+        ('', {'_my_hook': 1}),
+        ('', {'_is_full_backward_hook': 1}),
+        ('', {'_call_impl': 1}),
+        ('', {'_apply': 1}),
+        ('', {'__dict__': 1}),
+        ('', {'training': 1}),
         ('conv', {'forward': 3}),
         ('conv', {'training': False}),
         ('conv', {'training': 1}),
