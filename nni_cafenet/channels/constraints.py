@@ -126,6 +126,8 @@ class Constraints:
         Whether the operators are those of one real run, whose outputs may have other sizes for other values.
     trains_otherwise
         Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
+    warned
+        Layers whose failed rule has been told: a model is followed more than once.
     """
 
     parameters: dict[str, Symbol] = field(default_factory=dict)
@@ -141,6 +143,7 @@ class Constraints:
     cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
     trains_otherwise: bool = False
+    warned: set[str] = field(default_factory=set)
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
 

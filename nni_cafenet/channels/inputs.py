@@ -36,7 +36,8 @@ class ExampleInput:
         Keyword arguments.
     batch_dim
         The dimension of the batch, of all tensors that are as long in it as the first; None: the whole example is one
-        sample; ``'auto'``: as above.
+        sample; ``'auto'``: as above. Where the model does not run on one sample of it, the whole example is one, with a
+        warning.
     batch_dims
         The dimension of the batch of each tensor, in the order of `tensors`, None where it has none: what
         `with_known_batch` found.

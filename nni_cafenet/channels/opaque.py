@@ -95,7 +95,9 @@ def _pass(call: Call, inputs: list[Any], part: str, index: int) -> Sequence[Dims
             return _through(own, layer.rule, inputs, _calls[part][index])
         except Exception as error:  # noqa: BLE001 - rules may be the user's
             problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
-            _logger.warning('The layer %s keeps the channels that reach it: it is one %s.', name, problem)
+            if name not in call.constraints.warned:
+                call.constraints.warned.add(name)
+                _logger.warning('The layer %s keeps the channels that reach it: it is one %s.', name, problem)
         for key, _tensor in own_tensors(module):
             symbol = own.tensor(key)
             if symbol is not None:

@@ -62,7 +62,18 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
                 f'batch_dim={example.batch_dim!r} is no dimension of a tensor of example_input ({example.describe()}). '
                 "Give its number, None if the whole example is one sample, or 'auto'."
             )
-        return replace(example, batch_dims=example.dims_along(example.batch_dim))
+        dims = example.dims_along(example.batch_dim)
+        if replace(example, batch_dims=dims).batch_size > 1:
+            named = _Independence(model, example)
+            if named(dims) is None:
+                _logger.warning(
+                    'Costs are those of the whole example_input (%s): %s does not run on one sample of it (%s).',
+                    example.describe(),
+                    type(model).__name__,
+                    named.problem,
+                )
+                dims = (None,) * len(tensors)
+        return replace(example, batch_dims=dims)
     test = _Independence(model, example)
     runs_with_less = False
     for dim in (0, 1):

@@ -33,6 +33,7 @@ from .places import Places
 from .repair import Repair
 from .run import call_with, using_attributes, using_mode
 from .runs import open_index
+from .samples import with_known_batch
 from .selection import Positions, Selection, take
 from .steady_training import PHASES, SteadyTraining
 from .structures import tensors_in
@@ -85,7 +86,7 @@ def verify(
     quiet
         Leave the warnings to the caller.
     """
-    checks = _Checks(model, graph, example, np.random.default_rng(seed))
+    checks = _Checks(model, graph, with_known_batch(example, model), np.random.default_rng(seed))
     with checks.running():
         reasons = checks.culprits(list(graph.labels))
         if not quiet:

@@ -132,6 +132,27 @@ def test_a_batch_that_is_no_dimension_is_refused(batch_dim):
         WidthSpace(model, example_input=ExampleInput((torch.randn(7, 2, 4),), {}, batch_dim=batch_dim))
 
 
+@pytest.mark.parametrize('batch_dim', ['auto', 0])
+def test_a_batch_in_the_code_is_one_sample(wired, verified, caplog, batch_dim):
+    def attend(net, x):  # runs on two samples alone
+        query, key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.q, net.k, net.v))
+        y = nn.functional.scaled_dot_product_attention(query, key, value)
+        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+
+    layers = {'q': nn.Linear(3, 24), 'k': nn.Linear(3, 24), 'v': nn.Linear(3, 24), 'o': nn.Linear(24, 2)}
+    model = wired(attend, **layers)
+    x = torch.randn(2, 5, 3)
+    example = ExampleInput((x,), {}, batch_dim=batch_dim)
+    graph = verified(model, example)
+    assert {group.label: group.width for group in graph.groups} == {'q': 6}
+    assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == counted(model, x)
+    caplog.clear()
+    expect(model, example, x)
+    [record] = [record for record in caplog.records if record.levelname == 'WARNING']
+    assert 'Costs are those of the whole example_input ((2, 5, 3))' in record.getMessage()
+    assert 'RuntimeError' in record.getMessage()
+
+
 def test_a_picture_without_a_batch_is_one_sample(wired, caplog):
     model = wired(lambda net, x: net.b(net.a(x).relu()), a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(8, 2, 1))
     picture = torch.randn(3, 5, 5)

@@ -467,9 +467,9 @@ def test_a_bare_matrix_is_a_layer(groups):
 
 def test_whole_heads_go_where_the_code_leaves_their_number_open(groups):
     def attend(net, x):  # x: (batch, 5 rows, 3)
-        query, key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.q, net.k, net.v))
+        query, key, value = (layer(x).view(len(x), 5, -1, 4).transpose(1, 2) for layer in (net.q, net.k, net.v))
         y = F.scaled_dot_product_attention(query, key, value)
-        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+        return net.o(y.transpose(1, 2).reshape(len(x), 5, -1))
 
     graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 24), v=Linear(3, 24), o=Linear(24, 2))
     assert widths(graph) == {'q': 6}  # heads
@@ -480,10 +480,10 @@ def test_whole_heads_go_where_the_code_leaves_their_number_open(groups):
 
 def test_grouped_queries_go_with_the_head_that_serves_them(groups):
     def attend(net, x):
-        query = net.q(x).view(2, 5, -1, 4).transpose(1, 2)
-        key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
+        query = net.q(x).view(len(x), 5, -1, 4).transpose(1, 2)
+        key, value = (layer(x).view(len(x), 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
         y = F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
-        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+        return net.o(y.transpose(1, 2).reshape(len(x), 5, -1))
 
     graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 12), v=Linear(3, 12), o=Linear(24, 2))
     assert widths(graph) == {'q': 3}
@@ -493,13 +493,14 @@ def test_grouped_queries_go_with_the_head_that_serves_them(groups):
 
 def test_heads_that_are_repeated_by_hand(groups):
     def attend(net, x):
-        query = net.q(x).view(2, 5, -1, 4).transpose(1, 2)
-        key, value = (layer(x).view(2, 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
+        query = net.q(x).view(len(x), 5, -1, 4).transpose(1, 2)
+        key, value = (layer(x).view(len(x), 5, -1, 4).transpose(1, 2) for layer in (net.k, net.v))
         key, value = (
-            t[:, :, None].expand(2, t.shape[1], 2, 5, 4).reshape(2, t.shape[1] * 2, 5, 4) for t in (key, value)
+            t[:, :, None].expand(len(x), t.shape[1], 2, 5, 4).reshape(len(x), t.shape[1] * 2, 5, 4)
+            for t in (key, value)
         )
         y = (query @ key.transpose(2, 3) / 2).softmax(-1) @ value
-        return net.o(y.transpose(1, 2).reshape(2, 5, -1))
+        return net.o(y.transpose(1, 2).reshape(len(x), 5, -1))
 
     graph = groups((2, 5, 3), attend, q=Linear(3, 24), k=Linear(3, 12), v=Linear(3, 12), o=Linear(24, 2))
     assert widths(graph) == {'q': 3}
@@ -530,7 +531,7 @@ def test_reshaping_to_the_shape_of_another(groups):
 def test_a_mask_over_several_dimensions_leaves_the_others_free(groups):
     def run(net, x):  # x: (batch, rows, 3)
         y = net.a(x)
-        mask = torch.ones(2, 5, dtype=torch.bool, device=x.device)
+        mask = torch.ones(len(x), 5, dtype=torch.bool, device=x.device)
         mask[:, 3:] = False
         y = torch.index_put(y, (mask,), net.embedding.weight[0])
         return net.b(y)
