@@ -11,7 +11,9 @@ from typing import Any
 
 from .errors import RunInterrupted
 
-__all__ = ['interruptible', 'resume_hint', 'terminations']
+__all__ = ['TERMINATED', 'interruptible', 'resume_hint', 'terminations']
+
+TERMINATED = 'Terminated (SIGTERM).'
 
 
 @contextlib.contextmanager
@@ -27,7 +29,7 @@ def terminations() -> Iterator[None]:
 
     def interrupt(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise KeyboardInterrupt('Terminated (SIGTERM).')
+        raise KeyboardInterrupt(TERMINATED)
 
     signal.signal(signal.SIGTERM, interrupt)
     try:

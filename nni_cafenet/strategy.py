@@ -274,7 +274,11 @@ class CafeNet(OneShotStrategy):
         self._setup = setup = RunSetup(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
         )
-        setup.finalists = look_before_training(setup)
+        try:
+            with terminations():
+                setup.finalists = look_before_training(setup)
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error, 'The run has not begun. Start it again.') from None
         for spec in budget_list(self.budget_spec):
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:

@@ -21,12 +21,15 @@ DATA = TensorDataset(torch.randn(60, 3, generator=torch.Generator().manual_seed(
 
 
 class User(LightningModule):
-    stage, number = None, None
+    stage, number, folder = None, None, None
 
     def training_step(self, batch, batch_idx):
-        self.maybe(
-            ('finalist' if 'Sequential' in type(self.model).__name__ else 'supernet') if self.training else 'search'
-        )
+        if not User.folder.exists():
+            self.maybe('look')
+        elif not self.training:
+            self.maybe('search')
+        else:
+            self.maybe('finalist' if 'Sequential' in type(self.model).__name__ else 'supernet')
         return cross_entropy(self.model(batch[0]), batch[1])
 
     def validation_step(self, batch, batch_idx):
@@ -63,16 +66,27 @@ def run(root):
     return strategy
 
 
+@pytest.fixture(autouse=True)
+def default_interrupt():
+    """Ctrl-C raises, in a test run that was started in the background too, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('stage', ['supernet', 'search', 'finalist'])
+@pytest.mark.parametrize('stage', ['look', 'supernet', 'search', 'finalist'])
 def test_it_says_so_once_and_continues(tmp_path, monkeypatch, caplog, stage, number):
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(User, 'stage', stage)
     monkeypatch.setattr(User, 'number', number)
+    monkeypatch.setattr(User, 'folder', tmp_path / 'run')
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(RunInterrupted) as error:
         run(tmp_path)
     said = f"To continue, run again with directory='{tmp_path / 'run'}'."
+    if stage == 'look':
+        said = 'The run has not begun. Start it again.'
     assert str(error.value).endswith(said)
     assert str(error.value).startswith('Interrupted.' if number == signal.SIGINT else 'Terminated (SIGTERM).')
     assert said not in caplog.text

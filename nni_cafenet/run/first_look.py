@@ -30,6 +30,7 @@ from ..quiet import quiet_training
 from ..randomness import seeded
 from ..supernet.untouched_data import untouched
 from .fresh_evaluator import FreshEvaluators
+from .interrupt import keyboard_interrupts
 from .reports import taken_reports
 
 __all__ = ['Seen', 'look']
@@ -158,7 +159,8 @@ def _one_epoch(
             if evaluator.datamodule is not None:
                 where = {'datamodule': _with(evaluator.datamodule, None if data is None else (train, validate))}
             try:
-                trainer.fit(module, **where)
+                with keyboard_interrupts(trainer):
+                    trainer.fit(module, **where)
             except (FirstBatchError, torch.cuda.OutOfMemoryError, MemoryError):
                 raise
             except MisconfigurationException as error:

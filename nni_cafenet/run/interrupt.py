@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerStatus
 
+from ..signals import TERMINATED
+
 __all__ = ['keyboard_interrupts']
 
 
@@ -20,7 +22,10 @@ def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        reason = str(error.__context__ or '') if isinstance(error.__context__, KeyboardInterrupt) else ''
+        if isinstance(error.__context__, KeyboardInterrupt):
+            reason = str(error.__context__)
+        elif getattr(trainer, 'received_sigterm', False):  # under a handler of the program's own, Lightning's raises
+            reason = TERMINATED
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:  # some releases of Lightning return

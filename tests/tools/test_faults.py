@@ -44,11 +44,16 @@ OPERATIONS = 'mkdir ., open a.new, fsync a.new, rename a, fsync ., open log, ope
 )
 
 
+def default_interrupt():
+    """Let Ctrl-C end the process, in a test run that was started in the background too, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def run(tmp_path):
     def run(kind, at):
         command = [sys.executable, '-c', SCRIPT, str(tmp_path / 'run'), kind, str(at)]
-        done = subprocess.run(command, cwd=TOOLS, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=TOOLS, capture_output=True, text=True, preexec_fn=default_interrupt)
         files = sorted((tmp_path / 'run').iterdir()) if (tmp_path / 'run').exists() else []
         return done, {path.name: path.read_text() for path in files}
 

@@ -291,7 +291,7 @@ def test_the_duration_is_over_in_the_search(make, manager, in_turn, caplog):
     strategy = make().go()
     assert not strategy.finished
     assert 'max_experiment_duration is over' in caplog.text
-    best = strategy.history.best(1)[0]
+    (best,) = strategy.best_within(strategy.budgets[0])
     model = next(strategy.list_models())
     assert model.sample == best.widths
     assert sum(tensor.numel() for tensor in model.executable_model().parameters()) == best.params
