@@ -138,6 +138,11 @@ class ExampleInput:
         """Return copies for one call: a model may write into its inputs."""
         return self.map(lambda tensor: tensor.detach().clone())
 
+    def brought_to(self, model: nn.Module) -> ExampleInput:
+        """Return the same arguments on the device of a model, floating-point ones in the type of its parameters."""
+        own = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
+        return self.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
+
     def with_batch_of_two(self) -> ExampleInput:
         """Return arguments with at least two samples (batch normalisation in training mode needs two values)."""
         return self if self.batch_size > 1 else self.with_batch(2)

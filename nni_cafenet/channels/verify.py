@@ -157,9 +157,7 @@ class Unchanged:
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
-        own = next((parameter for parameter in model.parameters() if parameter.is_floating_point()), torch.empty(0))
-        brought = example.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
-        self._checks = _Checks(model, graph, brought, np.random.default_rng(0))
+        self._checks = _Checks(model, graph, example.brought_to(model), np.random.default_rng(0))
         self.stand_ins: Mapping[str, Tensor] = self._checks.stand_ins
         self._run(lambda: self._checks.in_order)
 

@@ -37,3 +37,24 @@ def test_a_network_is_sound_where_its_tensors_and_outputs_are_finite(values, sou
     assert computes_numbers(model, example) is sound
     assert torch.equal(torch.rand(1), expected)
     assert model.training
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
+def test_an_example_of_another_precision_is_brought_to_that_of_the_network(dtype, caplog):
+    model = network()
+    example = ExampleInput.of((2, 3), model)
+    assert computes_numbers(model.to(dtype), example)
+    with torch.no_grad():
+        model[3].bias.fill_(math.inf)
+    assert not computes_numbers(model, example)
+    assert not caplog.records
+    assert example.args[0].dtype == torch.float32
+
+
+def test_a_network_that_cannot_be_asked_is_taken_for_sound(caplog):
+    model = network()
+    assert computes_numbers(model, ExampleInput.of((2, 5), model))
+    assert 'cannot be told' in caplog.text
+    assert model.training
+    model[0].weight.data.fill_(math.nan)
+    assert not computes_numbers(model, ExampleInput.of((2, 5), model))
