@@ -119,7 +119,9 @@ class ExampleInput:
 
     @property
     def pictures(self) -> list[Any]:
-        """The first argument, if it is a list of tensors of three dimensions; empty if not."""
+        """The first argument, if it is a list of tensors of three dimensions that are samples; empty if not."""
+        if self.batch_dims is not None:
+            return []
         first = self.args[0] if self.args else None
         if isinstance(first, list) and all(isinstance(item, torch.Tensor) and item.dim() == 3 for item in first):
             return first

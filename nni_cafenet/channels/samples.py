@@ -52,9 +52,14 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
     ValueError
         If ``batch_dim`` is no dimension of the first tensor.
     """
-    if example.batch_dims is not None or example.pictures:
+    if example.batch_dims is not None:
         return example
     tensors = example.tensors()
+    if example.pictures:
+        named = _Independence(model, example)
+        if len(example.pictures) == 1 or named.runs_on_one():
+            return example
+        return _whole(example, model, named.problem)
     if example.batch_dim != 'auto':
         most = max((tensor.dim() for tensor in tensors), default=0)
         if example.batch_dim is not None and (type(example.batch_dim) is not int or not 0 <= example.batch_dim < most):
@@ -66,13 +71,7 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
         if replace(example, batch_dims=dims).batch_size > 1:
             named = _Independence(model, example)
             if named(dims) is None:
-                _logger.warning(
-                    'Costs are those of the whole example_input (%s): %s does not run on one sample of it (%s).',
-                    example.describe(),
-                    type(model).__name__,
-                    named.problem,
-                )
-                dims = (None,) * len(tensors)
+                return _whole(example, model, named.problem)
         return replace(example, batch_dims=dims)
     test = _Independence(model, example)
     runs_with_less = False
@@ -103,6 +102,16 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
             f' ({test.problem})' if test.problem else '',
         )
     return replace(example, batch_dims=(None,) * len(tensors))
+
+
+def _whole(example: ExampleInput, model: nn.Module, problem: str) -> ExampleInput:
+    _logger.warning(
+        'Costs are those of the whole example_input (%s): %s does not run on one sample of it (%s).',
+        example.describe(),
+        type(model).__name__,
+        problem,
+    )
+    return replace(example, batch_dims=(None,) * len(example.tensors()))
 
 
 def _candidates(example: ExampleInput, dim: int) -> Iterator[Dims]:
@@ -162,6 +171,15 @@ class _Independence:
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             self.problem = f'it fails with {type(error).__name__}: {first_line(error)}'
             return None
+        return True
+
+    def runs_on_one(self) -> bool:
+        """Whether the model runs on the first sample alone."""
+        try:
+            self._run(self._examples[1].with_batch(1))
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            self.problem = f'it fails with {type(error).__name__}: {first_line(error)}'
+            return False
         return True
 
     def _run_whole(self) -> tuple[ExampleInput, list[Tensor]]:

@@ -153,6 +153,19 @@ def test_a_batch_in_the_code_is_one_sample(wired, verified, caplog, batch_dim):
     assert 'RuntimeError' in record.getMessage()
 
 
+def test_a_list_of_two_pictures_in_the_code_is_one_sample(wired, caplog):
+    model = wired(
+        lambda net, xs: net.c(net.a(xs[0]) + net.b(xs[1])),
+        a=nn.Conv2d(3, 8, 1),
+        b=nn.Conv2d(3, 8, 1),
+        c=nn.Conv2d(8, 2, 1),
+    )
+    pictures = [torch.rand(3, 4, 4), torch.rand(3, 4, 4)]
+    expect(model, (pictures,), pictures)
+    [record] = [record for record in caplog.records if record.levelname == 'WARNING']
+    assert 'does not run on one sample of it (it fails with IndexError' in record.getMessage()
+
+
 def test_a_picture_without_a_batch_is_one_sample(wired, caplog):
     model = wired(lambda net, x: net.b(net.a(x).relu()), a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(8, 2, 1))
     picture = torch.randn(3, 5, 5)
