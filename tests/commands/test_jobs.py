@@ -125,8 +125,8 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
     for words, says in {
         ('--network', '50%'): 'the run has no such network; it has 40%, 70%',
         ('--epochs', '-1'): '--epochs: -1: must be a whole number, 0 or more',
-        ('--epochs', '3', '--network', '40%', '--seed', '5'): 'training.finetune_epochs: 1 there, 3 now',
-        ('--data', 'digits'): 'inputs of the shape (1, 8, 8), but --input says (3, 12, 12)',
+        ('--trust', '--epochs', '3', '--network', '40%', '--seed', '5'): 'training.finetune_epochs: 1 there, 3 now',
+        ('--trust', '--data', 'digits'): 'inputs of the shape (1, 8, 8), but --input says (3, 12, 12)',
     }.items():
         assert cli.main(['train-slim', 'out', *words]) == 2
         assert says in capsys.readouterr().err
@@ -147,9 +147,12 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     assert {key: tuple(value.shape) for key, value in tensors(place / 'out').items()}['0.weight'][0] == record[
         'widths'
     ]['0']
-    assert cli.main(['search', '--config=search.yaml', '--trust', '--method=random', '--seed=1', '--population=3']) == 2
-    assert capsys.readouterr().err.splitlines()[-2:] == [
-        '  search.population: 4 there, 3 now',
+    other = ['--seed=1', '--epochs=3', '--population=3']  # the last is another question to the same supernet
+    assert cli.main(['search', '--config=search.yaml', '--trust', '--method=random', *other]) == 2
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        f"nni-cafenet: output '{place / 'out'}': holds a run with other options. Give those of that run to go on with it, "
+        'or another folder:',
+        '  training.epochs: 2 there, 3 now',
         '  seed: 0 there, 1 now',
     ]
 
