@@ -68,7 +68,7 @@ class User(LightningModule):
         self.stage, self.fails = stage, fails
 
     def training_step(self, batch, batch_idx):
-        kind = 'training' if torch.is_grad_enabled() else 'scoring'
+        kind = 'training' if self.training else 'scoring'  # which may differentiate a loss too
         STEPS[kind] += 1
         if kind == 'training' and batch_idx == 1:
             gate(f'{self.stage}-epoch-{self.current_epoch}')

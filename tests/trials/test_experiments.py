@@ -78,14 +78,14 @@ def test_a_trial_too_few_among_the_finalists(new_run):
 
 def test_the_duration_is_over_in_the_search(new_run):
     run = new_run()
-    run.close('search-step-9')
+    run.close('search-step-22')
     run.start()
-    run.reached('search-step-9', 2)
+    run.reached('search-step-22', 2)
     profile = rest.get(run.port, '/experiment')
     profile['params']['maxExperimentDuration'] = '1s'
     rest.put(run.port, '/experiment?update_type=MAX_EXEC_DURATION', profile, run.prefix)
     wait_until(lambda: 'takes no more trials: max_experiment_duration is over' in run.output())
-    run.open('search-step-9')
+    run.open('search-step-22')
     assert run.wait() == 0
     assert_says(run, 'finished: False')
     run.resume()
@@ -111,11 +111,11 @@ def test_the_concurrency_is_raised_and_lowered_by_the_web_ui(new_run):
     run.reached('search-step-1', 3)
     change(1)
     wait_until(lambda: len(told_to_end()) == 2)
-    run.close('search-step-25')  # the fourth width of a trial: those that were told to end do not come that far
+    run.close('search-step-54')  # the fourth width of a trial: those that were told to end do not come that far
     run.open('search-step-1')
-    run.reached('search-step-25')
+    run.reached('search-step-54')
     wait_until(lambda: [trial['status'] for trial in trials(run)].count('RUNNING') == 1)
-    run.open('search-step-25')
+    run.open('search-step-54')
     assert run.wait() == 0
     sequential = new_run('sequential')
     sequential.start(engine='sequential')
@@ -232,13 +232,13 @@ def fill(path):
 
 def test_a_full_disk(new_run, small_disk):
     run = new_run()
-    run.close('search-step-9')
+    run.close('search-step-22')
     run.start(directory=str(small_disk.path / 'run'))
     run.folder = small_disk.path / 'run'
-    run.reached('search-step-9', 2)
+    run.reached('search-step-22', 2)
     with pytest.raises(OSError, match='No space left'):
         fill(small_disk.path / 'filler')
-    run.open('search-step-9')
+    run.open('search-step-22')
     assert run.wait() == 1
     assert_says(run, 'No space left on device', str(small_disk.path / 'run'))
     run.all_gone()

@@ -28,15 +28,15 @@ def test_killed_in_every_stage(new_run):
     run.open('supernet-epoch-1')
 
     # The main process is killed: its manager and its trials end too, and the port is free.
-    run.close('search-step-9')
+    run.close('search-step-22')
     assert sequential.wait() == 0
-    assert trial not in run.reached('search-step-9', 2)
+    assert trial not in run.reached('search-step-22', 2)
     os.kill(run.main.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     run.all_gone()
     scored = [path.read_bytes() for path in sorted(run.folder.glob('search/*/scores.jsonl'))]
     assert sum(map(len, scored)) > 0
-    run.open('search-step-9')
+    run.open('search-step-22')
 
     # Ctrl-C.
     run.close('search-step-5')
@@ -81,7 +81,11 @@ def assert_quiet(run):
 
 # --- every stage, every way -----------------------------------------------------------------------
 
-GATES = {'supernet': 'supernet-epoch-1', 'search': 'search-step-9', 'finalists': 'finalist-epoch-1'}
+GATES = {
+    'supernet': 'supernet-epoch-1',
+    'search': 'search-step-22',
+    'finalists': 'finalist-epoch-1',
+}  # step 22: a trial's second width
 
 
 @pytest.fixture(scope='module')
