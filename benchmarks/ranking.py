@@ -42,7 +42,6 @@ import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -62,8 +61,8 @@ from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.supernet.weight_average import WeightAverage
 from nni_cafenet.tables import as_table
 from nni_cafenet.testing import SmallResNet, digits
+from proof.figures import Floats, ceiling, tau
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 WIDTH = 8  # channels of the first stage: accuracies of a larger network would all be the same
@@ -364,11 +363,6 @@ class Truth:
     band: Bools
 
 
-def tau(a: Floats, b: Floats) -> float:
-    """Kendall tau-b."""
-    return float(kendalltau(a, b).statistic)
-
-
 def regret(goodness: Floats, accuracy: Floats) -> float:
     """Return how many percentage points below the best the width with the best score is; the mean of equal ones."""
     return 100 * float(accuracy.max() - accuracy[goodness == goodness.max()].mean())
@@ -455,15 +449,6 @@ def halves(count: int) -> Iterator[tuple[list[int], list[int]]]:
     for half in itertools.combinations(range(count), count // 2):
         if count % 2 or half[0] == 0:
             yield list(half), [i for i in range(count) if i not in half]
-
-
-def ceiling(half: float) -> float:
-    """Estimate tau of a perfect score to the mean over all training seeds, from tau between halves of them.
-
-    Spearman and Brown's formula for a test of twice the length, with tau = 2/pi arcsin(r) as for normal values.
-    """
-    r = max(math.sin(math.pi / 2 * half), 0.0)
-    return 2 / math.pi * math.asin(math.sqrt(2 * r / (1 + r)))
 
 
 def differences(results: dict[str, dict[str, list[float]]]) -> Iterator[list[str]]:

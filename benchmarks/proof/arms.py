@@ -18,6 +18,7 @@ from nni_cafenet import CafeNet, WidthSpace
 from nni_cafenet.quiet import quiet_training
 from nni_cafenet.randomness import seeded
 from nni_cafenet.search.budget import Budget
+from nni_cafenet.search.filling import is_full
 from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.search.searcher import Searcher
 from nni_cafenet.supernet.sharing import Sharing
@@ -50,8 +51,8 @@ def supernet_search(
 
     Returns
     -------
-    The winner's widths, the seconds of processor time, under ``best_at`` the scored widths that are best by the score of
-    other temperatures, and all ``scores``: widths, and their score at each temperature.
+    The winner's widths, the seconds of processor time, under ``best_at`` the widths that `CafeNet.best_within` would return
+    by the scores of other temperatures, and all ``scores``: widths, and their score at each temperature.
     """
     with quiet_training(), seeded(seed):
         start = time.process_time()
@@ -81,9 +82,13 @@ def supernet_search(
         if not strategy.finished:
             raise KeyboardInterrupt
         history = strategy.history
-        best = history.best(1)[0]
+        budget = strategy.budgets[0]
+        best = strategy.best_within(budget)[0]
         seconds = time.process_time() - start
-    best_at = {f'{t:g}': min(history, key=lambda each: each.by_temperature[t]).widths for t in temperatures}
+    best_at = {
+        f'{t:g}': min(history, key=lambda each: (not is_full(budget, each.widths), each.by_temperature[t])).widths
+        for t in temperatures
+    }
     shutil.rmtree(folder)
     return {
         'widths': best.widths,

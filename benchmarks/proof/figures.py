@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
 from scipy.stats import t as student
+
+Floats = NDArray[np.float64]
 
 
 def mean_and_spread(values: Sequence[float], sign: str = '-') -> str:
@@ -34,3 +38,17 @@ def difference_cells(differences: Sequence[float]) -> list[str]:
     low, high = interval(differences)
     above = sum(each > 0 for each in differences)
     return [f'{np.mean(differences):+.2f}', f'{low:+.2f} to {high:+.2f}', f'{above} of {len(differences)}']
+
+
+def tau(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
+    """Return Kendall's tau-b."""
+    return float(kendalltau(a, b).statistic)
+
+
+def ceiling(half: float) -> float:
+    """Estimate tau of a perfect score to the mean over all training seeds, from tau between halves of them.
+
+    Spearman and Brown's formula for a test of twice the length, with tau = 2/pi arcsin(r) as for normal values.
+    """
+    r = max(math.sin(math.pi / 2 * half), 0.0)
+    return 2 / math.pi * math.asin(math.sqrt(2 * r / (1 + r)))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from nni_cafenet import Bilateral, Fixed, LocallyFree
@@ -22,9 +19,7 @@ from nni_cafenet.tables import as_markdown
 
 from .arms import FLOOR, random_widths, supernet_search
 from .case import TEMPERATURES, Case
-from .figures import mean_and_spread
-
-Floats = NDArray[np.float64]
+from .figures import Floats, ceiling, mean_and_spread, tau
 
 
 @dataclass(frozen=True)
@@ -57,27 +52,14 @@ class Listed(Searcher):
         yield self.widths
 
 
-def tau(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
-    """Kendall tau-b."""
-    return float(kendalltau(a, b).statistic)
-
-
-def ceiling(runs: Floats) -> float:
-    """Estimate tau of a perfect score to the mean of some trainings, from tau between halves of them.
-
-    Parameters
-    ----------
-    runs
-        (widths, seeds). Spearman and Brown's formula for twice the length, with tau = 2/pi arcsin(r) as for normal values.
-    """
+def ceiling_of(runs: Floats) -> float:
+    """Estimate tau of a perfect score to the mean of some trainings; runs are (widths, seeds)."""
     count = runs.shape[1]
-    halves = itertools.combinations(range(count), count // 2)
     found = []
-    for half in halves:
+    for half in itertools.combinations(range(count), count // 2):
         rest = [seed for seed in range(count) if seed not in half]
         found.append(tau(runs[:, half].mean(1), runs[:, rest].mean(1)))
-    r = max(math.sin(math.pi / 2 * float(np.mean(found))), 0.0)
-    return 2 / math.pi * math.asin(math.sqrt(2 * r / (1 + r)))
+    return ceiling(float(np.mean(found)))
 
 
 def ranking_rows(
@@ -108,7 +90,7 @@ def ranking_rows(
             name = f'{kind.name}, T={temperature:g}'
             rows.append([name, *(mean_and_spread(values) for values in found.values())])
             results[name] = found
-    rows.append(['a perfect score, estimated', f'{ceiling(accuracy):.2f}', f'{ceiling(loss):.2f}', '0'])
+    rows.append(['a perfect score, estimated', f'{ceiling_of(accuracy):.2f}', f'{ceiling_of(loss):.2f}', '0'])
     return rows, results
 
 
