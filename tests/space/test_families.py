@@ -1,4 +1,4 @@
-"""The contracts of the design on every family of models: what the supernet runs is what the slim model is."""
+"""The contracts (docs/contracts.md) on every family of models: what the supernet runs is what the slim model is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def distance(left: list[torch.Tensor], right: list[torch.Tensor]) -> float:
     )
 
 
-# --- contract 2: supernet = slim ------------------------------------------------------------------
+# --- same outputs (docs/contracts.md) -------------------------------------------------------------
 
 
 @every_family
@@ -109,7 +109,7 @@ def test_channels_in_another_order_compute_the_same(family, same_in_any_order, n
     same_in_any_order(space, pictures(space, 3, torch.float64))
 
 
-# --- contract 3: costs are exact ------------------------------------------------------------------
+# --- exact costs ----------------------------------------------------------------------------------
 
 
 @every_family
@@ -129,7 +129,7 @@ def test_macs_and_parameters_are_those_that_torch_counts(family, draw, name):
         assert space.macs(widths) == counter.get_total_flops() / 2
 
 
-# --- contracts 4 and 5: plain models, plain names -------------------------------------------------
+# --- plain slim models, original names ------------------------------------------------------------
 
 
 @every_family

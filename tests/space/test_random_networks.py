@@ -1,4 +1,4 @@
-"""The contracts of the design on random small networks.
+"""The contracts (docs/contracts.md) on random small networks.
 
 A network is a list of blocks, each with two small numbers that choose its sizes, so that what hypothesis finds is short
 and can be built again by hand: ``build(2, 6, [('conv', 1, 0), ('shuffle', 1, 0)], 'pool')``.

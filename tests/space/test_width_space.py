@@ -220,7 +220,7 @@ def test_what_is_prepared_stays_to_the_end_of_the_block(space, draw):
     space.activate(space.full_widths)
 
 
-# --- contracts 2 and 3 over all widths and channel sets -------------------------------------------
+# --- same outputs and exact costs, over all widths and channel sets (docs/contracts.md) ------------
 
 
 def mixture(net, x):

@@ -1,4 +1,4 @@
-"""Contracts 1 to 3 on the models of torchvision: one of every kind by default, all of them with ``pytest -m sweep``."""
+"""Untouched model, same outputs, exact costs (docs/contracts.md) on torchvision: one model of a kind; ``-m sweep``: all."""
 
 from __future__ import annotations
 

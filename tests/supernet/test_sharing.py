@@ -22,7 +22,7 @@ def every(sharing, group, width):
     return [tuple(chosen.tolist()) for chosen in sharing.every(group, width)]
 
 
-# Counted from 1 as in PAPER.md, n = 6, r = 1. Centred: base 1..c-2, then any 2 of c-1..c+1 (clipped to 1..6).
+# Counted from 1 as in docs/paper.md, n = 6, r = 1. Centred: base 1..c-2, then any 2 of c-1..c+1 (clipped to 1..6).
 # One-sided: base 1..c-1, then 1 of c..c+1.
 CENTRED = {
     1: [(1,), (2,)],  # no base, and the zone 0..2 loses its 0: 1 of {1, 2}
