@@ -1,0 +1,1 @@
+"""What `golden.py` freezes, a file a part."""
