@@ -15,8 +15,11 @@ starts with as many networks as give it the processor time of the supernet's tra
 
 Cases: `front-heavy`, a network that is too wide early and too narrow late; `well-shaped`, a control with little to
 find; `over-trained`, the front-heavy network with a supernet that knows its training pictures, where scores at
-temperature 1 fail; `ranking`, how well scores order networks of equal MACs (Kendall tau) for several sharings. The rows
-"ranked at T" take the best of the same scored widths by the score at temperature T.
+temperature 1 fail; `ranking`, how well scores order networks of equal MACs (Kendall tau) for several sharings; `peers`,
+the front-heavy network's widths by NNI's RandomOneShot, Torch-Pruning and NVIDIA ModelOpt (those that are installed) after
+as many steps of training as the supernet has; `budgets`, one supernet for five budgets of MACs and one of latency, against
+the rival for each of them at the same processor time in all. The rows "ranked at T" take the best of the same scored widths
+by the score at temperature T.
 
 Everything runs on the CPU. Results are kept as they come: a run that was killed continues when the same command is given
 again. In the output folder: better_widths.md (what is printed), results.json (the numbers behind it), searches.jsonl and
@@ -33,13 +36,22 @@ import torch
 
 from nni_cafenet.data_sources.fashion_mnist import DEFAULT_FOLDER
 from nni_cafenet.files import write_text
+from proof.budgets import Budgets
 from proof.case import Case
+from proof.peers import Peers
 from proof.ranking import Ranking
-from proof.task import Task, groups_of, parse_stages
+from proof.task import Task, groups_of, parse_stages, scaled
 
 FRONT_HEAVY = '32-32,16-16-16,12-12-12'
 WELL_SHAPED = '10-10,20-20-20,40-40-40'
-CASES = ('front-heavy', 'well-shaped', 'over-trained', 'ranking')
+CASES = {
+    'front-heavy': Case,
+    'well-shaped': Case,
+    'over-trained': Case,
+    'ranking': Ranking,
+    'peers': Peers,
+    'budgets': Budgets,
+}
 
 
 def main() -> None:
@@ -48,7 +60,7 @@ def main() -> None:
     warnings.filterwarnings('ignore')
     folder: Path = options.output
     for name in options.case:
-        case = (Ranking if name == 'ranking' else Case)(make_task(options, name), options, folder / name)
+        case = CASES[name](make_task(options, name), options, folder / name)
         case.run()
         text = case.report()
         write_text(case.folder / 'better_widths.md', f'{text}\n')
@@ -61,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter, allow_abbrev=False)
     add = parser.add_argument
-    add('--case', nargs='+', choices=CASES, default=['front-heavy'], help='what is searched')
+    add('--case', nargs='+', choices=tuple(CASES), default=['front-heavy'], help='what is searched')
     add('--supernet-seeds', type=int, default=8, help='supernets, each with a search; 2 or more')
     add('--training-seeds', type=int, default=4, help='trainings from scratch of each network')
     add('--widths', type=int, default=300, help='widths that a search scores, a multiple of 10')
@@ -94,7 +106,7 @@ def parse_arguments() -> argparse.Namespace:
 def make_task(options: argparse.Namespace, name: str) -> Task:
     """Make the task of a case."""
     stages = options.network or parse_stages(WELL_SHAPED if name == 'well-shaped' else FRONT_HEAVY)
-    uniform = tuple(max(1, int(options.ratio * width + 0.5)) for width in groups_of(stages))
+    uniform = scaled(groups_of(stages), options.ratio)
     over = name == 'over-trained'
     return Task(
         name,

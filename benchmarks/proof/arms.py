@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, Trainer
 from nni.nas.experiment import NasExperiment
 from nni.nas.experiment.config import NasExperimentConfig
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import CafeNet, WidthSpace
@@ -54,42 +55,24 @@ def supernet_search(
     The winner's widths, the seconds of processor time, under ``best_at`` the widths that `CafeNet.best_within` would return
     by the scores of other temperatures, and all ``scores``: widths, and their score at each temperature.
     """
-    with quiet_training(), seeded(seed):
-        start = time.process_time()
-        space = task.space()
-        images = TensorDataset(*task.supernet_pictures())
-        evaluator = Lightning(
-            PictureModule(),
-            Trainer(max_epochs=epochs_of(task.supernet_steps, len(images)), default_root_dir=str(folder), **SILENT),
-            train_dataloaders=DataLoader(images, batch_size=BATCH, shuffle=True),
-        )
-        strategy = CafeNet(
-            space.macs(task.uniform_widths(space)),
-            sharing=sharing,
-            patterns=channel_sets,
-            search=search,
-            score_data=DataLoader(TensorDataset(*task.pictures().heldout), batch_size=500),
-            seed=seed,
-            directory=folder / 'run',
-        )
-        config = NasExperimentConfig('sequential', 'raw')
-        config.experiment_working_directory = str(folder / 'nni')
-        experiment = NasExperiment(space, evaluator, strategy, config)
-        try:
-            experiment.run()
-        finally:
-            experiment.stop()
-        if not strategy.finished:
-            raise KeyboardInterrupt
-        history = strategy.history
-        budget = strategy.budgets[0]
-        best = strategy.best_within(budget)[0]
-        seconds = time.process_time() - start
+    space = task.space()
+    strategy, seconds = run_cafenet(
+        task,
+        space,
+        seed,
+        folder,
+        budget=space.macs(task.uniform_widths(space)),
+        search=search,
+        sharing=sharing,
+        patterns=channel_sets,
+    )
+    history = strategy.history
+    budget = strategy.budgets[0]
+    best = strategy.best_within(budget)[0]
     best_at = {
         f'{t:g}': min(history, key=lambda each: (not is_full(budget, each.widths), each.by_temperature[t])).widths
         for t in temperatures
     }
-    shutil.rmtree(folder)
     return {
         'widths': best.widths,
         'macs': best.macs,
@@ -102,13 +85,58 @@ def supernet_search(
     }
 
 
+def run_cafenet(task: Task, space: WidthSpace, seed: int, folder: Path, **options: Any) -> tuple[CafeNet, float]:
+    """Run `CafeNet` on a task; returns it and the seconds of processor time. The folder is left empty."""
+    with quiet_training(), seeded(seed):
+        start = time.process_time()
+        strategy = CafeNet(score_data=heldout_loader(task), seed=seed, directory=folder / 'run', **options)
+        run_experiment(task, space, strategy, folder)
+        if not strategy.finished:
+            raise KeyboardInterrupt
+        seconds = time.process_time() - start
+    shutil.rmtree(folder)
+    return strategy, seconds
+
+
+def heldout_loader(task: Task) -> DataLoader:
+    """Return a loader of the held-out training pictures."""
+    return DataLoader(TensorDataset(*task.pictures().heldout), batch_size=500)
+
+
+def run_experiment(
+    task: Task, space: WidthSpace, strategy: OneShotStrategy, folder: Path, validation: DataLoader | None = None
+) -> None:
+    """Train a space's supernet by a strategy, with the recipe of the task, and whatever the strategy does then."""
+    images = TensorDataset(*task.supernet_pictures())
+    evaluator = Lightning(
+        PictureModule(),
+        Trainer(max_epochs=epochs_of(task.supernet_steps, len(images)), default_root_dir=str(folder), **SILENT),
+        train_dataloaders=DataLoader(images, batch_size=BATCH, shuffle=True),
+        val_dataloaders=validation,
+    )
+    config = NasExperimentConfig('sequential', 'raw')
+    config.experiment_working_directory = str(folder / 'nni')
+    experiment = NasExperiment(space, evaluator, strategy, config)
+    try:
+        experiment.run()
+    finally:
+        experiment.stop()
+
+
 def random_widths(space: WidthSpace, budget: Budget, count: int, seed: int) -> list[dict[str, int]]:
     """Draw different widths just below a budget."""
     rows = sample_within(space, budget, count, np.random.default_rng([seed, 77]), floor=FLOOR)
     return [space.to_widths(row) for row in rows]
 
 
-def short_trainings(task: Task, seed: int, count: int, rungs: Sequence[int]) -> dict[str, Any]:
+def short_trainings(
+    task: Task,
+    seed: int,
+    count: int,
+    rungs: Sequence[int],
+    uniform: dict[str, int] | None = None,
+    budget: Budget | None = None,
+) -> dict[str, Any]:
     """Train random widths of the budget and the uniform network briefly; the best third trains anew and for longer.
 
     Parameters
@@ -117,11 +145,13 @@ def short_trainings(task: Task, seed: int, count: int, rungs: Sequence[int]) -> 
         Networks at the start.
     rungs
         Steps of each round; a training starts from fresh weights and ends its own schedule.
+    uniform, budget
+        Default: the task's.
     """
     start = time.process_time()
     space = task.space()
-    uniform = task.uniform_widths(space)
-    budget = Budget.parse(space.macs(uniform), space)
+    uniform = uniform or task.uniform_widths(space)
+    budget = budget or Budget.parse(space.macs(uniform), space)
     images, labels = task.pictures().heldout
     field = [uniform, *random_widths(space, budget, count - 1, seed)]
     steps = 0
@@ -137,10 +167,10 @@ def short_trainings(task: Task, seed: int, count: int, rungs: Sequence[int]) -> 
     return {'widths': field[0], 'macs': space.macs(field[0]), 'seconds': seconds, 'count': count, 'steps': steps}
 
 
-def count_for(task: Task, seconds: float, rungs: Sequence[int]) -> int:
+def count_for(task: Task, seconds: float, rungs: Sequence[int], uniform: Mapping[str, int] | None = None) -> int:
     """Return with how many networks `short_trainings` takes about some seconds of processor time here."""
     space = task.space()
-    uniform = task.uniform_widths(space)
+    uniform = uniform or task.uniform_widths(space)
     images, labels = task.pictures().heldout
     train_from_scratch(task, space, uniform, 0, 10)
     start = time.process_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ UNIFORM, SUPERNET, RANDOM, RIVAL = 'uniform', 'supernet search', 'random', 'shor
 
 class Case:
     """One task: its searches, its trainings and its table."""
+
+    headers = ('network', 'mean MACs', 'test accuracy (%)', 'to uniform', '95 % interval', 'better than uniform')
 
     def __init__(self, task: Task, options: argparse.Namespace, folder: Path) -> None:
         self.task = task
@@ -130,23 +132,34 @@ class Case:
 
     def report(self) -> str:
         """Return the table and what was measured; writes the numbers behind them."""
-        base, rows, results = self.means(UNIFORM), [], {}
-        for arm in (UNIFORM, *self.arms):
-            means = self.means(arm)
-            differences = [] if arm == UNIFORM else [a - b for a, b in zip(means, base)]
-            macs = [self.space.macs(self.widths(arm, seed)) for seed in range(self.options.supernet_seeds)]
-            rows.append([arm, f'{np.mean(macs):,.0f}', mean_and_spread(means), *difference_cells(differences)])
-            results[arm] = {
-                'accuracy': means,
-                'difference': differences,
-                'interval': interval(differences),
-                'macs': macs,
-            }
+        base = self.means(UNIFORM)
+        results = {arm: self._result(arm, base) for arm in (UNIFORM, *self.arms)}
         write_json(self.folder / 'results.json', results)
-        headers = ['network', 'mean MACs', 'test accuracy (%)', 'to uniform', '95 % interval', 'better than uniform']
-        return '\n'.join([f'### {self.task.name}', '', *self._facts(), '', as_markdown(headers, rows)])
+        rows = [self._cells(arm, result) for arm, result in results.items()]
+        return '\n'.join([f'### {self.task.name}', '', *self._facts(), '', as_markdown(self.headers, rows)])
+
+    def _cells(self, arm: str, result: Mapping[str, Any]) -> list[str]:
+        """Return a row of the table."""
+        macs = f'{np.mean(result["macs"]):,.0f}'
+        return [arm, macs, mean_and_spread(result['accuracy']), *difference_cells(result['difference'])]
+
+    def _result(self, arm: str, base: Sequence[float]) -> dict[str, Any]:
+        """Return the numbers behind a row."""
+        means = self.means(arm)
+        differences = [] if arm == UNIFORM else [a - b for a, b in zip(means, base)]
+        macs = [self.space.macs(self.widths(arm, seed)) for seed in range(self.options.supernet_seeds)]
+        return {'accuracy': means, 'difference': differences, 'interval': interval(differences), 'macs': macs}
 
     def _facts(self) -> Iterator[str]:
+        yield from self._settings_facts()
+        yield self._supernet_fact()
+        if RIVAL in self.arms:
+            records = [self.search(RIVAL, seed) for seed in range(self.options.supernet_seeds)]
+            counts = mean_and_spread([each['count'] for each in records])
+            yield f'{self._seconds_fact(RIVAL)}, {counts} networks at the start'
+
+    def _settings_facts(self) -> Iterator[str]:
+        """Yield where it was measured, and on what."""
         task, options = self.task, self.options
         yield (
             f'- {platform.machine()}, {os.cpu_count()} cores, {options.threads} thread(s), Python '
@@ -163,12 +176,12 @@ class Case:
             f'{options.widths} widths on {task.heldout:,} held-out pictures; each network trained {options.training_seeds} '
             f'times for {task.steps} steps'
         )
-        for arm in (SUPERNET, *([RIVAL] if RIVAL in self.arms else [])):
-            records = [self.search(arm, seed) for seed in range(options.supernet_seeds)]
-            facts = f'- {arm}: {mean_and_spread([each["seconds"] for each in records])} s of processor time'
-            if arm == RIVAL:
-                facts += f', {mean_and_spread([each["count"] for each in records])} networks at the start'
-            else:
-                used = sorted({str(each['temperature']) for each in records})
-                facts += f', scores at temperature {", ".join(used)}'
-            yield facts
+
+    def _supernet_fact(self) -> str:
+        records = [self.search(SUPERNET, seed) for seed in range(self.options.supernet_seeds)]
+        used = sorted({str(each['temperature']) for each in records})
+        return f'{self._seconds_fact(SUPERNET)}, scores at temperature {", ".join(used)}'
+
+    def _seconds_fact(self, arm: str) -> str:
+        seconds = [self.search(arm, seed)['seconds'] for seed in range(self.options.supernet_seeds)]
+        return f'- {arm}: {mean_and_spread(seconds)} s of processor time'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,12 @@ def train_from_scratch(
 ) -> nn.Module:
     """Train the slim model of some widths from fresh weights; returns it in evaluation mode."""
     torch.manual_seed(seed)
-    model = space.slim(widths, weights=False)
+    return fit(task, space.slim(widths, weights=False), steps or task.steps)
+
+
+def fit(task: Task, model: nn.Module, steps: int) -> nn.Module:
+    """Train a model by the recipe; returns it in evaluation mode."""
     images, labels = task.pictures().train
-    steps = steps or task.steps
     optimizer, schedule = recipe(model.parameters(), steps)
     model.train()
     done = 0
@@ -178,6 +181,11 @@ def parse_stages(text: str) -> Stages:
 def groups_of(stages: Stages) -> list[int]:
     """Return the full widths of a network's groups, in the order of its space's labels."""
     return [width for stage in stages for width in stage]
+
+
+def scaled(widths: Sequence[int], ratio: float) -> tuple[int, ...]:
+    """Return the widths of a uniform network."""
+    return tuple(max(1, int(ratio * width + 0.5)) for width in widths)
 
 
 def epochs_of(steps: int, images: int) -> int:
