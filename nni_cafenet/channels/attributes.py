@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from .constraints import Attribute
 from .graph import ChannelGraph
+from .number_attributes import Attribute
 from .places import Places
 from .runs import Runs
 

@@ -18,7 +18,9 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['TOGETHER', 'Attribute', 'Constraints', 'CostTerm', 'Cut', 'Dim', 'Ids', 'Place', 'Symbol', 'layer_of']
+from .number_attributes import Attribute, Cut, Place
+
+__all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
@@ -70,41 +72,6 @@ class CostTerm:
     constant: int
     dims: tuple[Ids, ...]
     vanishing: Ids | None = None
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A number that a module keeps and that follows a width, such as ``groups`` of a depthwise convolution.
-
-    Its value is the size of dimension ``axis`` of ``parameter``, or of the positions ``span`` of it (from, to), divided
-    by ``divisor``. ``index`` names the element where the module keeps the number in a tuple or a list.
-    """
-
-    module: str
-    name: str
-    parameter: str
-    axis: int
-    divisor: int
-    index: int | None = None
-    span: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Positions of a dimension of a parameter: from ``start`` to before ``stop``."""
-
-    parameter: str
-    axis: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Sizes of parts that an operator cuts a dimension into, and where their positions come from; None: from several."""
-
-    lengths: tuple[int, ...]
-    parts: tuple[Place | None, ...]
 
 
 @dataclass

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from torch import nn
 
-from .constraints import Attribute, Constraints
+from .constraints import Constraints
+from .number_attributes import Attribute
 from .rules import find_layer
 
 __all__ = ['follow_sizes']

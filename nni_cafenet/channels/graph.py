@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tables import as_table
-from .constraints import Attribute, Cut
 from .cost import CostModel
-from .runs import Runs
+from .number_attributes import Attribute, Cut
 
 __all__ = ['ChannelGraph', 'ChannelGroup', 'FixedChannels', 'Layout', 'Listing', 'Segment']
 
@@ -231,12 +230,12 @@ class ChannelGraph:
         return {}
 
     @cached_property
-    def _chained_slots(self) -> Array:
+    def chained_slots(self) -> Array:
         """The slots of all layouts, one layout after the other, with -1 after each."""
         return np.concatenate([part for slots in self.slots for part in (slots, [-1])] or [np.arange(0)])
 
     @cached_property
-    def _layout_starts(self) -> Array:
+    def layout_starts(self) -> Array:
         """Where each layout starts among the chained slots, shape (layouts,)."""
         return np.cumsum([0, *(len(layout) + 1 for layout in self.layouts)])[:-1]
 
@@ -259,22 +258,11 @@ class ChannelGraph:
                 selected[start:end][np.asarray(chosen, dtype=np.int64)] = 1
         return selected
 
-    def runs(self, selected_slots: NDArray[np.int8]) -> list[Runs | None]:
-        """Return the selected positions of each layout as runs of neighbours; None where that is all of them."""
-        changes = np.diff(selected_slots[self._chained_slots], prepend=np.int8(0))
-        starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
-        cuts = np.searchsorted(starts, self._layout_starts).tolist()
-        starts_within = starts - np.repeat(self._layout_starts, np.diff([*cuts, len(starts)]))
-        firsts, lengths = starts_within.tolist(), (ends - starts).tolist()
-        return [
-            None if lengths[cut:end] == [len(layout)] else Runs(firsts[cut:end], lengths[cut:end])
-            for layout, cut, end in zip(self.layouts, cuts, [*cuts[1:], len(firsts)])
-        ]
-
     def positions(self, channel_sets: Mapping[str, Any]) -> list[Array | None]:
         """Return the positions that channel sets select, for each layout, ascending; None where that is all of them."""
-        runs = self.runs(self.selected_slots(channel_sets))
-        return [None if chosen is None else chosen.positions() for chosen in runs]
+        selected = self.selected_slots(channel_sets)
+        chosen = [np.flatnonzero(selected[slots]) for slots in self.slots]
+        return [None if len(each) == len(slots) else each for each, slots in zip(chosen, self.slots)]
 
     def places(self, orders: Mapping[str, Any]) -> list[Array | None]:
         """Return what stands where when channels change places.

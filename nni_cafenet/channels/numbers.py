@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from .constraints import Attribute, Cut, Place
 from .graph import ChannelGraph, Layout
+from .number_attributes import Attribute, Cut, Place
 
 __all__ = ['Options', 'candidates', 'distinct']
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from .constraints import Attribute
 from .graph import ChannelGraph
+from .number_attributes import Attribute
 from .numbers import candidates, distinct
 
 __all__ = ['Repair']

@@ -12,12 +12,13 @@ from typing import Any, Optional
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .attributes import FollowingAttributes
 from .graph import ChannelGraph
 from .places import Places
-from .runs import Axes, open_index, shares_memory
+from .runs import Axes, Runs, open_index, shares_memory
 
 __all__ = ['Selection', 'put', 'take']
 
@@ -48,7 +49,7 @@ class Selection:
     def __init__(self, graph: ChannelGraph, channel_sets: Mapping[str, Any]) -> None:
         self.graph = graph
         self.slots = graph.selected_slots(channel_sets)
-        self.runs = graph.runs(self.slots)
+        self.runs = _runs_of(graph, self.slots)
         self._joined: dict[tuple[int, ...], Tensor] = {}
 
     @property
@@ -104,6 +105,19 @@ class Selection:
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
         return FollowingAttributes(self.graph, Places(model)).values(self.sizes, self.runs)
+
+
+def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[Runs | None]:
+    """Return the selected positions of each layout as runs of neighbors; None where that is all of them."""
+    changes = np.diff(selected_slots[graph.chained_slots], prepend=np.int8(0))
+    starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
+    cuts = np.searchsorted(starts, graph.layout_starts).tolist()
+    starts_within = starts - np.repeat(graph.layout_starts, np.diff([*cuts, len(starts)]))
+    firsts, lengths = starts_within.tolist(), (ends - starts).tolist()
+    return [
+        None if lengths[cut:end] == [len(layout)] else Runs(firsts[cut:end], lengths[cut:end])
+        for layout, cut, end in zip(graph.layouts, cuts, [*cuts[1:], len(firsts)])
+    ]
 
 
 def take(tensor: Tensor, positions: Positions) -> Tensor:

@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from .constraints import Attribute, Constraints, Ids
+from .constraints import Constraints, Ids
+from .number_attributes import Attribute
 
 __all__ = ['tie_around_attention', 'tie_attention']
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim
-from nni_cafenet.channels.constraints import Attribute
+from nni_cafenet.channels.number_attributes import Attribute
 
 PICTURE = (2, 3, 4, 4)
 

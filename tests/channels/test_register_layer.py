@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim, register_layer
-from nni_cafenet.channels.constraints import Attribute
+from nni_cafenet.channels.number_attributes import Attribute
 from nni_cafenet.channels.rules import find_layer
 from nni_cafenet.channels.rules import registry as rules
 from nni_cafenet.errors import TraceError

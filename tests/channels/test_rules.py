@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import register_rule
-from nni_cafenet.channels.constraints import Attribute
 from nni_cafenet.channels.graph import Segment
+from nni_cafenet.channels.number_attributes import Attribute
 from nni_cafenet.channels.rules import find_rule
 from nni_cafenet.channels.rules import registry as rules
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nni_cafenet.channels.analyse import analyse
-from nni_cafenet.channels.constraints import Attribute
 from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.channels.number_attributes import Attribute
 
 
 class Attention(nn.Module):

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet.channels.analyse import analyse
-from nni_cafenet.channels.constraints import Attribute
 from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.channels.number_attributes import Attribute
 
 Conv = nn.Conv2d
 Linear = nn.Linear

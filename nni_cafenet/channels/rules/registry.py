@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..constraints import Attribute, Constraints, Dim, Symbol, layer_of
+from ..constraints import Constraints, Dim, Symbol, layer_of
+from ..number_attributes import Attribute
 
 __all__ = ['Call', 'Dims', 'Layer', 'LayerCall', 'Rule', 'find_layer', 'find_rule', 'register_layer', 'register_rule']
 
