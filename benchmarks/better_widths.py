@@ -34,8 +34,8 @@ from pathlib import Path
 
 import torch
 
-from nni_cafenet.data_sources.fashion_mnist import DEFAULT_FOLDER
-from nni_cafenet.files import write_text
+from nni_cafenet.cli.data.fashion_mnist import DEFAULT_FOLDER
+from nni_cafenet.utils.files import write_text
 from proof.budgets import Budgets
 from proof.case import Case
 from proof.peers import Peers

@@ -44,8 +44,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 
 Floats = NDArray[np.float64]
 

@@ -34,10 +34,10 @@ from torch import nn
 from tqdm import tqdm
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.files import write_json, write_text
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 from zoo.growth import told
 from zoo.measures import first_line
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side

@@ -22,7 +22,7 @@ import platform
 import sys
 from pathlib import Path
 
-from nni_cafenet.files import append_line, read_jsonl, write_text
+from nni_cafenet.utils.files import append_line, read_jsonl, write_text
 from zoo.models import FAMILIES, Case, cases
 from zoo.page import WORKS, Rows, by_key, family_tables, page, totals
 from zoo.process import BUILD_ONLY, MODULES, installed_tools, row_of

@@ -19,9 +19,9 @@ import torchvision
 from tqdm.auto import tqdm
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.files import write_bytes, write_json
-from nni_cafenet.report.figures import BEFORE, GREY, NOW, drawing, rendered
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.report.plots.style import BEFORE, GREY, NOW, drawing, rendered
+from nni_cafenet.utils.files import write_bytes, write_json
+from nni_cafenet.utils.tables import as_markdown
 from step import Sides
 from zoo.growth import exponent
 from zoo.side_by_side import add_clock_options, machine, side_by_side

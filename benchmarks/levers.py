@@ -64,13 +64,13 @@ from nni_cafenet import (
     WidthSpace,
 )
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.run.folder import keep_settings
-from nni_cafenet.search.scoring import Scorer
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.supernet.combination import Mean
 from nni_cafenet.supernet.divergence import AlphaDivergence, KLDivergence
 from nni_cafenet.supernet.training_options import TrainingOptions
-from nni_cafenet.tables import as_table
+from nni_cafenet.utils.files import append_line, read_jsonl, write_json, write_text
+from nni_cafenet.utils.tables import as_table
 from ranking import BAND, Floats, Supernet, Truth, regret, spread, tau
 
 BASE = 'locally free'

@@ -40,9 +40,9 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from nni_cafenet import LocallyFree, WidthSpace
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.supernet.lightning import MinMinModule
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.supernet.lightning_module import MinMinModule
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 from zoo.side_by_side import add_clock_options, machine, side_by_side
 
 HEADERS = [

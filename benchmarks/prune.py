@@ -44,15 +44,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from nni_cafenet import Evolution, WidthMutator, importance, order_channels, prune
-from nni_cafenet.files import append_line, read_jsonl, write_text
 from nni_cafenet.pruning.distillation import distilling
-from nni_cafenet.pruning.task import Task, TaskModule
-from nni_cafenet.quiet import quiet_training
-from nni_cafenet.randomness import seeded
-from nni_cafenet.run.folder import keep_settings
-from nni_cafenet.tables import as_table
+from nni_cafenet.pruning.objective import Task, TaskModule
+from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.testing import SmallResNet, digits
-from nni_cafenet.torch_files import save_torch
+from nni_cafenet.utils.files import append_line, read_jsonl, write_text
+from nni_cafenet.utils.rng import seeded
+from nni_cafenet.utils.silence import quiet_training
+from nni_cafenet.utils.tables import as_table
+from nni_cafenet.utils.torch_files import save_torch
 
 BUDGETS = (0.75, 0.5, 0.25)
 BATCH = 64

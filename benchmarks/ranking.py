@@ -49,18 +49,18 @@ from tqdm import tqdm
 
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator, WidthSpace
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.run.folder import keep_settings
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import sample_within
-from nni_cafenet.search.scoring import Scorer
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.supernet.data import TrainingData
-from nni_cafenet.supernet.lightning import MinMinModule
+from nni_cafenet.supernet.lightning_module import MinMinModule
 from nni_cafenet.supernet.sharing import Sharing
 from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.supernet.weight_average import WeightAverage
-from nni_cafenet.tables import as_table
 from nni_cafenet.testing import SmallResNet, digits
+from nni_cafenet.utils.files import append_line, read_jsonl, write_json, write_text
+from nni_cafenet.utils.tables import as_table
 from proof.figures import Floats, ceiling, tau
 
 Bools = NDArray[np.bool_]

@@ -47,18 +47,18 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
 from nni_cafenet import EqualBins, Evolution, LocallyFree, WidthMutator, WidthSpace
+from nni_cafenet.cli.quickstart import BATCH, DigitsModule
 from nni_cafenet.errors import first_line
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.quickstart import BATCH, DigitsModule
-from nni_cafenet.quiet import quiet_training
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.search.driver import search_widths
 from nni_cafenet.search.history import History, Scored
-from nni_cafenet.search.scoring import Scorer
+from nni_cafenet.search.loop import search_widths
+from nni_cafenet.search.scorer import Scorer
 from nni_cafenet.space.bins import FlopsSensitiveBins
-from nni_cafenet.supernet.lightning import MinMinModule
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.supernet.lightning_module import MinMinModule
 from nni_cafenet.testing import SmallResNet, digits
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.silence import quiet_training
+from nni_cafenet.utils.tables import as_markdown
 from zoo.growth import exponent as slope_of_logarithms
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
 

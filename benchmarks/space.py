@@ -27,8 +27,8 @@ from torch import nn
 from tqdm import tqdm
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 from zoo.growth import told
 from zoo.models import cases
 from zoo.process import BUILD_ONLY, MODULES, installed_tools, row_of

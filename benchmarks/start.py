@@ -24,9 +24,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nni_cafenet.cli import COMMANDS
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.cli.command_line import COMMANDS
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 from zoo.side_by_side import machine
 
 BASE = """\

@@ -30,9 +30,9 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from nni_cafenet import LocallyFree, WidthSpace
-from nni_cafenet.channels.run import call_with
-from nni_cafenet.files import write_json, write_text
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.slicing.module_call import call_with
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
 from zoo.step_peers import PEERS, peer_row
 

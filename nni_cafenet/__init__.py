@@ -11,48 +11,48 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .channels.inputs import ExampleInput
-    from .channels.rules import register_layer, register_rule
+    from .analysis.rules import register_layer, register_rule
+    from .channel_importance.reorder import order_channels, permute_channels
+    from .channel_importance.score import importance
     from .export.onnx_file import export_onnx
     from .export.torchscript_file import export_torchscript
-    from .inspection import inspect_space
+    from .graph.example_input import ExampleInput
     from .latency.clock import time_model
     from .latency.table import LatencyTable
+    from .nni_compat.serialization.constructor_record import traced
+    from .nni_compat.serialization.stored_tensors import factory_of, traced_tensors
+    from .pruning.nni_pruner.pruner import CafeNetPruner
     from .pruning.prune import prune
     from .pruning.pruned import Pruned, PrunedFamily
-    from .pruning.pruner import CafeNetPruner
+    from .report.inspection import inspect_space
     from .search.cost_sampling import CostBins, NearBudget
     from .search.evolution import Evolution
     from .search.halving import Halving
     from .search.searcher import RandomSearch
-    from .short_trainings import ShortTrainings
+    from .slim.files import load_slim
+    from .slim.saving import save_slim
     from .space.bins import EqualBins, FlopsSensitiveBins
-    from .space.importance import importance
     from .space.mutator import WidthMutator
-    from .space.ordering import order_channels, permute_channels
-    from .space.slim_files import load_slim
-    from .space.slim_saving import save_slim
     from .space.width_space import WidthSpace
-    from .strategy import CafeNet
+    from .strategy.cafenet import CafeNet
+    from .strategy.short_trainings import ShortTrainings
+    from .strategy.within_budget import WithinBudget
     from .supernet.bilateral import Bilateral
     from .supernet.combination import SoftMin
     from .supernet.divergence import AlphaDivergence
     from .supernet.sharing import Fixed, LocallyFree
     from .supernet.width_sampling import Sandwich, UniformWidths
-    from .travel.recipes import traced
-    from .travel.stored import factory_of, traced_tensors
-    from .trials.travels import check_travels
-    from .within_budget import WithinBudget
+    from .trials.transfer import check_travels
 
 _HOMES = {
     'AlphaDivergence': 'supernet.divergence',
     'Bilateral': 'supernet.bilateral',
-    'CafeNet': 'strategy',
-    'CafeNetPruner': 'pruning.pruner',
+    'CafeNet': 'strategy.cafenet',
+    'CafeNetPruner': 'pruning.nni_pruner.pruner',
     'CostBins': 'search.cost_sampling',
     'EqualBins': 'space.bins',
     'Evolution': 'search.evolution',
-    'ExampleInput': 'channels.inputs',
+    'ExampleInput': 'graph.example_input',
     'Fixed': 'supernet.sharing',
     'FlopsSensitiveBins': 'space.bins',
     'Halving': 'search.halving',
@@ -63,28 +63,28 @@ _HOMES = {
     'PrunedFamily': 'pruning.pruned',
     'RandomSearch': 'search.searcher',
     'Sandwich': 'supernet.width_sampling',
-    'ShortTrainings': 'short_trainings',
+    'ShortTrainings': 'strategy.short_trainings',
     'SoftMin': 'supernet.combination',
     'UniformWidths': 'supernet.width_sampling',
     'WidthMutator': 'space.mutator',
     'WidthSpace': 'space.width_space',
-    'WithinBudget': 'within_budget',
-    'check_travels': 'trials.travels',
+    'WithinBudget': 'strategy.within_budget',
+    'check_travels': 'trials.transfer',
     'export_onnx': 'export.onnx_file',
     'export_torchscript': 'export.torchscript_file',
-    'factory_of': 'travel.stored',
-    'importance': 'space.importance',
-    'inspect_space': 'inspection',
-    'load_slim': 'space.slim_files',
-    'order_channels': 'space.ordering',
-    'permute_channels': 'space.ordering',
+    'factory_of': 'nni_compat.serialization.stored_tensors',
+    'importance': 'channel_importance.score',
+    'inspect_space': 'report.inspection',
+    'load_slim': 'slim.files',
+    'order_channels': 'channel_importance.reorder',
+    'permute_channels': 'channel_importance.reorder',
     'prune': 'pruning.prune',
-    'register_layer': 'channels.rules',
-    'register_rule': 'channels.rules',
-    'save_slim': 'space.slim_saving',
+    'register_layer': 'analysis.rules',
+    'register_rule': 'analysis.rules',
+    'save_slim': 'slim.saving',
     'time_model': 'latency.clock',
-    'traced': 'travel.recipes',
-    'traced_tensors': 'travel.stored',
+    'traced': 'nni_compat.serialization.constructor_record',
+    'traced_tensors': 'nni_compat.serialization.stored_tensors',
 }
 
 __all__ = [

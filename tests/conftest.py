@@ -81,8 +81,8 @@ def space_of_family(name: str):
 
 @functools.cache
 def graph_of(name: str, resolution: int, **options):
-    from nni_cafenet.channels.analyse import analyse
-    from nni_cafenet.channels.inputs import ExampleInput
+    from nni_cafenet.analysis.analyze import analyse
+    from nni_cafenet.graph.example_input import ExampleInput
 
     model = getattr(torchvision.models, name)(**options)
     return analyse(model, ExampleInput.of((1, 3, resolution, resolution), model), check=False)
@@ -263,8 +263,8 @@ def detector():
 @pytest.fixture(scope='session')
 def analysed():
     """``analysed(model, shape)``: the channel graph before the forwards that verify it."""
-    from nni_cafenet.channels.inputs import ExampleInput
-    from nni_cafenet.channels.trace import trace
+    from nni_cafenet.analysis.propagate import trace
+    from nni_cafenet.graph.example_input import ExampleInput
 
     return lambda model, example: trace(model, ExampleInput.of(example, model))
 
@@ -272,9 +272,9 @@ def analysed():
 @pytest.fixture(scope='session')
 def verified():
     """``verified(model, shape)``: the channel graph after them."""
-    from nni_cafenet.channels.inputs import ExampleInput
-    from nni_cafenet.channels.trace import trace
-    from nni_cafenet.channels.verify import verify
+    from nni_cafenet.analysis.propagate import trace
+    from nni_cafenet.analysis.verification.verify import verify
+    from nni_cafenet.graph.example_input import ExampleInput
 
     def run(model, example):
         example = ExampleInput.of(example, model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nni_cafenet.records import read_records
+from nni_cafenet.utils.json_records import read_records
 
 SCRIPT = '''
 """One search by two processes; each writes down what it did."""

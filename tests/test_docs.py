@@ -14,7 +14,7 @@ import pytest
 from torch.utils.data import TensorDataset
 
 import nni_cafenet.testing
-from nni_cafenet.channels.rules import registry
+from nni_cafenet.analysis.rules import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*.md')))}

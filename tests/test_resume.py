@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.records import read_record
 from nni_cafenet.search.history import History
-from nni_cafenet.search.scoring import Scorer
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.utils.json_records import read_record
 
 SCRIPT = '''
 """A run with everything in it that could differ after a resume: dropout, shuffling, noise, momentum, a schedule."""
@@ -134,7 +134,7 @@ def die(*_, **__):
 
 
 if __name__ == '__main__':
-    import nni_cafenet.records as records, nni_cafenet.run.folder
+    import nni_cafenet.utils.json_records as records, nni_cafenet.run.folder
 
     torch.set_num_threads(1)
     root, where, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -143,7 +143,7 @@ if __name__ == '__main__':
     if where == 'training':
         user.on_step = lambda step: die() if step == number else None
     elif where == 'marker':
-        nni_cafenet.run.folder.RunFolder.mark_trained = die
+        nni_cafenet.stages.folder.RunFolder.mark_trained = die
     else:
         append = records.append_line
 
@@ -375,7 +375,7 @@ def test_a_crash_before_the_first_checkpoint(script, whole, home):
 
 def test_a_crash_between_the_last_checkpoint_and_the_marker(script, whole, home, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
+        patch.setattr('nni_cafenet.stages.folder.RunFolder.mark_trained', crashing)
         crash(script.make(home, home / 'run')[0])
     assert {path.name for path in (home / 'run').iterdir()} == TRAINING
     experiment, user = script.make(home, home / 'run')
@@ -439,7 +439,7 @@ def test_training_that_was_stopped_early(script, home, monkeypatch):
     expected = finish(make(home / 'whole')[0])
     assert read_record(home / 'whole' / 'supernet.json', remedy='') == {'epochs': 2}
     with monkeypatch.context() as patch:
-        patch.setattr('nni_cafenet.run.folder.RunFolder.mark_trained', crashing)
+        patch.setattr('nni_cafenet.stages.folder.RunFolder.mark_trained', crashing)
         crash(make(home / 'run')[0])
     experiment, user = make(home / 'run')
     assert_same(finish(experiment), expected)

@@ -13,8 +13,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from nni_cafenet.records import read_record, read_records
-from nni_cafenet.torch_files import load_torch
+from nni_cafenet.utils.json_records import read_record, read_records
+from nni_cafenet.utils.torch_files import load_torch
 
 _NOT_READ = ('process.json', 'history.json')
 

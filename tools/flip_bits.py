@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings('ignore')
     import torch
 
-    from nni_cafenet.files import write_json
-    from nni_cafenet.tables import as_markdown
+    from nni_cafenet.utils.files import write_json
+    from nni_cafenet.utils.tables import as_markdown
 
     torch.set_num_threads(1)
     records: list[dict[str, Any]] = []

@@ -16,13 +16,13 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import CafeNet, WidthSpace
-from nni_cafenet.quiet import quiet_training
-from nni_cafenet.randomness import seeded
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.filling import is_full
 from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.search.searcher import Searcher
 from nni_cafenet.supernet.sharing import Sharing
+from nni_cafenet.utils.rng import seeded
+from nni_cafenet.utils.silence import quiet_training
 
 from .task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch
 

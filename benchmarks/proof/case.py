@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 
 from nni_cafenet import Evolution
-from nni_cafenet.files import write_json
-from nni_cafenet.run.folder import keep_settings
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.stages.folder import keep_settings
+from nni_cafenet.utils.files import write_json
+from nni_cafenet.utils.tables import as_markdown
 
 from .arms import FLOOR, count_for, random_widths, short_trainings, supernet_search
 from .figures import difference_cells, interval, mean_and_spread

@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from nni_cafenet import Bilateral, Fixed, LocallyFree
-from nni_cafenet.files import write_json
 from nni_cafenet.search.searcher import Proposals, Searcher
 from nni_cafenet.supernet.sharing import Sharing
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import write_json
+from nni_cafenet.utils.tables import as_markdown
 
 from .arms import FLOOR, random_widths, supernet_search
 from .case import TEMPERATURES, Case

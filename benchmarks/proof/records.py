@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nni_cafenet.files import append_line, read_jsonl
+from nni_cafenet.utils.files import append_line, read_jsonl
 
 
 class Records:

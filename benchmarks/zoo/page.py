@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.tables import as_markdown
 
 from .models import FAMILIES
 

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from nni_cafenet.files import write_json
+from nni_cafenet.utils.files import write_json
 
 MODULES = {'ours': 'nni_cafenet', 'torch-pruning': 'torch_pruning', 'modelopt': 'modelopt'}
 """The tools, and what of each is imported."""

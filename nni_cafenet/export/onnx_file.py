@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..channels.inputs import ExampleInput
 from ..errors import MissingExtraError
-from .agreement import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
-from .names import bound_arguments, named_inputs, output_names
-from .ways import Exported, Run, Way, checked_path, first_that_agrees
+from ..graph.example_input import ExampleInput
+from .compare import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
+from .exporters import Exported, Run, Way, checked_path, first_that_agrees
+from .tensor_names import bound_arguments, named_inputs, output_names
 
 __all__ = ['export_onnx']
 

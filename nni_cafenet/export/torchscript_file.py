@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..channels.inputs import ExampleInput
-from .agreement import on_cpu, samples_of, takes_any_batch, tolerance_of
-from .names import bound_arguments
-from .ways import Exported, Run, Way, checked_path, first_that_agrees
+from ..graph.example_input import ExampleInput
+from .compare import on_cpu, samples_of, takes_any_batch, tolerance_of
+from .exporters import Exported, Run, Way, checked_path, first_that_agrees
+from .tensor_names import bound_arguments
 
 __all__ = ['export_torchscript']
 

@@ -17,7 +17,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from ..randomness import seeded
+from ..utils.rng import seeded
 from .values import Describer, digest
 
 __all__ = ['dataset_record', 'loader_record']

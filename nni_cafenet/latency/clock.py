@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..channels.inputs import ExampleInput
-from ..units import format_time
-from ..validation import whole_number
-from .operator import Operator
+from ..graph.example_input import ExampleInput
+from ..utils.units import format_time
+from ..utils.validation import whole_number
+from .recorded_ops import Operator
 
 __all__ = ['Clock', 'Timing', 'check_device', 'time_model']
 
-DeviceLike = Union[str, torch.device]
+DeviceLike = str | torch.device
 
 _BLOCKS = 5  # timed blocks of calls of an operator, of which the median counts
 _BLOCK_NS = 300_000  # least length of a block, so that the clock's own time does not show

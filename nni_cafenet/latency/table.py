@@ -7,24 +7,24 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Union, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedFileError, first_line
-from ..records import read_record, write_record
 from ..space.checks import check_array, check_widths
 from ..space.width_space import WidthSpace
-from ..tables import as_table
-from ..units import format_time
+from ..utils.json_records import read_record, write_record
+from ..utils.tables import as_table
+from ..utils.units import format_time
 from .calibration import Calibration, PredictionError
-from .terms import Term
+from .interpolation import Term
 
 __all__ = ['LatencyTable', 'Share', 'identity']
 
 IntArray = NDArray[np.int64]
-_Path = Union[str, 'os.PathLike[str]']
+_Path = str | os.PathLike[str]
 
 _FORMAT = 1
 
@@ -143,7 +143,7 @@ class LatencyTable:
         ValueError
             If an option is out of range, the device is not there, or the model is on the meta device.
         """
-        from .measure import measure_table
+        from .build import measure_table
 
         return measure_table(
             space,

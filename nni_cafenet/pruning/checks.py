@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..channels.inputs import ExampleInput
-from ..channels.structures import tensors_in
-from ..channels.wrappers import bare_model
+from ..analysis.unwrap import bare_model
 from ..errors import FolderError
-from ..files import is_leftover, whole_path
-from ..randomness import seeded
-from ..run.folder import JOB_RECORD, new_run_path
+from ..graph.example_input import ExampleInput
+from ..stages.folder import JOB_RECORD, new_run_path
 from ..supernet.evaluator import check_evaluator
+from ..utils.files import is_leftover, whole_path
+from ..utils.nested_tensors import tensors_in
+from ..utils.rng import seeded
 from .losses import name_of, shape_of
-from .recipes import TrainerOptions
-from .task import Task
+from .objective import Task
+from .training import TrainerOptions
 
 __all__ = [
     'RECORD',

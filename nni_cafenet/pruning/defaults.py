@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..channels.inputs import ExampleInput
-from ..channels.layer_macs import layer_macs
+from ..analysis.layer_macs import layer_macs
+from ..graph.example_input import ExampleInput
 from ..search.budget import share_of
 
 __all__ = ['default_min_ratio']

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Callable, Union
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ __all__ = [
 
 LossFunction = Callable[[Any, Any], Tensor]
 """``(output, target) -> loss``: what the model returned and what the batch has beside its inputs."""
-MetricFunction = Union[Callable[[Any, Any], Any], Metric]
+MetricFunction = Callable[[Any, Any], Any] | Metric
 """``(output, target) -> number``, averaged over samples; or a torchmetrics metric."""
 
 _IGNORED_PIXEL = 255

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..channels.selection import Selection
-from ..space.ordering import ChannelOrder, permute_channels
-from ..space.slim import write_back
+from ..channel_importance.reorder import ChannelOrder, permute_channels
+from ..slicing.selection import Selection
+from ..slim.extract import write_back
 from ..space.width_space import WidthSpace
 
 __all__ = ['in_original_order']

@@ -14,26 +14,26 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..channels.inputs import ExampleInput
-from ..channels.selecting import LayerPattern
-from ..quiet import quiet_training
-from ..randomness import seeded
-from ..records import read_record
-from ..run.folder import keep_settings
-from ..run.lock import held
+from ..channel_importance.score import check_rule
+from ..graph.example_input import ExampleInput
+from ..graph.layer_patterns import LayerPattern
 from ..search.budget import Budget
 from ..search.evolution import Evolution
 from ..search.searcher import Searcher
-from ..signals import interruptible
 from ..space.bins import Bins, FlopsSensitiveBins
-from ..space.importance import check_rule
 from ..space.mutator import WidthMutator
 from ..space.width_space import WidthSpace
-from ..strategy import CafeNet, budget_list
+from ..stages.folder import keep_settings
+from ..stages.folder_lock import held
+from ..strategy.cafenet import CafeNet, budget_list
 from ..supernet.evaluator import training_loader
 from ..supernet.sharing import Sharing
-from ..validation import flag, whole_number
-from ..validation import seed as checked_seed
+from ..utils.json_records import read_record
+from ..utils.rng import seeded
+from ..utils.signals import interruptible
+from ..utils.silence import quiet_training
+from ..utils.validation import flag, whole_number
+from ..utils.validation import seed as checked_seed
 from .checks import (
     RECORD,
     check_given,
@@ -47,11 +47,11 @@ from .checks import (
     task_of,
 )
 from .defaults import default_min_ratio
-from .ordered import ordered
+from .objective import OptimizerFactory
+from .ordering import ordered
 from .pruned import Pruned, PrunedFamily
-from .recipes import Recipes, TrainerOptions, task_evaluator
 from .results import Results
-from .task import OptimizerFactory
+from .training import Recipes, TrainerOptions, task_evaluator
 
 __all__ = ['prune']
 

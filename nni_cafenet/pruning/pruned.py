@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..report.run_report import RunReport
+from ..report.records import RunReport
 from ..search.history import History
 from ..search.pareto import pareto_front
 

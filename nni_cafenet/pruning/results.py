@@ -12,30 +12,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..channels.layer_macs import layer_macs
+from ..analysis.layer_macs import layer_macs
+from ..channel_importance.reorder import ChannelOrder
 from ..errors import TrainingDivergedError
 from ..fingerprints import digest, evaluator_record, loader_record
-from ..latency.asked import LatencyOptions
 from ..latency.clock import time_model
-from ..records import read_record, write_record
-from ..report.loading import loading_lines
-from ..report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
-from ..report.writing import write_report
-from ..run.curves import read_curves
-from ..run.finalists import Finalist, finalist_name
-from ..run.folder import RunFolder
-from ..run.reports import taken_reports
-from ..run.soundness import computes_numbers
+from ..latency.options import LatencyOptions
+from ..report.loading_lines import loading_lines
+from ..report.records import CandidateRecord, LayerCost, NetworkRecord, RunReport
+from ..report.write import write_report
 from ..search.budget import Budget, budget_name
 from ..search.history import Scored
-from ..space.ordering import ChannelOrder
-from ..space.slim_saving import save_slim
+from ..slim.saving import save_slim
 from ..space.width_space import WidthSpace
-from ..strategy import CafeNet, budget_list
+from ..stages.captured_results import taken_reports
+from ..stages.finite_outputs import computes_numbers
+from ..stages.folder import RunFolder
+from ..stages.train_finalists import Finalist, finalist_name
+from ..stages.training_curves import read_curves
+from ..strategy.cafenet import CafeNet, budget_list
 from ..supernet.evaluator import training_loader, validation_loader
+from ..utils.json_records import read_record, write_record
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
-from .recipes import Recipes
+from .training import Recipes
 
 __all__ = ['Results']
 

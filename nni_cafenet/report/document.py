@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
 __all__ = ['Block', 'Code', 'Heading', 'Picture', 'Points', 'Table', 'Text']
 
@@ -45,7 +44,7 @@ class Table:
     Parameters
     ----------
     headers, rows
-        As for `nni_cafenet.tables.as_table`.
+        As for `nni_cafenet.utils.tables.as_table`.
     folded
         What stands for the table until a reader opens it; None: it is open.
     """
@@ -78,4 +77,4 @@ class Picture:
     caption: str
 
 
-Block = Union[Heading, Text, Points, Code, Table, Picture]
+Block = Heading | Text | Points | Code | Table | Picture

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..tables import as_table
+from ..utils.tables import as_table
 
 if TYPE_CHECKING:
-    from ..inspection import GroupRecord, Inspection
+    from .inspection import GroupRecord, Inspection
 
 __all__ = ['inspection_csv', 'inspection_text']
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..units import format_time
+from ..utils.units import format_time
 from .document import Table
 
 if TYPE_CHECKING:
-    from .run_report import NetworkRecord, RunReport
+    from .records import NetworkRecord, RunReport
 
 __all__ = ['networks_table', 'percent']
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from .document import Block, Code, Heading, Picture, Points, Table, Text
 from .networks_table import networks_table, percent
-from .run_pictures import costs_picture, curves_picture, scores_picture, widths_picture
-from .run_report import RunReport
-from .scores_plot import on_front
+from .plots.pictures import costs_picture, curves_picture, scores_picture, widths_picture
+from .plots.scores import on_front
+from .records import RunReport
 
 __all__ = ['run_page']
 

@@ -12,19 +12,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol, Union, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..units import format_count, format_time, parse_count, parse_time
+from ..utils.units import format_count, format_time, parse_count, parse_time
 
 __all__ = ['Budget', 'BudgetSpec', 'WidthDomain', 'budget_name', 'share_of']
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-BudgetSpec = Union[str, float, Mapping[str, Any]]
+BudgetSpec = str | float | Mapping[str, Any]
 
 _NAMES = {'macs': 'MACs', 'params': 'parameters', 'latency': 'latency'}
 _OF_LATENCY = ('device', 'batch', 'threads', 'table')
@@ -103,7 +103,7 @@ class Budget:
         ----------
         spec : str, number or mapping
             A limit on the MACs: a percentage of the full network (``'50%'``, cut off to a whole MAC), or a
-            count as :func:`nni_cafenet.units.parse_count` reads it (``'300M'``, ``'1.2G'``, ``3e8``). Or
+            count as :func:`nni_cafenet.utils.units.parse_count` reads it (``'300M'``, ``'1.2G'``, ``3e8``). Or
             several limits, all of which hold: ``{'macs': '50%', 'params': '5M'}``. ``{'latency': '5ms'}`` or
             ``'50%'`` of the full network's; beside it may stand what :class:`LatencyOptions` reads.
         domain : WidthDomain
@@ -120,7 +120,7 @@ class Budget:
         if not isinstance(spec, Mapping) or 'latency' not in spec:
             return budget
         if table is None:
-            from ..latency.asked import LatencyOptions  # which needs torch
+            from ..latency.options import LatencyOptions  # which needs torch
 
             table = LatencyOptions.of(spec).table_for(domain)
         where = f"budget['latency']={spec['latency']!r}"
@@ -143,7 +143,7 @@ class Budget:
             if key in ('macs', 'params')
         }
         if 'latency' in spec:
-            from ..latency.asked import LatencyOptions
+            from ..latency.options import LatencyOptions
 
             _amount(f"budget['latency']={spec['latency']!r}", spec['latency'], 'latency', 1)
             LatencyOptions.of(spec).check(domain)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..space.width_space import WidthSpace
 from ..supernet.width_sampling import WidthSampling, uniform_widths
-from ..validation import number, whole_number
+from ..utils.validation import number, whole_number
 from .budget import Budget
 from .sampling import LevelSpace, bring_within
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..validation import number, whole_number
+from ..utils.validation import number, whole_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new, sample_levels
 from .searcher import Proposals, Searcher, read_fitness

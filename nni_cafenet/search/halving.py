@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..validation import number, whole_number
+from ..utils.validation import number, whole_number
 
 __all__ = ['Halving', 'epochs_text', 'halve']
 

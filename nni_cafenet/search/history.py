@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json, write_text
-from ..records import append_record, read_records
+from ..utils.files import write_json, write_text
+from ..utils.json_records import append_record, read_records
 
 __all__ = ['History', 'Scored', 'WidthsKey', 'widths_key']
 

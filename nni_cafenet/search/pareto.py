@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ['pareto_front']
 
-_Numbers = Union[Sequence[float], 'npt.NDArray[Any]']
+_Numbers = Sequence[float] | npt.NDArray[Any]
 
 
 def pareto_front(cost: _Numbers, fitness: _Numbers) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import number, whole_number
+from ..utils.validation import number, whole_number
 from .budget import Budget, FloatArray, WidthDomain
 from .sampling import LevelSpace, mark_new, sample_levels
 from .uniform import uniform_levels

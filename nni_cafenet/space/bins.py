@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..channels.graph import ChannelGroup
-from ..validation import whole_number
+from ..graph.channel_graph import ChannelGroup
+from ..utils.validation import whole_number
 
 __all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned', 'parse_bins']
 

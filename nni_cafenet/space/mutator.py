@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..channels.selecting import LayerPattern
-from ..validation import flag, instance, whole_number
+from ..graph.layer_patterns import LayerPattern
+from ..utils.validation import flag, instance, whole_number
 from .bins import Bins
 from .ratios import Ratio
 from .width_space import WidthSpace

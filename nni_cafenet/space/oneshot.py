@@ -15,7 +15,7 @@ import torch.distributed
 from nni.nas.oneshot.pytorch.strategy import DARTS, OneShotStrategy
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-from ..mends.loaders import tell_loaders_of_batches
+from ..nni_compat.patches.loaders import tell_loaders_of_batches
 from .width_space import WidthSpace
 
 __all__ = ['OneShotWidthSpace', 'become_supernet']

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Union
 
 from torch import nn
 
-from ..channels.graph import ChannelGroup
-from ..channels.selecting import LayerPattern, matching_layers
-from ..validation import number
+from ..graph.channel_graph import ChannelGroup
+from ..graph.layer_patterns import LayerPattern, matching_layers
+from ..utils.validation import number
 
 __all__ = ['KeptShares', 'Ratio']
 
 _logger = logging.getLogger(__name__)
 
-Ratio = Union[float, Mapping[LayerPattern, float]]
+Ratio = float | Mapping[LayerPattern, float]
 """A share of a full width, 0 to 1: one for all groups, or ``{layer pattern: share}``."""
 
 _SMALLEST = 0.1

@@ -15,24 +15,24 @@ from nni.nas.nn.pytorch import ModelSpace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..channels.analyse import analyse
-from ..channels.graph import ChannelGraph
-from ..channels.inputs import ExampleInput
-from ..channels.running import Running
-from ..channels.samples import with_known_batch
-from ..channels.selecting import LayerPattern
-from ..channels.selection import Selection
-from ..channels.wrappers import bare_model, fill_lazy_layers
-from ..travel.kept import keep, takes_kept
-from ..validation import flag, instance, number, whole_number
+from ..analysis.analyze import analyse
+from ..analysis.unwrap import bare_model, fill_lazy_layers
+from ..analysis.verification.batch_dimension import with_known_batch
+from ..graph.channel_graph import ChannelGraph
+from ..graph.example_input import ExampleInput
+from ..graph.layer_patterns import LayerPattern
+from ..nni_compat.serialization.pickled_argument import keep, takes_kept
+from ..slicing.active_model import Running
+from ..slicing.selection import Selection
+from ..slim.extract import slim_model
+from ..slim.files import PathLike
+from ..slim.rescale_init import fit_initialisation
+from ..slim.saving import save_slim
+from ..utils.validation import flag, instance, number, whole_number
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_array, check_channel_sets, check_widths
-from .initialise import fit_initialisation
 from .ratios import KeptShares, Ratio
-from .simplified import simplify_with_summary
-from .slim import slim_model
-from .slim_files import PathLike
-from .slim_saving import save_slim
+from .trial_format import simplify_with_summary
 
 __all__ = ['ChannelSets', 'WidthSpace', 'Widths']
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..space.bins import BinnedGroup
-from ..validation import flag, instance
+from ..utils.validation import flag, instance
 from .sharing import Fixed, Sharing, distinct
 
 __all__ = ['Bilateral']

@@ -9,8 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..randomness import RandomnessOnResume, loader_generators
-from .lightning import MinMinModule
+from ..utils.rng import RandomnessOnResume, loader_generators
+from .lightning_module import MinMinModule
 from .plain_checkpoint import PlainCheckpointIO
 
 __all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import number
+from ..utils.validation import number
 
 __all__ = ['Combination', 'Mean', 'Min', 'SoftMin']
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..channels.structures import tensors_in
-from ..validation import number
+from ..utils.nested_tensors import tensors_in
+from ..utils.validation import number
 
 __all__ = ['AlphaDivergence', 'Divergence', 'KLDivergence', 'logits_of']
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
-from ..signing import refuse_unsigned, signature
-from ..torch_files import load_torch, save_torch
+from ..utils.signing import refuse_unsigned, signature
+from ..utils.torch_files import load_torch, save_torch
 
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .best_of import Run, Steps, take_back
 from .divergence import Divergence, logits_of
-from .isolation import SideEffects
+from .min_step import Run, Steps, take_back
+from .side_effects import SideEffects
 from .step_output import loss_of, sum_of, with_loss
 
 __all__ = ['at_several_widths']

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..space.bins import BinnedGroup
-from ..validation import whole_number
+from ..utils.validation import whole_number
 
 __all__ = ['Fixed', 'LocallyFree', 'Sharing', 'distinct']
 

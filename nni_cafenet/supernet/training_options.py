@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..validation import instance, number
+from ..utils.validation import instance, number
 from .combination import Combination, Min
 from .divergence import AlphaDivergence, Divergence, KLDivergence
 from .width_sampling import UniformWidths, WidthSampling

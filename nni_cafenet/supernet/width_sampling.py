@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..space.width_space import WidthSpace
-from ..validation import whole_number
+from ..utils.validation import whole_number
 
 __all__ = ['Sandwich', 'UniformWidths', 'WidthSampling', 'uniform_widths']
 

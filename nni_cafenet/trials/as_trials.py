@@ -13,17 +13,17 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from tqdm.auto import tqdm
 
 from ..errors import LimitReachedError
-from ..randomness import random_state
-from ..run.finalist_choice import read_choice
-from ..run.finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
-from ..run.first_seeds import with_first_seeds
-from ..run.folder import RunFolder, check_checkpoint
-from ..run.session import Session
-from ..run.setup import RunSetup
 from ..search.halving import epochs_text
 from ..search.history import Scored
-from ..space.summary import mutation_summary, published_axes
-from ..torch_files import save_torch
+from ..space.web_ui_summary import mutation_summary, published_axes
+from ..stages.context import RunSetup
+from ..stages.finalist_selection import read_choice
+from ..stages.first_seeds import with_first_seeds
+from ..stages.folder import RunFolder, check_checkpoint
+from ..stages.train_finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
+from ..utils.rng import random_state
+from ..utils.torch_files import save_torch
+from .heartbeat import Session
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import ends_with_this_process

@@ -17,7 +17,7 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 
 from ..errors import LimitReachedError, TrialFailedError
-from ..run.session import Session
+from .heartbeat import Session
 from .manager import Manager, indented, lines_of
 from .trial import CafeNetTrial
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..run.folder import RunFolder
-from ..run.mailbox import Mailbox
 from ..search.history import Scored, WidthsKey, widths_key
+from ..stages.folder import RunFolder
+from .file_queue import Mailbox
 from .runner import Job, TrialRunner
 
 __all__ = ['SearchPool']

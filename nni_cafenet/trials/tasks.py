@@ -11,17 +11,17 @@ import nni
 import pytorch_lightning as pl
 
 from ..errors import ResumeError
-from ..links import inside
-from ..randomness import load_random_state
-from ..run.finalists import Finalist
-from ..run.folder import RunFolder
-from ..run.mailbox import Mailbox
-from ..run.overtraining import evaluating
-from ..run.reports import Reports, taken_reports
-from ..run.setup import RunSetup
 from ..search.history import Scored
-from ..search.scoring import Scorer
-from ..torch_files import load_torch
+from ..search.scorer import Scorer
+from ..stages.captured_results import Reports, taken_reports
+from ..stages.context import RunSetup
+from ..stages.folder import RunFolder
+from ..stages.overtraining import evaluating
+from ..stages.train_finalists import Finalist
+from ..utils.links import inside
+from ..utils.rng import load_random_state
+from ..utils.torch_files import load_torch
+from .file_queue import Mailbox
 
 __all__ = ['rounded', 'run_task']
 

@@ -11,9 +11,9 @@ import nni
 import nni.trial
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
-from ..run.folder import RunFolder
-from ..run.reports import reports_may_fail
-from ..run.session import TrialSeat
+from ..stages.captured_results import reports_may_fail
+from ..stages.folder import RunFolder
+from .heartbeat import TrialSeat
 from .tasks import run_task
 
 __all__ = ['CafeNetTrial']

@@ -10,7 +10,7 @@ from torch import nn
 
 from nni_cafenet import EqualBins, WidthSpace
 from nni_cafenet.latency.clock import Clock, Timing
-from nni_cafenet.latency.operator import recorded_operators, tensor_sizes
+from nni_cafenet.latency.recorded_ops import recorded_operators, tensor_sizes
 
 
 class Joined(nn.Module):

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from nni_cafenet import time_model
-from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.latency import clock as clock_file
 from nni_cafenet.latency.clock import Clock, Timing, check_device
-from nni_cafenet.latency.operator import recorded_operators
+from nni_cafenet.latency.recorded_ops import recorded_operators
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nni_cafenet import EqualBins, LatencyTable, WidthSpace
-from nni_cafenet.latency.measure import measure_table
-from nni_cafenet.latency.operator import recorded_operators
-from nni_cafenet.records import write_record
+from nni_cafenet.latency.build import measure_table
+from nni_cafenet.latency.recorded_ops import recorded_operators
+from nni_cafenet.utils.json_records import write_record
 
 
 @pytest.fixture(scope='module')

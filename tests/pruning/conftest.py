@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nni_cafenet.files import write_json
+from nni_cafenet.utils.files import write_json
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from nni_cafenet.channels.inputs import ExampleInput
+from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.pruning.defaults import default_min_ratio
 
 NET = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 10))  # 280 MACs, 310 parameters

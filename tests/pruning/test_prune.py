@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from nni_cafenet import EqualBins, LatencyTable, Pruned, PrunedFamily, RandomSearch, WidthMutator, load_slim, prune
 from nni_cafenet.errors import FolderError, ResumeError
 from nni_cafenet.pruning.checks import run_folder
-from nni_cafenet.report.writing import read_report
-from nni_cafenet.run.finalists import train_finalist
-from nni_cafenet.search.scoring import Scorer
+from nni_cafenet.report.write import read_report
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.stages.train_finalists import train_finalist
 from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
 from nni_cafenet.testing import digits
 
@@ -282,7 +282,7 @@ def test_killed_and_started_again_it_ends_the_same(model, uninterrupted, tmp_pat
         elif stage == 'search':
             patch.setattr(Scorer, 'score', crash_at(4, Scorer.score))
         elif stage == 'fine-tuning':
-            patch.setattr('nni_cafenet.run.setup.train_finalist', crash_at(1, train_finalist))
+            patch.setattr('nni_cafenet.stages.context.train_finalist', crash_at(1, train_finalist))
         else:
             patch.setattr('nni_cafenet.pruning.results.save_slim', crash_at(1, None))
         with pytest.raises(Crash):

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from nni_cafenet.pruning.pruned import Pruned, PrunedFamily
-from nni_cafenet.report.run_report import NetworkRecord, RunReport
+from nni_cafenet.report.records import NetworkRecord, RunReport
 from nni_cafenet.search.history import History
 
 

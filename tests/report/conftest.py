@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from nni_cafenet.report.run_report import CandidateRecord, LayerCost, NetworkRecord, RunReport
+from nni_cafenet.report.records import CandidateRecord, LayerCost, NetworkRecord, RunReport
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from nni_cafenet.inspection import FixedRecord, GroupRecord, Inspection
+from nni_cafenet.report.inspection import FixedRecord, GroupRecord, Inspection
 from nni_cafenet.report.inspection_table import inspection_csv, inspection_text
 
 GROUP = GroupRecord('conv1', 100, 32, (10, 32, 64, 96, 100), 5_000_000, 0.25, 50_000, ('conv1',), ('conv2', 'fc'), ())

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from nni_cafenet.report.document import Code, Heading, Picture, Points, Table, Text
 from nni_cafenet.report.html_page import html_page
 from nni_cafenet.report.markdown_page import markdown_page
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.tables import as_markdown
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><text>a</text></svg>'
 BLOCKS = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.searcher import RandomSearch, Searcher, read_fitness
-from nni_cafenet.validation import number, whole_number
+from nni_cafenet.utils.validation import number, whole_number
 
 
 class Chain:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.channels.rules import find_rule, register_rule
+from nni_cafenet.analysis.rules import find_rule, register_rule
 from nni_cafenet.errors import TraceError
 
 Conv = nn.Conv2d

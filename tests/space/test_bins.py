@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nni_cafenet import EqualBins, FlopsSensitiveBins
-from nni_cafenet.channels.graph import ChannelGroup
+from nni_cafenet.graph.channel_graph import ChannelGroup
 from nni_cafenet.space.bins import binned, parse_bins
 
 

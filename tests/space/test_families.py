@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import load_slim, save_slim
-from nni_cafenet.channels.selection import Selection, put, take
+from nni_cafenet.slicing.selection import Selection, put, take
 
 # fmt: off
 FAMILIES = [
@@ -218,7 +218,7 @@ print('loaded', len(sys.argv[2:]))
 
 
 def test_slim_models_load_with_torch_alone(family, draw, tmp_path):
-    from nni_cafenet.space import slim_files
+    from nni_cafenet.slim import files as slim_files
 
     folders = []
     for name in ('resnext50_32x4d', 'mobilenet_v2', 'densenet121'):

@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim
-from nni_cafenet.channels import telling
-from nni_cafenet.channels.structures import tensors_in
+from nni_cafenet.analysis.verification import probe_values as telling
 from nni_cafenet.errors import TraceError
+from nni_cafenet.utils.nested_tensors import tensors_in
 
 Conv = nn.Conv2d
 PICTURE = (2, 3, 6, 6)

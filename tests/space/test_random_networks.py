@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.channels.selection import Selection, put
+from nni_cafenet.slicing.selection import Selection, put
 
 CONV = (None, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (None, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from nni_cafenet import WidthSpace, load_slim
-from nni_cafenet.channels.selection import Selection, put, take
+from nni_cafenet.slicing.selection import Selection, put, take
 
 SIZE = 32
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import EqualBins, WidthSpace
-from nni_cafenet.channels.selection import Selection, put, take
 from nni_cafenet.errors import TraceError
+from nni_cafenet.slicing.selection import Selection, put, take
 from nni_cafenet.testing import SmallResNet, digits
 
 X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))

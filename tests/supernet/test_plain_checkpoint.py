@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from nni_cafenet.errors import UntrustedFileError
 from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
 from nni_cafenet.supernet.plain_checkpoint import plain, read_checkpoint, restored
-from nni_cafenet.torch_files import save_torch
+from nni_cafenet.utils.torch_files import save_torch
 
 Point = namedtuple('Point', 'x y')
 

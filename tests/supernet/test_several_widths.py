@@ -17,7 +17,7 @@ from nni_cafenet import Bilateral, EqualBins, LocallyFree, Sandwich, SoftMin, Un
 from nni_cafenet.errors import TrainingDivergedError
 from nni_cafenet.supernet.combination import Mean, Min
 from nni_cafenet.supernet.divergence import AlphaDivergence, KLDivergence
-from nni_cafenet.supernet.lightning import MinMinModule
+from nni_cafenet.supernet.lightning_module import MinMinModule
 from nni_cafenet.supernet.sharing import distinct
 from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.testing import digits

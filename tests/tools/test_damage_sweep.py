@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from nni_cafenet.records import append_record, write_record
-from nni_cafenet.torch_files import save_torch
+from nni_cafenet.utils.json_records import append_record, write_record
+from nni_cafenet.utils.torch_files import save_torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

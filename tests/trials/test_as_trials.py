@@ -12,14 +12,14 @@ from nni.nas.space import RawFormatModelSpace
 
 from nni_cafenet import ShortTrainings
 from nni_cafenet.errors import ResumeError, RunInterrupted, TrialFailedError
-from nni_cafenet.run.folder import RunFolder
-from nni_cafenet.run.in_process import InProcess
-from nni_cafenet.run.mailbox import Mailbox
-from nni_cafenet.run.options import FinalistOptions
-from nni_cafenet.run.session import Session
-from nni_cafenet.run.setup import RunSetup
+from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.folder import RunFolder
+from nni_cafenet.stages.in_process import InProcess
+from nni_cafenet.stages.options import FinalistOptions
 from nni_cafenet.trials import as_trials, tasks
 from nni_cafenet.trials.as_trials import AsTrials
+from nni_cafenet.trials.file_queue import Mailbox
+from nni_cafenet.trials.heartbeat import Session
 
 
 @pytest.fixture(autouse=True)

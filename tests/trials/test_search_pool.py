@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_cafenet.errors import LimitReachedError, TrialFailedError
-from nni_cafenet.run.folder import RunFolder
-from nni_cafenet.run.mailbox import Mailbox
-from nni_cafenet.run.session import Session
 from nni_cafenet.search.history import Scored
+from nni_cafenet.stages.folder import RunFolder
+from nni_cafenet.trials.file_queue import Mailbox
+from nni_cafenet.trials.heartbeat import Session
 from nni_cafenet.trials.runner import TrialRunner
 from nni_cafenet.trials.search_pool import SearchPool
 

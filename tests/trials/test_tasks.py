@@ -12,16 +12,16 @@ from nni.runtime.trial_command_channel import (
 )
 
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.randomness import random_state, seeded
-from nni_cafenet.records import write_record
-from nni_cafenet.run.finalists import Finalist
-from nni_cafenet.run.folder import RunFolder
-from nni_cafenet.run.mailbox import Mailbox
-from nni_cafenet.run.setup import RunSetup
-from nni_cafenet.run.stage_records import stages_record
-from nni_cafenet.torch_files import save_torch
+from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.folder import RunFolder
+from nni_cafenet.stages.stage_records import stages_record
+from nni_cafenet.stages.train_finalists import Finalist
 from nni_cafenet.trials import tasks
+from nni_cafenet.trials.file_queue import Mailbox
 from nni_cafenet.trials.tasks import rounded, run_task
+from nni_cafenet.utils.json_records import write_record
+from nni_cafenet.utils.rng import random_state, seeded
+from nni_cafenet.utils.torch_files import save_torch
 
 
 @pytest.fixture

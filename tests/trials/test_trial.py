@@ -8,8 +8,8 @@ import pytest
 import requests
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
 
-from nni_cafenet.run.session import Session
 from nni_cafenet.trials import trial as trial_module
+from nni_cafenet.trials.heartbeat import Session
 from nni_cafenet.trials.trial import CafeNetTrial
 
 
@@ -22,7 +22,7 @@ def in_trial(tmp_path, monkeypatch):
     """What a trial process of NNI has: the id of its job, and a parameter that another trial was to get."""
     monkeypatch.setenv('NNI_TRIAL_JOB_ID', 'job1')
     monkeypatch.setattr(nni.trial, '_params', {'parameter_id': 7})
-    monkeypatch.setattr('nni_cafenet.run.session.TrialSeat.watch', lambda seat: None)
+    monkeypatch.setattr('nni_cafenet.trials.heartbeat.TrialSeat.watch', lambda seat: None)
     return tmp_path
 
 

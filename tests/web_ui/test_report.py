@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nni_cafenet.report.run_report import CandidateRecord, NetworkRecord, RunReport
-from nni_cafenet.report.writing import write_report
+from nni_cafenet.report.records import CandidateRecord, NetworkRecord, RunReport
+from nni_cafenet.report.write import write_report
 
 PICTURES = 'return [...document.images].map(image => [image.naturalWidth > 0, image.alt.length > 20])'
 SIDEWAYS = 'return document.documentElement.scrollWidth - document.documentElement.clientWidth'

@@ -15,7 +15,7 @@ TRIAL = {'parameter_id': 0, 'parameter_source': 'algorithm', 'parameters': PARAM
 def running(tmp_path, monkeypatch, driver):
     """``(manager, pages)``: a manager with a trial that runs."""
     spec = importlib.util.spec_from_file_location(
-        'managers', pathlib.Path(__file__).parents[1] / 'mends' / 'conftest.py'
+        'managers', pathlib.Path(__file__).parents[1] / 'nni_compat' / 'patches' / 'conftest.py'
     )
     managers = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(managers)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nni_cafenet.files import append_line, read_jsonl, write_json, write_text
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import append_line, read_jsonl, write_json, write_text
+from nni_cafenet.utils.tables import as_markdown
 
 from .cases import Case, Expected, Verdict, cases_of, chains_of, strike
 from .stages import RUNS

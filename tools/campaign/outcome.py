@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten
 
-from nni_cafenet.files import read_jsonl
-from nni_cafenet.run.curves import read_curves
+from nni_cafenet.stages.training_curves import read_curves
 from nni_cafenet.supernet.plain_checkpoint import read_checkpoint
+from nni_cafenet.utils.files import read_jsonl
 
 __all__ = ['NOT_COMPARED', 'contents', 'differences', 'leftovers']
 

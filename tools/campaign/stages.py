@@ -113,7 +113,7 @@ def latency(folder: Path, scratch: Path) -> dict[str, Any]:
     """Measure a latency table and search under it. Times are computed from what is timed: real ones never repeat."""
     budget = {'latency': '97%', 'device': 'cpu', 'threads': 1}
     strategy = CafeNet(budget, directory=folder, **_search_options())
-    with _steady_times(), mock.patch('nni_cafenet.latency.measured._EVERY', 0.0):
+    with _steady_times(), mock.patch('nni_cafenet.latency.cache._EVERY', 0.0):
         experiment = _experiment(strategy, scratch)
     return {'best': experiment.export_top_models(3, formatter='dict'), 'report': strategy.report()}
 

@@ -1,0 +1,218 @@
+"""Which positions of which tensor dimensions must be kept or removed together.
+
+Every dimension of every parameter starts with one identity a position. Rules carry these identities through the
+operators of a model as arrays: a dimension of an activation is described by the identities of its positions, or by
+``None`` where its size cannot change. A rule states that two dimensions agree position by position (`same`) or that
+one cannot change (`fix`). Nothing is solved while rules run: the statements are collected and solved once, by the
+connected components of a graph, so that the work grows linearly with the number of channels.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.attributes import Attribute, Cut, Place
+
+__all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
+
+Ids = NDArray[np.int64]
+"""Identities of the positions of a dimension, shape (size,)."""
+
+Dim = Ids | None
+"""A dimension: its identities, or None where its size never changes."""
+
+TOGETHER = 'its channels can only be kept or removed all together'
+"""The reason where shuffles and chunks tie all channels to each other."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What is known of a tensor while the operators of a model are followed.
+
+    Parameters
+    ----------
+    shape
+        Its sizes in the full model.
+    dims
+        One `Dim` a dimension.
+    name
+        Name of the parameter or buffer it is, or None for an activation.
+    """
+
+    shape: tuple[int, ...]
+    dims: tuple[Dim, ...]
+    name: str | None = None
+
+    @classmethod
+    def constant(cls, shape: Sequence[int]) -> Symbol:
+        """Return a tensor none of whose dimensions can change."""
+        return cls(tuple(shape), (None,) * len(shape))
+
+    @property
+    def tracked(self) -> bool:
+        """Whether any dimension can change."""
+        return any(dim is not None for dim in self.dims)
+
+
+@dataclass(frozen=True)
+class CostTerm:
+    """Multiply-accumulates of one operator: a constant times the sizes of some dimensions.
+
+    ``vanishing`` is one more dimension, of which a single position costs nothing.
+    """
+
+    operator: str
+    constant: int
+    dims: tuple[Ids, ...]
+    vanishing: Ids | None = None
+
+
+@dataclass
+class Constraints:
+    """The statements that rules make about a model.
+
+    Attributes
+    ----------
+    parameters
+        ``{name: Symbol}`` of every parameter and buffer.
+    attended
+        Dimensions that come out of attention (see `ties`).
+    doubtful
+        Dimensions that can change only if the model takes the places where it cuts them from numbers of its modules
+        (see `numbers`), and why not. They count as fixed.
+    cuts
+        Where operators cut dimensions into several parts.
+    recorded
+        Whether the operators are those of one real run, whose outputs may have other sizes for other values.
+    trains_otherwise
+        Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
+    warned
+        Layers whose failed rule has been told: a model is followed more than once.
+    """
+
+    parameters: dict[str, Symbol] = field(default_factory=dict)
+    pairs: list[tuple[Ids, Ids]] = field(default_factory=list)
+    fixed: list[tuple[Ids, str]] = field(default_factory=list)
+    produced: list[tuple[str, int]] = field(default_factory=list)
+    read: list[tuple[str, int]] = field(default_factory=list)
+    costs: list[CostTerm] = field(default_factory=list)
+    attributes: list[Attribute] = field(default_factory=list)
+    mixed: list[Ids] = field(default_factory=list)
+    attended: list[Ids] = field(default_factory=list)
+    doubtful: list[tuple[Ids, str]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    recorded: bool = False
+    trains_otherwise: bool = False
+    warned: set[str] = field(default_factory=set)
+    count: int = 0
+    _starts: list[tuple[int, str, int]] = field(default_factory=list)
+
+    def new(self, size: int) -> Ids:
+        """Return ``size`` identities that nothing has been said about."""
+        self.count += size
+        return np.arange(self.count - size, self.count, dtype=np.int64)
+
+    def parameter(self, name: str, shape: Sequence[int], rigid: int | None = None) -> Symbol:
+        """Register a parameter or buffer; dimensions of size 1 never change, nor do those from axis ``rigid`` on."""
+        if name not in self.parameters:
+            changes = len(shape) if rigid is None else rigid
+            dims = tuple(self.new(size) if size > 1 and axis < changes else None for axis, size in enumerate(shape))
+            self.parameters[name] = Symbol(tuple(shape), dims, name)
+            self._starts += [(int(dim[0]), name, axis) for axis, dim in enumerate(dims) if dim is not None]
+        return self.parameters[name]
+
+    def owner(self, dim: Dim) -> tuple[str, int] | None:
+        """Return the parameter and the axis that the identities of a dimension come from, or None."""
+        if dim is None or not len(dim):
+            return None
+        place = bisect.bisect_right(self._starts, (int(dim.reshape(-1)[0]), '\U0010ffff', 0)) - 1
+        if place < 0:
+            return None
+        start, name, axis = self._starts[place]
+        return (name, axis) if dim.reshape(-1)[0] < start + self.parameters[name].shape[axis] else None
+
+    def cut(self, parts: Sequence[Ids]) -> None:
+        """Note that an operator cuts a dimension into these parts."""
+        found = Cut(tuple(len(part) for part in parts), tuple(self._place(part) for part in parts))
+        if found not in self.cuts:
+            self.cuts.append(found)
+
+    def _place(self, part: Ids) -> Place | None:
+        owner = self.owner(part)
+        if owner is None or (np.diff(part) != 1).any():
+            return None
+        dim = self.parameters[owner[0]].dims[owner[1]]
+        start = int(part[0]) - (0 if dim is None else int(dim[0]))
+        return Place(*owner, start, start + len(part)) if dim is not None and start + len(part) <= len(dim) else None
+
+    def same(self, left: Dim, right: Dim, reason: str) -> Dim:
+        """State that two dimensions agree, position by position; return one that stands for both."""
+        if left is None or right is None:
+            self.fix(left if right is None else right, reason)
+            return None
+        if left is not right:
+            self.pairs.append((left, right))
+        return left
+
+    def fix(self, dim: Dim, reason: str) -> None:
+        """State that a dimension cannot change. An empty reason is for dimensions nobody would ask about."""
+        if dim is not None:
+            self.fixed.append((dim.reshape(-1), reason))
+
+    def mix(self, dim: Dim) -> None:
+        """State that an operator mixes the channels of a dimension (softmax, layer normalisation, mean).
+
+        The slim model is then right, but it is not the full model with removed channels set to zero.
+        """
+        if dim is not None:
+            self.mixed.append(dim)
+
+    def solid(self, dim: Dim, size: int) -> Ids:
+        """Return the identities of a dimension; fixed ones of its own where it has none."""
+        if dim is not None:
+            return dim
+        identities = self.new(size)
+        self.fix(identities, '')
+        return identities
+
+    def add_cost(
+        self, operator: str, constant: int, dims: Iterable[tuple[int, Dim]], vanishing: Ids | None = None
+    ) -> None:
+        """Add an operator's MACs: ``constant`` times the sizes of ``dims``, given as (full size, dim)."""
+        tracked: list[Ids] = []
+        for size, dim in dims:
+            if dim is None:
+                constant *= size
+            else:
+                tracked.append(dim)
+        if constant > 0:
+            self.costs.append(CostTerm(operator, constant, tuple(tracked), vanishing))
+
+    def component_of(self) -> NDArray[np.int64]:
+        """Solve the statements: the number of its component for every identity, shape (count,)."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        if not self.pairs:
+            return np.arange(self.count)
+        rows = np.concatenate([left.reshape(-1) for left, _ in self.pairs])
+        columns = np.concatenate([right.reshape(-1) for _, right in self.pairs])
+        links = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(self.count, self.count))
+        return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def product(sizes: Iterable[int]) -> int:
+    """Return the product of sizes; 1 for none."""
+    return math.prod(sizes)
+
+
+def layer_of(parameter: str) -> str:
+    """Return the name of the layer that owns a parameter: what it is a parametrization of, if it is part of one."""
+    layer, found, _ = f'.{parameter}'.partition('.parametrizations.')
+    return layer[1:] if found else parameter.rpartition('.')[0]

@@ -1,0 +1,271 @@
+"""From a model and an example input to its channel graph, through the ATen graph of ``torch.export``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd
+
+from ..errors import TraceError, first_line
+from ..graph.channel_graph import ChannelGraph
+from ..graph.example_input import ExampleInput
+from ..slicing.module_call import using_mode
+from ..slicing.selection import put
+from .constraints import Constraints, Dim, Symbol, layer_of
+from .grouping import group_channels
+from .model_state import untouched
+from .rules import Call, find_rule
+from .rules.layer_sizes import follow_sizes
+from .tracing.mode_readers import may_read_mode
+from .tracing.opaque_parts import layers_with_rules
+from .tracing.operators import operators_of
+from .tracing.shape_run import ListedOperators, run_on_shapes, same_operators
+from .verification.batch_dimension import with_known_batch
+from .verification.steady_training import SteadyTraining
+
+__all__ = ['follow', 'parameter_names', 'trace']
+
+_logger = logging.getLogger(__name__)
+
+_BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
+"""Operators that run a graph of their own: what stands in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
+
+
+def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
+    """Analyse a model: which channels must change together, what each layer reads, and what it costs.
+
+    The model is followed in evaluation mode, which also gives the costs. Where parameters are left that only training
+    uses (auxiliary heads), it is followed in training mode as well.
+
+    Parameters
+    ----------
+    model
+        Any module that ``torch.export`` accepts. It is left as it was.
+    example
+        What it is called with.
+    opaque
+        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_parts`).
+
+    Returns
+    -------
+    The channel graph, not yet held against real forwards (see `verify`).
+
+    Raises
+    ------
+    nni_cafenet.errors.TraceError
+        If the model does not run on the example, or cannot be exported.
+    """
+    with untouched(model):
+        example = with_known_batch(example, model)
+        return group_channels(follow(model, example, opaque), parameter_names(model))
+
+
+def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
+    """Collect what the rules state about a model; as `trace`, not solved yet.
+
+    Costs are those of one sample: where the example has several, the model is followed once more with one, since what is
+    computed of weights alone does not grow with the batch.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        example = example.map(lambda tensor: tensor.to('meta'))
+    constraints = Constraints()
+    names = _register_tensors(model, constraints)
+    with using_mode(model, training=False), layers_with_rules(model, example) as owned:
+        seen = _follow(model, example, opaque, constraints, names) | owned
+    if example.batch_size > 1:
+        constraints.costs = []
+        one = example.with_batch(1)
+        with using_mode(model, training=False), layers_with_rules(model, one):
+            _follow(model, one, opaque, constraints, names)
+    costs, constraints.costs = constraints.costs, []
+    left = [name for name, _ in model.named_parameters() if name not in seen]
+    if left:
+        two = example.with_batch_of_two()
+        try:
+            with using_mode(model, training=True), _keeping_buffers(model), layers_with_rules(model, two) as owned:
+                seen |= _follow(model, two, opaque, constraints, names) | owned
+        except TraceError as error:
+            raise TraceError(
+                f'{layer_of(left[0])} of {type(model).__name__} is not used in evaluation mode, and what it does '
+                f'in training mode cannot be seen: {error} Or remove it from the model, if nothing uses it.'
+            ) from error
+    for name, symbol in constraints.parameters.items():
+        if name not in seen:
+            for dim in symbol.dims:
+                constraints.fix(dim, 'is not used by the model')
+    known = {name for name, _ in constraints.produced}
+    for name, symbol in constraints.parameters.items():
+        if '.parametrizations.' in f'.{name}' and name not in known and len(symbol.shape) > 1:
+            constraints.produced.append((name, 0))  # a weight that comes out of operators without a rule
+    constraints.costs = costs
+    follow_sizes(constraints, model, names)
+    return constraints
+
+
+def parameter_names(model: nn.Module) -> list[str]:
+    """Name the parameters, each tensor once."""
+    return [name for name, _ in model.named_parameters()]
+
+
+def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, str]:
+    """Register parameters and buffers; return the one name that stands for each (tied tensors share one)."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    convolutions = {name for name, module in model.named_modules() if isinstance(module, _ConvNd)}
+    for name, tensor in both:
+        names[name] = first.setdefault(id(tensor), name)
+        kernel = 2 if layer_of(names[name]) in convolutions else None
+        constraints.parameter(names[name], tensor.shape, kernel)
+    return names
+
+
+@contextlib.contextmanager
+def _keeping_buffers(model: nn.Module) -> Iterator[None]:
+    """Undo what real forwards in training mode write into buffers; they are run where an export fails."""
+    before = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, values in before:
+                put(buffer, (None,) * buffer.dim(), values)
+
+
+def _follow(
+    model: nn.Module, example: ExampleInput, opaque: Sequence[str], constraints: Constraints, names: dict[str, str]
+) -> set[str]:
+    """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
+    operators = operators_of(model, example, opaque)
+    if not model.training:
+        constraints.trains_otherwise |= _trains_otherwise(model, example, operators.module)
+    constraints.recorded |= operators.recorded
+    modules = dict(model.named_modules(remove_duplicate=False))
+    seen: set[str] = set()
+    values: list[Symbol | None] = []
+    for node in operators.module.graph.find_nodes(op='placeholder'):
+        target = operators.tensors.get(node.name)
+        if target in names:
+            values.append(constraints.parameters[names[target]])
+            seen.update({names[target], target} if node.users else ())
+        else:
+            values.append(_constant(node))
+    outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values))
+    if not outputs:
+        raise TraceError(
+            f'The model {type(model).__name__} returns no tensor for example_input ({example.describe()}) in '
+            f'{"training" if model.training else "evaluation"} mode: nothing shows what its layers are for. '
+            'Let its forward return what it computes.'
+        )
+    for symbol in outputs:
+        for dim in symbol.dims:
+            constraints.fix(dim, 'is an output of the model')
+    return seen
+
+
+def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphModule | ListedOperators) -> bool:
+    """Whether a model may do something else in training mode than what was listed, but for dropout and statistics."""
+    if not may_read_mode(model):
+        return False
+    if not isinstance(listed, ListedOperators):
+        return True
+    mode = SteadyTraining(statistics=False)
+    with untouched(model), using_mode(model, training=True):
+        found = run_on_shapes(model, example, mode)
+    return found is None or mode.drew or not same_operators(listed.graph, found[0].graph)
+
+
+def _run(
+    graph_module: fx.GraphModule | ListedOperators,
+    inputs: Sequence[Any],
+    constraints: Constraints,
+    modules: dict[str, nn.Module],
+    after_values: Collection[fx.Node] = (),
+) -> Any:
+    """Run the rules over a graph whose placeholders stand for ``inputs``; return what its output stands for."""
+    values: dict[fx.Node, Any] = {}
+    given = iter(inputs)
+    for node in graph_module.graph.nodes:
+        for source in node.all_input_nodes if node in after_values else ():
+            for symbol in _symbols(values[source]):
+                for dim in symbol.dims:
+                    constraints.fix(dim, "is used after the model's Python code has read values")
+        if node.op == 'placeholder':
+            values[node] = next(given)
+        elif node.op == 'output':
+            return fx.node.map_arg(node.args[0], lambda n: values[n])
+        elif node.op == 'get_attr' and isinstance(getattr(graph_module, str(node.target), None), fx.GraphModule):
+            values[node] = getattr(graph_module, str(node.target))
+        elif str(node.target) in _BLOCKS:
+            arguments: Any = fx.node.map_arg(node.args, lambda n: values[n])
+            first = next(i for i, argument in enumerate(arguments) if isinstance(argument, fx.GraphModule))
+            values[node] = _run(arguments[first], arguments[first + 1 :], constraints, modules)
+        elif node.op == 'call_function':
+            values[node] = _apply(node, values, constraints, modules)
+        else:
+            values[node] = _constant(node)
+    return None
+
+
+def _apply(
+    node: fx.Node, values: dict[fx.Node, Any], constraints: Constraints, modules: dict[str, nn.Module]
+) -> Symbol | list[Symbol] | None:
+    """Run the rule of one operator."""
+    operator = str(node.target)
+    arguments: Any = fx.node.map_arg(node.args, lambda n: values[n])
+    keywords: Any = fx.node.map_arg(node.kwargs, lambda n: values[n])
+    if operator == '<built-in function getitem>':
+        source: Any = arguments[0]
+        index: Any = arguments[1]
+        return source[index] if isinstance(source, (list, tuple)) else source  # type: ignore[no-any-return]
+    if isinstance(node.target, torch._ops.OpOverload):
+        operator = operator.rpartition('.')[0]
+    shapes = _shapes(node)
+    if not shapes:
+        return None
+    several = isinstance(node.meta['val'], (list, tuple))
+    call = Call(constraints, operator, shapes, modules)
+    results = _run_rule(call, several, arguments, keywords)
+    made = [Symbol(shape, tuple(dims)) for shape, dims in zip(shapes, results)]
+    return made if several else made[0]
+
+
+def _run_rule(call: Call, several: bool, arguments: Any, keywords: Any) -> Sequence[Sequence[Dim]]:
+    """Return the dims of every output; without a rule that works, fix what the operator touches."""
+    rule = find_rule(call.operator)
+    problem = 'which has no rule'
+    if rule is not None:
+        try:
+            outputs = rule(call, *arguments, **keywords)
+            results = list(outputs) if several else [outputs]
+            if [len(dims) for dims in results] == [len(shape) for shape in call.shapes]:
+                return results
+            problem = 'whose rule does not give one dim for every dimension of its outputs'
+        except Exception as error:  # noqa: BLE001 - rules may be the user's
+            problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
+        _logger.warning('The operator %s keeps the channels that reach it: it is one %s.', call.operator, problem)
+    for symbol in _symbols((arguments, keywords)):
+        call.fix(*symbol.dims, reason=f'reaches {call.operator}, {problem}')
+    return [(None,) * len(shape) for shape in call.shapes]
+
+
+def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of a node's outputs that are tensors."""
+    value = node.meta.get('val')
+    outputs = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tuple(int(s) for s in output.shape) for output in outputs if isinstance(output, torch.Tensor))
+
+
+def _constant(node: fx.Node) -> Symbol | None:
+    shapes = _shapes(node)
+    return Symbol.constant(shapes[0]) if shapes else None
+
+
+def _symbols(values: Any) -> list[Symbol]:
+    leaves = torch.utils._pytree.tree_leaves(values, is_leaf=lambda leaf: isinstance(leaf, Symbol))
+    return [leaf for leaf in leaves if isinstance(leaf, Symbol)]

@@ -1,0 +1,274 @@
+"""The tables of rules, of operators and of layers, open to users, and what a rule states through.
+
+A rule is a function ``rule(call, *arguments) -> dims``. Its arguments are those of the ATen operator, or of the layer's
+``forward``, tensors replaced by `Symbol`. It states what must agree through ``call`` and returns one `Dim` for every
+dimension of the output (a list of such tuples where several tensors are returned). Operators without a rule fix what
+they touch; layers without one are followed operator by operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...graph.attributes import Attribute
+from ..constraints import Constraints, Dim, Symbol, layer_of
+
+__all__ = ['Call', 'Dims', 'Layer', 'LayerCall', 'Rule', 'find_layer', 'find_rule', 'register_layer', 'register_rule']
+
+Dims = Sequence[Dim]
+Rule = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What users registered of a class of modules.
+
+    Parameters
+    ----------
+    rule
+        How channels pass through the layer as a whole; None where its operators are followed.
+    sizes
+        ``{attribute: (parameter, axis)}``: numbers that the layer keeps, each with the dimension that it follows.
+    """
+
+    rule: Rule | None = None
+    sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
+_RULES: dict[str, Rule] = {}
+_LAYERS: dict[type, Layer] = {}
+
+
+def register_rule(*operators: str) -> Callable[[Rule], Rule]:
+    """Register the rule of some operators, or replace it.
+
+    Parameters
+    ----------
+    operators
+        Operators without their overload, such as ``'aten.conv2d'`` or ``'my_library.scale'``.
+
+    Examples
+    --------
+    >>> @register_rule('my_library.scale')        # an operator that keeps the shape of its first argument
+    ... def scale(call, x, factor):
+    ...     return x.dims
+    """
+
+    def register(rule: Rule) -> Rule:
+        for operator in operators:
+            _RULES[operator.replace('::', '.')] = rule
+        return rule
+
+    return register
+
+
+def find_rule(operator: str) -> Rule | None:
+    """Return the rule of an operator, or None."""
+    return _RULES.get(operator)
+
+
+def register_layer(
+    *classes: type[nn.Module], sizes: Mapping[str, tuple[str, int]] | None = None
+) -> Callable[[Rule], Rule]:
+    """Register what cannot be seen of a class of modules: numbers that follow a width, or how channels pass through.
+
+    Called, it registers the ``sizes``; used as a decorator, a rule as well. Subclasses are included unless they are
+    registered themselves. What was registered of the class before is replaced.
+
+    Parameters
+    ----------
+    classes
+        Classes of modules.
+    sizes
+        ``{attribute: (parameter, axis)}``: an attribute that holds a whole number (or a tuple of one) and follows the
+        size of a dimension of one of the layer's own parameters, such as ``{'dim': ('weight', 0)}``. Where the
+        attribute is a share of that size (a number of groups, a number of heads), it stays the same share.
+
+    Returns
+    -------
+    A decorator for the rule ``rule(call, *inputs) -> dims``, for layers with an operator that has no rule or that cannot
+    be exported. ``inputs`` are the arguments of the layer's ``forward``, tensors replaced by `Symbol`; ``call`` is a
+    `LayerCall`, whose ``call.tensor('weight')`` is the `Symbol` of a parameter of the layer.
+
+    Raises
+    ------
+    TypeError
+        If a class is no class of modules, or ``sizes`` or the rule is of another form.
+
+    Examples
+    --------
+    >>> register_layer(GroupedScale, sizes={'groups': ('weight', 0)})  # the rest is seen in its operators
+
+    >>> @register_layer(Scale, sizes={'dim': ('weight', 0)})           # nothing of forward(x) is looked at
+    ... def scale(call, x):
+    ...     channels = call.same(x.dims[1], call.tensor('weight').dims[0])
+    ...     return (x.dims[0], channels, *x.dims[2:])
+    """
+    if not classes:
+        raise TypeError('register_layer() names no class. Give the class of the layers: register_layer(MyLayer).')
+    for owner in classes:
+        if not isinstance(owner, type) or not issubclass(owner, nn.Module) or owner is nn.Module:
+            raise TypeError(
+                f'register_layer({owner!r}): give a class of your own layers, derived from torch.nn.Module.'
+            )
+    checked = _checked_sizes(sizes)
+    for owner in classes:
+        _LAYERS[owner] = Layer(None, checked)
+
+    def register(rule: Rule) -> Rule:
+        if not callable(rule):
+            raise TypeError(f'register_layer(...)({rule!r}): the rule must be a function rule(call, *inputs) -> dims.')
+        for owner in classes:
+            _LAYERS[owner] = Layer(rule, checked)
+        return rule
+
+    return register
+
+
+def _checked_sizes(sizes: Any) -> dict[str, tuple[str, int]]:
+    example = "such as {'dim': ('weight', 0)}"
+    if sizes is None:
+        return {}
+    if not isinstance(sizes, Mapping):
+        raise TypeError(f'sizes={sizes!r} must be a dict from attributes to (parameter, axis), {example}.')
+    checked = {}
+    for name, source in sizes.items():
+        good = isinstance(source, (tuple, list)) and len(source) == 2 and isinstance(source[0], str)
+        if not isinstance(name, str) or not good or type(source[1]) is not int:
+            raise TypeError(f'sizes: {name!r}: {source!r} must be an attribute: (parameter, axis), {example}.')
+        checked[name] = (source[0], source[1])
+    return checked
+
+
+def find_layer(owner: type) -> Layer | None:
+    """Return what is registered of a class of modules, or else of the nearest class that it is derived from."""
+    return next((_LAYERS[base] for base in owner.__mro__ if base in _LAYERS), None)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator of a model at work; what its rule states goes through here.
+
+    Parameters
+    ----------
+    constraints
+        Where the statements are collected.
+    operator
+        Name of the operator, such as ``'aten.conv2d'``.
+    shapes
+        Shapes of the outputs, in the full model.
+    modules
+        ``{name: module}`` of the model.
+    """
+
+    constraints: Constraints
+    operator: str
+    shapes: tuple[tuple[int, ...], ...]
+    modules: dict[str, nn.Module]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the only (or first) output."""
+        return self.shapes[0]
+
+    def same(self, left: Dim, right: Dim) -> Dim:
+        """State that two dimensions agree position by position."""
+        return self.constraints.same(left, right, f'meets a dimension of fixed size in {self.operator}')
+
+    def fix(self, *dims: Dim, reason: str | None = None) -> None:
+        """State that dimensions cannot change."""
+        for dim in dims:
+            self.constraints.fix(dim, f'cannot change in {self.operator}' if reason is None else reason)
+
+    def fixed(self, *symbols: Symbol) -> list[tuple[Dim, ...]]:
+        """Fix all that the symbols carry; return outputs that cannot change."""
+        for symbol in symbols:
+            self.fix(*symbol.dims)
+        return [(None,) * len(shape) for shape in self.shapes]
+
+    def produces(self, weight: Symbol, axis: int) -> None:
+        """Record that the positions of a parameter's axis are the output channels of a layer."""
+        found = self._origin(weight, axis)
+        if found is not None and found not in self.constraints.produced:
+            self.constraints.produced.append(found)
+
+    def reads(self, weight: Symbol, axis: int) -> None:
+        """Record that the positions of a parameter's axis are the input channels of a layer."""
+        found = self._origin(weight, axis)
+        if found is not None and found not in self.constraints.read:
+            self.constraints.read.append(found)
+
+    def _origin(self, weight: Symbol, axis: int) -> tuple[str, int] | None:
+        """Return the parameter and axis that a weight's axis is; for a weight that is computed, those it comes from."""
+        return (weight.name, axis) if weight.name is not None else self.constraints.owner(weight.dims[axis])
+
+    def cost(self, constant: int, dims: Iterable[tuple[int, Dim]], vanishing: Dim = None) -> None:
+        """Add multiply-accumulates: a constant times the sizes of dims, given as (full size, dim).
+
+        ``vanishing`` is one more dimension, of which a single position costs nothing.
+        """
+        self.constraints.add_cost(self.operator, constant, dims, vanishing)
+
+    def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
+        """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none."""
+        found = self._origin(weight, axis)
+        if found is None:
+            return False
+        path = layer_of(found[0])
+        if not hasattr(self.modules.get(path), name):
+            return False
+        attribute = Attribute(path, name, *found, divisor)
+        if attribute not in self.constraints.attributes:
+            self.constraints.attributes.append(attribute)
+        return True
+
+
+@dataclass(frozen=True)
+class LayerCall(Call):
+    """One call of a registered layer, as `Call`.
+
+    Parameters
+    ----------
+    path
+        Name of the layer in the model.
+    """
+
+    path: str = ''
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer; its numbers are those of the full model."""
+        return self.modules[self.path]
+
+    def tensor(self, name: str) -> Symbol | None:
+        """Return the symbol of a parameter or buffer of the layer; None where the layer holds None (no bias).
+
+        Parameters
+        ----------
+        name
+            Its name in the layer, such as ``'weight'`` or ``'inner.weight'``.
+
+        Raises
+        ------
+        KeyError
+            If the layer has none of this name.
+        """
+        own = dict(own_tensors(self.module))
+        if name not in own:
+            parent, _, leaf = name.rpartition('.')
+            holder = dict(self.module.named_modules()).get(parent)
+            if holder is not None and getattr(holder, leaf, self) is None:
+                return None
+            raise KeyError(f'{self.operator} has no parameter {name!r}; it has {", ".join(own) or "none"}')
+        known = self.constraints.parameters
+        return next(known[key] for key, tensor in own_tensors(self.modules['']) if tensor is own[name] and key in known)
+
+
+def own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters and buffers of a module with their names in it, tied ones under each of their names."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return [*parameters, *module.named_buffers(remove_duplicate=False)]

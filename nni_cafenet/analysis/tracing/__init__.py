@@ -1,0 +1,1 @@
+"""The operators of a model, in the order in which they run."""

@@ -1,0 +1,148 @@
+"""The operators of a model, in the order in which they run: of a run on shapes, exported, or recorded where that fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.export.graph_signature import InputKind
+
+from ...errors import TraceError, first_line
+from ...graph.example_input import ExampleInput
+from ...utils.silence import quiet_torch
+from ..model_state import untouched
+from .opaque_parts import opaque_parts
+from .plain_calls import PlainCalls
+from .recorded_run import record, values_seen
+from .shape_run import ListedOperators, run_on_shapes
+
+__all__ = ['Operators', 'operators_of']
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The operators of a model as a graph.
+
+    Parameters
+    ----------
+    module
+        The graph of ATen operators; a node's ``meta['val']`` holds the shapes of its outputs.
+    tensors
+        ``{placeholder: name of the parameter or buffer}``.
+    recorded
+        Whether this is what one real run did, where the sizes of outputs may depend on values.
+    after_values
+        Nodes that run after the model's Python code has seen values; in a recorded graph only.
+    """
+
+    module: fx.GraphModule | ListedOperators
+    tensors: Mapping[str, str]
+    recorded: bool = False
+    after_values: frozenset[fx.Node] = frozenset()
+
+
+def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Operators:
+    """Return the operators of a model in the mode in which it is.
+
+    Parameters
+    ----------
+    model
+        Any module. Its buffers may change, if it is in training mode.
+    example
+        What it is called with.
+    opaque
+        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_parts`).
+
+    Raises
+    ------
+    nni_cafenet.errors.TraceError
+        If the model does not run on the example, or its operators depend on values that Python reads.
+    """
+    listed = run_on_shapes(model, example)
+    if listed is not None:
+        return Operators(*listed)
+    try:
+        with quiet_torch(), untouched(model):
+            calls = PlainCalls(model, example)
+            program = torch.export.export(calls, calls.tensors, strict=False)
+    except Exception as error:
+        _check_runs(model, example)
+        if opaque:
+            with opaque_parts(model, example, opaque):
+                return operators_of(model, example)
+        recorded = _recorded(model, example)
+        if recorded is not None:
+            return recorded
+        raise _rejection(model, error) from error
+    tensors = {
+        spec.arg.name: spec.target.removeprefix(PlainCalls.PREFIX)
+        for spec in program.graph_signature.input_specs
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target is not None
+    }
+    return Operators(program.graph_module, tensors)
+
+
+def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
+    """Record one real run; None where it may go another way with other values."""
+    try:
+        with quiet_torch(), untouched(model) as state, state.watching():
+            module, tensors = record(model, example)
+    except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
+        _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
+        return None
+    after = frozenset(values_seen(module.graph))
+    parameters = {name for name, _ in model.named_parameters()}
+    for node in module.graph.nodes:
+        if (
+            after
+            and tensors.get(node.name) in parameters
+            and (not node.users or any(user in after for user in node.users))
+        ):
+            return None
+    return Operators(module, tensors, True, after)
+
+
+def _rejection(model: nn.Module, error: Exception) -> TraceError:
+    part = _failing_part(model, error)
+    where = f'its part {part!r}' if part else 'it'
+    remedy = (
+        f'Leave that part whole with exclude=[{part!r}], or build the space from a sub-module without it.'
+        if part
+        else 'Build the space from a sub-module that can be exported, without Python control flow on values.'
+    )
+    return TraceError(
+        f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
+        f'{type(error).__name__}: {first_line(error)}. {remedy}'
+    )
+
+
+def _check_runs(model: nn.Module, example: ExampleInput) -> None:
+    """Tell an example input that the model rejects from a model that cannot be exported."""
+    example = example.fresh()
+    try:
+        with torch.no_grad(), untouched(model) as state, state.watching():
+            model(*example.args, **example.kwargs)
+    except Exception as error:
+        mode = ' in training mode' if model.training else ''
+        raise TraceError(
+            f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}{mode}: '
+            f'{type(error).__name__}: {first_line(error)}. Give an input that model(example_input) accepts{mode}.'
+        ) from error
+
+
+def _failing_part(model: nn.Module, error: BaseException) -> str:
+    """Name the innermost sub-module whose forward is on the stack of an error."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found = ''
+    frames = error.__traceback__
+    while frames is not None:
+        owner = frames.tb_frame.f_locals.get('self')
+        if isinstance(owner, nn.Module):
+            found = names.get(id(owner), '') or found
+        frames = frames.tb_next
+    return found

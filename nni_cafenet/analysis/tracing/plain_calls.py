@@ -1,0 +1,44 @@
+"""A model as a function of tensors alone: what ``torch.export`` sees of it, whatever its inputs and outputs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...graph.example_input import ExampleInput
+from ...utils.nested_tensors import map_tensors, tensors_in
+
+__all__ = ['PlainCalls']
+
+
+class PlainCalls(nn.Module):
+    """Call a model on tensors, put into the places where its example input holds tensors; return all that it returns.
+
+    Parameters
+    ----------
+    model
+        The model; its parameters have the names that they have in it, after `PREFIX`.
+    example
+        What it is called with; everything in it but the tensors stays as it is.
+
+    Attributes
+    ----------
+    tensors
+        The tensors of the example, each once: the arguments to call this with.
+    """
+
+    PREFIX = 'model.'
+
+    def __init__(self, model: nn.Module, example: ExampleInput) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+        self._example = example.fresh()
+        self.tensors = tuple({id(tensor): tensor for tensor in self._example.tensors()}.values())
+
+    def forward(self, *tensors: Tensor) -> list[Tensor]:
+        """Call the model."""
+        given: dict[int, Any] = {id(own): tensor for own, tensor in zip(self.tensors, tensors)}
+        args, kwargs = map_tensors(lambda own: given[id(own)], (self._example.args, self._example.kwargs))
+        return tensors_in(self.model(*args, **kwargs))

@@ -1,0 +1,80 @@
+"""The operators of one real run, for models that ``torch.export`` rejects.
+
+Detectors choose boxes by their scores: the sizes of their tensors depend on values, which no export can follow. A real
+run can be recorded whole, backbone, pyramid, heads and all. What it cannot show is where the run would have gone with
+other values, so it counts only where Python never saw a value that the layers to come could depend on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from ...graph.example_input import ExampleInput
+from ...slicing.module_call import call_with
+from .plain_calls import PlainCalls
+
+__all__ = ['READS', 'record', 'values_seen']
+
+READS = ('aten.item', 'aten._local_scalar_dense')
+"""Operators that hand a value of a tensor to Python."""
+
+
+def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Run a model and record its ATen operators.
+
+    Parameters
+    ----------
+    model
+        Any module. Its buffers may change, if it is in training mode.
+    example
+        What it is called with.
+
+    Returns
+    -------
+    The graph, and ``{placeholder: name}`` of the parameters and buffers among its placeholders.
+    """
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    calls = PlainCalls(model, example)
+
+    def run(values: list[Tensor], inputs: list[Tensor]) -> Any:
+        given = {PlainCalls.PREFIX + name: value for name, value in zip(tensors, values)}
+        with _RecordReads():
+            return call_with(calls, given, tuple(inputs), {})
+
+    recorder = make_fx(run, tracing_mode='real', pre_dispatch=True, _error_on_data_dependent_ops=False)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        recorded = recorder(list(tensors.values()), list(calls.tensors))
+    for node in recorded.graph.nodes:
+        if node.op == 'get_attr':
+            node.meta.setdefault('val', getattr(recorded, str(node.target), None))
+    placeholders = [node.name for node in recorded.graph.nodes if node.op == 'placeholder']
+    return recorded, dict(zip(placeholders, tensors))
+
+
+def values_seen(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes that run after Python has seen a value which depends on a parameter or an input."""
+    depends: set[fx.Node] = set()
+    after: set[fx.Node] = set()
+    seen = False
+    for node in graph.nodes:
+        if seen:
+            after.add(node)
+        if node.op == 'placeholder' or any(source in depends for source in node.all_input_nodes):
+            depends.add(node)
+            seen = seen or str(node.target).rpartition('.')[0] in READS
+    return after
+
+
+class _RecordReads(TorchFunctionMode):
+    """Make the ways in which Python reads whole tensors visible in the graph, as a read of one value."""
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        if function in (Tensor.tolist, Tensor.numpy, Tensor.__array__) and args[0].numel():
+            torch.ops.aten._local_scalar_dense(args[0].reshape(-1)[:1].sum())
+        return function(*args, **(kwargs or {}))

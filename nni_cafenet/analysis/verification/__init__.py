@@ -1,0 +1,1 @@
+"""Real forwards that show which groups of a channel graph hold."""

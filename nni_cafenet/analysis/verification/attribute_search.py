@@ -1,0 +1,160 @@
+"""Find which numbers of a model's modules are widths, by real forwards at another width.
+
+Where a forward fails, the modules whose code was running are asked, innermost first, for numbers that may be widths
+(`candidates`). They are made to follow, one, two, three, then all at once, in every module of the class; what takes the
+forward further is kept. Nothing that is tried is trusted: the model is held against its graph again afterwards (`verify`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from ...graph.attributes import Attribute
+from ...graph.channel_graph import ChannelGraph
+from .width_attributes import candidates, distinct
+
+__all__ = ['Repair']
+
+_MOST_AT_A_PLACE = 32
+"""Forwards that are tried for one place in a model's code."""
+
+_MOST = 128
+"""Forwards that are tried for one model."""
+
+_TOGETHER = 3
+"""How many numbers are tried together, before all at once."""
+
+Lines = tuple[int, ...]
+"""The line of a module's forward that was running, then that of its method that was called there."""
+
+Progress = tuple[int, Lines]
+"""How far a forward came: modules that were done, and the lines that a module's code had reached."""
+
+_DONE = (2**62, (0,))
+
+
+class Repair:
+    """Attributes that follow widths, found one failing place of the model's code at a time.
+
+    Parameters
+    ----------
+    model
+        The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.modules = dict(model.named_modules())
+        self.paths = {id(module): path for path, module in self.modules.items()}
+        self.left = _MOST
+        self._wrong: set[tuple[Attribute, ...]] = set()
+        self._hopeless: set[tuple[tuple[type, Lines], ...]] = set()
+
+    def reject(self, graph: ChannelGraph) -> None:
+        """Never return a graph with these attributes again: the model runs with them, but computes something else."""
+        self._wrong.add(graph.attributes)
+
+    def further(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
+        """Make numbers follow so that a forward gets further than it does; None if none are found.
+
+        Parameters
+        ----------
+        graph
+            The channel graph.
+        run
+            Calls the model at some width, with the attributes of a graph; it may raise anything.
+        """
+        error, done = self._try(graph, run)
+        if error is None:
+            return graph
+        places = self._places(error)
+        key = tuple((type(self.modules[path]), line) for path, line in places)
+        if not places or key in self._hopeless:
+            return None
+        for path, line in places:
+            start = (done, line)
+            best, furthest = None, start
+            for size, attributes, alike in itertools.islice(self._trials(graph, path), _MOST_AT_A_PLACE):
+                if best is not None and size > best[0]:
+                    break
+                for together in (alike, attributes):
+                    trial = replace(graph, attributes=(*graph.attributes, *together))
+                    if trial.attributes in self._wrong:
+                        continue
+                    reached = self._reached(trial, path, run)
+                    if reached > furthest:
+                        best, furthest = (size, trial), reached
+                    if reached > start or alike == attributes:
+                        break
+                if furthest == _DONE:
+                    break
+            if best is not None:
+                return best[1]
+        self._hopeless.add(key)
+        return None
+
+    def _trials(self, graph: ChannelGraph, path: str) -> Iterator[tuple[int, list[Attribute], list[Attribute]]]:
+        """Yield how many numbers are tried, what they follow, and the same in all modules of the class."""
+        found = candidates(graph, path, self.modules[path])
+        kind = type(self.modules[path])
+        others = [
+            candidates(graph, other, module)
+            for other, module in self.modules.items()
+            if found and type(module) is kind and other != path
+        ]
+        for size in sorted({*range(1, min(_TOGETHER, len(found)) + 1), len(found)} - {0}):
+            for names in itertools.combinations(found, size):
+                for labels in itertools.product(*(distinct(graph, found[name]) for name in names)):
+                    chosen = list(zip(names, labels))
+                    attributes = [attribute for name, label in chosen for attribute in found[name][label]]
+                    alike = [a for o in others for name, label in chosen for a in o.get(name, {}).get(label, ())]
+                    yield size, attributes, [*attributes, *alike]
+
+    def _reached(self, graph: ChannelGraph, path: str, run: Callable[[ChannelGraph], object]) -> Progress:
+        error, done = self._try(graph, run)
+        return _DONE if error is None else (done, dict(self._places(error)).get(path, ()))
+
+    def _try(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> tuple[Exception | None, int]:
+        """Run the model; return what it raises, and how many modules were done."""
+        if self.left <= 0:
+            return RuntimeError('enough was tried'), 0
+        self.left -= 1
+        done = 0
+
+        def count(*_: object) -> None:
+            nonlocal done
+            done += 1
+
+        with contextlib.closing(_Hook(count)):
+            try:
+                run(graph)
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                return error, done
+        return None, done
+
+    def _places(self, error: Exception) -> list[tuple[str, Lines]]:
+        """Return the modules whose code was running when an error was raised and the lines of each, innermost first."""
+        places: dict[str, Lines] = {}
+        trace = error.__traceback__
+        while trace is not None:
+            path = self.paths.get(id(trace.tb_frame.f_locals.get('self')))
+            if path is not None and trace.tb_frame.f_globals.get('__name__') != nn.modules.module.__name__:
+                places[path] = (*places.pop(path, ()), trace.tb_lineno)
+            trace = trace.tb_next
+        return list(places.items())[::-1]
+
+
+class _Hook:
+    """A hook on the calls of all modules, that can be closed."""
+
+    def __init__(self, called: Callable[..., None]) -> None:
+        self.handle = register_module_forward_hook(called)
+
+    def close(self) -> None:
+        self.handle.remove()

@@ -1,0 +1,152 @@
+"""Run a model as if its tensors had other values, made operator by operator, so that no second copy of it is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from ...graph.channel_graph import ChannelGraph
+
+__all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'reordered', 'replaced']
+
+Change = Callable[[str, Tensor], Tensor]
+"""Gives the other value of a parameter or buffer, from its name and its own value."""
+
+
+def changed(name: str, tensor: Tensor, *changes: Change) -> Tensor:
+    """Apply changes to a parameter or buffer, one after the other."""
+    for change in changes:
+        tensor = change(name, tensor)
+    return tensor
+
+
+class Substitute(TorchFunctionMode):
+    """Inside this block every operator gets other values for the parameters of a model.
+
+    A value is made when an operator asks for it and dropped when that has run. The parameters stay as they are.
+
+    Parameters
+    ----------
+    parameters
+        ``{name: parameter}``.
+    changes
+        Applied one after the other.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], *changes: Change) -> None:
+        super().__init__()
+        self._names = {id(tensor): name for name, tensor in parameters.items()}
+        self._changes = changes
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        values = {name: self._given(argument) for name, argument in kwargs.items()} if kwargs else {}
+        return function(*[self._given(argument) for argument in args], **values)
+
+    def _given(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return self._value(argument)
+        if isinstance(argument, (tuple, list, dict)):  # most are numbers, for which a walk through a tree takes long
+            return pytree.tree_map_only(Tensor, self._value, argument)
+        return argument
+
+    def _value(self, tensor: Tensor) -> Tensor:
+        name = self._names.get(id(tensor))
+        return tensor if name is None else changed(name, tensor.detach(), *self._changes)
+
+
+class InDouble(TorchFunctionMode):
+    """Inside this block code that asks for float32 gets float64, and so do new tensors.
+
+    Some models compute parts of themselves in float32 whatever they are given (norms, softmax, positions). What is left of
+    a comparison in float64 then has the digits of float32 only.
+    """
+
+    def __enter__(self) -> InDouble:
+        self._before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_default_dtype(self._before)
+
+    def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
+        if function is Tensor.float:
+            function = Tensor.double
+        args = tuple(torch.float64 if argument is torch.float32 else argument for argument in args)
+        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
+        return function(*args, **kwargs)
+
+
+def replaced(values: Mapping[str, Tensor]) -> Change:
+    """Return the change of some tensors to given ones."""
+    return lambda name, tensor: values.get(name, tensor)
+
+
+def converted(dtype: torch.dtype) -> Change:
+    """Return the change of floating-point tensors to another precision."""
+    return lambda _, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Change:
+    """Return the change that sets everything to zero that channel sets do not select."""
+    dropped = [
+        None if kept is None else torch.from_numpy(np.setdiff1d(np.arange(len(layout)), kept)).to(device)
+        for layout, kept in zip(graph.layouts, graph.positions(channel_sets))
+    ]
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        zeroed = tensor
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            places = None if index is None else dropped[index]
+            if places is not None:
+                zeroed = tensor.clone() if zeroed is tensor else zeroed
+                zeroed.index_fill_(axis, places.to(tensor.device), 0)
+        return zeroed
+
+    return change
+
+
+def permuted(
+    graph: ChannelGraph,
+    labels: Sequence[str],
+    rng: np.random.Generator,
+    device: torch.device,
+    within: Mapping[str, Any] | None = None,
+) -> Change:
+    """Return the change that puts the channels of some groups in another order, the same everywhere.
+
+    With ``within``, channel sets of these groups, the channels of each set change places among themselves.
+    """
+    orders = {}
+    for group in graph.groups:
+        if group.label in labels:
+            moved = np.arange(group.width) if within is None else np.asarray(within[group.label])
+            order = rng.permutation(moved)
+            orders[group.label] = np.arange(group.width)
+            orders[group.label][moved] = np.roll(order, 1) if np.array_equal(order, moved) else order
+    return reordered(graph, orders, device)
+
+
+def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.device) -> Change:
+    """Return the change that puts the channels of some groups in given orders (see `ChannelGraph.places`).
+
+    Of a tensor that has one element for all positions of a dimension that dimension stays.
+    """
+    places = [None if place is None else torch.from_numpy(place).to(device) for place in graph.places(orders)]
+
+    def change(name: str, tensor: Tensor) -> Tensor:
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            place = None if index is None else places[index]
+            if place is not None and tensor.shape[axis] > 1:
+                tensor = tensor.index_select(axis, place.to(tensor.device))
+        return tensor
+
+    return change

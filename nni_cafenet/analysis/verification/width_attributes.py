@@ -1,0 +1,187 @@
+"""Numbers that modules keep and that may be widths: ``self.width``, ``self.shape = (width, 1, 1)``.
+
+A model's code may read a width from a number of a module, which the graph of its operators does not show:
+``torch.split(x, self.width)``, ``scale.view(self.shape)``. A number is a candidate if it is the size of a dimension of a
+parameter inside the module, a share of it that stays whole at every width, or the size of a part where an operator cuts a
+dimension. Which candidates are widths, and which are equal to one by chance, real forwards tell (see `repair`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from ...graph.attributes import Attribute, Cut, Place
+from ...graph.channel_graph import ChannelGraph, Layout
+
+__all__ = ['Options', 'candidates', 'distinct']
+
+Options = dict[str, tuple[Attribute, ...]]
+"""What a number, or a tuple or a list of them, may follow; by a name that is the same in all modules of a class."""
+
+Share = tuple[bytes, ...]
+"""What a share of a size is made of, to compare it by."""
+
+_LAYERS = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
+"""Layers whose numbers follow their parameters anyway."""
+
+_MOST_CUTS = 2
+"""How many cuts into the same sizes are tried, from the nearest."""
+
+
+def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, Options]:
+    """Return the numbers that a module keeps and the widths that they may be.
+
+    Parameters
+    ----------
+    graph
+        The channel graph of the model.
+    path
+        Name of the module in the model.
+    module
+        The module.
+
+    Returns
+    -------
+    ``{attribute: options}``, the likeliest options first. Elements of a tuple or a list follow together. Attributes that
+    follow a width already are left out.
+    """
+    if isinstance(module, _LAYERS):
+        return {}
+    surroundings = _Surroundings(graph, path)
+    following = {attribute.name for attribute in graph.attributes if attribute.module == path}
+    found: dict[str, Options] = {}
+    for name, value in vars(module).items():
+        options: Options = {}
+        if name.startswith('_') or name in following:
+            continue
+        if type(value) is int:
+            options = surroundings.of_number(name, value)
+        elif type(value) in (tuple, list) and {type(number) for number in value} == {int}:
+            options = surroundings.of_numbers(name, value)
+        options = {label: option for label, option in options.items() if option}
+        if options:
+            found[name] = options
+    return found
+
+
+def distinct(graph: ChannelGraph, options: Options) -> Options:
+    """Return the options that are not the same as one before them at every width."""
+    first: dict[tuple[Share | None, ...], str] = {}
+    for label, option in options.items():
+        first.setdefault(tuple(_share(graph, attribute) for attribute in option), label)
+    return {label: options[label] for label in first.values()}
+
+
+class _Surroundings:
+    """The dimensions inside a module, and the cuts near it."""
+
+    def __init__(self, graph: ChannelGraph, path: str) -> None:
+        self.graph = graph
+        self.path = path
+        self.prefix = f'{path}.' if path else ''
+        names = sorted((n for n in graph.dims if n.startswith(self.prefix)), key=lambda name: name.count('.'))
+        self.dims = [(name, axis) for name in names for axis, index in enumerate(graph.dims[name]) if index is not None]
+        layouts = {index for name in names for index in graph.dims[name] if index is not None}
+        self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
+
+    def of_number(self, name: str, value: int) -> Options:
+        """Return what a number may follow: a dimension, or a part of a cut, or all that is cut."""
+        options: Options = {}
+        for parameter, axis in self.dims:
+            for attribute in self._following(Attribute(self.path, name, parameter, axis, 1), value):
+                options[f'{parameter[len(self.prefix) :]}:{axis}'] = (attribute,)
+        for rank, place in enumerate(self._near(_whole(cut) for cut in self.graph.cuts if sum(cut.lengths) == value)):
+            options[f'whole {rank}'] = tuple(self._at(place, name, None, value))
+        parts = (cut.parts[cut.lengths.index(value)] for cut in self.graph.cuts if value in cut.lengths)
+        for rank, place in enumerate(self._near(parts)):
+            options[f'part {rank}'] = tuple(self._at(place, name, None, value))
+        return options
+
+    def of_numbers(self, name: str, values: Sequence[int]) -> Options:
+        """Return what the elements of a tuple or a list may follow: each a dimension, or all the parts of a cut."""
+        cuts = [cut for cut in self.graph.cuts if cut.lengths == tuple(values)]
+        places = [self._near(cut.parts[index] for cut in cuts) for index in range(len(values))]
+        mixed: list[Attribute] = []
+        parts: list[Attribute] = []
+        for index, value in enumerate(values):
+            own = [Attribute(self.path, name, parameter, axis, 1, index) for parameter, axis in self.dims]
+            inside = [found for attribute in own for found in self._following(attribute, value)]
+            beside = [found for place in places[index][:1] for found in self._at(place, name, index, value)]
+            mixed += (inside or beside)[:1]
+            parts += beside
+        return {'sizes': tuple(mixed), 'parts': tuple(parts)}
+
+    def _at(self, place: Place, name: str, index: int | None, value: int) -> Iterator[Attribute]:
+        span = (place.start, place.stop)
+        yield from self._following(Attribute(self.path, name, place.parameter, place.axis, 1, index, span), value)
+
+    def _following(self, attribute: Attribute, value: int) -> Iterator[Attribute]:
+        """Yield an attribute with its divisor, if its value is a share of its dimension at every width."""
+        size = len(_layout(self.graph, attribute).groups)
+        if value > 1 and size % value == 0:
+            found = replace(attribute, divisor=size // value)
+            if _share(self.graph, found) is not None:
+                yield found
+
+    def _near(self, places: Iterable[Place | None]) -> list[Place]:
+        """Return the nearest places that can change: those whose channels reach the module, then those of near layers."""
+        dims = self.graph.dims
+        found = [p for p in places if p and dims.get(p.parameter, (None,) * 9)[p.axis] is not None]
+        found.sort(key=lambda place: (not self._reached(place), -_common(place.parameter, self.path)))
+        return found[:_MOST_CUTS]
+
+    def _reached(self, place: Place) -> bool:
+        span = (place.start, place.stop)
+        layout = _layout(self.graph, Attribute('', '', place.parameter, place.axis, 1, None, span))
+        return not self.groups.isdisjoint(layout.groups.tolist())
+
+
+def _whole(cut: Cut) -> Place | None:
+    """Return the positions that a cut cuts, if they follow each other."""
+    first, last = cut.parts[0], cut.parts[-1]
+    if first is None or last is None or first.stop - first.start + last.stop - last.start > sum(cut.lengths):
+        return None
+    whole = replace(first, stop=first.start + sum(cut.lengths))
+    return whole if replace(last, start=first.start) == whole else None
+
+
+def _common(left: str, right: str) -> int:
+    """Return how many leading parts two names share."""
+    count = 0
+    for first, second in zip(left.split('.'), right.split('.')):
+        if first != second:
+            break
+        count += 1
+    return count
+
+
+def _layout(graph: ChannelGraph, attribute: Attribute) -> Layout:
+    index = graph.dims[attribute.parameter][attribute.axis]
+    layout = graph.layouts[-1 if index is None else index]
+    start, stop = attribute.span or (0, len(layout))
+    return Layout(layout.groups[start:stop], layout.channels[start:stop])
+
+
+def _share(graph: ChannelGraph, attribute: Attribute) -> Share | None:
+    """Return what an attribute's value is made of; None if it is not whole at every width, or never changes.
+
+    These are the groups whose channels stand there, how often each does, and the positions that are fixed.
+    """
+    layout = _layout(graph, attribute)
+    free = layout.groups >= 0
+    fixed = int((~free).sum())
+    if not free.any() or fixed % attribute.divisor:
+        return None
+    both = np.stack([layout.groups[free], layout.channels[free]])
+    channels, counts = np.unique(both, axis=1, return_counts=True)
+    if (counts % attribute.divisor).any():
+        return None
+    groups, first, number = np.unique(channels[0], return_index=True, return_counts=True)
+    shares = (counts[first] // attribute.divisor, np.array([fixed // attribute.divisor]))
+    return groups.tobytes(), number.tobytes(), *(share.tobytes() for share in shares)

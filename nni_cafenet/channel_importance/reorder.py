@@ -1,0 +1,238 @@
+"""Channels in another order, the same everywhere in the model, so that the network computes what it did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..analysis.verification.overrides import reordered
+from ..analysis.verification.verify import Unchanged
+from ..slicing.module_call import using_attributes
+from ..slicing.selection import Selection, put
+from ..space.width_space import WidthSpace
+from ..utils.nested_tensors import tensors_in
+
+__all__ = ['ChannelOrder', 'order_channels', 'permute_channels']
+
+Array = NDArray[np.int64]
+
+_KEPT = 'with its channels in this order the network computes something else'
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ChannelOrder:
+    """The order that the channels of a space were put in.
+
+    Parameters
+    ----------
+    permutation
+        ``{label: int64 tensor of shape (full width,)}``: for each place, where the channel that now stands there stood
+        before. Every group of the space is there.
+    kept
+        ``{label: why}`` of groups that were to be put in another order and were left as they were.
+    """
+
+    permutation: dict[str, Tensor]
+    kept: dict[str, str]
+
+    def inverse(self) -> dict[str, Tensor]:
+        """Return the permutation that undoes this one, for `permute_channels`."""
+        return {label: torch.argsort(order) for label, order in self.permutation.items()}
+
+
+def order_channels(
+    space: WidthSpace, importance: Mapping[str, Any], *, optimizer: Optimizer | None = None
+) -> ChannelOrder:
+    """Put the channels of every group in descending order of importance: the leftmost become the most important ones.
+
+    The network computes what it did; see `permute_channels`. Channels of equal importance keep their order.
+
+    Parameters
+    ----------
+    space
+        The space; the tensors of its model are changed in place.
+    importance
+        ``{label: numbers of shape (full width,)}``, as `importance` gives them; groups left out stay as they are.
+    optimizer
+        An optimizer that has made steps on these parameters; its state moves with them.
+
+    Raises
+    ------
+    ValueError
+        If a label is unknown, numbers are not finite or not as many as channels, the model is on the meta device, or the
+        optimizer has state that cannot move.
+    TypeError
+        If an argument is of another kind.
+    """
+    full = space.full_widths
+    _check_labels('importance', importance, full)
+    orders = {}
+    for label, given in importance.items():
+        numbers = _array(given)
+        if numbers.shape != (full[label],):
+            raise ValueError(
+                f'importance[{label!r}] has shape {numbers.shape}; give {full[label]} numbers, one a channel.'
+            )
+        if numbers.dtype.kind not in 'iufb' or not np.isfinite(numbers).all():
+            raise ValueError(
+                f'importance[{label!r}] has values that are not finite numbers: nothing can be ranked by them.'
+            )
+        orders[label] = np.argsort(-numbers.astype(np.float64), kind='stable')
+    return permute_channels(space, orders, optimizer=optimizer)
+
+
+def permute_channels(
+    space: WidthSpace, permutation: Mapping[str, Any], *, optimizer: Optimizer | None = None
+) -> ChannelOrder:
+    """Put the channels of some groups in given orders, in place, wherever in the model they stand.
+
+    Parameters and buffers (those that are not persistent too), their gradients and the optimizer's state move; objects,
+    hooks, ``requires_grad`` and modes stay. A forward before and one after, on ``space.example_input`` in evaluation mode,
+    show that the network computes the same; groups with which it does not are put back. In training mode it computes the
+    same as well, but random layers (dropout) draw for other channels.
+
+    Parameters
+    ----------
+    space
+        The space; the tensors of its model are changed in place. Active channel sets stay, and mean the channels that
+        now stand there. Copies (an average of weights, a checkpoint, what a factory makes) keep the order that they had.
+    permutation
+        ``{label: channels}``: for each place, the channel that comes to stand there, each once; groups left out stay.
+    optimizer
+        An optimizer that has made steps on these parameters. Without it, make a new one after this.
+
+    Returns
+    -------
+    What was done. ``permute_channels(space, order.inverse())`` undoes it.
+
+    Raises
+    ------
+    ValueError
+        If a label is unknown, a group's channels are not all there once, the model is on the meta device, or the
+        optimizer has state that cannot move.
+    TypeError
+        If an argument is of another kind.
+
+    Notes
+    -----
+    A channel of a group is whatever must be kept or removed as one: one channel of each group of a grouped convolution,
+    one of each head. So all orders of a group's channels keep what must stay together together. What remains is code to
+    which neighbours matter though it runs at any width: a sum of all channels before each (``cumsum``), as rules and
+    layers of users may let pass.
+    """
+    orders = _checked(permutation, space.full_widths)
+    model = space.full_model
+    meta = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
+    if meta is not None:
+        raise ValueError(f'{meta} is on the meta device, without values to put in order. Load the weights first.')
+    moving = {label: order for label, order in orders.items() if (np.diff(order) != 1).any()}
+    with using_attributes(model, Selection(space.graph, {}).attributes(model)):
+        kept = _Move(space, optimizer).as_far_as_possible(moving) if moving else {}
+    for label, reason in kept.items():
+        _logger.warning('The channels of %s keep their order: %s.', label, reason)
+    done = {label: torch.arange(width) for label, width in space.full_widths.items()}
+    done.update((label, torch.from_numpy(order)) for label, order in moving.items() if label not in kept)
+    return ChannelOrder(done, kept)
+
+
+class _Move:
+    """Moves channels in place, and back where the network would compute something else."""
+
+    def __init__(self, space: WidthSpace, optimizer: Optimizer | None) -> None:
+        self._graph = space.graph
+        self._unchanged = Unchanged(space.full_model, space.graph, space.example_input)
+        model = space.full_model
+        parameters = dict(model.named_parameters())
+        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        self._tensors = [
+            (name, tensor)
+            for tensors in (parameters, dict(model.named_buffers()), gradients, self._unchanged.stand_ins)
+            for name, tensor in tensors.items()
+            if name in space.graph.dims
+        ]
+        names = {id(tensor): name for name, tensor in parameters.items()}
+        self._tensors += _state(optimizer, names) if optimizer is not None else []
+
+    def as_far_as_possible(self, orders: Mapping[str, Array]) -> dict[str, str]:
+        """Move the channels of these groups; return the groups that had to stay, and why."""
+        if self._moved(orders):
+            return {}
+        if len(orders) == 1:
+            return dict.fromkeys(orders, _KEPT)
+        items, half = list(orders.items()), len(orders) // 2
+        return {**self.as_far_as_possible(dict(items[:half])), **self.as_far_as_possible(dict(items[half:]))}
+
+    @torch.no_grad()
+    def _moved(self, orders: Mapping[str, Array]) -> bool:
+        """Move channels; False, and nothing is moved, if the network then computes something else."""
+        inverse = {label: np.argsort(order) for label, order in orders.items()}
+        there, back = (reordered(self._graph, each, torch.device('cpu')) for each in (orders, inverse))
+        done = []
+        same = False
+        try:
+            for name, tensor in self._tensors:
+                put(tensor, (None,) * tensor.dim(), there(name, tensor))
+                done.append((name, tensor))
+            same = self._unchanged()
+        finally:
+            for name, tensor in [] if same else reversed(done):
+                put(tensor, (None,) * tensor.dim(), back(name, tensor))
+        return same
+
+
+def _state(optimizer: Optimizer, names: Mapping[int, str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that an optimizer keeps of parameters, with the names of these."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f'optimizer={type(optimizer).__name__} must be a torch.optim.Optimizer.')
+    for parameter, state in optimizer.state.items():
+        name = names.get(id(parameter))
+        if name is None:
+            continue
+        for tensor in tensors_in(state):
+            if tensor.numel() == 1:
+                continue
+            shapes = list(zip(tensor.shape, parameter.shape))
+            if tensor.dim() != parameter.dim() or any(size not in (1, own) for size, own in shapes):
+                raise ValueError(
+                    f'optimizer={type(optimizer).__name__} keeps a tensor of shape {tuple(tensor.shape)} for {name}, of '
+                    f'shape {tuple(parameter.shape)}, whose channels cannot be told. Make a new optimizer after this.'
+                )
+            yield name, tensor
+
+
+def _checked(permutation: Mapping[str, Any], full: Mapping[str, int]) -> dict[str, Array]:
+    _check_labels('permutation', permutation, full)
+    orders = {}
+    for label, given in permutation.items():
+        order = _array(given)
+        if order.dtype.kind not in 'iu' or not np.array_equal(np.sort(order, axis=None), np.arange(full[label])):
+            raise ValueError(
+                f'permutation[{label!r}] must have each channel from 0 to {full[label] - 1} once, got {order.tolist()}.'
+            )
+        orders[label] = order.reshape(-1).astype(np.int64)
+    return orders
+
+
+def _check_labels(argument: str, given: Mapping[str, Any], full: Mapping[str, int]) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f'{argument} is a {type(given).__name__}; give {{label: one entry a channel}}.')
+    unknown = next((label for label in given if label not in full), None)
+    if unknown is not None:
+        raise ValueError(f'{argument} has the unknown label {unknown!r}. Labels are in space.labels.')
+
+
+def _array(numbers: Any) -> NDArray[Any]:
+    if isinstance(numbers, Tensor):
+        numbers = numbers.detach().cpu()
+        numbers = numbers.double() if numbers.is_floating_point() else numbers
+    return np.asarray(numbers)

@@ -1,0 +1,272 @@
+"""How important each channel of a trained model is: one number a channel, summed over the layers that make it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..graph.channel_graph import ChannelGraph
+from ..slicing.module_call import using_attributes, using_mode
+from ..slicing.selection import Selection
+from ..space.width_space import WidthSpace
+
+__all__ = ['Loss', 'Rule', 'check_rule', 'importance']
+
+ElementRule = Callable[[str, Tensor], Tensor]
+"""Gives a number for every element of a weight, from its name and its values."""
+Rule = str | ElementRule
+Loss = Callable[[nn.Module, Any], Tensor]
+"""Gives the loss of a model on a batch, a tensor with one element."""
+
+_RULES = ('l1', 'l2', 'bn', 'group', 'taylor')
+
+
+def importance(
+    space: WidthSpace, rule: Rule = 'l1', *, batches: Iterable[Any] | None = None, loss: Loss | None = None
+) -> dict[str, Tensor]:
+    """Tell how important each channel of every group is.
+
+    A channel is made by several layers wherever these are summed, multiplied or joined (residual connections, depthwise
+    convolutions, gates, queries with keys), and may have several filters in one of them (a group of a grouped
+    convolution, a head): all of these count.
+
+    Parameters
+    ----------
+    space
+        The space; its model must have its trained weights. Nothing of it is changed.
+    rule
+        What a channel gets from each of these layers.
+
+        - ``'l1'`` (default): the sum of the absolute values of its filters;
+        - ``'l2'``: their Euclidean norm;
+        - ``'bn'``: the absolute scale of every normalisation on the channel, instead of the layers that make it; in a
+          group without one (the hidden features of an MLP), ``'l1'``;
+        - ``'group'``: the sum of squares of all weights that are gone with the channel: its filters, its scales in
+          normalisations, and what the layers that read it multiply it with (as Torch-Pruning's group magnitude);
+        - ``'taylor'``: the sum of ``|weight * gradient|`` over its filters, averaged over batches, to first order what
+          the loss changes by without them;
+        - a callable ``(name, weight) -> numbers of the weight's shape``, which are summed over the channel's filters.
+    batches
+        For ``'taylor'``: a few batches, as ``loss`` takes them, on the device of the model.
+    loss
+        For ``'taylor'``: ``(model, batch) -> loss``, a differentiable tensor with one element. The model is in the mode
+        that it is in; call ``space.eval()`` before for the statistics that it was trained to.
+
+    Returns
+    -------
+    ``{label: float64 tensor of shape (full width,)}`` on the CPU. Only the order of the channels within a group has a
+    meaning. ``'taylor'`` is in units of the loss; all others have no unit.
+
+    Raises
+    ------
+    ValueError
+        If the rule is unknown, an argument is missing or goes with another rule, weights have no or no finite values, or
+        the loss says nothing about them.
+    TypeError
+        If ``rule`` is neither a name nor callable, or gives no tensor of the weight's shape.
+
+    Notes
+    -----
+    Our readings. Each layer's share is divided by its mean over the group before it is added, so that every layer counts
+    the same: the scale of a layer's weights says nothing where a normalisation follows, and otherwise depends on its
+    fan-in. ``'taylor'`` is not divided: all layers then speak of the same loss, and one that matters less shall count
+    less. Biases do not count. For a parameter of a parametrised weight the computed weight stands, if it has its shape.
+    """
+    _check(rule, batches, loss)
+    model, graph = space.full_model, space.graph
+    _check_values(model)
+    if rule == 'taylor':
+        return _taylor(space, batches, loss)  # type: ignore[arg-type]
+    made = _Sum(graph)
+    if rule == 'group':
+        for name, axis, weight in [*_weights(model, graph), *_scales(model, graph), *_readers(model, graph)]:
+            made.add(name, axis, _double(weight).square())
+        return made.total
+    for name, axis, weight in _weights(model, graph):
+        if callable(rule):
+            made.add(name, axis, _checked(rule(name, weight), name, weight))
+        elif rule == 'l2':
+            made.add(name, axis, _double(weight).square(), root=True)
+        else:
+            made.add(name, axis, _double(weight).abs())
+    if rule != 'bn':
+        return made.total
+    scales = _Sum(graph)
+    for name, axis, scale in _scales(model, graph):
+        scales.add(name, axis, _double(scale).abs())
+    return {label: total if total.any() else made.total[label] for label, total in scales.total.items()}
+
+
+class _Sum:
+    """The importance of all channels, layer by layer."""
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        self._graph = graph
+        self.total = {group.label: torch.zeros(group.width, dtype=torch.float64) for group in graph.groups}
+
+    def add(self, name: str, axis: int, scores: Tensor, *, root: bool = False, alike: bool = True) -> None:
+        """Add what a layer says: scores of the elements of its weight, the channels of which stand along an axis.
+
+        Parameters
+        ----------
+        root
+            The square root of a channel's sum counts.
+        alike
+            The layer counts as much as every other: its mean over a group is made 1.
+        """
+        layout = self._graph.layouts[self._graph.dims[name][axis]]  # type: ignore[index]
+        others = [other for other in range(scores.dim()) if other != axis]
+        at_position = (scores.sum(others) if others else scores).cpu()
+        for number in np.unique(layout.groups[layout.groups >= 0]).tolist():
+            group, own = self._graph.groups[number], torch.from_numpy(layout.groups == number)
+            channels = torch.from_numpy(layout.channels)[own]
+            share = torch.zeros(group.width, dtype=torch.float64).index_add_(0, channels, at_position[own])
+            share = share.sqrt() if root else share
+            mean = float(share.abs().mean())
+            self.total[group.label] += share / mean if alike and mean > 0 else share
+
+
+def _made(model: nn.Module, graph: ChannelGraph) -> list[tuple[str, int, nn.Parameter]]:
+    """Return the weights that make channels of groups, with the axis of these."""
+    own = dict(model.named_parameters())
+    made = [(name, axis) for name, axis in graph.produced if name in own and name in graph.dims]
+    return [(name, axis, own[name]) for name, axis in made if graph.dims[name][axis] is not None]
+
+
+def _weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+    """Yield the weights that make channels, with the axis of these; computed ones in the place of their parameters."""
+    modules = dict(model.named_modules())
+    for name, axis, parameter in _made(model, graph):
+        weight: Tensor = parameter
+        layer, _, leaf = f'.{name}'.partition('.parametrizations.')
+        if leaf:
+            with using_mode(model, training=False), torch.no_grad():
+                effective = getattr(modules[layer[1:]], leaf.partition('.')[0])
+            weight = effective if effective.shape == weight.shape else weight
+        yield name, axis, weight.detach()
+
+
+def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+    """Yield the weights of normalisations, with each axis of theirs that channels stand along."""
+    modules, made = dict(model.named_modules()), {name for name, _ in graph.produced}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        layer, _, leaf = name.rpartition('.')
+        if leaf == 'weight' and name not in made and 'norm' in type(modules[layer]).__name__.lower():
+            for axis, index in enumerate(graph.dims.get(name, ())):
+                if index is not None:
+                    yield name, axis, tensor.detach()
+
+
+def _readers(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+    """Yield the weights that read channels, with each axis of theirs that these stand along."""
+    made = set(graph.produced)
+    for name, parameter in model.named_parameters():
+        for axis, index in enumerate(graph.dims.get(name, ())):
+            if index is not None and parameter.dim() > 1 and (name, axis) not in made:
+                yield name, axis, parameter.detach()
+
+
+def _taylor(space: WidthSpace, batches: Iterable[Any], loss: Loss) -> dict[str, Tensor]:
+    model, graph = space.full_model, space.graph
+    made = _made(model, graph)
+    weights = {name: weight for name, _, weight in made}
+    found = _Sum(graph)
+    count = 0
+    with _differentiable(space, weights.values()), torch.enable_grad():
+        for batch in batches:
+            value = loss(model, batch)
+            gradients = dict(zip(weights, _gradients(value, list(weights.values()))))
+            for name, axis, weight in made:
+                gradient = gradients[name]
+                if gradient is not None:
+                    found.add(name, axis, (_double(weight) * _double(gradient)).abs(), alike=False)
+            count += 1
+    if count == 0:
+        raise ValueError("batches is empty: rule='taylor' needs the gradient of the loss on one batch or more.")
+    total = {label: scores / count for label, scores in found.total.items()}
+    if not all(bool(scores.isfinite().all()) for scores in total.values()):
+        raise ValueError('loss has gradients that are not finite on these batches. Look at the loss, or the batches.')
+    if not any(bool(scores.any()) for scores in total.values()):
+        raise ValueError('the gradient of loss is zero on these batches: nothing can be ranked by it. Give other ones.')
+    return total
+
+
+def _gradients(value: Any, weights: list[Tensor]) -> tuple[Tensor | None, ...]:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = f'a tensor of shape {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f'loss returned {what}: it must return a tensor with one element, such as the mean of the batch.'
+        )
+    if not value.requires_grad:
+        raise ValueError(
+            'loss returned a tensor that does not depend on the weights. Compute it from model(...), without no_grad, '
+            'inference_mode, detach() or item().'
+        )
+    gradients = torch.autograd.grad(value.sum(), weights, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise ValueError('loss does not depend on any weight that makes channels. Compute it from model(batch).')
+    return gradients
+
+
+@contextlib.contextmanager
+def _differentiable(space: WidthSpace, weights: Iterable[Tensor]) -> Iterator[None]:
+    """Let frozen weights have gradients, at full widths; put back what forwards write into buffers."""
+    model = space.full_model
+    frozen = [weight for weight in weights if not weight.requires_grad]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        with using_attributes(model, Selection(space.graph, {}).attributes(model)):
+            yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
+        with torch.no_grad():
+            for buffer, values in buffers:
+                if not torch.equal(buffer, values):
+                    buffer.copy_(values)
+
+
+def _double(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return (tensor.cpu() if tensor.device.type == 'mps' else tensor).double()
+
+
+def check_rule(rule: Any, argument: str = 'importance') -> None:
+    """Refuse what is no rule of importance; ``None`` is one for `nni_cafenet.prune` alone."""
+    if (rule is None and argument == 'importance') or callable(rule) or rule in _RULES:
+        return
+    error = ValueError if isinstance(rule, str) else TypeError
+    raise error(f'{argument}={rule!r} must be one of {", ".join(_RULES)}, or a callable (name, weight) -> numbers.')
+
+
+def _check(rule: Any, batches: Any, loss: Any) -> None:
+    check_rule(rule, 'rule')
+    for name, value in (('batches', batches), ('loss', loss)):
+        if rule == 'taylor' and value is None:
+            raise ValueError(f"rule='taylor' needs {name}: importance(space, 'taylor', batches=..., loss=...).")
+        if rule != 'taylor' and value is not None:
+            raise ValueError(f"{name} is for rule='taylor'; rule={rule!r} looks at the weights alone.")
+
+
+def _check_values(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise ValueError(f'{name} is on the meta device, without values. Load the trained weights first.')
+        if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
+            raise ValueError(f'{name} has values that are not finite: channels cannot be ranked by them.')
+
+
+def _checked(scores: Any, name: str, weight: Tensor) -> Tensor:
+    if not isinstance(scores, Tensor) or scores.shape != weight.shape:
+        what = f'shape {tuple(scores.shape)}' if isinstance(scores, Tensor) else type(scores).__name__
+        raise TypeError(f'rule gave {what} for {name}; it must give a tensor of shape {tuple(weight.shape)}.')
+    if not bool(scores.isfinite().all()):
+        raise ValueError(f'rule gave values for {name} that are not finite: channels cannot be ranked by them.')
+    return _double(scores)

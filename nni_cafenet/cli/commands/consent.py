@@ -1,0 +1,91 @@
+"""Code that a file or folder asks for runs only if the command itself says yes to it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+from ...errors import ConfigurationError, ConsentError
+from ..config import Configuration
+from ..loading.code_names import CodeName
+
+__all__ = ['add_trust', 'refuse_without_consent']
+
+_FIELDS = {
+    'model.name': 'model',
+    'data.source': 'data',
+    'training.loss': 'loss',
+    'training.metric': 'metric',
+}
+_OWN = 'nni_cafenet.testing'
+
+
+def add_trust(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add the option by which a user says yes."""
+    parser.add_argument('--trust', action='store_true', help=f'run the code that {what} names (models, data, losses)')
+
+
+def refuse_without_consent(
+    configuration: Configuration, *, typed: Container[str], place: str | Path, trusted: bool
+) -> None:
+    """Refuse code that a file or folder asks for, before any of it is imported.
+
+    Parameters
+    ----------
+    configuration
+        What is asked for.
+    typed
+        Fields that the user typed in this command.
+    place
+        The file or folder that the others come from, for the message.
+    trusted
+        Whether the user said yes.
+
+    Raises
+    ------
+    nni_cafenet.errors.ConsentError
+        If there is such code; the message lists all of it.
+    """
+    found = [] if trusted else [*_named_code(configuration, typed)]
+    if found:
+        lines = '\n'.join(f'  {line}' for line in found)
+        raise ConsentError(
+            f'{str(place)!r} asks for code that this command does not name; nothing of it has run:\n{lines}\n'
+            'If you trust where it comes from, add --trust.'
+        )
+
+
+def _named_code(configuration: Configuration, typed: Container[str]) -> Iterator[str]:
+    for path, kind in _FIELDS.items():
+        spec = configuration[path]
+        if not isinstance(spec, str) or path in typed:
+            continue
+        name = CodeName(spec, kind, ConfigurationError)
+        if name.is_one and not _is_harmless(kind, spec):
+            place, _, attribute = spec.rpartition(':')
+            how = 'runs the file' if place.endswith('.py') else 'imports'
+            yield f'{kind} {spec!r}: {how} {place}, calls {attribute}'
+    model = configuration['model.name']
+    if configuration['model.unpickle'] and 'model.unpickle' not in typed and Path(str(model)).is_file():
+        yield f'model {model!r}: loads a pickled object, which runs whatever it names'
+
+
+def _is_harmless(kind: str, spec: str) -> bool:
+    """Whether words that look like a name in code are a network of torchvision, one of our own, or a folder of data."""
+    place, _, attribute = spec.rpartition(':')
+    if kind == 'data':
+        from ..data.sources import names_code
+
+        return not names_code(spec)
+    if kind != 'model':
+        return False
+    if place == _OWN:
+        from ... import testing
+
+        return attribute in testing.__all__
+    if place.split('.')[:2] != ['torchvision', 'models']:
+        return False
+    from ..loading.model_spec import torchvision_name
+
+    return torchvision_name(spec) is not None

@@ -1,0 +1,77 @@
+"""``nni-cafenet export``: the slim network of a finished run, for other runtimes."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigurationError
+from .consent import refuse_without_consent
+from .console import check_output_file, loading, say
+from .network_option import add_network, the_network
+
+__all__ = ['add']
+
+_DESCRIPTION = """\
+Write the slim network of a finished run as ONNX or TorchScript, and check what was written against the network.
+"""
+
+_EXAMPLES = """\
+examples:
+  nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
+  nni-cafenet export family --network 50% --onnx half.onnx
+  nni-cafenet export received --onnx slim.onnx --trust           run the code that the folder names: it lists it
+  nni-cafenet export out/trained/fresh-0 --onnx slim.onnx        what nni-cafenet train-slim trained
+
+ONNX needs pip install 'nni-cafenet[onnx]'. Files are written whole or not at all.
+Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
+"""
+
+
+_NEVER_RUN = ('data.source', 'training.loss', 'training.metric')
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        'export',
+        usage='nni-cafenet export RUN [--onnx FILE] [--torchscript FILE] [options]',
+        help='write the slim network of a finished run as ONNX or TorchScript',
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_network(parser)
+    parser.add_argument('--onnx', metavar='FILE', help='write an ONNX file')
+    parser.add_argument('--torchscript', metavar='FILE', help='write a TorchScript file')
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    files = {kind: getattr(options, kind) for kind in ('onnx', 'torchscript') if getattr(options, kind) is not None}
+    if not files:
+        raise ConfigurationError('nothing to export: give --onnx FILE, --torchscript FILE, or both')
+    for kind, file in files.items():
+        check_output_file(f'--{kind}', Path(file))
+    record, network = the_network(options)
+    refuse_without_consent(record.configuration, typed=_NEVER_RUN, place=options.folder, trusted=options.trust)
+    with loading():
+        from ...export.onnx_file import export_onnx
+        from ...export.torchscript_file import export_torchscript
+        from ..loading.model_spec import InputShape, example_of, load_model
+
+        asked = record.configuration
+        make = partial(
+            load_model,
+            asked['model.name'],
+            arguments=record.arguments,
+            unpickle=options.trust and asked['model.unpickle'],
+        )
+        slim = network.load(make)
+        example = example_of([InputShape(record.input)], slim)
+        for kind, export in (('onnx', export_onnx), ('torchscript', export_torchscript)):
+            if kind in files:
+                say(str(export(slim, files[kind], example)))
+    return 0

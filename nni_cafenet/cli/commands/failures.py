@@ -1,0 +1,82 @@
+"""How a command that raised an error ends: what the user is told, and the exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from ...errors import (
+    CafeNetError,
+    ExperimentEndedError,
+    LimitReachedError,
+    TrainingDivergedError,
+    TrialFailedError,
+    first_line,
+)
+
+__all__ = ['status_of']
+
+_FAILED, _BAD_INPUT = 1, 2
+_FAILURES = (TrainingDivergedError, TrialFailedError, ExperimentEndedError, LimitReachedError)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SHOW_ALL = 'NNI_CAFENET_TRACEBACK'
+_HOME = str(Path(__file__).parents[2])
+
+
+def status_of(error: Exception) -> int:
+    """
+    Tell the user of an error, and return the exit status.
+
+    Parameters
+    ----------
+    error
+        What a command raised.
+
+    Returns
+    -------
+    2 for what the user can put right in the command, its data or its files; 1 for what went wrong in the work.
+    """
+    if os.environ.get(_SHOW_ALL):
+        traceback.print_exception(type(error), error, error.__traceback__)
+    root = _with_errno(error)
+    if root is not None and root.errno in _NO_ROOM:
+        name = f' {root.filename}' if root.filename else ''
+        _tell(f'writing{name} failed: {root.strerror}; make room, then start the same command again: it goes on')
+        return _FAILED
+    if isinstance(error, _FAILURES):
+        _tell(str(error))
+        return _FAILED
+    if isinstance(error, (CafeNetError, OSError)) or _is_ours(error):
+        _tell(str(error))
+        return _BAD_INPUT
+    if type(error).__name__ == 'OutOfMemoryError' or isinstance(error, MemoryError):
+        _tell(f'out of memory ({first_line(error, 120)}); give a smaller --batch-size, or --precision 16-mixed')
+        return _FAILED
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    _tell(
+        f'failed: {type(error).__name__}: {first_line(error)} ({place.filename}, line {place.lineno}); '
+        f'for the whole traceback: {_SHOW_ALL}=1'
+    )
+    return _FAILED
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is an error that this package raised with words for the user."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, (ValueError, TypeError)) and bool(frames) and frames[-1].filename.startswith(_HOME)
+
+
+def _with_errno(error: BaseException | None) -> OSError | None:
+    """Return the error of the system that is behind an error; torch.save hides it behind one of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _tell(text: str) -> None:
+    print(f'nni-cafenet: {text}', file=sys.stderr)

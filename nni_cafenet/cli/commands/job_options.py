@@ -1,0 +1,91 @@
+"""What ``prune`` and ``search`` share: their options, and how a job begins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import Configuration
+from ..config.flags import add_flags, given_flags
+from ..config.missing_files import missing_files
+from ..data import FORMS
+from .consent import add_trust, refuse_without_consent
+from .console import check_output_file, command_line, loading, say
+
+if TYPE_CHECKING:
+    from ..jobs.prepare import Prepared
+
+__all__ = ['SOURCES', 'add_job', 'begin', 'configuration_of', 'how_to_go_on']
+
+SOURCES = 'SOURCE of data is one of\n' + '\n'.join(f'  {form:<25} {what}' for form, what in FORMS.items())
+
+
+def add_job(
+    commands: Any, name: str, *, help: str, description: str, epilog: str, run: Callable[[argparse.Namespace], int]
+) -> None:
+    """Add a command that runs a job."""
+    parser = commands.add_parser(
+        name,
+        usage=f'nni-cafenet {name} --model MODEL --data SOURCE --output DIR [options]\n'
+        f'       nni-cafenet {name} --config FILE [options]',
+        help=help,
+        description=f'{description}\n{SOURCES}\n',
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    files = parser.add_argument_group('configuration', 'all options may stand in a YAML file; options go before it')
+    files.add_argument('--config', metavar='FILE', help='read the job from a YAML file')
+    files.add_argument('--save-config', metavar='FILE', help='write the whole configuration into a YAML file')
+    add_trust(files, 'the YAML file')
+    files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
+    add_flags(parser)
+    parser.set_defaults(run=run, stopped=how_to_go_on)
+
+
+def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
+    """Return what is asked for, checked; None where printing it was all."""
+    look = () if options.dry_run else (missing_files,)
+    given = given_flags(options)
+    configuration = Configuration.checked(options.config, given, trained=trained, more=look)
+    if options.save_config is not None:
+        check_output_file('--save-config', Path(options.save_config))
+        from ...utils.files import write_text
+
+        write_text(options.save_config, configuration.to_yaml())
+        say(f'wrote {options.save_config}')
+    if options.dry_run:
+        print(configuration.to_yaml(), end='')
+        return None
+    if options.config is not None:
+        refuse_without_consent(configuration, typed=given, place=options.config, trusted=options.trust)
+    return configuration
+
+
+def begin(command: str, configuration: Configuration) -> Prepared:
+    """Check the folder, load and check everything, and write down what the job is asked for."""
+    from ..jobs.absolute_paths import with_whole_paths
+    from ..jobs.job_folder import JobFolder, JobRecord
+
+    configuration = with_whole_paths(configuration)
+    folder = JobFolder(configuration['output'])
+    with loading():
+        folder.check(command, configuration)
+        from ..jobs.prepare import prepare
+
+        prepared = prepare(configuration, say)
+    if folder.started:
+        say(f'going on with the run in {folder.path}')
+    folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
+    return prepared
+
+
+def how_to_go_on(options: argparse.Namespace) -> str:
+    """Return what a user whose job was interrupted is told."""
+    return f'What was done is kept; to go on from there:\n  {command_line(options)}'
+
+
+def folders_line(folders: Iterable[Path]) -> str:
+    """Return a line on where the networks are."""
+    return f'The smaller network is in {", ".join(str(folder) for folder in folders)}: widths.json and slim.pt.'

@@ -1,0 +1,60 @@
+"""One slim network of a finished run, as options of a command name it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigurationError, FolderError
+from .consent import add_trust
+
+if TYPE_CHECKING:
+    from ..jobs.job_folder import JobRecord
+    from ..jobs.saved_network import SavedNetwork
+
+__all__ = ['add_network', 'chosen', 'the_network']
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the run, and which of its networks."""
+    parser.add_argument('folder', metavar='RUN', help='output folder of nni-cafenet prune, search or train-slim')
+    parser.add_argument('--network', metavar='BUDGET', help='one network of several, such as 50%%')
+    add_trust(parser, 'the folder')
+
+
+def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:
+    """Return the job that the options name, and its network; an error if there are several and none is named."""
+    from ..jobs.job_folder import JobFolder
+    from ..jobs.saved_network import SavedNetwork
+
+    folder = Path(options.folder)
+    home = next((each for each in (folder, *folder.resolve().parents) if JobFolder(each).has_record), None)
+    if home is None:
+        JobFolder(folder).load()  # says what is missing
+    job = JobFolder(home or folder)
+    if job.path != folder:  # a folder inside that of the run
+        if not (folder / 'widths.json').is_file():
+            raise FolderError(
+                f'{str(folder)!r}: holds no widths.json and slim.pt; name the folder of a run that has ended'
+            )
+        return job.load(), SavedNetwork.read('', folder)
+    record, networks = job.load(), chosen(SavedNetwork.all_of(job), options.network)
+    if len(networks) > 1:
+        names = ', '.join(network.name for network in networks)
+        raise ConfigurationError(f'the run in {folder} has several networks; name one by --network: {names}')
+    return record, networks[0]
+
+
+def chosen(networks: list[SavedNetwork], name: str | None) -> list[SavedNetwork]:
+    """Return the networks of a name, or all; an error if there is none of it."""
+    if name is None:
+        return networks
+    found = [network for network in networks if network.name == name]
+    if not found:
+        names = ', '.join(network.name for network in networks if network.name)
+        raise ConfigurationError(
+            f'--network {name}: the run has no such network; '
+            + (f'it has {names}' if names else 'it has one alone: leave --network out')
+        )
+    return found

@@ -1,0 +1,84 @@
+"""``nni-cafenet prune``: a trained network becomes smaller."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...errors import ConfigurationError
+from ...utils.silence import quiet_training
+from .console import say
+from .job_options import add_job, begin, configuration_of
+
+__all__ = ['add', 'run_prune']
+
+_DESCRIPTION = """\
+Make a trained network really smaller, under a budget of multiply-accumulates (MACs), parameters or latency:
+
+  1. its channels are put in order of importance, which does not change what it computes,
+  2. a supernet of all widths is trained from its weights for a few epochs,
+  3. widths within the budget are searched on a held-out part of the training data,
+  4. the best ones are fine-tuned with the weights that they inherit.
+
+The output folder then holds widths.json and slim.pt (nni_cafenet.load_slim reads them), and every width that was scored;
+`nni-cafenet export` and `nni-cafenet report` take it from there. Stopped with Ctrl-C or killed, the same command goes on
+where it was.
+"""
+
+_EXAMPLES = """\
+examples:
+  nni-cafenet prune --model torchvision.models:resnet18 --weights r18.pt --data imagefolder:./photos --output out
+  nni-cafenet prune --model nets.py:small --model-args width=8 --weights small.pt --data cifar10:./cifar --output out
+  nni-cafenet prune --model nets.py:small --weights small.pt --data my_data.py:loaders --budget 75% 50% 25% --output family
+  nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget macs=50% params=5M --output out
+  nni-cafenet prune --config job.yaml --seed 1 --output out1         a file, and what goes before it
+
+In Python: nni_cafenet.prune(model, '50%', train=..., validate=..., example_input=...).
+Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    add_job(
+        commands,
+        'prune',
+        help='make a trained network smaller, under a budget',
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        run=_run,
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    configuration = configuration_of(options, trained=True)
+    if configuration is None:
+        return 0
+    name = configuration['model.name']
+    of_torchvision = name.startswith('torchvision.') or ':' not in name and not configuration['model.unpickle']
+    if of_torchvision and configuration['model.weights'] is None:
+        raise ConfigurationError(
+            f'model {name!r} has fresh weights, of which there is nothing to keep; give trained ones by --weights FILE, or '
+            'search from fresh weights: nni-cafenet search'
+        )
+    return run_prune(configuration)
+
+
+def run_prune(configuration: Any) -> int:
+    """Run the job and print its report."""
+    prepared = begin('prune', configuration)
+    from ...pruning.pruned import Pruned
+    from ...report.write import write_report
+    from ..jobs.job_report import named_report
+    from ..jobs.prune_job import prune_job
+
+    with quiet_training():
+        result = prune_job(prepared)
+        members = [result] if isinstance(result, Pruned) else list(result)
+        report = named_report(prepared, result.report, members[0].directory)
+        page = write_report(configuration['output'], report)
+    print(result.report)
+    for member in members:
+        say(f'{member.macs:,} MACs, {member.params:,} parameters: widths.json and slim.pt in {member.directory}')
+    say(f'wrote {page} and report.md beside it')
+    return 0

@@ -1,0 +1,73 @@
+"""``nni-cafenet search``: the widths of a network, from fresh weights."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...utils.silence import quiet_training
+from .console import say
+from .job_options import add_job, begin, configuration_of
+from .prune import run_prune
+
+__all__ = ['add']
+
+_DESCRIPTION = """\
+Search how many channels each layer of a network should have, under a budget:
+
+  1. a supernet of all widths is trained from fresh weights (CafeNet: locally free weight sharing, min-min),
+  2. widths within the budget are searched on a held-out part of the training data,
+  3. the best ones are trained from scratch.
+
+Without a supernet, --method short-trainings trains --candidates random widths for a few epochs, the better half of
+them for more (--halving 2 4 8), and the best ones in full. --finalists 8 --halving 2 4 lets short trainings choose
+among the best widths of the supernet. docs/short_trainings.md says when to use which.
+
+A configuration that gives trained weights (model: weights:) is pruned instead, as by `nni-cafenet prune`. The
+output folder is of the same form. Stopped with Ctrl-C or killed, the same command goes on where it was.
+"""
+
+_EXAMPLES = """\
+examples:
+  nni-cafenet search --config examples/search.yaml
+  nni-cafenet search --config examples/search.yaml --budget 25% --output small
+  nni-cafenet search --model resnet18 --input 1 3 64 64 --data imagefolder:./photos --budget 300M --output out
+  nni-cafenet search --config examples/search.yaml --method short-trainings --candidates 16 --output short
+  nni-cafenet search --model nni_cafenet.testing:SmallResNet --data digits --output out --dry-run > search.yaml
+
+In Python: NasExperiment(space, evaluator, CafeNet(budget='50%')).run().
+Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    add_job(
+        commands,
+        'search',
+        help='search the widths of a network from fresh weights, or do a job from a file',
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        run=_run,
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    configuration = configuration_of(options)
+    if configuration is None:
+        return 0
+    if configuration['model.weights'] is not None:
+        return run_prune(configuration)
+    prepared = begin('search', configuration)
+    from ...report.write import write_report
+    from ..jobs.job_report import report_of
+    from ..jobs.search_job import search_job
+
+    with quiet_training():
+        result = search_job(prepared)
+        page = write_report(configuration['output'], report_of(prepared, result.found))
+    print(result.table)
+    for folder in result.found.folders:
+        say(f'widths.json and slim.pt in {folder}')
+    say(f'wrote {page} and report.md beside it')
+    return 0

@@ -1,0 +1,93 @@
+"""The model and its space, as options of a command."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+from .console import say
+
+if TYPE_CHECKING:
+    from ...space.width_space import WidthSpace
+
+__all__ = ['add_space_options', 'space_of']
+
+
+def add_space_options(parser: argparse.ArgumentParser) -> None:
+    """The model and how its space is made: what `space_of` reads."""
+    parser.add_argument('model', metavar='MODEL', help='the model, see above')
+    parser.add_argument(
+        '--input',
+        required=True,
+        nargs='+',
+        action='append',
+        metavar='N',
+        help='shape of an input, the batch first, such as 1 3 224 224; int64 (filled with 0 and 1) or bool may follow; '
+        'once for each input',
+    )
+    parser.add_argument(
+        '--unpickle', action='store_true', help='load a model that torch.save wrote: runs the code that the file names'
+    )
+    space = parser.add_argument_group('space')
+    space.add_argument(
+        '--bins',
+        default='1:32',
+        metavar='RULE',
+        help='SMALLEST:LARGEST for bins of about the same MACs, in channels, or how many bins a group has, such as 20 '
+        '(default: %(default)s)',
+    )
+    space.add_argument(
+        '--min-ratio',
+        type=float,
+        default=0.1,
+        metavar='SHARE',
+        help='smallest width of a group as a share of its full width; 0: one bin (default: %(default)s)',
+    )
+    space.add_argument(
+        '--divisor',
+        type=int,
+        default=1,
+        metavar='N',
+        help='widths are multiples of it, in groups whose full width is one (default: %(default)s)',
+    )
+    for name, may in (('include', 'may'), ('exclude', 'may not')):
+        space.add_argument(
+            f'--{name}',
+            nargs='+',
+            action='extend',
+            metavar='LAYER',
+            help=f"layers whose output widths {may} change: names, names of parts, shell patterns such as 'layer4.*'",
+        )
+
+
+def space_of(options: argparse.Namespace) -> WidthSpace:
+    """Make the space that the options of `add_space_options` ask for; progress goes to the error stream."""
+    from ..loading.model_spec import InputShape, example_of, load_model
+
+    shapes = [InputShape.read(words) for words in options.input]
+    say('loading torch and NNI ...')
+    with warnings.catch_warnings():  # NNI warns of every class that is newer than itself
+        warnings.simplefilter('ignore')
+        import torch
+
+        from ...space.bins import parse_bins
+        from ...space.mutator import WidthMutator
+
+        mutator = WidthMutator(
+            bins=parse_bins(options.bins),
+            include=options.include,
+            exclude=options.exclude,
+            min_ratio=options.min_ratio,
+            divisor=options.divisor,
+        )
+        torch.manual_seed(0)
+        say(f'making {options.model} ...')
+        model = load_model(options.model, unpickle=options.unpickle)
+        inputs = ', '.join(map(str, shapes))
+        say(f'reading its channel groups from {inputs}, and holding them against real forwards ...')
+        start = time.monotonic()
+        space = mutator.mutate(model, example_input=example_of(shapes, model))
+    say(f'{len(space.groups)} channel groups in {time.monotonic() - start:.1f} s')
+    return space

@@ -1,0 +1,112 @@
+"""``nni-cafenet train-slim``: the networks of a finished run, trained once more."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...errors import ConfigurationError
+from ...utils.files import whole_path
+from ..config import Given
+from ..config.flags import add_flags, given_flags
+from .consent import refuse_without_consent
+from .console import loading, say
+from .job_options import SOURCES, how_to_go_on
+from .network_option import add_network, chosen
+
+__all__ = ['add']
+
+_DESCRIPTION = """\
+Train the slim network of a finished run: from scratch, which tells what its widths are worth, or on from the
+weights that it has. Model, data and recipe are those of the run, where no option says otherwise.
+"""
+
+_EXAMPLES = """\
+examples:
+  nni-cafenet train-slim out --epochs 100                                   from scratch, on the data of the run
+  nni-cafenet train-slim out --from inherited --epochs 30 --lr 0.0003       more fine-tuning
+  nni-cafenet train-slim out --data imagefolder:./more --epochs 100 --seed 1
+  nni-cafenet train-slim family --network 50% --epochs 100                  one network of several
+
+The trained networks are in RUN/trained/FROM-SEED: widths.json, slim.pt, result.json. Stopped, the same command goes on.
+Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
+"""
+
+_EPOCHS = 'training.finetune_epochs'
+_FIELDS = (
+    'data.source',
+    'data.batch_size',
+    'data.workers',
+    'data.validation',
+    'training.optimizer',
+    'training.lr',
+    'training.loss',
+    'training.metric',
+    'seed',
+    'device',
+    'precision',
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        'train-slim',
+        usage='nni-cafenet train-slim RUN --epochs N [options]',
+        help='train the slim network of a finished run, from scratch or on from its weights',
+        description=f'{_DESCRIPTION}\n{SOURCES}\n',
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_network(parser)
+    parser.add_argument('--epochs', metavar='N', dest=_EPOCHS, nargs=1, help='epochs (default: those of the run)')
+    parser.add_argument(
+        '--from',
+        dest='start',
+        choices=('fresh', 'inherited'),
+        default='fresh',
+        help='fresh weights, or those that the network has (default: %(default)s)',
+    )
+    parser.add_argument('--output', metavar='DIR', help='folder of the training (default: RUN/trained/FROM-SEED)')
+    add_flags(parser, _FIELDS)
+    parser.set_defaults(run=_run, stopped=how_to_go_on)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..jobs.absolute_paths import with_whole_paths
+    from ..jobs.job_folder import JobFolder
+    from ..jobs.saved_network import SavedNetwork
+
+    job = JobFolder(options.folder)
+    record = job.load()
+    networks = chosen(SavedNetwork.all_of(job), options.network)
+    given = given_flags(options)
+    if _EPOCHS in given:  # here they have another name
+        given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
+    refuse_without_consent(
+        record.configuration.overridden(given), typed=given, place=options.folder, trusted=options.trust
+    )
+    asked = with_whole_paths(record.configuration.overridden(given)).with_values(
+        # The model as it was made then, whatever the data are now; its slim networks are what has weights.
+        model__args=dict(record.arguments),
+        model__unpickle=options.trust and record.configuration['model.unpickle'],
+        model__classes=None,
+        model__weights=None,
+        model__input=list(record.input),
+    )
+    if asked[_EPOCHS] < 1:
+        raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
+    folder = whole_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
+    with loading():
+        from ..jobs.prepare import prepare
+        from ..jobs.train_slim import train_slim, trainings_table
+
+        prepared = prepare(asked, say)
+        results = []
+        for network in networks:
+            say(f'training {network.name or "the slim network"} from {options.start} weights')
+            target = folder / network.name
+            results.append(train_slim(prepared, record, network, target, inherited=options.start == 'inherited'))
+    print(trainings_table(results))
+    say(f'widths.json, slim.pt and result.json in {", ".join(str(each.folder) for each in results)}')
+    return 0

@@ -1,0 +1,250 @@
+"""Configurations: out of a file and the options of a command, checked as a whole."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import ConfigurationError
+from ...search.halving import Halving
+from .fields import FIELDS, REQUIRED, SECTIONS, Field
+from .yaml_files import read_yaml, to_yaml
+
+__all__ = ['Configuration', 'Given']
+
+_BY_PATH = {field.path: field for field in FIELDS}
+
+
+@dataclass(frozen=True)
+class Given:
+    """
+    A value that a user gave.
+
+    Parameters
+    ----------
+    where
+        Where it stands, for messages: ``'search.population'`` in a file, ``'--population'`` on the command line.
+    value
+        The value.
+    """
+
+    where: str
+    value: Any
+
+
+class Configuration(Mapping[str, Any]):
+    """
+    What a job is asked for: ``configuration['search.population']``. Made by `checked`, which knows that all is allowed.
+
+    Parameters
+    ----------
+    values
+        The value of every field, by its path.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {field.path: values[field.path] for field in FIELDS}
+
+    @classmethod
+    def checked(
+        cls,
+        file: str | None,
+        options: Mapping[str, Given],
+        *,
+        trained: bool = False,
+        more: Sequence[Callable[[Mapping[str, Given]], list[str]]] = (),
+    ) -> Configuration:
+        """
+        Make a configuration; options go before the file, and both before defaults.
+
+        Parameters
+        ----------
+        file
+            A YAML file; None: there is none.
+        options
+            What the command line gives, by the paths of fields.
+        trained
+            Whether the job starts from trained weights whatever the fields say. Else it does where ``model.weights`` are
+            given. Defaults depend on it.
+        more
+            Further checks: each takes what is given by paths, and returns problems, a line each.
+
+        Raises
+        ------
+        nni_cafenet.errors.ConfigurationError
+            If anything is not allowed, unknown or missing. The message has all problems, a line each.
+        """
+        problems: list[str] = []
+        given: dict[str, Given] = {}
+        if file is not None:
+            given.update(_flattened(read_yaml(file), problems))
+        given.update(options)
+        problems += _refused(given)
+        for check in more:
+            problems += check(given)
+        problems += [
+            f'{field.path}: is missing; give {field.flag}, or {_in_a_file(field)} in a configuration file'
+            for field in FIELDS
+            if field.default is REQUIRED and field.path not in given
+        ]
+        _refuse(problems, f'configuration {file}' if file is not None else 'options')
+        weights = given.get('model.weights')
+        fresh = not trained and (weights is None or weights.value is None)
+        made = cls(
+            {
+                field.path: given[field.path].value if field.path in given else field.default_for(fresh)
+                for field in FIELDS
+            }
+        )
+        _refuse(list(_conflicts(made, fresh)), f'configuration {file}' if file is not None else 'options')
+        return made
+
+    @classmethod
+    def from_nested(cls, values: Mapping[str, Any]) -> Configuration:
+        """Return the configuration that `nested` made a dict of.
+
+        An earlier version may have made it: fields that change nothing in what comes out may be missing.
+        """
+        problems: list[str] = []
+        given = _flattened(values, problems)
+        defaults = {
+            field.path: field.default for field in FIELDS if field.changes_nothing and field.default is not REQUIRED
+        }
+        missing = [field.path for field in FIELDS if field.path not in given and field.path not in defaults]
+        if problems or missing:
+            raise ConfigurationError('; '.join([*problems, *(f'{path} is missing' for path in missing)]))
+        return cls({**defaults, **{path: each.value for path, each in given.items()}})
+
+    def __getitem__(self, path: str) -> Any:
+        return self._values[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def with_values(self, **values: Any) -> Configuration:
+        """Return the configuration with other values; dots in paths are written as two underscores."""
+        return Configuration({**self._values, **{path.replace('__', '.'): value for path, value in values.items()}})
+
+    def overridden(self, options: Mapping[str, Given]) -> Configuration:
+        """
+        Return the configuration with the values that options give.
+
+        Raises
+        ------
+        nni_cafenet.errors.ConfigurationError
+            If any is not allowed; the message has all problems.
+        """
+        _refuse(_refused(options), 'options')
+        return Configuration({**self._values, **{path: each.value for path, each in options.items()}})
+
+    def nested(self) -> dict[str, Any]:
+        """Return the fields as a file holds them."""
+        result: dict[str, Any] = {}
+        for path, value in self._values.items():
+            section, _, name = path.rpartition('.')
+            (result.setdefault(section, {}) if section else result)[name] = value
+        return result
+
+    def to_yaml(self) -> str:
+        """Return the whole configuration as YAML: a file that asks for the same."""
+        return to_yaml(self.nested())
+
+    def differences(self, other: Configuration, without: Sequence[str] = ()) -> list[str]:
+        """Return what another configuration has other than this one, as far as it changes what comes out.
+
+        Parameters
+        ----------
+        other
+            The other one.
+        without
+            Paths of fields that may differ.
+        """
+        return [
+            f'{field.path}: {_shown(self[field.path])} there, {_shown(other[field.path])} now'
+            for field in FIELDS
+            if field.path not in without and not field.changes_nothing and self[field.path] != other[field.path]
+        ]
+
+
+def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
+    """Yield what is wrong with values that are allowed, but not together."""
+    short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
+    if short and not fresh:
+        yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
+    elif rungs is not None and not fresh:
+        yield 'search.halving: is for searches from fresh weights; leave it out'
+    elif rungs is not None and not short and made['search.finalists'] < 2:
+        yield 'search.halving: chooses among finalists; give --finalists 2 or more, or --method short-trainings'
+    elif short and made['training.finetune_epochs']:
+        last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
+        if made['search.finalists'] > last and made['search.finalists'] != _BY_PATH['search.finalists'].default:
+            yield f'search.finalists: {made["search.finalists"]}: the last rung of short-trainings has {last}; give fewer'
+
+
+def _refused(given: Mapping[str, Given]) -> list[str]:
+    """Return what is wrong with values, a line each."""
+    problems = []
+    for path, each in given.items():
+        problem = _BY_PATH[path].kind.problem(each.value)
+        if problem is not None:
+            problems.append(f'{each.where}: {_shown(each.value)}: {problem}')
+    return problems
+
+
+def _refuse(problems: Sequence[str], origin: str) -> None:
+    if problems:
+        count = f'{len(problems)} problems' if len(problems) > 1 else 'a problem'
+        raise ConfigurationError(f'{origin}: {count}\n' + '\n'.join(f'  {problem}' for problem in problems))
+
+
+def _flattened(values: Mapping[str, Any], problems: list[str]) -> dict[str, Given]:
+    """Return the fields of a file by their paths; what is unknown goes to the problems."""
+    given: dict[str, Given] = {}
+    for key, value in values.items():
+        if key in SECTIONS and key:
+            if not isinstance(value, Mapping):
+                problems.append(f'{key}: {_shown(value)}: must hold fields: {", ".join(_names(key))}')
+                continue
+            for name, part in value.items():
+                path = f'{key}.{name}'
+                if path in _BY_PATH:
+                    given[path] = Given(path, part)
+                else:
+                    problems.append(_unknown(path, name, key))
+        elif key in _BY_PATH and '.' not in key:
+            given[key] = Given(key, value)
+        else:
+            problems.append(_unknown(str(key), key, ''))
+    return given
+
+
+def _unknown(path: str, name: Any, section: str) -> str:
+    allowed = _names(section) if section else [*filter(None, SECTIONS), *_names('')]
+    near = difflib.get_close_matches(str(name), allowed, n=1)
+    elsewhere = [field.path for field in FIELDS if field.path.rpartition('.')[2] == name]
+    hints: Iterable[str] = elsewhere or ([f'{section}.{near[0]}' if section else near[0]] if near else [])
+    hint = next((f'did you mean {each}? ' for each in hints), '')
+    return f'{path}: is no field; {hint}allowed{f" in {section}" if section else ""}: {", ".join(allowed)}'
+
+
+def _names(section: str) -> list[str]:
+    return [field.path.rpartition('.')[2] for field in FIELDS if field.section == section]
+
+
+def _in_a_file(field: Field) -> str:
+    return f'{field.path.rpartition(".")[2]}: in {field.section}:' if field.section else f'{field.path}:'
+
+
+def _shown(value: Any, most: int = 60) -> str:
+    text = ' '.join(map(str, value)) if _is_plain_list(value) else 'null' if value is None else str(value)
+    text = text if text else "''"
+    return text if len(text) <= most else f'{text[: most - 3]}...'
+
+
+def _is_plain_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and not any(isinstance(v, Mapping) for v in value)

@@ -1,0 +1,104 @@
+"""Pictures as a network wants them: their size, and the scale of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..loading.model_spec import torchvision_name
+
+__all__ = ['Pixels']
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """
+    The pictures that a network takes.
+
+    Parameters
+    ----------
+    channels
+        1 for grey, 3 for colour (red, green, blue).
+    height, width
+        In pixels.
+    resize
+        The shorter side of a whole picture, in pixels, before its middle is cut out for validation.
+    mean, std
+        What values between 0 and 1 are shifted and scaled by, one number a channel.
+    """
+
+    channels: int
+    height: int
+    width: int
+    resize: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int]) -> Pixels:
+        """
+        Return pictures of a shape (channels, height, width), scaled as is usual.
+
+        Raises
+        ------
+        ValueError
+            If it is no shape of pictures.
+        """
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise ValueError(
+                f'pictures have 1 or 3 channels, a height and a width, not {tuple(shape)}; '
+                'give --input 1 3 224 224 (the batch first)'
+            )
+        channels, height, width = shape
+        mean, std = _IMAGENET if channels == 3 else ((0.5,), (0.5,))
+        return cls(channels, height, width, round(min(height, width) * 256 / 224), mean, std)
+
+    @classmethod
+    def for_model(cls, spec: str) -> Pixels | None:
+        """Return what torchvision's own weights of a model were trained on; None where they do not say. No download."""
+        from torchvision import models
+
+        name = torchvision_name(spec)
+        if name is None:
+            return None
+        preset = models.get_model_weights(name).DEFAULT.transforms()
+        if not hasattr(preset, 'crop_size'):
+            return None
+        size = preset.crop_size[0]
+        return cls(3, size, size, preset.resize_size[0], tuple(preset.mean), tuple(preset.std))
+
+    def resized(self, height: int, width: int) -> Pixels:
+        """Return the same pictures in another size."""
+        scale = self.resize / min(self.height, self.width)
+        return replace(self, height=height, width=width, resize=round(scale * min(height, width)))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.channels, self.height, self.width
+
+    def transform(self, train: bool, *, flip: bool = True) -> Any:
+        """
+        Return what makes a tensor (channels, height, width) of a picture.
+
+        Parameters
+        ----------
+        train
+            Cut out a random part and mirror it at random, instead of taking its middle.
+        flip
+            Whether mirrored pictures are of the same class.
+        """
+        from torchvision import transforms
+
+        size = (self.height, self.width)
+        if train:
+            steps = [transforms.RandomResizedCrop(size, scale=(0.5, 1.0))]
+            steps += [transforms.RandomHorizontalFlip()] if flip else []
+        else:
+            steps = [transforms.Resize(self.resize), transforms.CenterCrop(size)]
+        if self.channels == 1:
+            steps.append(transforms.Grayscale())
+        return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])

@@ -1,0 +1,138 @@
+"""Which source some words name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from ...errors import DataError
+from ..loading.code_names import CodeName
+from .request import Data, DataRequest
+
+__all__ = ['FORMS', 'check_form', 'check_outputs', 'load_data', 'names_code']
+
+FORMS = {
+    'digits': "scikit-learn's digits, 8 x 8, for a first try",
+    'imagefolder:DIR': 'pictures in DIR/train/CLASS and DIR/val/CLASS, or in DIR/CLASS',
+    'cifar10:DIR': 'CIFAR-10 as torchvision keeps it in DIR',
+    'fashion-mnist[:DIR]': "Fashion-MNIST as torchvision keeps it in DIR; or in the folder of Debian's package",
+    'package.module:function': 'a function that returns a training loader, or training and validation loaders',
+    'file.py:function': 'the same in a file',
+}
+"""The forms that the words may have, and what they name."""
+
+_OF_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
+_WITHOUT_FOLDER = ('digits', 'fashion-mnist')
+
+
+def check_form(source: str) -> None:
+    """Refuse words that have none of the forms, without looking for what they name.
+
+    Raises
+    ------
+    nni_cafenet.errors.DataError
+        If they have none of them.
+    """
+    kind, colon, place = source.partition(':')
+    if source in _WITHOUT_FOLDER or names_code(source):
+        return
+    if kind in _OF_FOLDERS and colon:
+        if not place:
+            raise DataError(f'data {source!r}: names no folder; write {kind}:DIR')
+        return
+    near = difflib.get_close_matches(kind.lower(), ('digits', *_OF_FOLDERS), n=1)
+    remedy = f'did you mean {near[0]!r}? ' if near else ''
+    raise DataError(f'data {source!r}: is no source; {remedy}allowed: {", ".join(FORMS)}')
+
+
+def names_code(source: str) -> bool:
+    """Whether the words name a function in code, which runs when the data are loaded."""
+    return _name(source).is_one and source.partition(':')[0] not in _OF_FOLDERS
+
+
+def load_data(request: DataRequest) -> Data:
+    """
+    Return the data that some words name.
+
+    Parameters
+    ----------
+    request
+        The words, and how the data are wanted.
+
+    Raises
+    ------
+    nni_cafenet.errors.DataError
+        If there is no such source, or its data are missing, unreadable or of another size. It is a `ValueError`.
+    """
+    source = request.source
+    check_form(source)
+    kind, _, place = source.partition(':')
+    if kind == 'imagefolder':
+        from .image_folder import image_folder
+
+        return _named(source, image_folder, place, request)
+    if kind == 'cifar10':
+        from .cifar10 import cifar10
+
+        data = _named(source, cifar10, place, request)
+    elif kind == 'fashion-mnist':
+        from .fashion_mnist import fashion_mnist
+
+        data = _named(source, fashion_mnist, place, request)
+    elif source == 'digits':
+        from .digits import digits_data
+
+        data = digits_data(request)
+    else:
+        from .user_code import data_of_code
+
+        data = data_of_code(_name(source), request)
+    asked = request.pixels.shape if request.exact and request.pixels is not None else None
+    if None not in (asked, data.shape) and data.shape != asked:
+        raise DataError(
+            f'data {source!r}: gives inputs of the shape {data.shape}, but --input says {asked}; '
+            'leave --input out, or resize the data'
+        )
+    return data
+
+
+def check_outputs(data: Data, outputs: int, source: str, model: str) -> None:
+    """
+    Refuse a model that has another number of outputs than there are classes.
+
+    Parameters
+    ----------
+    data, source
+        The data, and their name.
+    outputs
+        How many numbers the model gives a sample.
+    model
+        Its name.
+
+    Raises
+    ------
+    nni_cafenet.errors.DataError
+        If they do not fit; the message has both numbers.
+    """
+    if data.classes is not None and outputs != len(data.classes):
+        raise DataError(
+            f'data {source!r} has {len(data.classes)} classes, but the model {model!r} has {outputs} outputs; '
+            f'give --classes {len(data.classes)} if its factory takes num_classes, or another model'
+        )
+    if data.labels and not 0 <= data.labels[0] <= data.labels[-1] < outputs:
+        raise DataError(
+            f'data {source!r} has labels from {data.labels[0]} to {data.labels[-1]} in its first batch, but the model '
+            f'{model!r} has {outputs} outputs, for labels from 0 to {outputs - 1}; give --classes, or another model'
+        )
+
+
+def _name(source: str) -> CodeName:
+    return CodeName(source, 'data', DataError)
+
+
+def _named(source: str, load: Callable[[str, DataRequest], Data], place: str, request: DataRequest) -> Data:
+    """Load data; errors about them begin with their name."""
+    try:
+        return load(place, request)
+    except DataError as error:
+        raise DataError(f'data {source!r}: {error}') from error

@@ -1,0 +1,179 @@
+"""The folder of a job: what it was asked for, so that it goes on with the same and with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigurationError, DamagedFileError, FolderError, ResumeError, first_line
+from ...stages.folder import JOB_RECORD
+from ...utils.files import is_leftover
+from ...utils.json_records import read_record, write_record
+from ..config import Configuration
+
+__all__ = ['JobFolder', 'JobRecord']
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """
+    What a job was asked for, and what it then found out.
+
+    Parameters
+    ----------
+    command
+        ``'prune'`` or ``'search'``.
+    configuration
+        What it was asked for.
+    arguments
+        Arguments that the model's factory was called with.
+    input
+        Shape of the model's input, the batch first.
+    classes
+        Names of the classes; None where the data do not say.
+    """
+
+    command: str
+    configuration: Configuration
+    arguments: Mapping[str, Any]
+    input: tuple[int, ...]
+    classes: tuple[str, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        return {
+            'format': 1,
+            'command': self.command,
+            'configuration': self.configuration.nested(),
+            'model': {'arguments': dict(self.arguments), 'input': list(self.input)},
+            'classes': None if self.classes is None else list(self.classes),
+        }
+
+
+class JobFolder:
+    """
+    The folder of a job.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def has_record(self) -> bool:
+        """Whether a job was begun here."""
+        return (self.path / JOB_RECORD).is_file()
+
+    @property
+    def started(self) -> bool:
+        """Whether a job has been started here: one that was refused before its training has not."""
+        return self.has_record and (self.path / 'run.json').is_file()
+
+    def check(self, command: str, configuration: Configuration) -> None:
+        """
+        Refuse a folder in which the job can be neither started nor taken up.
+
+        Raises
+        ------
+        nni_cafenet.errors.ResumeError
+            If it holds a job that was asked for something else; the message lists what differs.
+        nni_cafenet.errors.FolderError
+            If it holds something else than a job, or is a file.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise FolderError(f'output {str(path)!r}: is a file; name a folder')
+        if self.started:
+            there = self.load()
+            different = there.configuration.differences(configuration, without=_QUESTIONS)
+            if there.command != command:
+                different.insert(0, f'command: {there.command} there, {command} now')
+            if different:
+                lines = '\n'.join(f'  {each}' for each in different)
+                raise ResumeError(
+                    f'output {str(path)!r}: holds a run with other options. Give those of that run to go on with it, or '
+                    f'another folder:\n{lines}'
+                )
+        elif path.is_dir() and not self.has_record and not all(map(is_leftover, path.iterdir())):
+            found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
+            raise FolderError(
+                f'output {str(path)!r}: is not empty ({found}, ...) and holds no run of nni-cafenet; name a new folder, or '
+                'empty it'
+            )
+
+    def keep(self, record: JobRecord) -> None:
+        """Write down what a job was asked for, if that does not stand there already."""
+        if self.started and self.load().configuration == record.configuration:
+            return
+        try:
+            write_record(self.path / JOB_RECORD, record.to_json())
+        except OSError as error:
+            raise FolderError(
+                f'output {str(self.path)!r}: cannot be written to ({first_line(error)}); name another folder, or make room'
+            ) from error
+
+    def load(self) -> JobRecord:
+        """
+        Return what the job was asked for.
+
+        Raises
+        ------
+        nni_cafenet.errors.FolderError
+            If there is no job, or another version wrote it.
+        """
+        path = self.path / JOB_RECORD
+        if not self.has_record:
+            what = 'is not there' if not self.path.exists() else f'holds no {JOB_RECORD}'
+            raise FolderError(
+                f'{str(self.path)!r}: {what}; name the output folder of nni-cafenet prune or nni-cafenet search'
+            )
+        try:
+            record = read_record(path, remedy='give another folder to start anew')
+            return JobRecord(
+                record['command'],
+                Configuration.from_nested(record['configuration']),
+                record['model']['arguments'],
+                tuple(record['model']['input']),
+                None if record['classes'] is None else tuple(record['classes']),
+            )
+        except DamagedFileError:
+            raise
+        except (ValueError, KeyError, TypeError, ConfigurationError) as error:
+            raise FolderError(f'{path}: is damaged, or another version wrote it ({first_line(error)})') from error
+
+    def networks(self) -> dict[str, Path]:
+        """Return the folders of the finished networks: ``''`` for one alone, else by the names of their budgets."""
+        found = {'': self.path} if (self.path / 'widths.json').is_file() else {}
+        folders = sorted(path for path in self.path.iterdir() if path.is_dir()) if self.path.is_dir() else []
+        for path in folders:
+            if path.name not in _NO_NETWORKS and (path / 'widths.json').is_file():
+                found[path.name] = path
+        return found
+
+
+_QUESTIONS = (
+    'budget',
+    'search.method',
+    'search.population',
+    'search.generations',
+    'search.candidates',
+    'search.halving',
+    'search.keep',
+    'search.score',
+    'search.temperature',
+    'search.headroom',
+    'search.finalists',
+    'search.baseline',
+    'training.finetune_epochs',
+    'training.metric',
+)
+"""Fields that a later job in the folder may answer otherwise: it continues with the trained supernet."""
+
+_NO_NETWORKS = ('finalists', 'trained')
+"""Folders of a job that hold networks of other stages."""

@@ -1,0 +1,225 @@
+"""All that a job needs, made and checked before any long work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import ConfigurationError, DataError, ModelSpecError, first_line
+from ...pruning.losses import LOSSES, main_output
+from ...pruning.training import TrainerOptions
+from ...utils.rng import seeded
+from ..config import Configuration
+from ..data import Data, DataRequest, check_outputs, load_data
+from ..data.pixels import Pixels
+from ..loading.code_names import CodeName
+from ..loading.model_spec import check_model_name, load_model, takes_argument, torchvision_name
+from ..loading.weights import find_weights, put_weights
+
+__all__ = ['Prepared', 'prepare', 'search_of', 'trainer_of']
+
+_RATES = {'adamw': 1e-3, 'sgd': 0.05}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    All that a job needs.
+
+    Parameters
+    ----------
+    configuration
+        What it is asked for.
+    data
+        Its data.
+    make
+        Makes the model, with fresh weights.
+    arguments
+        What its factory is called with.
+    model
+        The model with its trained weights, if there are any.
+    input
+        Shape of its input, the batch first.
+    loss, metric
+        As `nni_cafenet.prune` takes them.
+    optimizer
+        Makes the optimizer of some parameters.
+    """
+
+    configuration: Configuration
+    data: Data
+    make: Callable[[], nn.Module]
+    arguments: dict[str, Any]
+    model: nn.Module
+    input: tuple[int, ...]
+    loss: Any
+    metric: Any
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
+    """
+    Load data, model and weights, and check that they fit each other.
+
+    Parameters
+    ----------
+    configuration
+        What is asked for.
+    say
+        Called with each line for the user.
+
+    Raises
+    ------
+    nni_cafenet.errors.CafeNetError, ValueError
+        If something is missing or does not fit; the message names it and the remedy.
+    """
+    trainer_of(configuration)
+    name, weights = configuration['model.name'], configuration['model.weights']
+    loss = _function(configuration['training.loss'], 'loss', (*LOSSES, 'model'))
+    metric = _function(configuration['training.metric'], 'metric', ())
+    _check_name(configuration)
+    state = None if weights is None else find_weights(weights, torchvision_name=torchvision_name(name))
+    data = load_data(_request(configuration))
+    say(f'data: {data.description}')
+    if data.validate is None:
+        raise DataError(
+            f'data {configuration["data.source"]!r}: gives no validation data, by which networks are compared; return two '
+            'loaders, for training and for validation'
+        )
+    arguments = _arguments(configuration, data)
+    make = partial(load_model, name, arguments=arguments, unpickle=configuration['model.unpickle'])
+    say(f'model: {name}{_called_with(arguments)}' + (f', weights: {weights}' if weights is not None else ''))
+    with seeded(configuration['seed']):
+        model = make()
+    if state is not None:
+        put_weights(model, state, weights)
+    shape = _shape(configuration, data)
+    _check_outputs(configuration, data, model, shape)
+    return Prepared(configuration, data, make, arguments, model, shape, loss, metric, _optimizer(configuration))
+
+
+def trainer_of(configuration: Configuration) -> TrainerOptions:
+    """Return where and how precisely is trained; a ValueError if there is no such device."""
+    return TrainerOptions(configuration['device'], configuration['precision'])
+
+
+def search_of(configuration: Configuration) -> Any:
+    """Return the searcher."""
+    from ...search.evolution import Evolution
+    from ...search.searcher import RandomSearch
+
+    population, generations = configuration['search.population'], configuration['search.generations']
+    if configuration['search.method'] == 'random':
+        return RandomSearch(population * generations)
+    initial = None if configuration['model.weights'] is None else 'uniform'
+    return Evolution(population=population, generations=generations, initial=initial)
+
+
+def _request(configuration: Configuration) -> DataRequest:
+    asked = configuration['model.input']
+    preset = Pixels.for_model(configuration['model.name'])
+    pixels = preset
+    if asked is not None and len(asked) == 4:
+        if preset is None or asked[1] != preset.channels:
+            pixels = Pixels.of(asked[1:])
+        else:
+            pixels = preset.resized(asked[2], asked[3])
+    return DataRequest(
+        configuration['data.source'],
+        pixels,
+        exact=asked is not None,
+        batch_size=configuration['data.batch_size'],
+        workers=configuration['data.workers'],
+        seed=configuration['seed'],
+        validation=configuration['data.validation'],
+    )
+
+
+def _check_name(configuration: Configuration) -> None:
+    """Refuse a model that is not there, before the data are looked at; and classes that its factory cannot be told."""
+    check_model_name(configuration['model.name'])
+    takes_classes = takes_argument(configuration['model.name'], 'num_classes')
+    if configuration['model.classes'] is not None and not takes_classes:
+        raise ModelSpecError(
+            f'model {configuration["model.name"]!r}: its factory takes no num_classes, so --classes does not reach '
+            'it; leave that out, or give what it takes by --model-args'
+        )
+
+
+def _arguments(configuration: Configuration, data: Data) -> dict[str, Any]:
+    arguments, classes = dict(configuration['model.args']), configuration['model.classes']
+    if 'num_classes' in arguments:
+        return arguments
+    if classes is None and data.classes is not None and takes_argument(configuration['model.name'], 'num_classes'):
+        classes = len(data.classes)
+    return arguments if classes is None else {**arguments, 'num_classes': classes}
+
+
+def _called_with(arguments: dict[str, Any]) -> str:
+    return f' ({", ".join(f"{key}={value!r}" for key, value in arguments.items())})' if arguments else ''
+
+
+def _shape(configuration: Configuration, data: Data) -> tuple[int, ...]:
+    asked = configuration['model.input']
+    if asked is not None:
+        return tuple(asked)
+    if data.shape is None:
+        raise DataError(
+            f'data {configuration["data.source"]!r}: its inputs are no tensors, so their size is not clear; give the size '
+            'that MACs are counted for by --input, such as --input 1 3 224 224'
+        )
+    return (1, *data.shape)
+
+
+def _check_outputs(configuration: Configuration, data: Data, model: nn.Module, shape: tuple[int, ...]) -> None:
+    name = configuration['model.name']
+    parameter = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
+    training = model.training
+    try:
+        with torch.no_grad(), seeded(configuration['seed']):
+            output = main_output(model.eval()(torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)))
+    except Exception as error:
+        raise ModelSpecError(
+            f'model {name!r}: does not take an input of the shape {shape} '
+            f'({type(error).__name__}: {first_line(error, 160)}); data of its size, or its size by --input'
+        ) from error
+    finally:
+        model.train(training)
+    if (
+        isinstance(output, torch.Tensor)
+        and output.dim() == 2
+        and configuration['training.loss'] in (None, 'cross_entropy')
+    ):
+        check_outputs(data, output.shape[1], configuration['data.source'], name)
+
+
+def _function(spec: str | None, kind: str, names: tuple[str, ...]) -> Any:
+    if spec is None or spec in names:
+        return spec
+    name = CodeName(spec, kind, ConfigurationError)
+    if not name.is_one:
+        allowed = f'{", ".join(names)} or ' if names else ''
+        raise name.wrong(f'is no {kind}', f'give {allowed}package.module:function or file.py:function')
+    found = name.find()
+    try:
+        return found() if isinstance(found, type) else found
+    except Exception as error:
+        raise name.failed('calling it', error) from error
+
+
+def _optimizer(configuration: Configuration) -> Any:
+    kind = configuration['training.optimizer']
+    return partial(_adamw if kind == 'adamw' else _sgd, lr=configuration['training.lr'] or _RATES[kind])
+
+
+def _adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01)
+
+
+def _sgd(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -1,0 +1,44 @@
+"""Prune a trained network, as a configuration asks for it."""
+
+from __future__ import annotations
+
+from ...pruning.prune import prune
+from ...pruning.pruned import Pruned, PrunedFamily
+from .prepare import Prepared, search_of
+from .space_options import space_options
+
+__all__ = ['prune_job']
+
+
+def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
+    """Run the job, or what is left of it; see `nni_cafenet.prune`."""
+    asked = prepared.configuration
+    importance = asked['training.importance']
+    return prune(
+        prepared.model,
+        asked['budget'],
+        train=prepared.data.train,
+        validate=prepared.data.validate,
+        example_input=prepared.input,
+        loss=prepared.loss,
+        metric=prepared.metric,
+        optimizer=prepared.optimizer,
+        epochs=asked['training.epochs'],
+        finetune_epochs=asked['training.finetune_epochs'],
+        importance=None if importance == 'none' else importance,
+        distill=asked['training.distill'],
+        patterns=asked['search.patterns'],
+        memory=asked['search.memory'],
+        search=search_of(asked),
+        score=asked['search.score'],
+        temperature=asked['search.temperature'],
+        headroom=asked['search.headroom'],
+        holdout=asked['search.holdout'],
+        finalists=asked['search.finalists'],
+        baseline=asked['search.baseline'],
+        seed=asked['seed'],
+        directory=asked['output'],
+        device=asked['device'],
+        precision=asked['precision'],
+        **space_options(asked),
+    )

@@ -1,0 +1,148 @@
+"""Search the widths of a network from fresh weights, and train what was found from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+
+from ...pruning.training import Recipes
+from ...report.records import NetworkRecord
+from ...search.budget import Budget
+from ...search.halving import Halving
+from ...search.history import Scored
+from ...slim.saving import save_slim
+from ...space.mutator import WidthMutator
+from ...space.width_space import WidthSpace
+from ...strategy.cafenet import CafeNet
+from ...strategy.short_trainings import ShortTrainings
+from ...utils.rng import seeded
+from ...utils.silence import quiet_training
+from ..config import Configuration
+from .job_report import Found, layers_of
+from .prepare import Prepared, search_of
+from .space_options import space_options
+from .training import recipes_of
+
+__all__ = ['SearchResult', 'search_job']
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Parameters
+    ----------
+    table
+        The networks side by side.
+    found
+        The same for the report, and where the slim networks are.
+    """
+
+    table: str
+    found: Found
+
+
+def search_job(prepared: Prepared) -> SearchResult:
+    """Run the job, or what is left of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something does not fit; before any training.
+    KeyboardInterrupt
+        If it was interrupted; started again, it goes on.
+    """
+    asked = prepared.configuration
+    recipes, metric = recipes_of(prepared)
+    with quiet_training(), seeded(asked['seed']):
+        space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
+        strategy, evaluator = _strategy(asked, recipes, metric)
+        strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+        strategy.run()
+        saved = [
+            _save(strategy, space, Path(asked['output']), name, budget)
+            for name, budget in zip(strategy.budget_names, strategy.budgets)
+        ]
+        networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
+        networks += [
+            _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)
+            for each in strategy.compared()
+        ]
+        for name, (_, widths, value) in zip(strategy.budget_names, saved):
+            kept = strategy.keeps_uniform(name)
+            title = 'uniform kept' if kept else 'searched'
+            networks.append(
+                _record(space, title if name is None else f'{title} within {name}', 'pruned', widths, prepared, value)
+            )
+        folders = tuple(folder for folder, *_ in saved)
+        found = Found('searched within', tuple(networks), folders, strategy.history, metric, tuple(strategy.findings()))
+        return SearchResult(strategy.report(), found)
+
+
+def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[CafeNet, Lightning]:
+    """Return the strategy of a job, and the evaluator of its experiment."""
+    epochs, rungs, keep = asked['training.finetune_epochs'], asked['search.halving'], asked['search.keep']
+    options = {
+        'score': asked['search.score'],
+        'holdout': asked['search.holdout'],
+        'seed': asked['seed'],
+        'finalists': asked['search.finalists'] if epochs else 0,
+        'baseline': asked['search.baseline'],
+        'metric': metric,
+        'directory': asked['output'],
+    }
+    training = recipes.training('Training', epochs, ['train_loss', metric])
+    if asked['search.method'] == 'short-trainings':
+        rungs = (2, 4, 8) if rungs is None else rungs
+        last = Halving(rungs, keep).sizes(asked['search.candidates'])[-1]
+        options['finalists'] = min(options['finalists'], last)
+        return ShortTrainings(asked['budget'], asked['search.candidates'], rungs, keep, **options), training
+    strategy = CafeNet(
+        asked['budget'],
+        patterns=asked['search.patterns'],
+        memory=asked['search.memory'],
+        search=search_of(asked),
+        temperature=asked['search.temperature'],
+        headroom=asked['search.headroom'],
+        finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
+        finalist_evaluator=training,
+        **options,
+    )
+    return strategy, recipes.training('Supernet', asked['training.epochs'], ['cafenet/loss'])
+
+
+def _record(
+    space: WidthSpace, name: str, role: str, widths: Mapping[str, int], prepared: Prepared, value: float | None = None
+) -> NetworkRecord:
+    layers = layers_of(space.slim(widths), prepared.input)
+    widths = dict(widths)
+    return NetworkRecord(name, role, widths, space.macs(widths), space.params(widths), finetuned=value, layers=layers)
+
+
+def _save(
+    strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, budget: Budget
+) -> tuple[Path, dict[str, int], float | None]:
+    """Write the best network of a budget into its folder; return this, its widths, and its metric if it was trained."""
+    folder = output if name is None else output / name
+    trained = strategy.best_trained(name)
+    if trained is None:
+        scored = _best_scored(strategy, budget)
+        slim = strategy.slim(scored)
+    else:
+        scored = trained.finalist.scored
+        slim = strategy.trained_model(trained)
+    costs = {'macs': scored.macs, 'params': scored.params}
+    save_slim(slim.cpu(), folder, scored.widths, example_input=space.example_input, **costs)
+    return folder, scored.widths, None if trained is None else trained.metric
+
+
+def _best_scored(strategy: CafeNet, budget: Budget) -> Scored:
+    scored = strategy.best_within(budget)
+    if not scored:
+        raise RuntimeError('No width could be scored: see history.csv.')
+    return scored[0]

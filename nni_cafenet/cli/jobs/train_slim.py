@@ -1,0 +1,140 @@
+"""Train the slim networks of a finished job once more: from scratch, or on from the weights that they have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ...errors import TrainingDivergedError
+from ...graph.example_input import ExampleInput
+from ...search.history import Scored
+from ...space.mutator import WidthMutator
+from ...stages.evaluator_factory import FreshEvaluators
+from ...stages.folder import keep_settings
+from ...stages.folder_lock import held
+from ...stages.train_finalists import Finalist, Metric, train_finalist
+from ...utils.silence import quiet_training
+from ...utils.tables import as_table
+from ...utils.units import format_count
+from ..config import Configuration
+from .job_folder import JobRecord
+from .prepare import Prepared
+from .saved_network import SavedNetwork
+from .space_options import space_options
+from .training import recipes_of
+
+__all__ = ['SlimTraining', 'train_slim', 'trainings_table']
+
+_RECORD = 'train.json'
+
+
+@dataclass(frozen=True)
+class SlimTraining:
+    """What came of a training.
+
+    Parameters
+    ----------
+    network
+        The network that was trained.
+    metric
+        Name of the metric, on the validation data.
+    value
+        Its value after the training.
+    folder
+        Holds ``widths.json``, ``slim.pt``, ``result.json`` and ``curves.jsonl``.
+    """
+
+    network: SavedNetwork
+    metric: str
+    value: float
+    folder: Path
+
+
+def train_slim(
+    prepared: Prepared, record: JobRecord, network: SavedNetwork, folder: Path, *, inherited: bool
+) -> SlimTraining:
+    """
+    Train a slim network, or what is left of its training.
+
+    Parameters
+    ----------
+    prepared
+        Data, model and recipe; ``training.finetune_epochs`` of its configuration counts.
+    record
+        The job that found the network.
+    network
+        Its widths, and the weights that it has.
+    folder
+        Keeps the training and its result; a training that was stopped goes on in it.
+    inherited
+        Start from these weights; else from fresh ones, as the model's own factory makes them.
+
+    Raises
+    ------
+    nni_cafenet.errors.ResumeError
+        If the folder holds another training; the message lists what differs.
+    """
+    asked = prepared.configuration
+    recipes, metric = recipes_of(prepared)
+    folder.mkdir(parents=True, exist_ok=True)
+    keep_settings(folder / _RECORD, _settings(asked, network, inherited))
+    with quiet_training(), held(folder):
+        trained = train_finalist(
+            Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
+            folder,
+            make=partial(network.load, prepared.make) if inherited else _fresh(prepared, record, network),
+            evaluators=FreshEvaluators(
+                recipes.training('Training', asked['training.finetune_epochs'], ['train_loss', metric])
+            ),
+            metric=Metric.of(recipes.module(), metric, None),
+            seed=asked['seed'],
+            example=ExampleInput.of(prepared.input, prepared.model),
+        )
+    if math.isnan(trained.metric):
+        for name in ('widths.json', 'slim.pt', 'buffers.pt'):
+            (folder / name).unlink(missing_ok=True)
+        raise TrainingDivergedError(
+            f'Training of {network.name or "the slim network"} has diverged: its outputs or its {metric} are not '
+            f'finite, so nothing is handed out. Lower --lr, and give another --output than {str(folder)!r}.'
+        )
+    return SlimTraining(network, metric, trained.metric, folder)
+
+
+def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Callable[[], nn.Module]:
+    """Return what makes the network with fresh weights."""
+    # A pruning job may have left the smallest widths open; here the widths are known.
+    options = {**space_options(record.configuration), 'min_ratio': 0}
+    with quiet_training():
+        space = WidthMutator(**options).mutate(prepared.make, example_input=record.input)
+    return partial(space.slim, network.widths, weights=False)
+
+
+def _settings(asked: Configuration, network: SavedNetwork, inherited: bool) -> dict[str, Any]:
+    fields = ('data.source', 'data.batch_size', 'data.validation', 'seed', 'precision')
+    training = ('finetune_epochs', 'optimizer', 'lr', 'loss', 'metric')
+    return {
+        'widths': network.widths,
+        'weights': 'inherited' if inherited else 'fresh',
+        **{path: asked[path] for path in fields},
+        **{f'training.{name}': asked[f'training.{name}'] for name in training},
+    }
+
+
+def trainings_table(trainings: Sequence[SlimTraining]) -> str:
+    """Return trainings side by side, for the terminal."""
+    rows = [
+        [
+            each.network.name or 'slim',
+            format_count(each.network.macs),
+            format_count(each.network.params),
+            f'{each.value:.4f}',
+        ]
+        for each in trainings
+    ]
+    return as_table(['network', 'MACs', 'params', trainings[0].metric], rows, align='lrrr')

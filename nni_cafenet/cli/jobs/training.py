@@ -1,0 +1,27 @@
+"""How the networks of a job are trained where no weights are inherited from a trained network."""
+
+from __future__ import annotations
+
+from ...pruning.checks import check_score, task_of
+from ...pruning.training import Recipes, task_evaluator
+from .prepare import Prepared, trainer_of
+
+__all__ = ['recipes_of']
+
+
+def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
+    """Return the evaluators of a job, and the name of the metric by which its networks are compared.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the model, its data, its loss and its metric do not fit each other.
+    """
+    configuration, data = prepared.configuration, prepared.data
+    seed = configuration['seed']
+    task = task_of(prepared.loss, prepared.metric, prepared.model, data.train, data.validate, seed=seed)
+    check_score(configuration['search.score'], task)
+    evaluator = task_evaluator(
+        task, data.train, data.validate, optimizer=prepared.optimizer, trainer=trainer_of(configuration)
+    )
+    return Recipes(evaluator, teacher=None, bars=True), f'val_{next(iter(task.metrics), "loss")}'

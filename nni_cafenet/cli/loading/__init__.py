@@ -1,0 +1,1 @@
+"""Models, weights and code as a shell names them."""

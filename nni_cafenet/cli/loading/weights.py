@@ -1,0 +1,225 @@
+"""Trained weights out of a file, into a model."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import MissingExtraError, WeightsError, first_line, shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ['find_weights', 'put_weights', 'read_weights', 'torchvision_weights']
+
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'module')
+_PREFIXES = ('module.', '_orig_mod.', 'model.')
+_SHOWN = 8
+
+
+def find_weights(weights: str, *, torchvision_name: str | None = None) -> dict[str, Tensor]:
+    """
+    Return the tensors of trained weights by their names.
+
+    Parameters
+    ----------
+    weights
+        A file (see `read_weights`), or the name of weights that torchvision has of the model, such as
+        ``'IMAGENET1K_V1'`` or ``'DEFAULT'``: those are downloaded once, and kept.
+    torchvision_name
+        The model's name in torchvision; None: it is none of them.
+
+    Raises
+    ------
+    nni_cafenet.errors.WeightsError
+        If there are none, or the file cannot be read. It is a `ValueError`.
+    """
+    if torchvision_name is not None and not Path(weights).exists() and weights.isidentifier():
+        return torchvision_weights(torchvision_name, weights)
+    return read_weights(weights)
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """
+    Return the tensors of a file by their names; no code in it is run.
+
+    Parameters
+    ----------
+    path
+        A ``state_dict`` that `torch.save` wrote, alone or as ``state_dict``, ``model_state_dict`` or ``model`` of a dict
+        (as trainers keep their checkpoints); or a ``.safetensors`` file, if that package is installed.
+
+    Returns
+    -------
+    ``{name: tensor}``, on the CPU.
+
+    Raises
+    ------
+    nni_cafenet.errors.WeightsError
+        If there is no such file, or it holds no ``state_dict``.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = 'is a folder' if file.is_dir() else 'is not there'
+        raise WeightsError(f'weights {path!r}: the file {what}; check the path, it counts from {Path.cwd()}')
+    found = _read_safetensors(file) if file.suffix == '.safetensors' else _read_torch(file)
+    state = _unwrapped(found)
+    if state is None:
+        what = f'a {type(found).__name__}'
+        if isinstance(found, Mapping):
+            what = f'a dict of {", ".join(map(repr, list(found)[:6])) or "nothing"}'
+        raise WeightsError(
+            f'weights {path!r}: holds {what}, not tensors by name; save them by torch.save(model.state_dict(), {path!r})'
+        )
+    return state
+
+
+def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
+    """
+    Return weights that torchvision has of a model; downloaded once, which the user is told of by a progress bar.
+
+    Parameters
+    ----------
+    model
+        Its name in torchvision.
+    name
+        The name of the weights, such as ``'IMAGENET1K_V1'`` or ``'DEFAULT'``.
+
+    Raises
+    ------
+    nni_cafenet.errors.WeightsError
+        If there are none of the name, or they cannot be downloaded.
+    """
+    from torchvision import models
+
+    known = models.get_model_weights(model)
+    if name not in known.__members__:
+        names = ', '.join([*known.__members__, 'DEFAULT'])
+        raise WeightsError(f'weights {name!r}: no such file, and no weights of {model}; torchvision has {names}')
+    try:
+        state: dict[str, Tensor] = known[name].get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f'weights {name!r}: downloading {known[name].url} failed ({first_line(error)}); download it elsewhere, and '
+            'give its file by --weights'
+        ) from error
+    return state
+
+
+def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """
+    Put tensors into a model, in place, if all of them fit.
+
+    Parameters
+    ----------
+    model
+        The model; on a mismatch nothing of it is changed.
+    state
+        Tensors by name. Where none of the names is the model's, prefixes that all of them have are taken off:
+        ``module.`` (data parallelism), ``_orig_mod.`` (`torch.compile`), ``model.`` (Lightning).
+    name
+        What the weights are called, for messages.
+
+    Raises
+    ------
+    nni_cafenet.errors.WeightsError
+        If keys are missing, unexpected or of other shapes; the message lists them.
+    """
+    own = model.state_dict()
+    state = _without_prefix(state, own)
+    counted = [key for key in own if key.endswith('num_batches_tracked')]  # older files lack it, and it changes nothing
+    missing = [key for key in own if key not in state and key not in counted]
+    unexpected = [key for key in state if key not in own]
+    other = [
+        f'{key} {tuple(state[key].shape)}, in the model {tuple(own[key].shape)}'
+        for key in own
+        if key in state and tuple(state[key].shape) != tuple(own[key].shape)
+    ]
+    if missing or unexpected or other:
+        parts = [('other shapes', other), ('missing in the file', missing), ('only in the file', unexpected)]
+        lists = '\n'.join(_listed(title, keys) for title, keys in parts if keys)
+        raise WeightsError(
+            f'weights {name!r}: do not fit {type(model).__name__}, of whose {len(own)} keys '
+            f'{len(own) - len(missing) - len(other)} fit:\n{lists}\n{_remedy(other, missing, own)}'
+        )
+    model.load_state_dict(dict(state), strict=False)
+
+
+def _read_torch(file: Path) -> Any:
+    import torch
+
+    if not zipfile.is_zipfile(file) and _first_byte(file) != b'\x80':
+        raise WeightsError(f'weights {str(file)!r}: is damaged, or no file that torch.save made; copy it again')
+    try:
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f'weights {str(file)!r}: holds more than tensors{_objects_in(error)}, and reading that runs code that the file '
+            f'names; save the tensors alone and give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f'weights {str(file)!r}: is damaged, or no file that torch.save made ({shortened(first_line(error), 120)}); '
+            'copy it again'
+        ) from error
+
+
+def _objects_in(error: BaseException) -> str:
+    """Return which class torch refused to load, as its message names it."""
+    found = re.search(r'GLOBAL ([\w.]+)', str(error))
+    return f' (an object of {found[1]}, such as a whole model)' if found else ', such as a whole model'
+
+
+def _read_safetensors(file: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingExtraError(f'weights {str(file)!r}: needs a package: pip install safetensors') from error
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f'weights {str(file)!r}: is damaged ({first_line(error)}); copy it again') from error
+
+
+def _unwrapped(found: Any) -> dict[str, Tensor] | None:
+    import torch
+
+    if not isinstance(found, Mapping):
+        return None
+    for wrapper in _WRAPPERS:
+        if isinstance(found.get(wrapper), Mapping):
+            return _unwrapped(found[wrapper])
+    if not found or not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()):
+        return None
+    return dict(found)
+
+
+def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if any(key in own for key in state):
+        return state
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            return _without_prefix({key[len(prefix) :]: value for key, value in state.items()}, own)
+    return state
+
+
+def _listed(title: str, keys: list[str]) -> str:
+    more = f'\n    and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
+    return f'  {title} ({len(keys)}):\n    ' + '\n    '.join(keys[:_SHOWN]) + more
+
+
+def _remedy(other: list[str], missing: list[str], own: Iterable[str]) -> str:
+    last = [key.rpartition('.')[0] for key in own][-1:]
+    if not missing and other and all(text.startswith(tuple(last)) for text in other):
+        return 'Only the last layer differs: give the number of classes that they were trained on by --classes.'
+    return 'Give the model that they were trained with: --model, and its arguments by --model-args or --classes.'
+
+
+def _first_byte(file: Path) -> bytes:
+    with file.open('rb') as opened:
+        return opened.read(1)

@@ -1,6 +1,0 @@
-"""Training and validation data as a shell names them."""
-
-from .data import Data, DataRequest
-from .sources import FORMS, check_form, check_outputs, load_data
-
-__all__ = ['FORMS', 'Data', 'DataRequest', 'check_form', 'check_outputs', 'load_data']

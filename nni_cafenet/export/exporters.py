@@ -1,0 +1,159 @@
+"""The first of several ways to write a model into a file that computes what the model does."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import ExportError, first_line
+from ..graph.example_input import ExampleInput
+from ..utils.files import write_bytes
+from ..utils.silence import quiet_torch
+from ..utils.validation import number
+from ..utils.validation import path as checked
+from .compare import Sample, largest_difference
+
+__all__ = ['Exported', 'Run', 'Way', 'checked_path', 'first_that_agrees']
+
+Run = Callable[[ExampleInput], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """
+    One way to write a file.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    any_batch
+        Whether the file shall take batches of any size.
+    write
+        Writes the file.
+    """
+
+    name: str
+    any_batch: bool
+    write: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """
+    A file that was written, and what it was found to be. ``print`` shows it as a sentence.
+
+    Parameters
+    ----------
+    path
+        The file.
+    size
+        Its size in bytes.
+    way
+        How it was made, such as ``'torch.export'``, ``'TorchScript, scripted'``.
+    any_batch
+        Whether it takes batches of any size; else those of the example input alone.
+    largest_difference
+        The largest difference to the model's outputs, as a share of the largest value of the output tensor concerned; None
+        where the file was not run.
+    opset
+        Version of ONNX's operators; None for other formats.
+    failed
+        Why other ways, which were tried before, were not taken.
+    """
+
+    path: Path
+    size: int
+    way: str
+    any_batch: bool
+    largest_difference: float | None
+    opset: int | None = None
+    failed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        batch = 'batches of any size' if self.any_batch else "batches of the example input's size"
+        kind = '' if self.opset is None else f', opset {self.opset}'
+        if self.largest_difference is None:
+            found = 'it was not run'
+        else:
+            found = f'its outputs differ from those of the model by {self.largest_difference:.1g} of the largest'
+        text = f'{self.path}: {self.size:,} bytes, through {self.way}{kind}, for {batch}; {found}.'
+        return text + ''.join(f'\n  not through {reason}' for reason in self.failed)
+
+
+def first_that_agrees(
+    ways: Sequence[Way], path: Path, *, load: Callable[[Path], Run] | None, samples: Sequence[Sample], tolerance: float
+) -> Exported:
+    """
+    Write a file by the first way whose file agrees with the model.
+
+    Parameters
+    ----------
+    ways
+        In the order in which they are tried.
+    path
+        The file. It is replaced once a file agrees; if none does, it is left as it was.
+    load
+        Makes something that can be run of a file; None: files are not run.
+    samples
+        What the model computes.
+    tolerance
+        The largest difference that agrees.
+
+    Raises
+    ------
+    ExportError
+        If no way agrees; the message says of each why.
+    """
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix='nni-cafenet-') as folder:
+        for number, way in enumerate(ways):
+            file = Path(folder) / f'{number}{path.suffix}'
+            try:
+                with quiet_torch():
+                    way.write(file)
+                    known = [sample for sample in samples if way.any_batch or sample.of_example_size]
+                    difference = None if load is None else largest_difference(load(file), known)
+            except Exception as error:  # noqa: BLE001 - exporters raise anything
+                failed.append(f'{_described(way)}: {_reason(error)}')
+                continue
+            if difference is None or difference <= tolerance:
+                content = file.read_bytes()
+                write_bytes(path, content)
+                return Exported(path, len(content), way.name, way.any_batch, difference, failed=tuple(failed))
+            failed.append(f'{_described(way)}: {_disagreement(difference, tolerance)}')
+    reasons = '\n'.join(f'  through {reason}' for reason in failed)
+    raise ExportError(f'{path} was not written:\n{reasons}')
+
+
+def checked_path(path: str | os.PathLike[str], tolerance: float | None) -> Path:
+    """Refuse, before any work, a folder for a file and a tolerance that is none."""
+    path = checked('path', path)
+    if path.is_dir():
+        raise IsADirectoryError(f'path must name a file, but {path} is a folder')
+    if tolerance is not None:
+        number('tolerance', tolerance, 0)
+    return path
+
+
+def _disagreement(difference: float, tolerance: float) -> str:
+    if difference == math.inf:
+        return 'its outputs have other shapes, whole numbers or values that are not finite'
+    return f'its outputs differ from those of the model by {difference:.2g} of the largest, more than {tolerance=:g}'
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what first went wrong: exporters wrap it in advice on how to debug them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f'{type(error).__name__}: {first_line(error, most=200)}'
+
+
+def _described(way: Way) -> str:
+    return f'{way.name} for batches of any size' if way.any_batch else way.name

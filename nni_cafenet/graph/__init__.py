@@ -1,0 +1,1 @@
+"""What the analysis of a model finds, as data: channel groups, layouts, attributes, costs."""

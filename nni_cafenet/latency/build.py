@@ -1,0 +1,178 @@
+"""Measuring a latency table: record, follow, time operators, time networks, calibrate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..space.width_space import WidthSpace
+from ..utils.validation import whole_number
+from .cache import Measured
+from .calibration import Calibration, PredictionError, fit, others_than, prediction_error, random_widths
+from .clock import Clock
+from .grid import Grid, Region, grid_of, terms_of
+from .recorded_ops import Operator, recorded_operators
+from .symbolic_sizes import Follower, find_followers
+from .table import LatencyTable, Share, identity
+
+__all__ = ['measure_table']
+
+Array = NDArray[np.int64]
+_S = TypeVar('_S')
+
+_logger = logging.getLogger(__name__)
+
+
+def measure_table(
+    space: WidthSpace,
+    *,
+    device: Any = 'cpu',
+    batch: int = 1,
+    threads: int | None = None,
+    points: int = 5,
+    rounds: int = 3,
+    networks: int = 8,
+    held_out: int = 6,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    clock: Clock | None = None,
+) -> LatencyTable:
+    """Measure a table; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
+    clock = Clock(device, threads) if clock is None else clock
+    batch = whole_number('batch', batch, 1)
+    region = Region(space.choices, whole_number('points', points, 2))
+    rounds = whole_number('rounds', rounds, 1)
+    networks = whole_number('networks', networks, 0)
+    held_out = whole_number('held_out', held_out, 2)
+    if any(tensor.device.type == 'meta' for tensor in space.full_model.parameters()):
+        raise ValueError(
+            'The model of the space is on the meta device and computes nothing: LatencyTable.measure needs a model with '
+            'values, of which random ones do.'
+        )
+    rng = np.random.default_rng(seed)
+    subject = _Subject(space, clock, batch)
+    measured = Measured(clock.describe(), None if cache is None else Path(cache))
+    followers, others = find_followers(subject.operators, region.smallest, region.full)
+    plans = [(follower, grid_of(follower, region)) for follower in followers]
+    half = space.to_array(space.uniform_widths(0.5))[0]
+    fitted = np.stack([region.smallest, half, region.full, *random_widths(space.choices, networks, rng)])
+    held = others_than(fitted, space.choices, held_out, rng)
+    wanted = {operator.key: operator for _, grid in plans if grid is not None for operator in grid.operators}
+    with tqdm(
+        total=rounds * (len(wanted) + len(fitted) + len(held)),
+        desc='Latency',
+        unit='time',
+        dynamic_ncols=True,
+        disable=not progress,
+    ) as bar:
+        _in_rounds(measured, wanted, _or_none(clock.operator), rounds, rng, bar)
+        rows = {subject.key(row): row for row in [*fitted, *held]}
+        _in_rounds(measured, rows, subject.time, rounds, rng, bar)
+
+    def time_of(operator: Operator) -> int | None:
+        return measured.median(operator.key)
+
+    known = [grid for _, grid in plans if grid is not None and None not in map(time_of, grid.operators)]
+    constant, terms = terms_of(known, lambda operator: time_of(operator) or 0)
+    table = LatencyTable(
+        space=identity(space),
+        device=str(clock.device),
+        batch=batch,
+        environment=clock.describe(),
+        constant=constant,
+        terms=tuple(terms),
+        calibration=Calibration(),
+        error=PredictionError(0.0, 0.0, 1.0, 0),
+        shares=tuple(_shares(plans, others, region.full, time_of)),
+    )
+    times = [measured.median(subject.key(row)) or 1 for row in (*fitted, *held)]
+    table = replace(table, calibration=fit(table.latency(fitted).tolist(), times[: len(fitted)]))
+    return replace(table, error=prediction_error(table.latency(held).tolist(), times[len(fitted) :]))
+
+
+class _Subject:
+    """The slim models of a space on a device."""
+
+    def __init__(self, space: WidthSpace, clock: Clock, batch: int) -> None:
+        self.space = space
+        self.clock = clock
+        self.example = space.example_input.with_batch(batch).map(lambda tensor: tensor.detach().to(clock.device))
+        text = json.dumps([identity(space), batch], sort_keys=True)
+        self._name = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def key(self, widths: Array) -> str:
+        """Return what the time of a network is kept under."""
+        return f'network {self._name} {",".join(map(str, widths.tolist()))}'
+
+    def operators(self, widths: Array) -> list[Operator]:
+        """Return the operators of the network of widths (groups,)."""
+        return recorded_operators(self._slim(widths), self.example)
+
+    def time(self, widths: Array) -> int:
+        """Time the network of widths (groups,), ns."""
+        return self.clock.model(self._slim(widths), self.example).median
+
+    def _slim(self, widths: Array) -> nn.Module:
+        return self.space.slim(self.space.to_widths(widths.tolist())).eval().to(self.clock.device)
+
+
+def _in_rounds(
+    measured: Measured,
+    subjects: Mapping[str, _S],
+    timed: Callable[[_S], int | None],
+    rounds: int,
+    rng: np.random.Generator,
+    bar: Any,
+) -> None:
+    """Time everything once a round, in another order each: whatever slows the machine for a while hits all alike."""
+    keys = list(subjects)
+    for number in range(rounds):
+        for index in rng.permutation(len(keys)):
+            if measured.rounds(keys[index]) <= number:
+                measured.add(keys[index], timed(subjects[keys[index]]))
+            bar.update()
+    measured.save()
+
+
+def _or_none(timed: Callable[[Operator], int]) -> Callable[[Operator], int | None]:
+    """Return the same, and None where the operator does not run on made-up values."""
+
+    def attempt(operator: Operator) -> int | None:
+        try:
+            return timed(operator)
+        except Exception as error:  # noqa: BLE001  whatever an operator raises; the calibration stands for it
+            _logger.debug('%s cannot be measured alone: %s', operator.name, error)
+            return None
+
+    return attempt
+
+
+def _shares(
+    plans: Sequence[tuple[Follower, Grid | None]],
+    others: Sequence[Operator],
+    full: Array,
+    time_of: Callable[[Operator], int | None],
+) -> list[Share]:
+    """Return what each kind of operator takes of the full network, the most first; what is not known comes last."""
+    calls: Counter[tuple[str, bool]] = Counter((operator.name, False) for operator in others)
+    times: Counter[str] = Counter()
+    for follower, grid in plans:
+        time = time_of(follower.at(full))
+        known = grid is not None and None not in map(time_of, grid.operators)
+        calls[follower.name, known] += 1
+        times[follower.name] += (time or 0) if known else 0
+    shares = [Share(name, number, times[name] if known else None) for (name, known), number in calls.items()]
+    return sorted(shares, key=lambda share: (share.time is None, -(share.time or 0), share.operator))

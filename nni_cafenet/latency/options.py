@@ -1,0 +1,90 @@
+"""What a budget says of latency besides the limit, and the table that it asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+
+from ..utils.validation import whole_number
+from .clock import Clock
+from .table import LatencyTable
+
+__all__ = ['LatencyOptions']
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """Where networks run, as a budget says: ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
+
+    Parameters
+    ----------
+    device
+        ``'cpu'`` (default), ``'cuda'`` or another device of torch; None: not said.
+    batch
+        Samples at a time, default 1.
+    threads
+        Threads of torch on the CPU; None: as many as torch has.
+    table
+        A `LatencyTable`, or the file of one, instead of measuring.
+    """
+
+    device: str | None = None
+    batch: int | None = None
+    threads: int | None = None
+    table: Union[str, os.PathLike[str], LatencyTable, None] = None  # noqa: UP007
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> LatencyOptions:
+        """Read them from a budget with a latency."""
+        device = spec.get('device')
+        return cls(None if device is None else str(device), spec.get('batch'), spec.get('threads'), spec.get('table'))
+
+    def check(self, space: Any) -> None:
+        """Refuse what cannot work in a `WidthSpace`, before anything is measured.
+
+        Raises
+        ------
+        ValueError
+            If the device is not there, a number is out of range, or the table cannot be read, is that of another space, or
+            was measured otherwise.
+        """
+        for name in ('batch', 'threads'):
+            if getattr(self, name) is not None:
+                whole_number(f'budget[{name!r}]', getattr(self, name), 1)
+        if self.table is None:
+            Clock(self.device or 'cpu', self.threads)
+        else:
+            self.given(space)
+
+    def given(self, space: Any) -> LatencyTable:
+        """Return the table that the budget gives, checked."""
+        if isinstance(self.table, LatencyTable):
+            table, name = self.table, "budget['table']"
+        elif isinstance(self.table, (str, os.PathLike)):
+            table, name = LatencyTable.load(self.table), f"budget['table']={os.fspath(self.table)!r}"
+        else:
+            raise ValueError(f"budget['table']={self.table!r} must be a LatencyTable or the path of one.")
+        table.check(space, name)
+        self.check_measured_so(table, name)
+        return table
+
+    def check_measured_so(self, table: LatencyTable, name: str) -> None:
+        """Refuse a table of another device or batch than the budget says, if it says one."""
+        for key, there in (('device', table.device), ('batch', table.batch)):
+            here = getattr(self, key)
+            if here is not None and here != there:
+                raise ValueError(
+                    f'{name} was measured with {key}={there!r}, but budget[{key!r}]={here!r}: leave {key!r} out, or give '
+                    'a table that was measured so.'
+                )
+
+    def table_for(self, space: Any, cache: Path | None = None) -> LatencyTable:
+        """Return the table that the budget gives, or measure one."""
+        if self.table is not None:
+            return self.given(space)
+        return LatencyTable.measure(
+            space, device=self.device or 'cpu', batch=self.batch or 1, threads=self.threads, cache=cache
+        )

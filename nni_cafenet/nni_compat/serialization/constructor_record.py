@@ -1,0 +1,364 @@
+"""Objects that remember how they were made, so that a trial process can make them again."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import inspect
+import operator
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import torch
+from nni.common.serializer import (
+    SerializableObject,
+    get_hybrid_cls_or_func_name,
+    import_cls_or_func_from_hybrid_name,
+    is_wrapped_with_trace,
+)
+from nni.nas.nn.pytorch import ModelSpace
+from torch import Tensor, nn
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
+
+from ...errors import first_line
+from ...utils.rng import seeded
+from .pickled_argument import importable, is_recorded, keep, unkept
+
+__all__ = ['Recorded', 'remake', 'remake_part', 'traced']
+
+_T = TypeVar('_T')
+_RECIPE = '_nni_cafenet_recipe'
+_RAW = '_nni_cafenet_raw'
+
+
+def traced(what: _T) -> _T:
+    """Let a class or function make objects that can be sent to NNI's trial processes, where they are made again.
+
+    What it makes is of the same class and works as ever; it is sent as a class or function and its arguments, however much
+    data it holds. Beside `nni.trace`, of which it is a drop-in replacement:
+
+    - classes and functions of the user's own script may be long (`nni.trace` sends at most 4 KiB of their code),
+    - functions may return several objects, as ``random_split`` does; each one can be sent,
+    - arguments arrive as they are: tuples, dtypes, seeded generators in the state in which they were given, ...
+    - what is drawn at random while an object is made is the same in every process: a split into training and validation
+      data that were drawn anew in every trial would put data of one into the other,
+    - a subclass of a traced class is traced.
+
+    Parameters
+    ----------
+    what
+        A class, a function, or a method of a class; also as a decorator. Or a ``DataLoader``, ``Subset`` or
+        ``ConcatDataset`` that is there already: the same loader or data set is made again, out of traced parts; the data
+        sets in it must be traced, or small.
+
+    Returns
+    -------
+    A class or function to be used in its place; or the new loader or data set.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be known how an object was made, or a function returns something that cannot remember it (a tensor,
+        an iterator).
+
+    Notes
+    -----
+    What is set on an object after it was made is not sent: give it to the constructor, or make the object in a function
+    and trace that. Paths reach a trial as they are: relative ones count from the folder where the experiment was started.
+    A traced function runs once for each object that it returns. Inside a traced class, ``super()`` takes no arguments.
+
+    Examples
+    --------
+    >>> train = traced(torchvision.datasets.CIFAR10)(root='data', train=True, transform=ToTensor())
+    >>> train, held_out = traced(random_split)(train, [45000, 5000])
+    >>> loader = traced(DataLoader)(train, batch_size=128, shuffle=True)
+
+    >>> @traced
+    ... class MyModule(LightningModule):
+    ...     def __init__(self, learning_rate: float): ...
+
+    >>> loader = traced(DataLoader(Subset(train, range(1000)), batch_size=128))
+    """
+    if isinstance(what, type):
+        return cast(_T, _traced_class(what))
+    if inspect.isroutine(what) or isinstance(what, functools.partial):
+        return cast(_T, _traced_function(what))
+    if is_recorded(what):
+        return what
+    return cast(_T, _made_like(what))
+
+
+# --- how an object was made -----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe:
+    """A call that makes an object: what was called, with what, under which seed; where in the result the object is."""
+
+    made_by: Any
+    seed: int
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    place: tuple[Any, ...] = ()
+
+    def __deepcopy__(self, memo: Any) -> _Recipe:
+        return self
+
+    def __reduce__(self) -> Any:  # what is decorated is not found under its own name
+        name = get_hybrid_cls_or_func_name(self.made_by, sys.maxsize) if _has_name(self.made_by) else self.made_by
+        return _recipe, (name, self.seed, self.args, self.kwargs, self.place)
+
+
+def _has_name(made_by: Any) -> bool:
+    return isinstance(made_by, type) or inspect.isroutine(made_by)
+
+
+def _recipe(name: Any, *rest: Any) -> _Recipe:
+    return _Recipe(import_cls_or_func_from_hybrid_name(name) if isinstance(name, str) else name, *rest)
+
+
+def remake(made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
+    """Make an object again; this is what NNI calls in a trial."""
+    recipe = _Recipe(unkept(made_by), seed, args, kwargs)
+    return _recorded(_call(recipe.made_by, seed, args, kwargs), recipe)
+
+
+def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
+    """Make one of several objects that a function returned again."""
+    return functools.reduce(operator.getitem, unkept(place), remake(made_by, seed, *args, **kwargs))
+
+
+remake._traced = remake_part._traced = True  # type: ignore[attr-defined]  # NNI calls them as they are
+
+
+def _record(made_by: Any, signature_of: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call something for the first time."""
+    args, kwargs = _by_name(signature_of, args, kwargs)
+    seed = int(torch.randint(2**31, ()))  # below 2**53: the numbers of JavaScript
+    recipe = _Recipe(made_by, seed, tuple(map(keep, args)), {name: keep(value) for name, value in kwargs.items()})
+    return _recorded(_call(made_by, seed, args, kwargs), recipe)
+
+
+def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    if isinstance(made_by, type):
+        made_by = _traced_class(made_by)
+        made_by = super(_Recording, made_by).__call__ if isinstance(made_by, _Recording) else made_by
+    elif getattr(made_by, '_traced', False):
+        made_by = made_by.__wrapped__
+    with seeded(seed):
+        return made_by(*map(unkept, args), **{name: unkept(value) for name, value in kwargs.items()})
+
+
+def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Name positional arguments where that is possible, for messages and for whoever looks into a recipe."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[: len(args)]
+    except (TypeError, ValueError):
+        return args, kwargs
+    names = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    if len(names) < len(args) or not kwargs.keys().isdisjoint(names):
+        return args, kwargs
+    return (), {**dict(zip(names, args)), **kwargs}
+
+
+def _recorded(made: Any, recipe: _Recipe) -> Any:
+    """Give an object its recipe; of several objects each one gets a recipe of its own."""
+    if type(made) in (list, tuple):
+        return type(made)(_part_of(item, recipe, index) for index, item in enumerate(made))
+    if type(made) is dict:
+        return {key: _part_of(item, recipe, key) for key, item in made.items()}
+    try:
+        if isinstance(made, Tensor):
+            raise TypeError('what is computed from a tensor has its class')
+        if isinstance(made, Recorded) and _RECIPE in vars(made):
+            made = copy.copy(made)  # it may be an argument of this very call
+        if not isinstance(made, Recorded):
+            made.__class__ = _recorded_class(cast(Any, type(made)))
+        made.__dict__[_RECIPE] = recipe
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f'traced() of {_name(recipe.made_by)}, which returned a {type(made).__name__}: such an object cannot remember '
+            f'how it was made ({first_line(error)}). Trace a function that returns the data set or loader made of it.'
+        ) from None
+    return made
+
+
+def _part_of(item: Any, recipe: _Recipe, part: Any) -> Any:
+    if item is None or isinstance(item, (bool, int, float, str)):
+        return item
+    return _recorded(item, dataclasses.replace(recipe, place=(*recipe.place, part)))
+
+
+def _name(made_by: Any) -> str:
+    return getattr(made_by, '__qualname__', None) or repr(made_by)
+
+
+# --- functions and classes ------------------------------------------------------------------------
+
+
+def _traced_function(function: Any) -> Any:
+    if getattr(function, '_traced', False):  # by nni.trace, or here
+        function = function.__wrapped__
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _record(call if importable(call) else function, function, args, kwargs)
+
+    call._traced = True  # type: ignore[attr-defined]
+    return call
+
+
+class Recorded:
+    """What a traced class or function makes: an object that NNI sends to trials as the call that made it."""
+
+    __slots__ = ()
+    _traced = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._traced = True  # NNI asks every class for a mark of its own
+
+    @property
+    def trace_symbol(self) -> Any:
+        """The function that makes the object again."""
+        return remake_part if self._recipe_of().place else remake
+
+    @property
+    def trace_args(self) -> list[Any]:
+        """What was called, the seed, and positional arguments."""
+        recipe = self._recipe_of()
+        first = [keep(list(recipe.place))] if recipe.place else []
+        return [*first, keep(recipe.made_by), recipe.seed, *recipe.args]
+
+    @property
+    def trace_kwargs(self) -> dict[str, Any]:
+        """The other arguments."""
+        return self._recipe_of().kwargs
+
+    def trace_copy(self) -> SerializableObject:
+        """Return the recipe without the object."""
+        return SerializableObject(self.trace_symbol, list(self.trace_args), dict(self.trace_kwargs))
+
+    def _recipe_of(self) -> _Recipe:
+        try:
+            recipe: _Recipe = self.__dict__[_RECIPE]
+        except KeyError:
+            raise AttributeError(f'This {type(self).__name__} does not know how it was made.') from None
+        return recipe
+
+
+def _reduce(self: Any, protocol: Any) -> Any:
+    """Pickle an object with its contents, as ever; where its class has no name of its own, by the name of the original."""
+    cls, raw = type(self), getattr(type(self), _RAW)
+    reduced = raw.__reduce_ex__(self, protocol)
+    if _RAW not in vars(cls) or importable(cls) or isinstance(reduced, str):
+        return reduced
+    make, args = reduced[:2]
+    return (_reborn, (make, *(raw if item is cls else item for item in args)), *reduced[2:])
+
+
+def _reborn(make: Callable[..., Any], *args: Any) -> Any:
+    made = make(*args)
+    made.__class__ = _recorded_class(cast(Any, type(made)))
+    return made
+
+
+class _Recording(type):
+    """Of classes whose objects remember the call that made them."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        names: Any = cls
+        signature = inspect.signature(names.__new__ if names.__init__ is object.__init__ else names.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raw = vars(cls).get(_RAW)
+        try:
+            return _record(cls if raw is None or importable(cls) else raw, raw or cls, args, kwargs)
+        except RecursionError as error:
+            raise TypeError(
+                f'Making a traced {cls.__name__} does not come to an end. Write super().__init__(...) without the name of '
+                f'the class in {cls.__qualname__}.__init__: that name stands for the traced class now.'
+            ) from error
+
+
+def _traced_class(cls: Any) -> Any:
+    if issubclass(cls, (Recorded, ModelSpace)):
+        return cls
+    return _recorded_class(vars(cls).get('__wrapped__', cls) if is_wrapped_with_trace(cls) else cls)
+
+
+@functools.cache
+def _recorded_class(raw: Any) -> Any:
+    kind: Any = _Recording if type(raw) is type else type('_Recording', (_Recording, type(raw)), {})
+    names = {name: getattr(raw, name) for name in ('__module__', '__qualname__', '__doc__')}
+    # The original comes first, so that what a function returned can change its class to this one; and its own members
+    # are set here, since nni.trace of a function may have marked the original.
+    own = {name: member for name, member in vars(Recorded).items() if name.startswith('trace_')}
+    return kind(raw.__name__, (raw, Recorded), {**names, **own, _RAW: raw, '__reduce_ex__': _reduce})
+
+
+# --- loaders and data sets that are there already -------------------------------------------------
+
+
+def _made_like(made: Any) -> Any:
+    if type(made) is DataLoader:
+        return traced(DataLoader)(**_settings(made))
+    if type(made) is Subset:
+        return traced(Subset)(_traced_if_known(made.dataset), made.indices)
+    if type(made) is ConcatDataset:
+        return traced(ConcatDataset)([_traced_if_known(dataset) for dataset in made.datasets])
+    kind = type(made).__name__
+    if isinstance(made, TensorDataset):
+        remedy = "Keep its tensors in a file: traced_tensors(*dataset.tensors, path='data.pt')."
+    elif isinstance(made, nn.Module):
+        remedy = (
+            "Decorate its class with @traced; for a model of which widths are searched: factory_of(model, 'model.pt')."
+        )
+    else:
+        remedy = f'Trace what makes it: traced({kind})(...), with the arguments of {kind}.'
+    raise TypeError(f'traced() cannot know how a {kind} was made that is there already. {remedy}')
+
+
+def _traced_if_known(dataset: Any) -> Any:
+    return _made_like(dataset) if type(dataset) in (Subset, ConcatDataset) else dataset
+
+
+def _settings(loader: Any) -> dict[str, Any]:
+    """Return the arguments that make a loader."""
+    settings: dict[str, Any] = {'dataset': _traced_if_known(loader.dataset)}
+    for name in ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'generator', 'in_order'):
+        if hasattr(loader, name):
+            settings[name] = getattr(loader, name)
+    if loader.num_workers:
+        context = loader.multiprocessing_context
+        settings['multiprocessing_context'] = context and context.get_start_method()
+        settings['prefetch_factor'] = loader.prefetch_factor
+        settings['persistent_workers'] = loader.persistent_workers
+    if loader.batch_size is None and loader.batch_sampler is not None:
+        return {**settings, 'batch_sampler': loader.batch_sampler}
+    settings['batch_size'] = loader.batch_size
+    if loader.batch_size is not None:
+        settings['drop_last'] = loader.drop_last
+    sampler = loader.sampler
+    if isinstance(loader.dataset, IterableDataset) or type(sampler) is SequentialSampler:
+        return settings
+    return {**settings, **({'shuffle': True} if _is_shuffling(sampler, loader) else {'sampler': sampler})}
+
+
+def _is_shuffling(sampler: Any, loader: Any) -> bool:
+    """Whether a sampler is the one that a loader makes of ``shuffle=True``."""
+    if type(sampler) is not RandomSampler or sampler.generator is not loader.generator:
+        return False
+    return not sampler.replacement and sampler._num_samples is None

@@ -1,0 +1,215 @@
+"""NNI's ``config_list``: which layers a pruner may change, and how much it may take from each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nni.compression.base.config import select_modules_by_config
+from schema import Schema, SchemaError
+from torch import nn
+
+from ...graph.layer_patterns import LayerPattern
+
+__all__ = ['ConfigList', 'LayerRules', 'exactly']
+
+ConfigList = Sequence[Mapping[str, Any]]
+"""``[{'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8}, ...]``."""
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(item, str) for item in value)
+
+
+def _are_patterns(value: Any) -> bool:
+    return _are_texts(value) and all(re.compile(item) for item in value)  # the schema takes its error for a no
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _are_weights(value: Any) -> bool:
+    return _are_texts(value) and 'weight' in value and {'weight', 'bias'}.issuperset(value)
+
+
+_NAMES = Schema(_are_texts, error="must be a list of texts, such as ['conv1']")
+_PATTERNS = Schema(_are_patterns, error="must be a list of regular expressions, such as ['layer1\\..*']")
+_SHARE = Schema(_is_share, error='must be a number from 0 to 1')
+_SELECT = ('op_types', 'op_names', 'op_names_re')
+_KEYS = {
+    **dict.fromkeys(('op_types', 'op_names', 'exclude_op_types', 'exclude_op_names'), _NAMES),
+    **dict.fromkeys(('op_names_re', 'exclude_op_names_re'), _PATTERNS),
+    'exclude': Schema(bool, error='must be True, beside the layers to leave alone (exclude_op_names lists names)'),
+    'target_names': Schema(
+        _are_weights, error="must be ['weight'] or ['weight', 'bias']: channels are taken from the weights"
+    ),
+    **dict.fromkeys(('min', 'max', 'min_sparse_ratio', 'max_sparse_ratio'), _SHARE),
+}
+_REFUSED = {
+    'sparse_ratio': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'sparse_threshold': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'sparsity': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'sparsity_per_layer': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'total_sparsity': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'max_sparsity_per_layer': 'NNI 3 calls it max_sparse_ratio',
+    'op_partial_names': 'NNI 3 has op_names_re for it',
+    'target_settings': 'put max_sparse_ratio and min_sparse_ratio beside op_types or op_names',
+    'granularity': 'whole channels are taken',
+    'global_group_id': 'all layers share the budget',
+    'dependency_group_id': 'layers that must change together are found in the model',
+}
+
+
+@dataclass
+class LayerRules:
+    """A ``config_list`` as options of a `WidthSpace`, which have the same names.
+
+    Parameters
+    ----------
+    include
+        Layers that may change; None: all.
+    exclude
+        Layers that may not.
+    min_ratio, max_ratio
+        ``{layer: share}``: the smallest and the largest share of its width that a layer keeps.
+    """
+
+    include: list[LayerPattern] | None = None
+    exclude: list[LayerPattern] = field(default_factory=list)
+    min_ratio: dict[LayerPattern, float] = field(default_factory=dict)
+    max_ratio: dict[LayerPattern, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, config_list: ConfigList | None, model: nn.Module) -> LayerRules:
+        """Read what a user of NNI's pruners writes.
+
+        Parameters
+        ----------
+        config_list
+            A dict for each choice of layers; None: all layers may change.
+
+            - ``op_types``, ``op_names``, ``op_names_re`` select layers, ``exclude_op_types``, ``exclude_op_names`` and
+              ``exclude_op_names_re`` take some out again, as in NNI: names and regular expressions (matched from the
+              start) are those of ``model.named_modules()``, types are names of classes.
+            - ``exclude=True``: the selected layers keep their width, whatever other dicts say.
+            - ``max_sparse_ratio``, ``min_sparse_ratio``: the largest and the smallest share of its channels that a layer
+              may lose; or ``min``, ``max``: the smallest and the largest share that it keeps. Of several bounds for a
+              layer the strictest counts.
+            - ``target_names``: accepted as ``['weight']`` or ``['weight', 'bias']``.
+        model
+            The model.
+
+        Raises
+        ------
+        ValueError
+            With all that is wrong with it: keys, values, names that are not in the model, dicts that select no layer
+            with parameters, bounds that leave nothing.
+        TypeError
+            If it is no list of dicts.
+        """
+        if config_list is None:
+            return cls()
+        if isinstance(config_list, (str, Mapping)) or not all(isinstance(each, Mapping) for each in config_list):
+            raise TypeError(f'config_list={config_list!r} must be a list of dicts, such as {_EXAMPLE}.')
+        problems = [] if config_list else [f'it is empty: write {_EXAMPLE}, or None for all layers']
+        for index, config in enumerate(config_list):
+            problems += [f'[{index}]{problem}' for problem in _problems(config, model)]
+        if problems:
+            raise ValueError('config_list:\n' + '\n'.join(problems))
+        rules = cls()
+        for config in config_list:
+            rules._add(config, model)
+        return rules
+
+    def _add(self, config: Mapping[str, Any], model: nn.Module) -> None:
+        layers = _selected(config, model)
+        if config.get('exclude'):
+            self.exclude += [exactly(layer, model) for layer in layers]
+            return
+        self.include = self.include or []
+        least, most = _bounds(config)
+        for layer in layers:
+            pattern = exactly(layer, model)
+            if pattern not in self.include:
+                self.include.append(pattern)
+            if least is not None:
+                self.min_ratio[pattern] = max(least, self.min_ratio.get(pattern, 0.0))
+            if most is not None:
+                self.max_ratio[pattern] = min(most, self.max_ratio.get(pattern, 1.0))
+
+
+_EXAMPLE = "[{'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8}]"
+
+
+def _problems(config: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Say all that is wrong with one dict, each as ``key: problem``."""
+    problems = [f'[{key!r}]: {why}' for key, why in _REFUSED.items() if key in config]
+    unknown = [key for key in config if key not in _KEYS and key not in _REFUSED]
+    if unknown:
+        problems.append(f': unknown keys {unknown}; allowed are {sorted(_KEYS)}')
+    for key, schema in _KEYS.items():
+        if key in config:
+            try:
+                schema.validate(config[key])
+            except SchemaError as error:
+                problems.append(f'[{key!r}]={config[key]!r} {error.code}')
+    if problems:
+        return problems
+    return _problems_with_model(config, model) or _problems_of_bounds(config)
+
+
+def _problems_with_model(config: Mapping[str, Any], model: nn.Module) -> list[str]:
+    if not any(key in config for key in _SELECT):
+        return [f': no layer is selected; give one of {list(_SELECT)}']
+    names = dict(model.named_modules(remove_duplicate=False))
+    missing = [name for key in ('op_names', 'exclude_op_names') for name in config.get(key, ()) if name not in names]
+    if missing:
+        return [f': the model has no layers {missing}; names are those of model.named_modules()']
+    layers = _selected(config, model)
+    if not layers:
+        chosen = {key: config[key] for key in _KEYS if 'op_' in key and key in config}
+        return [
+            f': {chosen} selects no layer with parameters of its own; layers of a part are selected with '
+            "op_names_re, such as 'layer1\\\\.'"
+        ]
+    return []
+
+
+def _problems_of_bounds(config: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for kept, lost in (('min', 'max_sparse_ratio'), ('max', 'min_sparse_ratio')):
+        if kept in config and lost in config:
+            problems.append(f': {kept!r} and {lost!r} bound the same; give one of them ({kept} = 1 - {lost})')
+    least, most = _bounds(config)
+    if most == 0:
+        problems.append(': nothing would be kept; exclude the layers, or let them keep more')
+    if least is not None and most is not None and least > most:
+        problems.append(f': at least {least:g} and at most {most:g} of the channels cannot be kept; change one of them')
+    return problems
+
+
+def _bounds(config: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The smallest and the largest share to keep; None where nothing is said."""
+    least = config.get('min', 1 - config['max_sparse_ratio'] if 'max_sparse_ratio' in config else None)
+    most = config.get('max', 1 - config['min_sparse_ratio'] if 'min_sparse_ratio' in config else None)
+    return least, most
+
+
+def _selected(config: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """The layers that NNI selects, in the order of the model: those with parameters of their own."""
+    selection = {key: list(config[key]) for key in _KEYS if 'op_' in key and key in config}
+    modules, _, _ = select_modules_by_config(model, selection)
+    return [
+        name
+        for name, module in model.named_modules()
+        if name in modules and any(True for _ in module.parameters(False))
+    ]
+
+
+def exactly(layer: str, model: nn.Module) -> LayerPattern:
+    """Return the pattern of one layer, without the parts inside it."""
+    has_parts = any(True for _ in model.get_submodule(layer).children())
+    return re.compile(rf'^{re.escape(layer)}$') if has_parts or not layer else layer

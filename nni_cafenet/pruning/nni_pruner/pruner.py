@@ -1,0 +1,284 @@
+"""`prune` with the interface of NNI's pruners: a ``config_list`` and an evaluator in, a masked model and masks out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+from ...analysis.unwrap import bare_model
+from ...analysis.verification.verify import beyond_masks, warn_of
+from ...report.records import RunReport
+from ...slicing.selection import Selection
+from ...slim.extract import write_back
+from ...space.width_space import WidthSpace
+from ...utils.silence import quiet_training
+from ..checks import on_cpu
+from ..prune import prune
+from ..pruned import Pruned
+from ..training import TrainerOptions
+from .config_list import ConfigList, LayerRules, exactly
+from .evaluators import as_nas_evaluator
+from .masks import Masks, apply_masks, masks_of
+from .self_training import network_copy
+
+__all__ = ['CafeNetPruner']
+
+_OWN = ('model', 'budget', 'example_input', 'evaluator', 'include', 'exclude', 'min_ratio', 'max_ratio')
+"""Arguments of `prune` that the pruner has, or that a ``config_list`` takes the place of."""
+
+
+class CafeNetPruner:
+    """Prune channels under a budget, as NNI's pruners are used.
+
+    NNI's pruners take a sparsity for each layer. This one takes a budget for the whole network, searches how many channels
+    each layer needs (see `nni_cafenet.prune`), and tells the result as NNI does: a model and masks.
+
+    Parameters
+    ----------
+    model
+        The trained network. It stays as it is.
+    config_list
+        Which layers may change and how much, as NNI writes it: ``[{'op_types': ['Conv2d'], 'exclude_op_names': ['stem'],
+        'max_sparse_ratio': 0.8}]`` (see `LayerRules.read`). ``sparse_ratio`` is refused: the budget
+        decides. None: all layers.
+    evaluator
+        ``TorchEvaluator`` or ``LightningEvaluator`` of ``nni.compression``, a ``Lightning`` of
+        ``nni.nas.evaluator.pytorch``, or a Lightning module (see `as_nas_evaluator`). None:
+        ``train``, ``validate`` and perhaps ``loss``, ``metric`` and ``optimizer`` say how the network is trained.
+    budget
+        What the smaller network may cost: ``'50%'`` of the MACs (multiply-accumulates of one sample), ``'300M'``,
+        ``{'macs': '50%', 'params': '5M'}``.
+    example_input
+        What the model is called with; default: the ``dummy_input`` of the evaluator.
+    train, validate, device, precision
+        As for `prune`. With an evaluator: where it does not bring them.
+    metric, metric_higher_is_better
+        As for `prune`. Default: what the evaluator's metric is in NNI.
+    options
+        All other options of `prune`: ``epochs``, ``finetune_epochs``, ``importance``, ``bins``, ``search``, ``seed``,
+        ``directory`` and so on.
+
+    Attributes
+    ----------
+    bound_model
+        A copy of the model. After `compress` it has the weights of the pruned network, and zeros where masks are zero: it
+        computes what the pruned network computes.
+    fixed
+        ``{label: why}``: channel groups that keep their width because zeros in weights do not do what removing channels
+        does, in a layer normalisation for instance. `prune`, which makes no masks, changes these, too.
+    pruned
+        The `Pruned` that was found, with its widths, costs and history; None before `compress`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument cannot be used, before any training; with all that is wrong with a ``config_list``.
+
+    Notes
+    -----
+    It has the methods of ``nni.compression.pruning``'s pruners, and wraps no modules: NNI's wrappers know the weights and
+    biases of few kinds of layers. It is no subclass of theirs.
+
+    Examples
+    --------
+    >>> pruner = CafeNetPruner(model, [{'op_types': ['Conv2d']}], evaluator, budget='50%', example_input=(1, 3, 32, 32))
+    >>> model, masks = pruner.compress()
+    >>> slim = pruner.speedup()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config_list: ConfigList | None,
+        evaluator: Any = None,
+        *,
+        budget: Any,
+        example_input: Any = None,
+        train: Any = None,
+        validate: Any = None,
+        metric: Any = None,
+        metric_higher_is_better: bool | None = None,
+        device: str = 'auto',
+        precision: str = '32-true',
+        **options: Any,
+    ) -> None:
+        _check_options(options, evaluator, budget)
+        if not isinstance(model, nn.Module):
+            raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
+        model = bare_model(model)
+        self.config_list = config_list
+        self.evaluator = evaluator
+        self.pruned: Pruned | None = None
+        self._epochs: int | None = None
+        self._silent = False
+        self._device = next((tensor.device for tensor in model.parameters()), torch.device('cpu'))
+        self._network = network_copy(model).cpu()
+        rules = LayerRules.read(config_list, self._network)
+        self._arguments: dict[str, Any] = {
+            **options,
+            'budget': budget,
+            'example_input': on_cpu(_example(example_input, evaluator)),
+            'metric': metric,
+            'metric_higher_is_better': metric_higher_is_better,
+        }
+        data = {'train': train, 'validate': validate}
+        if evaluator is None:
+            self._arguments.update(data, device=device, precision=precision)
+        else:
+            trainer = TrainerOptions(device, precision)
+            given = None if trainer == TrainerOptions() else trainer
+            nas = as_nas_evaluator(evaluator, model, **data, trainer=given)
+            self._arguments['evaluator'] = nas.evaluator
+            self._silent = nas.silent
+            if metric is None:
+                self._arguments['metric'] = nas.metric
+            if metric_higher_is_better is None and metric is None:
+                self._arguments['metric_higher_is_better'] = nas.higher_is_better
+        self._space, self.fixed = self._maskable_space(rules, options)
+        self._masks = masks_of(self._space, {})
+
+    @property
+    def bound_model(self) -> nn.Module:
+        """A copy of the model, see above."""
+        return self._space.full_model
+
+    def compress(self, max_steps: int | None = None, max_epochs: int | None = None) -> tuple[nn.Module, Masks]:
+        """Train the supernet, search widths under the budget, fine-tune the best.
+
+        Parameters
+        ----------
+        max_steps
+            Not taken: training goes by epochs.
+        max_epochs
+            Epochs of the supernet; default: the option ``epochs``.
+
+        Returns
+        -------
+        model : torch.nn.Module
+            `bound_model`, on the device of the model that was given.
+        masks : dict of str to dict of str to tensor
+            ``{module: {parameter: 1 where it is kept, 0 where not}}``, for the order of channels of the model that was
+            given. The model with these masks computes what `speedup` returns computes.
+        """
+        if max_steps is not None:
+            raise ValueError(f'max_steps={max_steps}: training goes by epochs. Give max_epochs, and finetune_epochs=.')
+        if self.pruned is None or (max_epochs is not None and max_epochs != self._epochs):
+            arguments = self._arguments if max_epochs is None else {**self._arguments, 'epochs': max_epochs}
+            with quiet_training() if self._silent else contextlib.nullcontext():
+                self.pruned = prune(self._network, **arguments)  # type: ignore[assignment]
+            self._epochs = max_epochs
+            self._take(self.pruned)  # type: ignore[arg-type]
+        return self.bound_model, self.get_masks()
+
+    def get_masks(self) -> Masks:
+        """Return copies of the masks; before `compress` they are ones."""
+        return {owner: {name: mask.clone() for name, mask in own.items()} for owner, own in self._masks.items()}
+
+    def speedup(self) -> nn.Module:
+        """Return the really smaller network: a plain module of the model's own classes, in evaluation mode.
+
+        NNI's ``ModelSpeedup`` makes the same one of the masks where it can trace the model.
+        """
+        return copy.deepcopy(self._found('speedup').model).to(self._device)
+
+    @property
+    def report(self) -> RunReport:
+        """What was measured of the networks of the run; prints as tables."""
+        return self._found('report').report
+
+    def wrap_model(self) -> None:
+        """Do nothing: no module is ever wrapped. NNI's pruners have it."""
+
+    def unwrap_model(self) -> None:
+        """Do nothing: no module is ever wrapped. NNI's pruners have it."""
+
+    @classmethod
+    def from_compressor(cls, compressor: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse another compressor's wrappers: a TypeError."""
+        raise TypeError(
+            f'CafeNetPruner cannot go on with the wrappers of {type(compressor).__name__}. Call its unwrap_model(), and '
+            'give CafeNetPruner(compressor.bound_model, ...) the model.'
+        )
+
+    def _found(self, what: str) -> Pruned:
+        if self.pruned is None:
+            raise RuntimeError(f'{what}: nothing is pruned yet. Call compress() before.')
+        return self.pruned
+
+    def _maskable_space(self, rules: LayerRules, options: dict[str, Any]) -> tuple[WidthSpace, dict[str, str]]:
+        """Return the space of a copy without the groups that masks cannot express, and these, ``{label: why}``.
+
+        What prune() needs to make the same space goes into its arguments.
+        """
+        exclude = list(rules.exclude)
+        fixed: dict[str, str] = {}
+        while True:
+            limits = {**vars(rules), 'exclude': exclude}
+            chosen = {name: options[name] for name in ('bins', 'divisor') if name in options}
+            example = self._arguments['example_input']
+            try:
+                space = WidthSpace(copy.deepcopy(self._network), example_input=example, **limits, **chosen)
+            except ValueError as error:
+                if not fixed:
+                    raise
+                raise ValueError(
+                    f'model: masks cannot express that channels of {", ".join(fixed)} are removed, and nothing else may '
+                    'change. nni_cafenet.prune() makes a smaller network without masks.'
+                ) from error
+            found = beyond_masks(space.full_model, space.graph, space.example_input)
+            if not found:
+                warn_of(fixed)
+                self._arguments.update(limits)
+                return space, fixed
+            fixed.update(found)
+            makers = [layer for group in space.graph.groups if group.label in found for layer in group.makers]
+            exclude += [exactly(layer, space.full_model) for layer in dict.fromkeys(makers)]
+
+    def _take(self, pruned: Pruned) -> None:
+        """Put the pruned network into the bound model."""
+        space = self._space
+        space.full_model.cpu()
+        write_back(pruned.model, space.full_model, Selection(space.graph, pruned.kept))
+        masks = masks_of(space, pruned.kept)
+        apply_masks(space.full_model, masks)
+        space.full_model.to(self._device)
+        self._masks = {
+            owner: {name: mask.to(self._device) for name, mask in own.items()} for owner, own in masks.items()
+        }
+
+
+def _check_options(options: dict[str, Any], evaluator: Any, budget: Any) -> None:
+    allowed = [name for name in inspect.signature(prune).parameters if name not in _OWN]
+    instead = {'min_ratio': "'min' in config_list", 'max_ratio': "'max' in config_list"}
+    instead.update(dict.fromkeys(('include', 'exclude'), 'op_names and exclude_op_names in config_list'))
+    unknown = [
+        name if name not in instead else f'{name} (use {instead[name]})' for name in options if name not in allowed
+    ]
+    if unknown:
+        raise TypeError(
+            f'CafeNetPruner has no options {", ".join(unknown)}. Those of prune() are {", ".join(allowed)}.'
+        )
+    beside = [name for name in ('loss', 'optimizer') if options.get(name) is not None]
+    if evaluator is not None and beside:
+        raise ValueError(f'{", ".join(beside)}: given beside evaluator, which has its own. Leave one of them out.')
+    if isinstance(budget, Sequence) and not isinstance(budget, str):
+        raise ValueError(
+            f'budget={budget!r}: masks are those of one network. nni_cafenet.prune() takes several budgets.'
+        )
+
+
+def _example(example_input: Any, evaluator: Any) -> Any:
+    if example_input is None:
+        example_input = getattr(evaluator, 'dummy_input', getattr(evaluator, '_dummy_input', None))
+    if example_input is None:
+        raise ValueError(
+            'example_input=None: give what the model is called with, such as (1, 3, 224, 224), or an evaluator with a '
+            'dummy_input.'
+        )
+    return example_input

@@ -1,0 +1,57 @@
+"""The channels of a trained network in order of importance, by weights or by gradients on training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..channel_importance.reorder import ChannelOrder, order_channels
+from ..channel_importance.score import importance
+from ..space.width_space import WidthSpace
+from ..supernet.lightning_module import loss_of
+from ..utils.rng import seeded
+from .training import Recipes
+
+__all__ = ['ordered']
+
+_BATCHES = 8
+
+
+def ordered(space: WidthSpace, rule: Any, *, recipes: Recipes, loader: Callable[[], Any], seed: int) -> ChannelOrder:
+    """Put the channels of a space in order of importance, in place; its model is in evaluation mode afterwards.
+
+    Parameters
+    ----------
+    space
+        The space of the trained network.
+    rule
+        As `nni_cafenet.importance` takes it; None: the channels keep their order.
+    recipes
+        Whose training step is the loss of ``'taylor'``.
+    loader
+        Gives the training loader, of which ``'taylor'`` takes 8 batches.
+    seed
+        Seed of these.
+    """
+    space.eval()
+    if rule is None:
+        return ChannelOrder({label: torch.arange(width) for label, width in space.full_widths.items()}, {})
+    if rule != 'taylor':
+        return order_channels(space, importance(space, rule))
+    with seeded(seed):
+        batches = [batch for batch, _ in zip(loader(), range(_BATCHES))]
+    return order_channels(space, importance(space, rule, batches=batches, loss=_loss_of_step(recipes)))
+
+
+def _loss_of_step(recipes: Recipes) -> Callable[[nn.Module, Any], Tensor]:
+    module = recipes.module()
+    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        module.set_model(model)
+        return loss_of(module.training_step(batch, 0))
+
+    return loss

@@ -1,0 +1,114 @@
+"""How the supernet and the pruned networks are trained: two evaluators out of what a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
+from torch import nn
+
+from ..stages.evaluator_factory import FreshEvaluators
+from ..stages.progress_bar import EpochBar
+from .distillation import distilling
+from .objective import OptimizerFactory, Task, TaskModule
+
+__all__ = ['SILENT', 'Recipes', 'TrainerOptions', 'task_evaluator']
+
+SILENT: dict[str, Any] = {
+    'logger': False,
+    'enable_checkpointing': False,
+    'enable_progress_bar': False,
+    'enable_model_summary': False,
+    'num_sanity_val_steps': 0,
+}
+"""Progress is shown by one bar a training, and state is kept by the folder of the run."""
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """Where and in which precision is trained.
+
+    Parameters
+    ----------
+    device
+        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` or ``'mps'``.
+    precision
+        As Lightning's trainer takes it: ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
+    """
+
+    device: str = 'auto'
+    precision: str = '32-true'
+
+    def __post_init__(self) -> None:
+        kind, colon, index = self.device.partition(':') if isinstance(self.device, str) else ('', '', '')
+        if kind not in ('auto', 'cpu', 'cuda', 'mps') or (colon and not (kind == 'cuda' and index.isdigit())):
+            raise ValueError(f"device={self.device!r} must be 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+        if kind == 'cuda' and not torch.cuda.is_available():
+            raise ValueError(f"device={self.device!r}: torch sees no CUDA device here. Use device='cpu'.")
+        if colon and int(index) >= torch.cuda.device_count():
+            raise ValueError(
+                f'device={self.device!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.'
+            )
+        if kind == 'mps' and not torch.backends.mps.is_available():
+            raise ValueError(f"device={self.device!r}: torch sees no such device here. Use device='cpu'.")
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return the arguments of Lightning's trainer."""
+        kind, _, index = self.device.partition(':')
+        devices: Any = [int(index)] if index else 1
+        return {'accelerator': 'gpu' if kind == 'cuda' else kind, 'devices': devices, 'precision': self.precision}
+
+
+def task_evaluator(
+    task: Task, train: Any, validate: Any, *, optimizer: OptimizerFactory | None, trainer: TrainerOptions
+) -> Lightning:
+    """Return the evaluator of a task that is given by functions and loaders."""
+    return Lightning(
+        TaskModule(task, optimizer),
+        Trainer(**SILENT, **trainer.as_arguments()),
+        train_dataloaders=train,
+        val_dataloaders=validate,
+    )
+
+
+class Recipes:
+    """Fresh evaluators for the stages of a run.
+
+    Parameters
+    ----------
+    evaluator
+        An evaluator that has not run yet. It is copied.
+    teacher
+        Whose outputs are learned from; None: no distillation.
+    bars
+        Show a progress bar of our own for each training.
+    """
+
+    def __init__(self, evaluator: Lightning, *, teacher: nn.Module | None, bars: bool) -> None:
+        self._plain = FreshEvaluators(evaluator)
+        self._bars = bars
+        self._taught = self._plain
+        if teacher is not None:
+            fresh = self._plain.make()
+            fresh.module = distilling(fresh.module, teacher)
+            self._taught = FreshEvaluators(fresh)
+
+    def training(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
+        """Return an evaluator that trains for some epochs."""
+        options: dict[str, Any] = {'max_epochs': epochs}
+        fresh = self._taught.make(**options)
+        if self._bars:
+            fresh = self._taught.make(**options, callbacks=[EpochBar(name, metrics)])
+        return fresh
+
+    def module(self) -> LightningModule:
+        """Return a fresh copy of the user's module."""
+        module: LightningModule = self._plain.make().module
+        return module
+
+    def validation(self) -> Lightning:
+        """Return an evaluator that validates."""
+        return self._plain.make()

@@ -1,0 +1,88 @@
+"""Means over held-out batches, of losses and of what a validation step logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..supernet.min_step import LogCalls
+
+__all__ = ['Logged', 'Mean']
+
+
+class Mean:
+    """The mean of what batches give, weighted by their samples.
+
+    Tensors become numbers at the end only: a GPU would be waited for after each batch.
+    """
+
+    def __init__(self) -> None:
+        self._values: list[tuple[Any, int]] = []
+
+    def add(self, value: Any, samples: int) -> None:
+        """Add what a batch gave; the tensor may be written over afterwards."""
+        self._values.append((value.clone() if isinstance(value, Tensor) else value, samples))
+
+    def value(self) -> float:
+        """Return the mean; NaN of nothing."""
+        return _mean(self._values)
+
+    def parts(self, most: int = 8) -> tuple[float, ...]:
+        """Return the means of up to so many parts, each of every ``most``-th batch."""
+        return tuple(_mean(self._values[first::most]) for first in range(min(most, len(self._values))))
+
+
+def _mean(values: Sequence[tuple[Any, int]]) -> float:
+    samples = sum(each for _, each in values)
+    return sum(float(value) * each for value, each in values) / samples if samples else math.nan
+
+
+class Logged:
+    """What a validation step logs over some batches: numbers by their means, torchmetrics by what they compute."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, Mean] = {}
+        self._metrics: dict[str, Any] = {}
+
+    @staticmethod
+    def values_in(calls: LogCalls) -> dict[str, Any]:
+        """Return ``{name: value}`` of calls of ``self.log``."""
+        return {
+            (args[0] if args else kwargs['name']): (args[1] if len(args) > 1 else kwargs['value'])
+            for args, kwargs in calls.calls
+        }
+
+    def add(self, calls: LogCalls, samples: int) -> None:
+        """Add what a batch logged."""
+        for name, value in self.values_in(calls).items():
+            if hasattr(value, 'compute'):
+                self._metrics[name] = value
+            else:
+                self._means.setdefault(name, Mean()).add(value, samples)
+
+    def mean(self, name: str) -> Mean | None:
+        """Return the mean of a number that is logged; None where there is none of this name."""
+        return None if name in self._metrics else self._means.get(name)
+
+    def value(self, name: str) -> float:
+        """Return a metric.
+
+        Raises
+        ------
+        ValueError
+            If nothing of this name was logged.
+        """
+        if name in self._metrics:
+            value = float(self._metrics[name].compute())
+            self._metrics[name].reset()
+            return value
+        if name in self._means:
+            return self._means[name].value()
+        known = sorted({*self._means, *self._metrics})
+        raise ValueError(
+            f"score={name!r}: the evaluator's validation_step logs no such metric. "
+            f"It logs {', '.join(known) or 'nothing'}; or use score='loss'."
+        )

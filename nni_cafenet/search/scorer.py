@@ -1,0 +1,329 @@
+"""The score of a width: how good the supernet is on held-out training data, with running statistics of that width."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from ..space.width_space import WidthSpace
+from ..supernet.bn_statistics import estimate_statistics
+from ..supernet.lightning_module import MinMinModule, loss_of
+from ..supernet.min_step import LogCalls
+from ..supernet.sharing import Sharing
+from ..supernet.side_effects import SideEffects
+from ..utils.rng import seeded
+from .cross_entropy import find_logits
+from .history import Scored
+from .logged_means import Logged, Mean
+from .model_outputs import Logits, recorded_outputs, replayed_outputs
+from .score_steps import Step, draws_nothing, loss_step, statistics_step
+from .temperature import DEFAULT_TEMPERATURE, check_temperature, temperatures_with
+
+__all__ = ['Scorer']
+
+_logger = logging.getLogger(__name__)
+
+_T = TypeVar('_T')
+
+
+class Scorer:
+    """Score widths in place, on the same cached batches for all.
+
+    The score of a width depends on the supernet, the batches, the width and the seed only: not on what was scored before.
+
+    Parameters
+    ----------
+    module
+        The trained supernet, on the device that it shall run on.
+    sharing
+        Gives channel sets to widths.
+    heldout
+        Batches of held-out training data, on the same device.
+    statistics
+        Batches of training data from which running statistics are re-estimated; none: they stay as they are.
+    score
+        ``'loss'``: the loss of the user's ``training_step`` in evaluation mode. Any other name: that metric, as the
+        user's ``validation_step`` logs it.
+    higher_is_better
+        Which way the score is better; None: a name with 'loss' or 'error' in it is better when lower.
+    temperature
+        What the model's logits are divided by; None: 2 where the score is the cross-entropy of the model's output (see
+        `find_logits`), else 1. The supernet is the same: only what its steps see while widths are scored changes.
+    patterns
+        Channel sets that are tried for a width, the leftmost one first; the best of them stands for it.
+    seed
+        Seed of channel sets, and of whatever the steps draw.
+    context
+        Called for a context in which the model runs (precision).
+    """
+
+    def __init__(
+        self,
+        module: MinMinModule,
+        *,
+        sharing: Sharing,
+        heldout: Sequence[Any],
+        statistics: Sequence[Any],
+        score: str = 'loss',
+        higher_is_better: bool | None = None,
+        temperature: float | None = None,
+        patterns: int = 1,
+        seed: int = 0,
+        context: Callable[[], Any],
+    ) -> None:
+        self.module = module
+        self.sharing = sharing
+        self.heldout = heldout
+        self.statistics = statistics
+        self.metric = score
+        self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
+        self.asked_temperature = check_temperature(temperature)
+        self.patterns = patterns
+        self.seed = seed
+        self.context = context
+
+    @property
+    def space(self) -> WidthSpace:
+        """The supernet."""
+        return self.module.space
+
+    @property
+    def temperature(self) -> float:
+        """The temperature of the scores.
+
+        Raises
+        ------
+        ValueError
+            If another one than 1 was asked for, and the score is not the cross-entropy of the model's output.
+        """
+        asked, logits = self.asked_temperature, self._logits
+        if isinstance(logits, Logits):
+            return DEFAULT_TEMPERATURE if asked is None else asked
+        if asked is not None and asked != 1:
+            raise ValueError(
+                f'temperature={asked:g}: it divides the logits of a cross-entropy, and {logits}. Use temperature=1, or '
+                'None, which chooses.'
+            )
+        return 1.0
+
+    @cached_property
+    def _logits(self) -> Logits | str:
+        """Where the model's logits are, shown by the first held-out batch; or why there are none."""
+        batch, name = next(iter(self.heldout), None), self.metric
+        if batch is None:
+            return 'there are no held-out batches'
+        with self._prepared(self.space.full_widths, None, statistics=()):
+            if name == 'loss':
+                run = partial(self._loss_of, loss_step(self.module.training_module), batch, 0)
+            else:
+                run = partial(self._logged_tensor, batch)
+
+            def loss() -> Tensor | None:
+                with seeded(self.seed):
+                    return run()
+
+            found = find_logits(self.space, loss)
+        if isinstance(found, str):
+            found = found if name == 'loss' else f"{name!r} is not the cross-entropy of the model's output"
+            _logger.info('Scores are taken at temperature 1: %s.', found)
+        return found
+
+    def score(self, widths: Mapping[str, int]) -> Scored:
+        """Score a width by the best of its channel sets."""
+        temperature, sets = self.temperature, self._channel_sets(widths)
+        found = [self._score_set(widths, channel_sets) for channel_sets in sets]
+        scores = [each.at[temperature] for each in found]
+        best = self._best(scores)
+        return Scored(
+            widths=dict(widths),
+            macs=self.space.macs(widths),
+            params=self.space.params(widths),
+            score=scores[best],
+            channel_sets={label: chosen.tolist() for label, chosen in sets[best].items()},
+            scores=tuple(scores),
+            temperature=temperature,
+            by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
+            parts=found[best].parts,
+        )
+
+    def _best(self, scores: Sequence[float]) -> int:
+        sign = 1 if self.higher_is_better else -1
+        return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
+
+    def _best_by_temperature(self, found: Sequence[_SetScore]) -> dict[float, float]:
+        """Return what the score would have been at each temperature, by the best channel set at that temperature."""
+        columns = {each: [scores.at[each] for scores in found] for each in sorted(found[0].at)}
+        return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
+
+    def slim(self, scored: Scored) -> nn.Module:
+        """Return the slim model of a scored width, with the statistics that it was scored with."""
+        sets = {label: torch.tensor(channels) for label, channels in scored.channel_sets.items()}
+        slim = self.space.slim(scored.widths, sets)
+        with self._prepared(scored.widths, sets, statistics=self.statistics) as tensors:
+            for name, buffer in slim.named_buffers():
+                buffer.copy_(tensors[name])
+        return slim
+
+    def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
+        """Return different channel sets of a width, the same ones whenever it is scored."""
+        rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
+        return self.sharing.different(self.space.groups, widths, self.patterns, rng)
+
+    def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> _SetScore:
+        with self._prepared(widths, channel_sets, statistics=self.statistics):
+            return self._losses() if self.metric == 'loss' else self._logged()
+
+    @contextlib.contextmanager
+    def _prepared(
+        self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor] | None, *, statistics: Sequence[Any]
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """Run on channel sets, with their running statistics and fresh metrics; afterwards all is as it was."""
+        inner = self.module.training_module
+        self.space.activate(widths, channel_sets)
+        effects = SideEffects(inner)
+        metrics = [metric for metric in inner.modules() if isinstance(metric, Metric)]
+        synced = [(metric.sync_on_compute, metric._to_sync) for metric in metrics]
+        try:
+            with self.space.prepared() as tensors, seeded(self.seed), torch.no_grad():
+                self.module.eval()
+                step = statistics_step(inner)
+                estimate_statistics(
+                    self.space,
+                    tensors,
+                    statistics,
+                    lambda batch: self._silently(_no_log, step, batch, 0),
+                    self.module.frozen_statistics,
+                )
+                for metric in metrics:
+                    metric.reset()
+                    metric.sync_on_compute = metric._to_sync = False  # every process scores by itself
+                yield tensors
+        finally:
+            for metric, sync in zip(metrics, synced):
+                metric.sync_on_compute, metric._to_sync = sync
+            effects.restore()
+
+    def _losses(self) -> _SetScore:
+        means: defaultdict[float, Mean] = defaultdict(Mean)
+        inner = self.module.training_module
+        step, known = loss_step(inner), draws_nothing(inner)
+        for index, batch in enumerate(self.heldout):
+            run = partial(self._loss_of, step, batch, index)
+            for temperature, loss in self._at_temperatures(run, known=known):
+                if loss is not None:
+                    means[temperature].add(loss, batch_size(batch))
+        own = means[self.temperature]
+        return _SetScore({temperature: mean.value() for temperature, mean in means.items()}, own.parts())
+
+    def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
+        output = self._silently(_no_log, step, batch, index)
+        return None if output is None else loss_of(output)
+
+    def _logged(self) -> _SetScore:
+        step = self.module.training_module.validation_step
+        logged: defaultdict[float, Logged] = defaultdict(Logged)
+        for index, batch in enumerate(self.heldout):
+
+            def run(batch: Any = batch, index: int = index) -> LogCalls:
+                calls = LogCalls()
+                self._silently(calls, step, batch, index)
+                return calls
+
+            for temperature, calls in self._at_temperatures(run, known=False):
+                logged[temperature].add(calls, batch_size(batch))
+        scores = {temperature: each.value(self.metric) for temperature, each in logged.items()}
+        mean = logged[self.temperature].mean(self.metric)
+        return _SetScore(scores, () if mean is None else mean.parts())
+
+    def _logged_tensor(self, batch: Any) -> Tensor | None:
+        """Return the metric that one batch logs, as a tensor with its graph; None where it is none."""
+        calls = LogCalls()
+        self._silently(calls, self.module.training_module.validation_step, batch, 0)
+        value = Logged.values_in(calls).get(self.metric)
+        return value if isinstance(value, Tensor) else None
+
+    def _at_temperatures(self, run: Callable[[], _T], *, known: bool) -> Iterator[tuple[float, _T]]:
+        """Run a step at the temperature of the scores, then again at the others without the model's forward.
+
+        What the repetitions do to metrics, attributes and random generators is undone, unless it is ``known`` that the
+        step does nothing of the kind.
+        """
+        logits = self._logits
+        if not isinstance(logits, Logits):
+            yield 1.0, run()
+            return
+
+        def divide(temperature: float) -> Callable[[int, Any], Any]:
+            return lambda call, output: logits.divided(call, output, temperature)
+
+        own, *others = temperatures_with(self.temperature)
+        before = None if known else SideEffects(self.module.training_module, apart_from=self.space)
+        with recorded_outputs(self.space, divide(own)) as outputs:
+            result = run()
+        after = None if before is None else before.now()
+        yield own, result
+        for temperature in others:
+            if before is not None:
+                before.restore()
+            with replayed_outputs(self.space, outputs, divide(temperature)):
+                result = run()
+            yield temperature, result
+        if after is not None:
+            after.restore()
+
+    def _silently(self, log: Callable[..., None], step: Step, batch: Any, index: int) -> Any:
+        """Run a step of the user's module in its precision, with ``self.log`` replaced."""
+        inner = self.module.training_module
+        before = inner.__dict__.get('log')
+        inner.log = log  # type: ignore[method-assign, assignment]
+        try:
+            with self.context():
+                return step(batch, index)
+        finally:
+            if before is None:
+                del inner.log
+            else:
+                inner.log = before  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class _SetScore:
+    """The score of a channel set ``at`` each temperature, and on parts of the held-out data at that of the scores."""
+
+    at: dict[float, float]
+    parts: tuple[float, ...]
+
+
+def _no_log(name: str, value: Any, **_: Any) -> None:
+    """Take what a step logs, and forget it."""
+
+
+def better_when_higher(score: str) -> bool:
+    """Guess which way a metric is better, from its name."""
+    return not any(word in score.lower() for word in ('loss', 'error', 'err', 'mse', 'mae', 'perplexity'))
+
+
+def batch_size(batch: Any) -> int:
+    """Return the number of samples of a batch: dimension 0 of its first tensor, or the length of a list of samples.
+
+    Detectors take a list of pictures and a list of mappings, one a picture. 1 where there is no tensor.
+    """
+    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[-1], (tuple, list)):
+        samples = batch[-1]
+        if samples and all(isinstance(each, Mapping) for each in samples):
+            return len(samples)
+    for leaf in torch.utils._pytree.tree_leaves(batch):
+        if isinstance(leaf, Tensor) and leaf.dim() > 0:
+            return int(leaf.shape[0])
+    return 1

@@ -1,0 +1,203 @@
+"""Attributes of modules that follow widths: ``out_channels``, ``groups``, and the numbers that users' layers keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from ..graph.attributes import Attribute
+from ..graph.channel_graph import ChannelGraph
+from .index_runs import Runs
+from .tensor_slots import Places
+
+__all__ = ['FollowingAttributes', 'size_attributes']
+
+_RMS_NORM = (nn.RMSNorm,) if hasattr(nn, 'RMSNorm') else ()
+
+
+class _Number(NamedTuple):
+    """An attribute that is ``factor * size // divisor``, of the size of a layout."""
+
+    path: str
+    module: nn.Module
+    name: str
+    layout: int
+    factor: int
+    divisor: int
+
+
+class FollowingAttributes:
+    """The attributes of a model's modules that follow its widths.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    places
+        The places of the model.
+    """
+
+    def __init__(self, graph: ChannelGraph, places: Places) -> None:
+        declared: dict[str, list[tuple[Attribute, int]]] = {}
+        for attribute in graph.attributes:
+            index = graph.dims[attribute.parameter][attribute.axis]
+            if index is not None:
+                declared.setdefault(attribute.module, []).append((attribute, index))
+        self._numbers: list[_Number] = []
+        self._others: list[_Module] = []
+        seen = set()
+        for path, module in places.modules.items():
+            leaves = []
+            if id(module) not in seen:
+                seen.add(id(module))
+                leaves = [
+                    (leaf, tuple(tensor.shape), graph.dims[name])
+                    for leaf, tensor in module._parameters.items()
+                    if tensor is not None and (name := places.name_of(module, leaf)) in graph.dims
+                ]
+            if leaves or path in declared:
+                found = _Module(path, module, declared.get(path, []), leaves)
+                numbers = found.numbers()
+                if numbers is None:
+                    self._others.append(found)
+                else:
+                    self._numbers += numbers
+
+    def set_numbers(self, sizes: Sequence[int]) -> None:
+        """Set those attributes that are plain numbers, most of them.
+
+        Parameters
+        ----------
+        sizes
+            How many positions of each layout of the graph are selected.
+        """
+        for _, module, name, layout, factor, divisor in self._numbers:
+            # Not by `setattr`: that of nn.Module looks for parameters, buffers and children first.
+            module.__dict__[name] = factor * sizes[layout] // divisor
+
+    def others(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, dict[str, Any]]:
+        """Return what the other attributes become, ``{module: {attribute: value}}``.
+
+        Parameters
+        ----------
+        sizes
+            How many positions of each layout of the graph are selected.
+        runs
+            Which ones; None for all.
+        """
+        return {module.path: module.values(sizes, runs) for module in self._others}
+
+    def values(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, dict[str, Any]]:
+        """Return what all attributes become, from what `others` takes."""
+        values = self.others(sizes, runs)
+        for path, _, name, layout, factor, divisor in self._numbers:
+            values.setdefault(path, {})[name] = factor * sizes[layout] // divisor
+        return values
+
+
+class _Module(NamedTuple):
+    """A module whose attributes follow widths: those that rules have declared, and the sizes of its parameters."""
+
+    path: str
+    module: nn.Module
+    declared: list[tuple[Attribute, int]]
+    leaves: list[tuple[str, tuple[int, ...], tuple[int | None, ...]]]
+
+    def numbers(self) -> list[_Number] | None:
+        """Return its attributes as plain numbers, if they are that and nothing watches them."""
+        module = self.module
+        watched = getattr(type(module), '__setattr__') is not nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
+        numbers: dict[str, _Number] = {}
+        for attribute, index in self.declared:
+            if attribute.span is not None or not isinstance(module.__dict__.get(attribute.name), int):
+                return None
+            numbers[attribute.name] = _Number(self.path, module, attribute.name, index, 1, attribute.divisor)
+        weight = next(((shape, indices) for leaf, shape, indices in self.leaves if leaf == 'weight'), None)
+        if weight is not None:
+            if isinstance(module, (nn.LayerNorm, *_RMS_NORM)):
+                return None
+            shape, indices = weight
+            for name, (axis, for_each_group) in _axes_of_sizes(module).items():
+                layout = indices[axis]
+                if for_each_group and 'groups' in numbers:
+                    if layout is not None:
+                        return None
+                    numbers[name] = numbers['groups']._replace(name=name, factor=shape[axis])
+                elif layout is not None:
+                    factor = int(getattr(module, 'groups', 1)) if for_each_group else 1
+                    numbers[name] = _Number(self.path, module, name, layout, factor, 1)
+        return None if watched or not numbers.keys() <= module.__dict__.keys() else list(numbers.values())
+
+    def values(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, Any]:
+        """Return what its attributes become."""
+        values: dict[str, Any] = {}
+        for attribute, index in self.declared:
+            size = sizes[index] if attribute.span is None else _within(runs[index], attribute.span)
+            before = values.get(attribute.name, getattr(self.module, attribute.name))
+            values[attribute.name] = _with_number(before, attribute.index, size // attribute.divisor)
+        shapes = {
+            leaf: tuple([size if index is None else sizes[index] for size, index in zip(shape, indices)])
+            for leaf, shape, indices in self.leaves
+        }
+        groups = int(values.get('groups', getattr(self.module, 'groups', 1)))
+        return {**values, **size_attributes(self.module, shapes, groups)}
+
+
+def _within(runs: Runs | None, span: tuple[int, int]) -> int:
+    """Return how many of the selected positions stand in a span."""
+    first, end = span
+    if runs is None:
+        return end - first
+    return sum(max(0, min(start + length, end) - max(start, first)) for start, length in zip(runs.starts, runs.lengths))
+
+
+def _with_number(before: Any, index: int | None, number: int) -> Any:
+    """Return what a module keeps, with another number in it: alone, or as an element of a tuple or a list."""
+    if not isinstance(before, (tuple, list)):
+        return number
+    numbers = list(before)
+    numbers[index or 0] = number
+    return type(before)(numbers)
+
+
+def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:
+    """Return the attributes in which a module of torch keeps the sizes of its parameters.
+
+    Parameters
+    ----------
+    module
+        A module.
+    shapes
+        New shapes of its own parameters, ``{name: shape}``.
+    groups
+        New number of groups, of a convolution.
+    """
+    weight = shapes.get('weight')
+    if weight is None:
+        return {}
+    if isinstance(module, (nn.LayerNorm, *_RMS_NORM)):
+        return {'normalized_shape': weight}
+    return {
+        name: weight[axis] * (groups if for_each_group else 1)
+        for name, (axis, for_each_group) in _axes_of_sizes(module).items()
+    }
+
+
+def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
+    """Return the axis of the weight that each number of a module of torch is, and whether once for each group."""
+    if isinstance(module, _ConvNd):
+        whole, shared = ('in_channels', 'out_channels') if module.transposed else ('out_channels', 'in_channels')
+        return {whole: (0, False), shared: (1, True)}
+    if isinstance(module, nn.Linear):
+        return {'in_features': (1, False), 'out_features': (0, False)}
+    if isinstance(module, _NormBase):
+        return {'num_features': (0, False)}
+    if isinstance(module, nn.GroupNorm):
+        return {'num_channels': (0, False)}
+    if isinstance(module, nn.Embedding):
+        return {'embedding_dim': (1, False)}
+    return {}

@@ -1,0 +1,1 @@
+"""What makes a step of the supernet fast; `ActiveModel` computes the same without it."""

@@ -1,0 +1,88 @@
+"""Copies of what is selected of a model's buffers, which the model may write to, and their way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...graph.channel_graph import ChannelGraph
+from ..index_runs import read, shares_memory, write
+from ..selection import Selection
+from .small_tensors import Joined
+
+__all__ = ['BufferCopies', 'Buffers']
+
+
+class Buffers:
+    """The buffers of a model: running statistics and counters, joined by kinds, and the others one by one.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    buffers
+        ``{name: buffer}``, all of them.
+    """
+
+    def __init__(self, graph: ChannelGraph, buffers: Mapping[str, Tensor]) -> None:
+        statistics: dict[Any, list[str]] = {}
+        counters: dict[Any, list[str]] = {}
+        self.others: list[str] = []
+        for name, buffer in buffers.items():
+            kind = buffer.dtype, buffer.device
+            if buffer.dim() == 0:
+                counters.setdefault(kind, []).append(name)
+            elif buffer.dim() == 1 and name in graph.dims and not shares_memory(buffer):
+                statistics.setdefault(kind, []).append(name)
+            else:
+                self.others.append(name)
+        self.joined = [Joined(graph, names) for names in statistics.values()]
+        self.counters = list(counters.values())
+
+
+class BufferCopies:
+    """Copies of what is selected of a model's buffers; each counts its versions by itself, as buffers do.
+
+    Parameters
+    ----------
+    own
+        The model's buffers.
+    buffers
+        ``{name: buffer}``, as they now stand in the model.
+    selection
+        What is selected.
+
+    Attributes
+    ----------
+    made : dict
+        ``{name: copy}``.
+    """
+
+    @torch.no_grad()
+    def __init__(self, own: Buffers, buffers: Mapping[str, Tensor], selection: Selection) -> None:
+        self._rows = [(joined.selected(selection), [buffers[name] for name in joined.names]) for joined in own.joined]
+        self._others = [(name, buffers[name], selection.axes.get(name, ())) for name in own.others]
+        self._counters = {name: buffers[name] for names in own.counters for name in names}
+        self.made: dict[str, Tensor] = {}
+        for rows, wholes in self._rows:
+            self.made.update(zip(rows.names, rows.read(wholes)))
+        for names in own.counters:
+            copies = torch.stack([buffers[name] for name in names])
+            each = torch.unsafe_split_with_sizes(copies, [1] * len(names))
+            self.made.update(zip(names, [copy.view(()) for copy in each]))
+        for name, buffer, axes in self._others:
+            self.made[name] = read(buffer, axes).clone()
+
+    @torch.no_grad()
+    def write_back(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write ``{name: tensor}``, what the copies have become, to where they were selected."""
+        for rows, wholes in self._rows:
+            rows.write(wholes, [tensors[name] for name in rows.names])
+        if self._counters:
+            torch._foreach_copy_(list(self._counters.values()), [tensors[name] for name in self._counters])
+        for name, buffer, axes in self._others:
+            if not shares_memory(buffer):  # nothing else can write into expanded constants either
+                write([buffer], [axes], [tensors[name]])

@@ -1,0 +1,121 @@
+"""Large tensors, each by itself: what is selected of them is copied block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ...graph.channel_graph import ChannelGraph
+from ..index_runs import Axes, bounding_box, gather, paired_blocks, selected_shape
+from ..selection import Selection
+from .reused_gradients import KeptGradients
+from .reused_memory import LeftMemory, memory_format_of
+
+__all__ = ['SelectedBlocks', 'Separate']
+
+
+class Separate:
+    """Some tensors of one dtype and device.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    tensors
+        ``{name: tensor}``, each with a dimension that follows widths.
+    """
+
+    def __init__(self, graph: ChannelGraph, tensors: Mapping[str, Tensor]) -> None:
+        self._layouts = [(name, graph.dims[name]) for name in tensors]
+        self._channels_last = [memory_format_of(each) != torch.contiguous_format for each in tensors.values()]
+        self._gradients = KeptGradients(list(tensors.values()))
+        self._memory = LeftMemory(self._gradients.size, next(iter(tensors.values())))
+
+    def selected(self, selection: Selection) -> SelectedBlocks:
+        """Return what is selected of those that are not selected whole."""
+        runs = selection.runs
+        chosen: dict[int, Axes] = {}
+        for index, (_, layouts) in enumerate(self._layouts):
+            axes = tuple([None if layout is None else runs[layout] for layout in layouts])
+            if axes.count(None) < len(axes):
+                chosen[index] = axes
+        names = [self._layouts[index][0] for index in chosen]
+        return SelectedBlocks(names, chosen, self._channels_last, self._gradients, self._memory)
+
+
+class SelectedBlocks:
+    """What is selected of some tensors.
+
+    Parameters
+    ----------
+    names
+        Their names.
+    chosen
+        ``{which one it is: what is selected of it}``.
+    channels_last
+        Whether each of all has its channels last in memory.
+    gradients, memory
+        Where gradients are kept, and memory for parts.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        chosen: Mapping[int, Axes],
+        channels_last: Sequence[bool],
+        gradients: KeptGradients,
+        memory: LeftMemory,
+    ) -> None:
+        self.names = names
+        self._chosen = chosen
+        self._channels_last = channels_last
+        self._gradients = gradients
+        self._memory = memory
+
+    def read(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return what is selected of each tensor: a view where that is as good as a copy. Autograd must not look on.
+
+        Forward and backward of a convolution would each make a copy of a view that is not contiguous.
+        """
+        parts = list(tensors)
+        copied: list[tuple[int, int, Axes]] = []
+        for place, (tensor, (index, axes)) in enumerate(zip(tensors, self._chosen.items())):
+            several = any(runs is not None and len(runs.starts) > 1 for runs in axes)
+            if several or (len(axes) > 2 and axes.count(None) < len(axes) - (axes[0] is not None)):
+                copied.append((place, index, axes))
+            else:  # detached: autograd takes what a function returns for a view of its input otherwise
+                parts[place] = bounding_box(tensor.detach(), axes)
+        shapes = [selected_shape(tensors[place], axes) for place, _, axes in copied]
+        sources: list[Tensor] = []
+        targets: list[Tensor] = []
+        pieces = self._memory.pieces([math.prod(shape) for shape in shapes])
+        for (place, index, axes), shape, piece in zip(copied, shapes, pieces):
+            part = parts[place] = piece.as_strided(shape, _strides(shape, channels_last=self._channels_last[index]))
+            pairs = paired_blocks(tensors[place], part, axes)
+            if pairs is None:
+                gather(tensors[place], axes, part)
+            else:
+                sources += pairs[0]
+                targets += pairs[1]
+        if targets:
+            torch._foreach_copy_(targets, sources)
+        return parts
+
+    def spread(self, parts: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return gradients of full size that have the selected entries, and are zero elsewhere; None for None."""
+        known = {index: axes for (index, axes), part in zip(self._chosen.items(), parts) if part is not None}
+        gradients = iter(self._gradients.spread(known, [part for part in parts if part is not None]))
+        return [None if part is None else next(gradients) for part in parts]
+
+
+def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:
+    """Return the strides of a tensor that fills its memory."""
+    strides, step = [1] * len(shape), 1
+    inner = range(len(shape) - 1, -1, -1)
+    for axis in (1, *inner[:-2], 0) if channels_last else inner:
+        strides[axis] = step
+        step *= shape[axis]
+    return strides

@@ -1,0 +1,89 @@
+"""Short tensors, many at once: scales, biases, running statistics, depthwise filters.
+
+A network has more of them than large matrices, and they are so short that a call of torch takes longer than its work.
+Those that agree in everything but their first dimension are joined along it: what is selected of all of them is read, or
+written, by one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...graph.channel_graph import ChannelGraph
+from ..selection import Selection
+
+__all__ = ['Joined', 'SelectedRows']
+
+
+class Joined:
+    """Some tensors of one kind whose first dimension follows widths, and no other one does.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    names
+        Names of parameters or buffers, of one dtype and device, which agree in all dimensions but the first.
+    """
+
+    def __init__(self, graph: ChannelGraph, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._layouts = tuple(index for name in names if (index := graph.dims[name][0]) is not None)
+        self._lengths = [len(graph.layouts[index]) for index in self._layouts]
+
+    def selected(self, selection: Selection) -> SelectedRows:
+        """Return what is selected of them."""
+        sizes = selection.sizes
+        index = selection.joined_index(self._layouts)
+        return SelectedRows(self.names, index, [sizes[layout] for layout in self._layouts], self._lengths)
+
+
+class SelectedRows:
+    """What is selected of some tensors along their first dimension.
+
+    Parameters
+    ----------
+    names
+        Their names.
+    index
+        Where the selected rows stand in the joined tensors, ascending int64.
+    sizes, lengths
+        Number of selected rows, and of all, of each tensor.
+    """
+
+    def __init__(self, names: Sequence[str], index: Tensor, sizes: Sequence[int], lengths: Sequence[int]) -> None:
+        self.names = names
+        self._index = index
+        self._sizes = list(sizes)
+        self._lengths = list(lengths)
+
+    def _index_on(self, device: torch.device) -> Tensor:
+        self._index = self._index.to(device)
+        return self._index
+
+    def read(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return copies of the selected rows of each tensor."""
+        joined = torch.cat(list(tensors))
+        # Parts that count their versions each by itself: one that is written to does not spoil the others for autograd.
+        return torch.unsafe_split_with_sizes(joined.index_select(0, self._index_on(joined.device)), self._sizes)
+
+    def spread(self, parts: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Return tensors that have the selected rows, and are zero elsewhere; None for None."""
+        known = [part for part in parts if part is not None]
+        if not known:
+            return parts
+        rest = known[0].shape[1:]
+        filled = [known[0].new_zeros((size, *rest)) if part is None else part for part, size in zip(parts, self._sizes)]
+        full = known[0].new_zeros((sum(self._lengths), *rest))
+        full.index_copy_(0, self._index_on(full.device), torch.cat(filled))
+        spread = torch.unsafe_split_with_sizes(full, self._lengths)
+        return [None if part is None else whole for part, whole in zip(parts, spread)]
+
+    def write(self, tensors: Sequence[Tensor], parts: Sequence[Tensor]) -> None:
+        """Write the selected rows of each tensor, in place."""
+        full = torch.cat(list(tensors))
+        full.index_copy_(0, self._index_on(full.device), torch.cat(list(parts)))
+        torch._foreach_copy_(list(tensors), torch.unsafe_split_with_sizes(full, self._lengths))

@@ -1,0 +1,77 @@
+"""Run the part of a model that a selection picks, in place: the model's own code, on slices of its tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from .tensor_slots import Places
+
+__all__ = ['apply_attributes', 'call_with', 'using_attributes', 'using_mode']
+
+
+def call_with(
+    model: nn.Module,
+    tensors: dict[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    places: Places | None = None,
+) -> Any:
+    """Call a model with some of its parameters and buffers replaced; ``tensors`` afterwards holds those it has set.
+
+    Parameters
+    ----------
+    model
+        The model.
+    tensors
+        ``{name: replacement}``, by the names that ``named_parameters`` and ``named_buffers`` give.
+    args, kwargs
+        What it is called with.
+    places
+        The places of the model, if they are known.
+    """
+    with (places or Places(model)).holding(tensors):
+        return model(*args, **kwargs)
+
+
+def apply_attributes(
+    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], places: Places | None = None
+) -> dict[str, dict[str, Any]]:
+    """Set attributes of modules; return the values that they had, the last ones first, as they are to be put back."""
+    modules = dict(model.named_modules(remove_duplicate=False)) if places is None else places.modules
+    before: dict[str, dict[str, Any]] = {}
+    for path, values in attributes.items():
+        module = modules[path]
+        own = before[path] = {name: getattr(module, name) for name in values}
+        # That of nn.Module looks for parameters, buffers and children first, which numbers are not.
+        plain = getattr(type(module), '__setattr__') is nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
+        assign = object.__setattr__ if plain else setattr
+        for name, value in values.items():
+            if own[name] is not value:
+                assign(module, name, value)
+    return dict(reversed(list(before.items())))
+
+
+@contextlib.contextmanager
+def using_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Set attributes of modules for the length of a block."""
+    before = apply_attributes(model, attributes)
+    try:
+        yield
+    finally:
+        apply_attributes(model, before)
+
+
+@contextlib.contextmanager
+def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put every module of a model into a mode, and back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode

@@ -1,0 +1,143 @@
+"""The part of a model that some channel sets select: slices of its tensors, and the module attributes that go with it.
+
+The slim model and the supernet are both made here, from the same slices and the same attributes, so that they cannot
+disagree: the slim model owns copies of the slices, the supernet runs on them in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..graph.channel_graph import ChannelGraph
+from .attributes import FollowingAttributes
+from .index_runs import Axes, Runs, open_index, shares_memory
+from .tensor_slots import Places
+
+__all__ = ['Selection', 'put', 'take']
+
+Positions = tuple[Tensor | None, ...]
+"""For each dimension of a tensor the positions that are kept, ascending; None for all."""
+
+
+class Selection:
+    """What channel sets select of a model.
+
+    Parameters
+    ----------
+    graph
+        The model's channel graph.
+    channel_sets
+        ``{label: channel indices, or how many of the leftmost channels}``; groups left out keep all.
+
+    Attributes
+    ----------
+    graph : ChannelGraph
+        That graph.
+    slots : int8 array
+        Which channels are selected (see `ChannelGraph.selected_slots`).
+    runs : list
+        For each layout of the graph the `Runs` of positions that are selected; None for all.
+    """
+
+    def __init__(self, graph: ChannelGraph, channel_sets: Mapping[str, Any]) -> None:
+        self.graph = graph
+        self.slots = graph.selected_slots(channel_sets)
+        self.runs = _runs_of(graph, self.slots)
+        self._joined: dict[tuple[int, ...], Tensor] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every channel is selected."""
+        return all(runs is None for runs in self.runs)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many positions of each layout are selected."""
+        return [len(layout) if runs is None else runs.size for layout, runs in zip(self.graph.layouts, self.runs)]
+
+    def joined_index(self, layouts: tuple[int, ...]) -> Tensor:
+        """Return which positions are selected of some layouts in a row: ascending int64.
+
+        Scales, biases and both running statistics of normalisations have the same ones.
+        """
+        if layouts not in self._joined:
+            self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.joined_slots(layouts)]))
+        return self._joined[layouts]
+
+    @cached_property
+    def axes(self) -> dict[str, Axes]:
+        """The runs of each dimension of every parameter and buffer that is not selected whole."""
+        runs = self.runs
+        of: dict[tuple[int | None, ...], Axes] = {}
+        axes = {}
+        for name, indices in self.graph.dims.items():
+            if indices not in of:
+                chosen = tuple([None if index is None else runs[index] for index in indices])
+                of[indices] = () if chosen == (None,) * len(chosen) else chosen
+            if of[indices]:
+                axes[name] = of[indices]
+        return axes
+
+    @cached_property
+    def positions(self) -> dict[str, Positions]:
+        """The positions of each dimension of every tensor of the graph."""
+        chosen = [None if runs is None else runs.index() for runs in self.runs]
+        return {
+            name: tuple(None if index is None else chosen[index] for index in indices)
+            for name, indices in self.graph.dims.items()
+        }
+
+    def slices(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the selected part of every parameter and buffer that is not selected whole.
+
+        Autograd sees the slicing: gradients arrive at the selected entries of the full tensors, and are zero elsewhere.
+        """
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        return {name: take(tensors[name], self.positions[name]) for name in self.axes}
+
+    def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
+        """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
+        return FollowingAttributes(self.graph, Places(model)).values(self.sizes, self.runs)
+
+
+def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[Runs | None]:
+    """Return the selected positions of each layout as runs of neighbors; None where that is all of them."""
+    changes = np.diff(selected_slots[graph.chained_slots], prepend=np.int8(0))
+    starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
+    cuts = np.searchsorted(starts, graph.layout_starts).tolist()
+    starts_within = starts - np.repeat(graph.layout_starts, np.diff([*cuts, len(starts)]))
+    firsts, lengths = starts_within.tolist(), (ends - starts).tolist()
+    return [
+        None if lengths[cut:end] == [len(layout)] else Runs(firsts[cut:end], lengths[cut:end])
+        for layout, cut, end in zip(graph.layouts, cuts, [*cuts[1:], len(firsts)])
+    ]
+
+
+def take(tensor: Tensor, positions: Positions) -> Tensor:
+    """Return the selected part of a tensor: a view where the positions are contiguous, else a copy."""
+    for axis, chosen in enumerate(positions):
+        if chosen is None:
+            continue
+        first, last = (0, -1) if chosen.is_meta else (int(chosen[0]), int(chosen[-1]))
+        if last - first + 1 == len(chosen):
+            tensor = tensor.narrow(axis, first, len(chosen))
+        else:
+            tensor = tensor.index_select(axis, chosen.to(tensor.device))
+    return tensor
+
+
+def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
+    """Write values into the selected part of a tensor, in place; not into one whose elements share memory."""
+    if shares_memory(tensor):
+        return  # nothing else can write into it either: expanded constants
+    if all(chosen is None for chosen in positions):
+        tensor.copy_(values)
+        return
+    tensor[open_index(tensor, positions)] = values

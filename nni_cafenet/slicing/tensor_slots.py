@@ -1,0 +1,127 @@
+"""Where the tensors of a model stand: found once, used at every call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ['Places']
+
+_Store = dict[str, Tensor | None]
+
+
+class Places:
+    """The places of a model in which its parameters and buffers stand.
+
+    Tied tensors stand in several places, and go by the name that ``named_parameters`` gives them.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Attributes
+    ----------
+    modules : dict
+        ``{path: module}``, with every path of a module that has several.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters: dict[str, list[tuple[_Store, str]]] = {}
+        self._buffers: dict[str, list[tuple[_Store, str]]] = {}
+        self.modules = dict(model.named_modules(remove_duplicate=False))
+        self._structure: list[tuple[Any, ...]] = []
+        self._names: dict[tuple[int, str], str] = {}
+        self._last: tuple[list[str], list[tuple[_Store, str, str]]] = [], []
+        names: dict[int, str] = {}
+        for path, module in model.named_modules():
+            children, parameters, buffers = module._modules, module._parameters, module._buffers
+            self._structure.append(
+                (children, tuple(children.values()), parameters, len(parameters), buffers, len(buffers))
+            )
+            for store, found in ((parameters, self._parameters), (buffers, self._buffers)):
+                for leaf, tensor in store.items():
+                    own = f'{path}.{leaf}' if path else leaf
+                    name = own if tensor is None else names.setdefault(id(tensor), own)
+                    found.setdefault(name, []).append((store, leaf))
+                    self._names[id(store), leaf] = name
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return the parameters that now stand in the model, by name."""
+        return _standing(self._parameters)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return the buffers that now stand in the model, by name."""
+        return _standing(self._buffers)
+
+    def name_of(self, module: nn.Module, leaf: str) -> str:
+        """Return the name of the parameter that stands in a module."""
+        return self._names[id(module._parameters), leaf]
+
+    @property
+    def still_there(self) -> bool:
+        """Whether the model still has the modules, and as many tensors, as when this was made."""
+        for children, values, parameters, many, buffers, more in self._structure:
+            if tuple(children.values()) != values or len(parameters) != many or len(buffers) != more:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def holding(self, tensors: dict[str, Any]) -> Iterator[Mapping[str, Tensor]]:
+        """Put other tensors into their places for the length of a block, which gets what stands there by name.
+
+        Afterwards ``tensors`` holds what then stood in these places: the model may have put others there.
+        """
+        at = self._at(tensors)
+        before = [store[leaf] for store, leaf, _ in at]
+        for store, leaf, name in at:
+            store[leaf] = tensors[name]
+        try:
+            yield _Standing(at)
+        finally:
+            for (store, leaf, name), own in zip(at, before):
+                tensors[name] = store[leaf]
+                store[leaf] = own
+
+    def _at(self, names: Iterable[str]) -> list[tuple[_Store, str, str]]:
+        """Return the places of some tensors: mostly the same ones as at the last call."""
+        names = list(names)
+        if self._last[0] != names:
+            every = [(name, self._parameters.get(name) or self._buffers[name]) for name in names]
+            self._last = names, [(store, leaf, name) for name, places in every for store, leaf in places]
+        return self._last[1]
+
+
+class _Standing(Mapping[str, Tensor]):
+    """What stands in some places at the moment of asking."""
+
+    def __init__(self, at: list[tuple[_Store, str, str]]) -> None:
+        self._at = at
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[_Store, str]]:
+        return {name: (store, leaf) for store, leaf, name in self._at}
+
+    def __getitem__(self, name: str) -> Tensor:
+        store, leaf = self._places[name]
+        return store[leaf]  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _standing(places: Mapping[str, list[tuple[_Store, str]]]) -> dict[str, Tensor]:
+    standing = {}
+    for name, at in places.items():
+        store, leaf = at[0]
+        tensor = store[leaf]
+        if tensor is not None:
+            standing[name] = tensor
+    return standing

@@ -1,0 +1,1 @@
+"""Really smaller models: made, saved, loaded."""

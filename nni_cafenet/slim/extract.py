@@ -1,0 +1,85 @@
+"""The slim model: the user's own modules, with smaller tensors; and its way back into the full model."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..slicing.fast_step.reused_memory import memory_format_of
+from ..slicing.module_call import apply_attributes
+from ..slicing.selection import Selection, put
+from ..utils.nested_tensors import tensors_in
+from .closures import rebind_functions
+
+__all__ = ['slim_model', 'write_back']
+
+_OWN = ('_parameters', '_buffers', '_modules')
+
+
+def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
+    """Return a copy of a model that has only what a selection picks.
+
+    Everything but the selected tensors is a deep copy; the full tensors are never copied. Modules keep their classes,
+    tied parameters stay tied, and hooks and modes are kept. Functions that close over modules of the model close over
+    those of the copy.
+
+    Parameters
+    ----------
+    model
+        The full model.
+    selection
+        What to keep.
+    """
+    memo: dict[int, Any] = {}
+    slices = selection.slices(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in slices:
+                values = slices[name].detach().clone(memory_format=memory_format_of(parameter))
+                memo[id(parameter)] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+        for name, buffer in model.named_buffers():
+            if name in slices:
+                memo[id(buffer)] = slices[name].detach().clone(memory_format=memory_format_of(buffer))
+    for module in model.modules():
+        # Results of earlier calls that the code keeps: deepcopy refuses those with gradients.
+        for tensor in tensors_in([value for name, value in vars(module).items() if name not in _OWN]):
+            if tensor.grad_fn is not None:
+                memo[id(tensor)] = tensor.detach().clone()
+    slim = copy.deepcopy(model, memo)
+    rebind_functions(slim, memo)
+    apply_attributes(slim, selection.attributes(model))
+    return slim
+
+
+@torch.no_grad()
+def write_back(slim: nn.Module, model: nn.Module, selection: Selection) -> None:
+    """Write the tensors of a slim model to where they stand in the full one, in place.
+
+    Parameters
+    ----------
+    slim
+        A slim model of the full one, perhaps trained since.
+    model
+        The full model.
+    selection
+        What the slim model has of it.
+
+    Raises
+    ------
+    ValueError
+        If the slim model is none of this selection.
+    """
+    full = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
+    if full.keys() != small.keys():
+        raise ValueError(f'slim: other tensors than those of the model: {sorted(full.keys() ^ small.keys())}.')
+    for name, tensor in full.items():
+        positions = selection.positions.get(name, (None,) * tensor.dim())
+        shape = tuple(size if at is None else len(at) for size, at in zip(tensor.shape, positions))
+        if shape != tuple(small[name].shape):
+            raise ValueError(f'slim: {name} has shape {tuple(small[name].shape)}; what is selected of it has {shape}.')
+    for name, tensor in full.items():
+        put(tensor, selection.positions.get(name, (None,) * tensor.dim()), small[name].to(tensor))

@@ -1,0 +1,366 @@
+"""A slim model from disk (``widths.json``, ``slim.pt``, perhaps ``buffers.pt``), by a function that needs torch alone.
+
+This file imports nothing of the package, so that it can be copied next to a model that is deployed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import pickle
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ['load_slim']
+
+PathLike = str | os.PathLike[str]
+
+SIZES = (
+    *('in_channels', 'out_channels', 'groups', 'in_features', 'out_features', 'in1_features', 'in2_features'),
+    *('num_features', 'num_channels', 'num_groups', 'normalized_shape', 'num_embeddings', 'embedding_dim'),
+    *('num_parameters', 'embed_dim', 'kdim', 'vdim', 'num_heads', 'head_dim', 'input_size', 'hidden_size', 'proj_size'),
+)
+"""Attributes of torch's own modules that may follow widths."""
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) | frozenset(dir(nn.Module))
+
+
+def load_slim(
+    factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, weights: bool = True, check: bool = True
+) -> nn.Module:
+    """Rebuild a slim model, and check that it is the one that was saved. No code of the files runs.
+
+    Parameters
+    ----------
+    factory
+        Makes the full model, or is one (which is then changed).
+    path
+        The folder that `save_slim` wrote.
+    weights
+        Load the slim weights; without, the parameters are left uninitialised.
+    check
+        Compare its outputs on a seeded input to those that were saved with it, which takes one forward on the CPU. Files
+        are checked in any case.
+
+    Returns
+    -------
+    The slim model, on the CPU: plain modules of the model's own classes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks one of the files.
+    ValueError
+        If a file is damaged, they belong to another model, or the outputs differ; the message lists what differs.
+    """
+    folder = Path(path)
+    record = _record(folder)
+    state = _tensors(folder, 'slim.pt', record)
+    others = _tensors(folder, 'buffers.pt', record) if 'buffers.pt' in record['files'] else {}
+    model = factory if isinstance(factory, nn.Module) else factory()
+    problems = [*_other_model(model, state, record, others), *_attributes(model, record, state, change=False)]
+    if problems:
+        more = f' and {len(problems) - 5} more' if len(problems) > 5 else ''
+        raise ValueError(
+            f'The widths in {folder} are of another model than {type(model).__name__}: {"; ".join(problems[:5])}{more}. '
+            'Give the factory (and its arguments) of the model that was slimmed.'
+        )
+    list(_attributes(model, record, state, change=True))
+    for tensors in ('_parameters', '_buffers'):
+        _resize(model, state, tensors)
+    _put_others(model, others, record.get('unset', []))
+    wrong = next(_wrong_sizes(model), None)
+    if wrong is not None:
+        raise ValueError(f'{folder / "widths.json"} does not fit slim.pt: {wrong}. Save the network again.')
+    if weights:
+        model.load_state_dict(state)
+        if check and record.get('check') is not None:
+            _check_outputs(model, record['check'], folder)
+    return model
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    file = folder / 'widths.json'
+    content = _content(file)
+    try:
+        record = json.loads(content.decode('utf-8'))
+        checksum = record['checksum']
+        before, _, after = content.rpartition(checksum.encode())
+        right = bool(re.fullmatch('[0-9a-f]{64}', checksum))
+        right = right and hashlib.sha256(before + b'0' * 64 + after).hexdigest() == checksum
+        if not (isinstance(record['files'], dict) and isinstance(record['modules'], dict)):
+            raise TypeError
+    except KeyError as error:
+        raise _damaged(file, f'it has no {error}: another version wrote it') from error
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise _damaged(file, type(error).__name__) from error
+    if not right:
+        raise _damaged(file, 'its checksum does not fit what it holds')
+    return dict(record)
+
+
+def _tensors(folder: Path, name: str, record: Mapping[str, Any]) -> Any:
+    file = folder / name
+    if hashlib.sha256(_content(file)).hexdigest() != record['files'].get(name):
+        raise _damaged(file, 'its checksum is not the one in widths.json')
+    try:
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except (RuntimeError, ValueError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise _damaged(file, type(error).__name__) from error
+
+
+def _content(file: Path) -> bytes:
+    if not file.is_file():
+        raise FileNotFoundError(f'{file.parent} holds no {file.name}: give the folder that save_slim wrote.')
+    return file.read_bytes()
+
+
+def _damaged(file: Path, why: str) -> ValueError:
+    return ValueError(f'{file} is damaged ({why}): copy it again, or save the network again.')
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+def _other_model(
+    model: nn.Module, state: Mapping[str, Any], record: Mapping[str, Any], others: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what the model and the files do not have in common."""
+    own, modules = model.state_dict(), dict(model.named_modules(remove_duplicate=False))
+    yield from (f'{name} is only in the model' for name in own if name not in state)
+    yield from (f'{name} is only in the files' for name in state if name not in own)
+    yield from (f'{name} has no module in the model' for name in record['modules'] if name not in modules)
+    for name, tensor in own.items():
+        if isinstance(tensor, torch.Tensor) and name in state:
+            full, small = tuple(tensor.shape), tuple(state[name].shape)
+            if len(full) != len(small) or any(s > f for f, s in zip(full, small)):
+                yield f'{name} is {small} in the files and {full} in the model'
+    for name in [*others, *record.get('unset', [])]:
+        path, _, leaf = name.rpartition('.')
+        if path not in modules:
+            yield f'{name} has no module in the model'
+        elif not _is_place_of_tensor(modules[path], leaf):
+            yield f'{name} is a tensor in the files and none in the model'
+    for path, settings in record.get('settings', {}).items():
+        for key, value in settings.items():
+            here = vars(modules[path]).get(key, value) if path in modules else value
+            if here != value and not (here != here and value != value):
+                yield f'{path}.{key} is {value!r} in the files and {here!r} in the model'
+
+
+def _is_place_of_tensor(module: nn.Module, leaf: str) -> bool:
+    """Whether a module keeps a tensor under a name outside of its ``state_dict``, or could: nothing else has that name."""
+    if leaf in module._buffers:
+        return module._buffers[leaf] is None or leaf in module._non_persistent_buffers_set
+    if leaf in vars(module):
+        return vars(module)[leaf] is None or type(vars(module)[leaf]) is torch.Tensor
+    return leaf.isidentifier() and not leaf.startswith('__') and not hasattr(module, leaf)
+
+
+def _attributes(
+    model: nn.Module, record: Mapping[str, Any], state: Mapping[str, Any], *, change: bool
+) -> Iterator[str]:
+    """Yield which numbers in the files a slim model cannot have; or give the modules those numbers."""
+    modules, own = dict(model.named_modules()), model.state_dict()
+    dims = {size for tensor in own.values() if isinstance(tensor, torch.Tensor) for size in tensor.shape}
+    shapes = [
+        pair
+        for name, tensor in own.items()
+        if isinstance(tensor, torch.Tensor) and isinstance(state.get(name), torch.Tensor)
+        for pair in zip(tensor.shape, state[name].shape)
+    ]
+    for path, sizes in record['modules'].items():
+        module = modules.get(path)
+        for key, value in sizes.items() if module is not None else ():
+            now = vars(module).get(key)
+            if key.startswith('_') and may_follow(module, key) and not _follows(now, value, shapes):
+                continue  # no width, such as a private counter: it stays as it is
+            if change and isinstance(value, list):
+                vars(module)[key] = tuple(value) if type(now) is tuple else value
+            elif change and type(now) is int:
+                vars(module)[key] = value
+            elif not change and not _may_become(module, key, now, value, dims):
+                yield f'{path}.{key} is {value!r} in the files and {now!r} in the model'
+
+
+def _may_become(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
+    """Whether a number of the full model may have a value in a slim one."""
+    numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
+    if not may_follow(module, key) or len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
+        return False
+    if numbers == others:
+        return True
+    of_torch = type(module).__module__.startswith('torch.')
+    if of_torch and key not in SIZES:
+        return False
+    # A size never grows. What is the size of nothing, such as a counter of the user's, may.
+    sizes = dims if not of_torch else {*dims, *numbers}
+    return all(new == old or 0 < new <= old or (old not in sizes and new >= 0) for old, new in zip(numbers, others))
+
+
+def may_follow(module: Any, key: str) -> bool:
+    """Whether a name may be that of a number of a model: a private one only in classes of the user's."""
+    if not key.startswith('_'):
+        return True
+    private = not key.startswith('__') and 'hook' not in key and key not in _OF_EVERY_MODULE
+    return private and not type(module).__module__.startswith('torch.') and not hasattr(type(module), key)
+
+
+def _follows(now: Any, value: Any, shapes: list[tuple[int, int]]) -> bool:
+    """Whether whole numbers change as the size of a dimension does, or as the same share of it."""
+    numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
+    if len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
+        return False
+    return all(
+        new == old or (0 < new < old and any(full % old == 0 and full * new == small * old for full, small in shapes))
+        for old, new in zip(numbers, others)
+    )
+
+
+def _wrong_sizes(model: nn.Module) -> Iterator[str]:
+    """Yield which sizes of torch's own modules are not those of their weights."""
+    for path, module in model.named_modules():
+        weight: Any = module._parameters.get('weight')
+        if weight is None or not type(module).__module__.startswith('torch.'):
+            continue
+        shape, right = tuple(weight.shape), dict[str, Any]()
+        if isinstance(module, nn.modules.conv._ConvNd):
+            names = ('in_channels', 'out_channels') if module.transposed else ('out_channels', 'in_channels')
+            right = dict(zip(names, (shape[0], shape[1] * module.groups)))
+        elif isinstance(module, nn.Linear):
+            right = {'out_features': shape[0], 'in_features': shape[1]}
+        elif isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
+            right = {'num_channels' if isinstance(module, nn.GroupNorm) else 'num_features': shape[0]}
+        elif isinstance(module, nn.LayerNorm):
+            right = {'normalized_shape': shape}
+        elif isinstance(module, nn.Embedding):
+            right = {'num_embeddings': shape[0], 'embedding_dim': shape[1]}
+        for key, value in right.items():
+            if getattr(module, key) != value:
+                yield f'{path}.{key} is {getattr(module, key)}, its weight has {value}'
+
+
+def _resize(model: nn.Module, state: Mapping[str, Any], tensors: str) -> None:
+    """Replace the parameters or buffers of a model that differ from a state in shape or type; tied ones stay tied."""
+    made: dict[int, tuple[Any, Any]] = {}  # by the id of what was replaced, which is kept alive beside it
+    for path, module in list(model.named_modules()):
+        own = getattr(module, tensors)
+        for leaf, tensor in own.items():
+            name = f'{path}.{leaf}' if path else leaf
+            if tensor is None or name not in state:
+                continue
+            if (tensor.shape, tensor.dtype) == (state[name].shape, state[name].dtype):
+                continue
+            if id(tensor) not in made:
+                smaller = torch.empty(state[name].shape, dtype=state[name].dtype)
+                if isinstance(tensor, nn.Parameter):
+                    smaller = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
+                made[id(tensor)] = (tensor, smaller)
+            own[leaf] = made[id(tensor)][1]
+
+
+def _put_others(model: nn.Module, others: Mapping[str, Any], unset: list[str]) -> None:
+    """Put the tensors that are in no ``state_dict`` where they were."""
+    for name, tensor in {**others, **dict.fromkeys(unset)}.items():
+        path, _, leaf = name.rpartition('.')
+        module = model.get_submodule(path)
+        if leaf in module._buffers or leaf in vars(module):
+            (module._buffers if leaf in module._buffers else vars(module))[leaf] = tensor
+        elif tensor is not None:
+            module.register_buffer(leaf, tensor, persistent=False)
+
+
+# --- what it computes -----------------------------------------------------------------------------
+
+
+def _check_outputs(model: nn.Module, check: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a model that does not compute what the saved one did."""
+    try:
+        found = outputs_of(model, check['inputs'])
+    except Exception as error:
+        raise ValueError(
+            f'The model in {folder} cannot be run: {type(error).__name__}: {error}. It is not the one that was saved: give '
+            'the factory and the code that it was saved with; or check=False, if it cannot run on this machine.'
+        ) from error
+    if not agree(found, check['outputs']):
+        raise ValueError(
+            f'The model in {folder} does not compute what the saved one did. Something outside of its tensors has changed '
+            'since: its code, or values that its code keeps. Give the factory and the code that it was saved with; '
+            'check=False loads it all the same.'
+        )
+
+
+def outputs_of(model: nn.Module, inputs: Any) -> list[dict[str, Any]]:
+    """Describe what a copy of a model computes in evaluation mode, with seeded random numbers: a record a tensor."""
+    copied = copy.deepcopy(model).cpu().eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        args, kwargs = made_input(inputs)
+        return [_described(tensor) for tensor in _tensors_in(copied(*args, **kwargs))]
+
+
+def agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
+    """Whether outputs are the same, up to rounding on another machine."""
+    if [each['shape'] for each in found] != [each['shape'] for each in saved]:
+        return False
+    for one, other in zip(found, saved):
+        tolerance = (0.05 if '16' in other['dtype'] else 1e-3) * other['largest']
+        for a, b in zip(one['values'], other['values']):
+            if not (a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= tolerance):
+                return False
+    return True
+
+
+def made_input(value: Any) -> Any:
+    """Make an input out of its description in ``widths.json``."""
+    if isinstance(value, list):
+        return [made_input(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if 'tuple' in value:
+        return tuple(made_input(each) for each in value['tuple'])
+    if 'dict' in value:
+        return {key: made_input(each) for key, each in value['dict'].items()}
+    dtype = getattr(torch, value['dtype'])
+    if 'values' in value:
+        return torch.tensor(value['values'], dtype=dtype).reshape(value['shape'])
+    return torch.randn(value['shape'], generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors_in(each)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _tensors_in(each)
+    elif hasattr(value, '__dict__'):
+        yield from _tensors_in(vars(value))
+
+
+def _described(tensor: torch.Tensor) -> dict[str, Any]:
+    """Describe a tensor by its shape, some of its values, and the mean of all."""
+    flat = torch.view_as_real(tensor).flatten() if tensor.is_complex() else tensor.flatten()
+    flat = flat.double()
+    finite = flat[flat.isfinite()].abs()
+    some = flat[torch.linspace(0, max(len(flat) - 1, 0), min(len(flat), 16)).long()]
+    mean = finite.mean() if len(finite) else finite.sum()
+    return {
+        'shape': list(tensor.shape),
+        'dtype': str(tensor.dtype).rpartition('.')[2],
+        'largest': float(finite.max()) if len(finite) else 0.0,
+        'values': [*some.tolist(), float(mean)],
+    }

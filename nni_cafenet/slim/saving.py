@@ -1,0 +1,167 @@
+"""A slim model to disk, with all that shows whether it is the same one when it is loaded."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..graph.example_input import ExampleInput
+from ..utils.files import json_text
+from ..utils.json_records import write_record
+from ..utils.torch_files import save_torch
+from .files import SIZES, PathLike, agree, may_follow, outputs_of
+
+__all__ = ['save_slim']
+
+_MOST_VALUES = 1024
+"""Numbers of an input that are kept as they are; more of them are drawn by a seed."""
+
+
+def save_slim(
+    slim: nn.Module, path: PathLike, widths: Mapping[str, int], *, example_input: Any = None, **facts: Any
+) -> None:
+    """Write a slim model into a folder.
+
+    ``slim.pt`` holds its ``state_dict``. ``widths.json`` holds the widths, ``facts``, and the whole numbers that its
+    modules keep as attributes (``groups``, ``embed_dim``), some of which follow the widths: all that is needed to rebuild
+    it from the full model's factory. ``buffers.pt`` holds its tensors that are in no ``state_dict``, where there are any.
+    Checksums of the files, and some outputs on a seeded input, show whether what is loaded is what was saved.
+
+    Parameters
+    ----------
+    slim
+        The slim model.
+    path
+        The folder; it is made if need be. Files in it are replaced only once the new ones are complete.
+    widths
+        ``{label: channels}``.
+    example_input
+        What the model is called with, as `WidthMutator.mutate` takes it: outputs are saved for inputs of these shapes.
+        None: no outputs are saved.
+    facts
+        Further entries of ``widths.json``, such as ``macs=...``.
+
+    Raises
+    ------
+    TypeError
+        If a fact has no JSON form. Nothing is written then.
+    nni_cafenet.errors.FolderError
+        If a file there is a link into another folder.
+    """
+    folder = Path(path)
+    record = {
+        'format': 1,
+        'widths': dict(widths),
+        **facts,
+        'modules': _numbers(slim),
+        'settings': _settings(slim),
+        'check': _check(slim, example_input),
+    }
+    json_text(record)  # what has no JSON form is noticed before any file is replaced
+    others, unset = _other_tensors(slim)
+    files = {'slim.pt': _written(folder / 'slim.pt', slim.state_dict())}
+    if others:
+        files['buffers.pt'] = _written(folder / 'buffers.pt', others)
+    write_record(folder / 'widths.json', {**record, 'unset': unset, 'files': files})
+    if not others:
+        with suppress(FileNotFoundError):
+            (folder / 'buffers.pt').unlink()
+
+
+def _written(path: Path, tensors: Any) -> str:
+    """Save tensors; return the checksum of the file."""
+    save_torch(tensors, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the whole numbers that modules keep, such as sizes."""
+    found = {}
+    for name, module in slim.named_modules():
+        sizes = {key: value for key, value in vars(module).items() if _is_number(value) and may_follow(module, key)}
+        others = {key: getattr(module, key, None) for key in SIZES if key not in sizes and key in vars(module)}
+        sizes.update((key, value) for key, value in others.items() if _is_number(value))
+        if sizes:
+            found[name] = sizes
+    return found
+
+
+def _settings(slim: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the other plain values of torch's own modules, which do not follow widths: ``eps``, ``p``."""
+    found = {}
+    for name, module in slim.named_modules():
+        if type(module).__module__.startswith('torch.'):
+            values = {
+                key: value
+                for key, value in vars(module).items()
+                if type(value) in (bool, float, str) and key != 'training' and not key.startswith('_')
+            }
+            if values:
+                found[name] = values
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a whole number, or a tuple or list of them."""
+    return type(value) is int or (type(value) in (tuple, list) and {type(number) for number in value} == {int})
+
+
+def _other_tensors(slim: nn.Module) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return the tensors that are in no ``state_dict``, and the names of buffers that are None."""
+    found, unset = dict[str, torch.Tensor](), list[str]()
+    for path, module in slim.named_modules():
+        own: dict[str, Any] = {
+            leaf: buffer
+            for leaf, buffer in module._buffers.items()
+            if buffer is None or leaf in module._non_persistent_buffers_set
+        }
+        own.update((leaf, value) for leaf, value in vars(module).items() if type(value) is torch.Tensor)
+        for leaf, value in own.items():
+            name = f'{path}.{leaf}' if path else leaf
+            if value is None:
+                unset.append(name)
+            else:
+                found[name] = value.detach()
+    return found, unset
+
+
+def _check(slim: nn.Module, example_input: Any) -> dict[str, Any] | None:
+    """Return an input and what the model computes of it; None where that cannot be told."""
+    if example_input is None:
+        return None
+    try:
+        copied = copy.deepcopy(slim)
+        example = ExampleInput.of(example_input, copied)
+        inputs = [_described(example.args), _described(example.kwargs)]
+        outputs = outputs_of(copied, inputs)
+        again = outputs_of(copied, inputs)
+    except Exception:  # noqa: BLE001  whatever a forward raises, such as where the CPU lacks an operator
+        return None
+    return {'inputs': inputs, 'outputs': outputs} if agree(again, outputs) else None
+
+
+def _described(value: Any) -> Any:
+    """Describe an input as JSON can hold it; a TypeError where it cannot."""
+    if isinstance(value, torch.Tensor):
+        record = {'shape': list(value.shape), 'dtype': str(value.dtype).rpartition('.')[2]}
+        if not value.is_floating_point() and value.numel() > 64 * _MOST_VALUES:
+            raise TypeError('many whole numbers')  # drawn ones need not be valid indices
+        if value.numel() <= _MOST_VALUES or not value.is_floating_point():
+            record['values'] = value.detach().cpu().flatten().tolist()
+        return record
+    if type(value) is tuple:
+        return {'tuple': [_described(each) for each in value]}
+    if type(value) is list:
+        return [_described(each) for each in value]
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {'dict': {key: _described(each) for key, each in value.items()}}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise TypeError(f'{type(value).__name__} has no description')

@@ -1,0 +1,179 @@
+"""Widths and their cost in one short line, as NNI's web UI draws them: the ``mutation_summary`` of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ..utils.validation import whole_number
+from .checks import check_widths
+
+__all__ = ['SummarisedSpace', 'mutation_summary', 'published_axes']
+
+Value = str | int | float
+
+_ROOM = 208  # characters in a row of labels, on a page of 1500 pixels
+_OTHERS = 7  # axes beside those of the widths: the stage, costs, results
+_SHORTEST = 8  # characters that a label keeps in any case
+_COARSE = 4  # fewer axes than these say too little of a model
+_COSTS = ('MACs', 'MACs %', 'params')
+
+
+class SummarisedSpace(Protocol):
+    """What a summary needs to know of a space of widths; a `WidthSpace` has it."""
+
+    @property
+    def choices(self) -> Mapping[str, Sequence[int]]:
+        """Allowed widths of every group, in network order, ascending."""
+
+    @property
+    def full_widths(self) -> Mapping[str, int]:
+        """Width of every group in the full network; it need not be allowed."""
+
+    def macs(self, widths: Any, /) -> Any:
+        """Multiply-accumulates of one sample, an int for ``{label: channels}``."""
+
+    def params(self, widths: Any, /) -> Any:
+        """Number of parameters, an int for ``{label: channels}``."""
+
+
+def mutation_summary(
+    space: SummarisedSpace,
+    widths: Mapping[str, int],
+    *,
+    stage: str | None = None,
+    most: int = 24,
+    **more: Value,
+) -> dict[str, Value]:
+    """Tell the widths and the cost of a network as labelled values, for the web UI's axes and columns.
+
+    Parameters
+    ----------
+    space
+        The space of widths.
+    widths
+        ``{label: channels}``, a width for every group.
+    stage
+        What the trial is for, such as ``'finalist'``; None: left out.
+    most
+        Largest number of axes for widths, 1 or more. With more groups than these the widths are summed up by the blocks
+        of the model: the deepest level of its dotted names that gives at most so many, or, where every such level is
+        too coarse, runs of neighbours of the next.
+    more
+        Further values, which come last.
+
+    Returns
+    -------
+    dict of str to str, int or float
+        In this order: ``'stage'``; the width of every group, in channels, or the kept share of every block's channels,
+        in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full network),
+        ``'params'``; then ``more``. Labels are cut in the middle where they are long. Keys depend on the space alone,
+        not on the widths.
+
+    Raises
+    ------
+    ValueError
+        If widths do not fit the space, ``most`` is below 1, or ``more`` has a name that is taken.
+
+    Examples
+    --------
+    >>> mutation_summary(space, {'conv1': 4, 'layer1.0.conv1': 16}, stage='finalist')
+    {'stage': 'finalist', 'conv1': 4, 'layer1.0.conv1': 16, 'MACs': 41472, 'MACs %': 25.7, 'params': 1408}
+    """
+    most = whole_number('most', most, 1)
+    taken = [name for name in more if name in _COSTS]
+    if taken:
+        raise ValueError(f'{taken[0]!r} is a key of the summary itself; give the value another name.')
+    full = dict(space.full_widths)
+    kept = check_widths(widths, full)
+    macs = int(space.macs(kept))
+    summary: dict[str, Value] = {} if stage is None else {'stage': stage}
+    summary.update(_axes(kept, full, most, {'stage', *_COSTS, *more}))
+    summary['MACs'] = macs
+    summary['MACs %'] = round(100 * macs / int(space.macs(full)), 1)
+    summary['params'] = int(space.params(kept))
+    return {**summary, **more}
+
+
+def published_axes(space: SummarisedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
+    """Tell NNI's web UI which axes the widths of summaries have, as a search space in NNI's own form.
+
+    They come before all other axes, with the same range from the first minute of an experiment to its last.
+
+    Parameters
+    ----------
+    space, most
+        As for `mutation_summary`.
+
+    Returns
+    -------
+    dict of str to dict
+        ``{label: {'_type': 'uniform', '_value': [lowest, highest]}}``, in channels of a group or percent of a block.
+    """
+    full = dict(space.full_widths)
+    largest = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
+    smallest = {label: int(allowed[0]) for label, allowed in space.choices.items()}
+    low, high = (_axes(widths, full, most, {'stage', *_COSTS}) for widths in (smallest, largest))
+    return {label: {'_type': 'uniform', '_value': [low[label], high[label]]} for label in low}
+
+
+def _axes(widths: Mapping[str, int], full: Mapping[str, int], most: int, reserved: set[str]) -> dict[str, Value]:
+    if len(full) <= most:
+        return dict(zip(_short(full, reserved), widths.values()))
+    blocks = _blocks(list(full), most)
+    shares = [
+        round(100 * sum(widths[label] for label in labels) / sum(full[label] for label in labels), 1)
+        for labels in blocks.values()
+    ]
+    return {f'{name} %': share for name, share in zip(_short(blocks, set()), shares)}
+
+
+def _blocks(labels: Sequence[str], most: int) -> dict[str, list[str]]:
+    """Group labels by what their dotted names begin with: at most so many, named after that."""
+    levels = [_by_prefix(labels, depth) for depth in range(1, 2 + max(label.count('.') for label in labels))]
+    fitting = [level for level in levels if len(level) <= most]
+    finer = levels[len(fitting)]  # the deepest level has a block a label, which are too many
+    if fitting and len(fitting[-1]) >= min(_COARSE, most):
+        return fitting[-1]
+    names, run = list(finer), -(-len(finer) // most)
+    runs = [names[i : i + run] for i in range(0, len(names), run)]
+    return {_run_name(run): [label for name in run for label in finer[name]] for run in runs}
+
+
+def _by_prefix(labels: Iterable[str], depth: int) -> dict[str, list[str]]:
+    blocks: dict[str, list[str]] = {}
+    for label in labels:
+        blocks.setdefault('.'.join(label.split('.')[:depth]), []).append(label)
+    return blocks
+
+
+def _run_name(names: Sequence[str]) -> str:
+    """Name a run of neighbours by its ends: ``'encoder.layer.0-3'``, ``'conv1-conv4'``."""
+    if len(names) == 1:
+        return names[0]
+    first, last = names[0].split('.'), names[-1].split('.')
+    shared = 0
+    while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
+        shared += 1
+    return f'{names[0]}-{".".join(last[shared:])}'
+
+
+def _short(names: Iterable[str], reserved: set[str]) -> list[str]:
+    """Short names that differ, from each other and from those that are reserved."""
+    # JavaScript would move names that are whole numbers to the front.
+    readable = [f'layer {name}' if name.isdigit() else name for name in names]
+    readable = [f'{name} width' if name in reserved else name for name in readable]
+    longest = max(map(len, readable))
+    for size in range(max(_SHORTEST, _ROOM // (len(readable) + _OTHERS - 1)), longest):
+        cut = [_cut(name, size) for name in readable]
+        if len(set(cut)) == len(cut) and not reserved.intersection(cut):
+            return cut
+    return readable
+
+
+def _cut(name: str, size: int) -> str:
+    """Leave out the middle of a name that is longer than ``size``."""
+    if len(name) <= size:
+        return name
+    head = (size - 2) // 2
+    return f'{name[:head].rstrip(".")}..{name[len(name) - (size - 2 - head) :].lstrip(".")}'

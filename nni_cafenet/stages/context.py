@@ -1,0 +1,235 @@
+"""All that a stage of a run needs, in whatever process it runs: the space, the evaluators, the options."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import nni
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Lightning
+from torch import nn
+
+from ..fingerprints import evaluator_record, loader_record, model_record, record_of
+from ..search.scorer import Scorer
+from ..space.width_space import WidthSpace
+from ..supernet.evaluator import check_evaluator, training_loader, validation_loader
+from .evaluator_factory import FreshEvaluators
+from .folder import RunFolder
+from .heldout_loss import HELDOUT_LOSS
+from .options import FinalistOptions, RunOptions
+from .short_evaluators import ShortEvaluators
+from .train_finalists import Finalist, Metric, TrainedFinalist, candidate_names, finalist_names, train_finalist
+from .train_supernet import SupernetRun
+
+__all__ = ['RunSetup', 'named']
+
+_PICKLE_LIMIT = 64 * 1024
+"""Bytes of an object that travels pickled because it is not traced; NNI's own limit, which PICKLE_SIZE_LIMIT changes."""
+
+
+@dataclass
+class RunSetup:
+    """All that a stage of a run needs.
+
+    Parameters
+    ----------
+    space
+        The supernet.
+    evaluator
+        Trains it; used by nothing else.
+    options
+        What the run is asked for.
+    finalists
+        How the best widths are trained.
+    finalist_evaluator
+        Trains them; None: as `evaluator` does.
+    budgets
+        Names of the run's budgets, where it has several.
+    """
+
+    space: WidthSpace
+    evaluator: Lightning
+    options: RunOptions
+    finalists: FinalistOptions
+    finalist_evaluator: Lightning | None = None
+    budgets: Sequence[str | None] = (None,)
+
+    def __post_init__(self) -> None:
+        check_evaluator(self.evaluator)
+        self._evaluators: FreshEvaluators | None = None
+        if self.finalist_evaluator is not None:
+            check_evaluator(self.finalist_evaluator, 'finalist_evaluator')
+        if self.finalists.trainings > 0:  # before the evaluator has run
+            self._evaluators = FreshEvaluators(self.finalist_evaluator or self.evaluator)
+
+    @cached_property
+    def supernet(self) -> SupernetRun:
+        """The supernet, its data and its training."""
+        return SupernetRun(self.space, self.evaluator, self.options)
+
+    @cached_property
+    def loader(self) -> Any:
+        """The training data of the evaluator."""
+        return self.supernet.loader if 'supernet' in vars(self) else training_loader(self.evaluator)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores widths on the supernet as it is when this is first asked for."""
+        return self.supernet.scorer()
+
+    def possible_trainings(self) -> list[tuple[str, int | None]]:
+        """Return the names of all networks that the run may train, each with the epochs of a short training or None."""
+        full: list[tuple[str, int | None]] = [(name, None) for name in finalist_names(self.finalists, self.budgets)]
+        halving = self.finalists.halving
+        return full + [
+            (name, epochs)
+            for epochs in (() if halving is None else halving.epochs)
+            for name in candidate_names(self.finalists, self.budgets)
+        ]
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings of single networks the run has, short and full ones."""
+        return self.finalists.trainings * len(self.budgets)
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What finalists are ranked by."""
+        module = (self.finalist_evaluator or self.evaluator).module
+        return Metric.of(module, self.finalists.metric, self.finalists.higher_is_better)
+
+    @property
+    def short_metric(self) -> Metric:
+        """What short trainings are ranked by: the score of the run, on held-out training data."""
+        score = self.options.score
+        return Metric(HELDOUT_LOSS if score == 'loss' else score, self.options.higher_is_better)
+
+    def train_finalist(
+        self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
+    ) -> TrainedFinalist:
+        """Train a finalist, or take up where its checkpoint stands (see `train_finalist`)."""
+        if self._evaluators is None:
+            raise RuntimeError('This run has no finalists.')
+        full, epochs = self._evaluators, finalist.epochs
+        return train_finalist(
+            finalist,
+            folder.training(finalist.folder, epochs),
+            make=lambda: self._start_of(finalist),
+            evaluators=full if epochs is None else ShortEvaluators(full, epochs, self.options),
+            metric=self.metric if epochs is None else self.short_metric,
+            seed=self.options.seed,
+            example=self.space.example_input,
+            callbacks=callbacks,
+        )
+
+    # --- what each stage depends on; asked for before anything has run --------------------------------
+
+    def supernet_record(self) -> dict[str, Any]:
+        """Return what the training of the supernet depends on: model, data, evaluator, options and code."""
+        space, options = self.space, self.options
+        return {
+            'seed': options.seed,
+            'sharing': named(options.sharing),
+            'patterns': options.patterns,
+            'training': repr(options.training),
+            'holdout': options.holdout if options.score_data is None else 'score_data',
+            'macs': space.macs(space.full_widths),
+            'evaluator': {**self._training[0], 'train_dataloaders': loader_record(self.loader)},
+            'choices': {label: list(widths) for label, widths in space.choices.items()},
+            **model_record(space.full_model),
+        }
+
+    def scores_record(self) -> dict[str, Any]:
+        """Return what scores depend on besides the supernet."""
+        options = self.options
+        return {
+            'score': options.score,
+            'higher_is_better': options.higher_is_better,
+            'score_patterns': options.score_patterns,
+            'temperature': options.temperature,
+            'statistics_batches': options.statistics_batches,
+            'score_data': self._score_data,
+            **({} if options.score == 'loss' else {'metrics': self._training[1]}),
+        }
+
+    def training_record(self, epochs: int | None = None) -> dict[str, Any]:
+        """Return what the training of a single network depends on besides its widths; ``epochs``: a short one."""
+        options, recipe = self.options, dict(self._recipe)
+        record: dict[str, Any] = {'seed': options.seed, 'finalist_weights': self.finalists.weights}
+        if self.finalists.weights == 'inherited':
+            record['statistics_batches'] = options.statistics_batches
+        if epochs is None:
+            return {**record, 'finalist_evaluator': recipe}
+        del recipe['val_dataloaders']
+        recipe['max_epochs'] = epochs
+        scores = {'score': options.score, 'score_data': self._score_data}
+        return {**record, 'holdout': options.holdout, **scores, 'finalist_evaluator': recipe}
+
+    @cached_property
+    def _training(self) -> tuple[dict[str, Any], Any]:
+        """How the supernet is trained, and the metrics of its evaluator that only measure."""
+        record = evaluator_record(self.evaluator)
+        if 'code' in record:  # a module of the user's own may train with what it calls metrics
+            return record, None
+        task = dict(record['task']) if isinstance(record.get('task'), dict) else {}
+        metrics = [record.pop('metrics', None), task.pop('metrics', None)]
+        return {**record, **({'task': task} if task else {})}, metrics
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
+        evaluator = self.finalist_evaluator or self.evaluator
+        own = self.loader if evaluator is self.evaluator else training_loader(evaluator)
+        loaders = {'train_dataloaders': own, 'val_dataloaders': validation_loader(evaluator)}
+        return {**evaluator_record(evaluator), **{name: loader_record(each) for name, each in loaders.items()}}
+
+    @cached_property
+    def _score_data(self) -> Any:
+        return loader_record(self.options.score_data)
+
+    def _start_of(self, finalist: Finalist) -> nn.Module:
+        if self.finalists.weights == 'inherited':
+            slim = self.scorer.slim(finalist.scored).train()  # Lightning trains it in the mode that it is in
+            for name in self.supernet.module.frozen_statistics:
+                slim.get_submodule(name).eval()
+            return slim
+        return self.space.slim(finalist.scored.widths, weights=False)
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def dump(self) -> str:
+        """Return what another process makes this object of, as text."""
+        limit = int(os.environ.get('PICKLE_SIZE_LIMIT', _PICKLE_LIMIT))
+        space = self.space
+        parts = {
+            'space': {'symbol': space.trace_symbol, 'args': space.trace_args, 'kwargs': space.trace_kwargs},
+            'evaluator': self.evaluator,
+            'options': self.options,
+            'finalists': self.finalists,
+            'finalist_evaluator': self.finalist_evaluator,
+        }
+        text: str = nni.dump(parts, pickle_size_limit=limit)
+        return text
+
+    def with_evaluators_of(self, text: str) -> RunSetup:
+        """Return this setup with the evaluators that another process makes of a text of `dump`."""
+        parts = json.loads(text)
+        made = [nni.load(json.dumps(parts[name])) for name in ('evaluator', 'options', 'finalist_evaluator')]
+        return RunSetup(self.space, made[0], made[1], self.finalists, made[2], self.budgets)
+
+    @classmethod
+    def load(cls, text: str) -> RunSetup:
+        """Make the object again. The space is built anew, with weights of its own."""
+        parts: Mapping[str, Any] = nni.load(text)
+        recipe = parts['space']
+        space = recipe['symbol'](*(recipe['args'] or ()), **(recipe['kwargs'] or {}))
+        return cls(space, parts['evaluator'], parts['options'], parts['finalists'], parts['finalist_evaluator'])
+
+
+def named(value: Any) -> Any:
+    """Return an object of this package by its text, and one of a user's class with its code."""
+    return repr(value) if type(value).__module__.startswith('nni_cafenet.') else record_of(value)

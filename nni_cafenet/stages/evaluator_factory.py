@@ -1,0 +1,79 @@
+"""A fresh evaluator for every training: one is used up by it, its trainer and its module hold the state."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from nni.nas.evaluator.pytorch import Lightning, Trainer
+
+from ..utils.rng import loader_generators
+
+__all__ = ['FreshEvaluators']
+
+
+class FreshEvaluators:
+    """Makes copies of an evaluator as it was when this object was made; the data are shared.
+
+    Parameters
+    ----------
+    evaluator
+        An evaluator that has not run yet.
+    """
+
+    def __init__(self, evaluator: Lightning) -> None:
+        self._evaluator = evaluator
+        self._module = copy.deepcopy(evaluator.module)
+        self._fit_kwargs = dict(evaluator.fit_kwargs)
+        self._trainer = copy.deepcopy((evaluator.trainer.trace_args or (), evaluator.trainer.trace_kwargs or {}))
+        loaders = [evaluator.train_dataloaders, evaluator.val_dataloaders]
+        self._generators = [(each, each.get_state()) for loader in loaders for each in loader_generators(loader)]
+
+    def trainer_option(self, name: str, default: Any) -> Any:
+        """Return an option of Lightning's trainer as the evaluator was made with it."""
+        return self._trainer[1].get(name, default)
+
+    def trainer_options(self) -> dict[str, Any]:
+        """Return a copy of the options of Lightning's trainer that the evaluator was made with."""
+        return copy.deepcopy(dict(self._trainer[1]))
+
+    @property
+    def module(self) -> Any:
+        """The module as it was; not to be changed."""
+        return self._module
+
+    def bare(self) -> Lightning:
+        """Return an evaluator with copies and the user's data, whose trainer is not the user's: for a look."""
+        return Lightning(
+            copy.deepcopy(self._module),
+            Trainer(logger=False, enable_checkpointing=False, accelerator='cpu', devices=1),
+            train_dataloaders=self._evaluator.train_dataloaders,
+            val_dataloaders=self._evaluator.val_dataloaders,
+            datamodule=copy.copy(self._evaluator.datamodule),
+        )
+
+    def loader(self, evaluator: Lightning) -> Any:
+        """Return the training loader of an evaluator that was made here; None for that of a data module."""
+        return evaluator.train_dataloaders
+
+    def make(self, **trainer: Any) -> Lightning:
+        """Return a fresh evaluator. Generators of its loaders are as they were, too.
+
+        Parameters
+        ----------
+        trainer
+            Options of Lightning's trainer that take the place of those that the evaluator was made with.
+        """
+        args, kwargs = copy.deepcopy(self._trainer)
+        kwargs = {**kwargs, **trainer}
+        for generator, state in self._generators:
+            generator.set_state(state)
+        return Lightning(
+            copy.deepcopy(self._module),
+            Trainer(*args, **kwargs),
+            train_dataloaders=self._evaluator.train_dataloaders,
+            val_dataloaders=self._evaluator.val_dataloaders,
+            datamodule=copy.copy(self._evaluator.datamodule),
+            fit_kwargs=dict(self._fit_kwargs),
+            detect_interrupt=self._evaluator.detect_interrupt,
+        )

@@ -1,0 +1,54 @@
+"""A network is handed out only if it computes numbers."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import torch
+from torch import nn
+
+from ..errors import first_line
+from ..graph.example_input import ExampleInput
+from ..slicing.module_call import using_mode
+from ..utils.nested_tensors import tensors_in
+from ..utils.rng import seeded
+
+__all__ = ['computes_numbers']
+
+_logger = logging.getLogger(__name__)
+
+
+def computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
+    """Whether no tensor of a network is NaN, and none of its outputs in evaluation mode NaN or infinite, on the CPU.
+
+    Parameters
+    ----------
+    model
+        The network.
+    example
+        What it is called with, in the type of its parameters; None: only its tensors are looked at.
+
+    Notes
+    -----
+    A network that cannot be asked (it fails on the CPU, say) is taken for sound, with a warning.
+    """
+    try:
+        return _computes_numbers(model, example)
+    except Exception as error:  # noqa: BLE001 - the user's model: whatever it raises
+        _logger.warning('Whether a network computes numbers cannot be told: %s', first_line(error))
+        return True
+
+
+def _computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
+    if any(each.device.type != 'cpu' for each in model.parameters()):
+        model = copy.deepcopy(model).cpu()
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(each.is_floating_point() and bool(torch.isnan(each).any()) for each in tensors):
+        return False  # infinite values may be a mask
+    if example is None:
+        return True
+    brought = example.brought_to(model).fresh()  # an example may be of another precision than the training
+    with torch.no_grad(), using_mode(model, training=False), seeded(0):
+        outputs = tensors_in(model(*brought.args, **brought.kwargs))
+    return all(bool(torch.isfinite(each).all()) for each in outputs)

@@ -1,0 +1,98 @@
+"""The latencies of a run: measured once, and kept in its folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FolderError, ResumeError, first_line
+from ..latency.options import LatencyOptions
+from ..latency.table import LatencyTable
+from ..space.width_space import WidthSpace
+from .folder_lock import held
+
+__all__ = ['check_directory', 'table_of_run']
+
+_PATIENCE = 3600.0  # seconds for which the other processes of a run wait for the table
+_NAME = 'latency.json'
+
+_logger = logging.getLogger(__name__)
+
+
+def table_of_run(spec: Any, space: WidthSpace, directory: Path, trainer: Any) -> LatencyTable | None:
+    """Return the latencies that the budget of a run asks for; None if it limits no latency.
+
+    Parameters
+    ----------
+    spec
+        The budget as the user writes it.
+    space
+        What is searched.
+    directory
+        The folder of the run. What it holds is used again: a resumed run has the limits that it was started with.
+        ``latency.json`` is the table, ``latency_times.jsonl`` what was measured for it.
+    trainer
+        Lightning's. Of several processes the first one measures, the others wait for it.
+
+    Raises
+    ------
+    nni_cafenet.errors.ResumeError
+        If the folder holds another run.
+    nni_cafenet.errors.FolderError
+        If it cannot be written to.
+    ValueError
+        If the table cannot be read or does not fit.
+    """
+    if not isinstance(spec, Mapping) or 'latency' not in spec:
+        return None
+    options, path = LatencyOptions.of(spec), directory / _NAME
+    if not trainer.is_global_zero:
+        _wait_for(path)
+    elif not path.exists():
+        _measure(options, space, directory)
+    table = LatencyTable.load(path)
+    table.check(space, str(path))
+    options.check_measured_so(table, str(path))
+    if options.table is not None and options.given(space).fingerprint() != table.fingerprint():
+        raise ResumeError(
+            f"directory={str(directory)!r} holds a run with another latency table than budget['table']. Give the table "
+            'of that run, or another directory.'
+        )
+    return table
+
+
+def check_directory(spec: Any, directory: Path | None, trainer: Any) -> None:
+    """Refuse a run of several processes which could not find the table that the first one measures."""
+    if isinstance(spec, Mapping) and 'latency' in spec and directory is None and trainer.world_size > 1:
+        raise ValueError(
+            'directory=None: under a budget with a latency, the processes of a run share the measured table through its '
+            'directory. Give CafeNet a directory= that all of them see.'
+        )
+
+
+def _measure(options: LatencyOptions, space: WidthSpace, directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with held(directory):
+            table = options.table_for(space, directory / 'latency_times.jsonl')
+            table.save(directory / _NAME)
+    except OSError as error:
+        raise FolderError(
+            f'directory={str(directory)!r}: the latencies of the run cannot be kept there ({first_line(error)}). Give '
+            'CafeNet another directory, or make room in this one.'
+        ) from error
+    _logger.info('%s\nThese are predictions: the real time of a network may be above the budget.', table)
+
+
+def _wait_for(path: Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not path.exists():
+        if time.monotonic() > end:
+            raise FolderError(
+                f'{str(path)!r} was not written by the first process of this run. Give CafeNet a directory= that all '
+                'processes see, or measure beforehand and give the table in the budget.'
+            )
+        time.sleep(0.1)

@@ -1,0 +1,172 @@
+"""What a run is asked for, besides its budget and its searcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from ..search.halving import Halving
+from ..search.scorer import better_when_higher
+from ..search.temperature import check_temperature
+from ..supernet.graph_memory import check_memory
+from ..supernet.sharing import LocallyFree, Sharing
+from ..supernet.training_options import TrainingOptions
+from ..utils.validation import flag, instance, name_of, number, whole_number
+from ..utils.validation import seed as checked_seed
+
+__all__ = ['FinalistOptions', 'RunOptions', 'direction']
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the supernet is trained and widths are scored; the same in every process of a run. Made by `checked`.
+
+    Parameters
+    ----------
+    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
+    temperature
+        See `CafeNet`.
+    training
+        How the supernet is trained, beyond min-min.
+    """
+
+    sharing: Sharing
+    patterns: int
+    score: str
+    higher_is_better: bool
+    score_patterns: int
+    holdout: float
+    score_data: Any
+    statistics_batches: int
+    seed: int
+    memory: str = 'auto'
+    temperature: float | None = None
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        sharing: Sharing | None,
+        patterns: int,
+        score: str,
+        higher_is_better: bool | None,
+        score_patterns: int | None,
+        holdout: float,
+        score_data: Any,
+        statistics_batches: int,
+        seed: int,
+        memory: str = 'auto',
+        temperature: float | None = None,
+        training: TrainingOptions | None = None,
+    ) -> RunOptions:
+        """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
+        score = name_of('score', score, "'loss' or the name of a metric that validation_step logs")
+        up = direction('higher_is_better', higher_is_better)
+        patterns = whole_number('patterns', patterns, 1)
+        return cls(
+            sharing=instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
+            patterns=patterns,
+            score=score,
+            higher_is_better=better_when_higher(score) if up is None else up,
+            score_patterns=whole_number('score_patterns', patterns if score_patterns is None else score_patterns, 1),
+            holdout=number(
+                'holdout', holdout, 0, 1, open=True, what='the share of training data that is kept for scores'
+            ),
+            score_data=batches_of('score_data', score_data),
+            statistics_batches=whole_number('statistics_batches', statistics_batches, 0),
+            seed=checked_seed(seed),
+            memory=check_memory(memory),
+            temperature=check_temperature(temperature),
+            training=TrainingOptions() if training is None else training,
+        )
+
+
+@dataclass(frozen=True)
+class FinalistOptions:
+    """How the best widths are trained at the end of a run.
+
+    Parameters
+    ----------
+    number, weights, metric, higher_is_better, baseline, halving
+        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better``, ``baseline`` and
+        ``finalist_halving`` of `CafeNet`.
+    drawn
+        Random widths that short trainings choose from, the uniform network among them; 0: the best ones of the search.
+    """
+
+    number: int
+    weights: str
+    metric: str | None
+    higher_is_better: bool | None
+    baseline: bool = True
+    halving: Halving | None = None
+    drawn: int = 0
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        number: int,
+        weights: str,
+        metric: str | None,
+        higher_is_better: bool | None,
+        baseline: bool = True,
+        halving: Any = None,
+        drawn: int = 0,
+    ) -> FinalistOptions:
+        """Return the options; a ValueError where one is out of range."""
+        if weights not in ('fresh', 'inherited'):
+            raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
+        if metric is not None:
+            metric = name_of('metric', metric, 'the name of a metric that the evaluator logs')
+        higher_is_better = direction('metric_higher_is_better', higher_is_better)
+        baseline = flag('baseline', baseline)
+        finalists = whole_number('finalists', number, 0)
+        if halving is not None and not drawn:
+            halving = Halving.of('finalist_halving', halving)
+            if finalists < 2:
+                raise ValueError(
+                    f'finalists={finalists} leaves nothing to choose by finalist_halving={halving.epochs}. Give '
+                    '2 finalists or more, such as finalists=8.'
+                )
+        return cls(finalists, weights, metric, higher_is_better, baseline, halving, drawn)
+
+    @property
+    def candidates(self) -> int:
+        """The number of networks, of one budget, that finalists are chosen from."""
+        return self.drawn or self.number
+
+    @property
+    def short_trainings(self) -> int:
+        """The number of short trainings that choose the finalists of one budget."""
+        return 0 if self.halving is None else sum(self.halving.sizes(self.candidates))
+
+    @property
+    def trainings(self) -> int:
+        """The number of trainings of one budget, short and full ones."""
+        full = self.number
+        if self.halving is not None and not self.drawn:
+            full = self.halving.kept(self.halving.sizes(self.number)[-1])
+        return self.short_trainings + (full + self.baseline if full else 0)
+
+
+def direction(name: str, value: Any) -> bool | None:
+    """Return which way a metric is better, as users say it: True, False, or None for what its name says."""
+    return None if value is None else flag(name, value)
+
+
+def batches_of(name: str, value: Any) -> Any:
+    """Return an option that must give batches whenever it is iterated, such as a loader; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, Dataset) and not isinstance(value, DataLoader):
+        raise TypeError(f'{name}: a data set gives samples, not batches. Give DataLoader({name}, batch_size=64).')
+    if isinstance(value, (str, bytes)) or not (hasattr(value, '__iter__') or hasattr(value, '__getitem__')):
+        raise TypeError(f'{name}={value!r} must be a loader, or a list of batches.')
+    if isinstance(value, Iterator):
+        raise TypeError(f'{name}: {type(value).__name__} can be read only once. Give a loader, or a list of batches.')
+    return value

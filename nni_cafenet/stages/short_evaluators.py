@@ -1,0 +1,71 @@
+"""Evaluators of short trainings: the user's own, with other epochs, on training data of which a part is held out."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+from nni.nas.evaluator.pytorch import Lightning
+
+from ..supernet.checkpoint import batches_begun
+from ..supernet.data import TrainingData
+from ..supernet.evaluator import training_loader, with_data
+from .evaluator_factory import FreshEvaluators
+from .heldout_loss import HeldoutLoss
+from .options import RunOptions
+
+__all__ = ['ShortEvaluators']
+
+
+class ShortEvaluators:
+    """Makes evaluators that train a network for some epochs, and measure it on held-out training data.
+
+    Parameters
+    ----------
+    evaluators
+        Makes the user's evaluator.
+    epochs
+        Takes the place of its trainer's ``max_epochs``; limits of the steps are lifted.
+    options
+        Says how the data are cut; all trainings of a run have the same cut.
+
+    Notes
+    -----
+    The held-out part takes the place of the validation data, which is not touched. It is validated after the last epoch
+    whatever ``check_val_every_n_epoch`` is.
+    """
+
+    def __init__(self, evaluators: FreshEvaluators, epochs: int, options: RunOptions) -> None:
+        self._evaluators = evaluators
+        self._epochs = epochs
+        self._options = options
+
+    def make(self) -> Lightning:
+        """Return a fresh evaluator."""
+        options, epochs = self._options, self._epochs
+        every = self._evaluators.trainer_option('check_val_every_n_epoch', 1) or epochs
+        trainer: dict[str, Any] = {
+            'max_epochs': epochs,
+            'max_steps': -1,
+            'min_epochs': None,
+            'min_steps': None,
+            'check_val_every_n_epoch': math.gcd(int(every), epochs),
+        }
+        if options.score != 'loss':
+            trainer['limit_val_batches'] = 1.0
+        evaluator = self._evaluators.make(**trainer)
+        data = TrainingData(
+            training_loader(evaluator),
+            holdout=options.holdout,
+            seed=options.seed,
+            score_loader=options.score_data,
+            epoch=partial(batches_begun, evaluator.trainer),
+        )
+        evaluator.trainer.callbacks.append(HeldoutLoss(data.heldout, options.seed))
+        return with_data(evaluator, evaluator.module, data)
+
+    def loader(self, evaluator: Lightning) -> Any:
+        """Return the training loader of an evaluator that was made here."""
+        loader = evaluator.train_dataloaders
+        return evaluator.datamodule.train_dataloader() if loader is None else loader

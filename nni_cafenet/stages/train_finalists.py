@@ -1,0 +1,383 @@
+"""Finalists: the best widths of a search and a baseline, each trained by the user's own evaluator."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nni
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
+from torch import nn
+
+from ..graph.example_input import ExampleInput
+from ..search.halving import epochs_text
+from ..search.history import Scored
+from ..search.scorer import better_when_higher
+from ..slim.saving import save_slim
+from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
+from ..utils.json_records import read_record, write_record
+from ..utils.rng import seeded
+from .captured_results import Reports, taken_reports
+from .evaluator_factory import FreshEvaluators
+from .finite_outputs import computes_numbers
+from .folder import check_checkpoint
+from .interruption import keyboard_interrupts
+from .options import FinalistOptions
+from .short_evaluators import ShortEvaluators
+from .training_curves import KeepCurves
+
+__all__ = [
+    'BASELINE',
+    'Finalist',
+    'Metric',
+    'TrainedFinalist',
+    'candidate_names',
+    'finalist_name',
+    'finalist_names',
+    'train_finalist',
+    'trainings_title',
+]
+
+BASELINE = 'uniform'
+"""Name of the uniformly scaled network that is trained beside the finalists."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A network to be trained.
+
+    Parameters
+    ----------
+    name
+        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline. Where the run has several
+        budgets, that of the network follows: ``'1@50%'``.
+    scored
+        Its widths, cost, and score on the supernet.
+    epochs
+        Epochs of a short training, on training data of which a part is held out; None: the evaluator's own training.
+    folder
+        Name of the folder of its training; default: its own. Networks that are trained alike have one folder.
+    same_as
+        Name of an earlier finalist that is the same network, which is trained once for both.
+    """
+
+    name: str
+    scored: Scored
+    epochs: int | None = None
+    folder: str = ''
+    same_as: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'folder', self.folder or self.name)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a uniformly scaled network."""
+        return self.name.partition('@')[0] == BASELINE
+
+    @property
+    def budget(self) -> str | None:
+        """The name of its budget; None where the run has a single one."""
+        return self.name.partition('@')[2] or None
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables."""
+        kind = 'finalist' if self.epochs is None else 'candidate'
+        title = _title(self.name, kind)
+        return title if self.same_as is None else f'{title} = {_title(self.same_as, kind)}'
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        epochs = {} if self.epochs is None else {'training_epochs': self.epochs}
+        names = {'name': self.name, 'folder': self.folder, 'same_as': self.same_as}
+        return {**names, **epochs, **self.scored.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Finalist:
+        """Read what `to_json` wrote."""
+        names = record.get('folder', ''), record.get('same_as')
+        return cls(record['name'], Scored.from_json(record), record.get('training_epochs'), *names)
+
+
+def _title(name: str, kind: str) -> str:
+    rank, _, budget = name.partition('@')
+    what = 'uniform (baseline)' if rank == BASELINE else f'{kind} {rank}'
+    return f'{what}, {budget}' if budget else what
+
+
+@dataclass(frozen=True)
+class TrainedFinalist:
+    """A network that has been trained.
+
+    Parameters
+    ----------
+    finalist
+        What was trained.
+    metric
+        What the evaluator says of it, on its own validation data.
+    metrics
+        All that the evaluator logged at the end.
+    """
+
+    finalist: Finalist
+    metric: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def report(self) -> dict[str, float]:
+        """Return the final result of its trial: the metric as ``default``, its cost and its score in the search."""
+        scored = self.finalist.scored
+        result = {'default': self.metric, 'macs': scored.macs, 'params': scored.params}
+        return result if math.isnan(scored.score) else {**result, 'search_score': scored.score}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What trained networks are ranked by.
+
+    Parameters
+    ----------
+    name
+        A metric that the evaluator's module logs; None: what it reports to NNI, else the loss of validation.
+    higher_is_better
+        Which way it is better.
+    inferred
+        The name was not given: what is reported to NNI counts as well.
+    """
+
+    name: str | None
+    higher_is_better: bool
+    inferred: bool = False
+
+    @classmethod
+    def of(cls, module: LightningModule, name: str | None, higher_is_better: bool | None) -> Metric:
+        """Fill in what was left open, from what NNI's own modules report."""
+        inferred = False
+        if name is None and isinstance(module, SupervisedLearningModule) and len(module.metrics) == 1:
+            inferred, name = True, f'val_{next(iter(module.metrics))}'
+        if higher_is_better is None:
+            higher_is_better = name is None or better_when_higher(name)
+        return cls(name, higher_is_better, inferred)
+
+    def value(self, reported: Any, logged: Mapping[str, float]) -> float | None:
+        """Return the metric out of what was reported to NNI and what was logged; None where neither has it."""
+        if self.name is not None and self.name in logged:
+            return logged[self.name]
+        if self.name is not None and not self.inferred:
+            found = reported.get(self.name) if isinstance(reported, Mapping) else None
+            return None if found is None else float(found)
+        if isinstance(reported, Mapping):
+            reported = reported.get('default', reported.get(self.name))
+        if reported is not None:
+            return float(reported)
+        return None if self.name is not None else logged.get('val_loss')
+
+    def fitness(self, value: float) -> float:
+        """Return a value of it as a number of which more is better; NaN is worst."""
+        return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
+
+
+def finalist_name(rank: int | str, budget: str | None) -> str:
+    """Return the name of a finalist; ``budget`` is None where the run has a single one."""
+    return str(rank) if budget is None else f'{rank}@{budget}'
+
+
+def finalist_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
+    """Return the names of all networks that a run may train at its end: under each budget the best ones, then the baseline.
+
+    Where short trainings choose the finalists, any candidate may be one.
+    """
+    if not options.number:
+        return []
+    baselines = [finalist_name(BASELINE, budget) for budget in budgets] if options.baseline else []
+    names = candidate_names(options, budgets)
+    return names + [name for name in baselines if name not in names]
+
+
+def candidate_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
+    """Return the names of all networks that finalists are chosen from."""
+    ranks: list[int | str] = [*range(1, options.candidates + 1)]
+    if options.drawn:
+        ranks[-1] = BASELINE
+    return [finalist_name(rank, budget) for budget in budgets for rank in ranks]
+
+
+def trainings_title(finalists: Sequence[Finalist]) -> str:
+    """Return what the trainings of some networks are called in a progress bar."""
+    epochs = finalists[0].epochs if finalists else None
+    return 'Finalists' if epochs is None else f'Candidates, {epochs_text(epochs)}'
+
+
+def train_finalist(
+    finalist: Finalist,
+    folder: Path,
+    *,
+    make: Callable[[], nn.Module],
+    evaluators: FreshEvaluators | ShortEvaluators,
+    metric: Metric,
+    seed: int,
+    example: ExampleInput | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> TrainedFinalist:
+    """Train a network to its end, or take up where its checkpoint stands.
+
+    Parameters
+    ----------
+    finalist
+        The network.
+    folder
+        Keeps its checkpoint, then the trained network (see `nni_cafenet.save_slim`) and ``result.json``.
+    make
+        Makes it, untrained or with inherited weights; called with all generators seeded.
+    evaluators
+        Make the evaluator that trains it.
+    metric
+        What is taken of what the evaluator says.
+    seed
+        Seed of its weights, its data and whatever its training draws.
+    example
+        What the network is called with: where its output is not finite, its metric is NaN, whatever the evaluator says.
+    callbacks
+        More callbacks for the trainer.
+
+    Raises
+    ------
+    ValueError
+        If the evaluator says nothing that it could be ranked by. The trained network is in the folder even so.
+    nni_cafenet.errors.ResumeError
+        If the checkpoint is damaged.
+    """
+    done = read_result(finalist, folder, metric)
+    checkpoint = folder / 'checkpoint.ckpt'
+    if done is not None:
+        checkpoint.unlink(missing_ok=True)  # a process may have been killed in between
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    with seeded(seed):
+        model = make()
+        evaluator = evaluators.make()
+        trainer = evaluator.trainer
+        if checkpoint.exists():
+            check_checkpoint(checkpoint)
+            evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
+        with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, metric)}) as reports:
+            trainer.callbacks.extend(
+                [
+                    *callbacks,
+                    _ReportEpochs(reports, metric),
+                    KeepCurves(folder / 'curves.jsonl'),
+                    SaveEveryEpoch(checkpoint, last=False),
+                    KeepRandomness(evaluators.loader(evaluator)),
+                ]
+            )
+            with keyboard_interrupts(trainer):
+                evaluator.evaluate(model)
+    result = TrainedFinalist(finalist, math.nan, _logged(trainer))
+    if trainer.is_global_zero:
+        scored = finalist.scored
+        costs = {'macs': scored.macs, 'params': scored.params}
+        save_slim(model.cpu(), folder, scored.widths, example_input=example, **costs)
+    finite = computes_numbers(model.cpu(), example)
+    if not finite:
+        _logger.warning('%s has diverged: it does not compute numbers. It is not handed out.', finalist.title)
+    record = {
+        **finalist.to_json(),
+        'finite': finite,
+        'ranked_by': metric.name,
+        'reported': _reported(reports.final),
+        'metrics': result.metrics,
+    }
+    value = _value(record, metric, folder)
+    result = TrainedFinalist(finalist, value, result.metrics)
+    if trainer.is_global_zero:
+        write_record(folder / 'result.json', {**record, 'metric': None if math.isnan(value) else value})
+        checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) -> TrainedFinalist | None:
+    """Return what was found when this network was trained, or None if it has not been.
+
+    Parameters
+    ----------
+    finalist
+        The network.
+    folder
+        The folder of its training.
+    metric
+        What networks are ranked by: any metric that the evaluator logged; None: the one of that time.
+
+    Raises
+    ------
+    ValueError
+        If the evaluator did not log the metric.
+    """
+    path = folder / 'result.json'
+    if not path.exists():
+        return None
+    record = read_record(path, remedy='delete it to train that network again')
+    if Finalist.from_json(record).scored.widths != finalist.scored.widths:
+        return None
+    if metric is not None and 'reported' in record:
+        return TrainedFinalist(finalist, _value(record, metric, folder), record['metrics'])
+    return TrainedFinalist(finalist, math.nan if record['metric'] is None else record['metric'], record['metrics'])
+
+
+def _value(record: Mapping[str, Any], metric: Metric, folder: Path) -> float:
+    asked = metric.name == record.get('ranked_by', metric.name)  # what was reported is of that metric alone
+    value = metric.value(record['reported'] if asked else None, record['metrics'])
+    if not record.get('finite', True):
+        return math.nan
+    if value is None:
+        raise ValueError(
+            f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
+            f'It logs {", ".join(sorted(record["metrics"])) or "nothing"}: log it in validation_step, or name another one.'
+        )
+    return value if math.isfinite(value) else math.nan
+
+
+def _reported(value: Any) -> Any:
+    """Return what the user's module reported to NNI, as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(name): _reported(each) for name, each in value.items()}
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+class _ReportEpochs(pl.Callback):
+    """Report an epoch to NNI where the user's module does not."""
+
+    def __init__(self, reports: Reports, metric: Metric) -> None:
+        self._reports = reports
+        self._metric = metric
+        self._before = 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has been reported
+            return
+        value = self._metric.value(None, _logged(trainer))
+        if self._reports.intermediate == self._before and value is not None and nni.get_current_parameter() is not None:
+            nni.report_intermediate_result(value)
+        self._before = self._reports.intermediate
+
+
+def _logged(trainer: pl.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _default(value: Any, trainer: pl.Trainer, metric: Metric) -> Any:
+    found = metric.value(value, _logged(trainer))
+    return value if found is None else found

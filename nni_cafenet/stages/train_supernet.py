@@ -1,0 +1,205 @@
+"""The supernet of a run in one process: its data, its training, and the scores of widths on it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.space import ModelStatus, RawFormatModelSpace
+
+from ..search.scorer import Scorer
+from ..space.width_space import WidthSpace
+from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
+from ..supernet.data import TrainingData
+from ..supernet.evaluator import check_evaluator, to_device, training_loader, with_data
+from ..supernet.lightning_module import MinMinModule
+from ..supernet.weight_average import WeightAverage, put_average
+from ..utils.rng import seeded
+from .folder import RunFolder
+from .interruption import keyboard_interrupts
+from .options import RunOptions
+from .overtraining import WatchUniform, evaluating, overtraining
+from .training_curves import KeepCurves
+
+__all__ = ['SupernetRun']
+
+_logger = logging.getLogger(__name__)
+
+
+class SupernetRun:
+    """Trains a supernet with the user's own recipe, and scores widths on it.
+
+    Parameters
+    ----------
+    space
+        The supernet.
+    evaluator
+        The user's evaluator. Nothing of it is changed but its trainer, which is used.
+    options
+        What the run is asked for.
+
+    Attributes
+    ----------
+    loader
+        The user's training loader.
+    data
+        The training data, cut in two.
+    evaluator
+        The evaluator around the min-min module.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the evaluator cannot train a supernet, or its data cannot be cut.
+    """
+
+    def __init__(self, space: WidthSpace, evaluator: Lightning, options: RunOptions) -> None:
+        check_evaluator(evaluator)
+        self.space = space
+        self.options = options
+        self.loader = training_loader(evaluator)
+        self.data = TrainingData(
+            self.loader,
+            holdout=options.holdout,
+            seed=options.seed,
+            score_loader=options.score_data,
+            epoch=partial(batches_begun, evaluator.trainer),
+        )
+        self.evaluator = self._mutated(evaluator)
+        self.module.set_model(space)
+
+    def _mutated(self, evaluator: Lightning) -> Lightning:
+        options = self.options
+        module = MinMinModule(
+            evaluator.module,
+            sharing=options.sharing,
+            patterns=options.patterns,
+            seed=options.seed,
+            loader_generator=self.data.generator,
+            memory=options.memory,
+            options=options.training,
+        )
+        return with_data(evaluator, module, self.data)
+
+    @property
+    def module(self) -> MinMinModule:
+        """The Lightning module that trains the supernet."""
+        module: MinMinModule = self.evaluator.module
+        return module
+
+    @property
+    def trainer(self) -> pl.Trainer:
+        """The user's trainer."""
+        trainer: pl.Trainer = self.evaluator.trainer
+        return trainer
+
+    def model_space(self) -> RawFormatModelSpace:
+        """Return the supernet and its evaluator as one of NNI's engines runs them."""
+        model_space = RawFormatModelSpace(self.space, self.evaluator)
+        model_space.status = ModelStatus.Frozen
+        return model_space
+
+    def train(
+        self, folder: RunFolder, fit: Callable[[], Any] | None = None, callbacks: Sequence[pl.Callback] = ()
+    ) -> None:
+        """Train the supernet, or take up where its checkpoint stands.
+
+        Parameters
+        ----------
+        folder
+            Keeps the checkpoint.
+        fit
+            Runs the evaluator; default: at once, here.
+        callbacks
+            More callbacks for the trainer.
+        """
+        trainer = self.trainer
+        if not self.restore(folder):
+            if folder.checkpoint.exists():
+                self.evaluator.fit_kwargs['ckpt_path'] = str(folder.checkpoint)
+            self._check_temperature()
+            watch = WatchUniform(folder.uniform_loss, self._look)
+            trainer.callbacks.extend(  # type: ignore[attr-defined]
+                [*callbacks, watch, KeepCurves(folder.curves), *self._average(), SaveEveryEpoch(folder.checkpoint)]
+            )
+            with keyboard_interrupts(trainer):
+                (fit or partial(self.evaluator.evaluate, self.space))()
+        if trainer.is_global_zero and not folder.trained:
+            folder.mark_trained(epochs=trainer.current_epoch)
+            warning = overtraining(folder.uniform_loss)
+            if warning is not None:
+                _logger.warning('%s', warning)
+
+    def _check_temperature(self) -> None:
+        """Refuse a temperature that does not fit the loss before the training, not after it."""
+        if self.options.temperature not in (None, 1):
+            with evaluating(self.module):
+                self.scorer(statistics_batches=0, heldout_batches=1).temperature  # noqa: B018
+
+    def _look(self) -> Scorer:
+        """Return what scores the supernet while it trains: by its loss, on a few batches."""
+        batches = min(5, self.options.statistics_batches)
+        scorer = self.scorer(patterns=1, statistics_batches=batches, heldout_batches=10)
+        scorer.metric, scorer.higher_is_better, scorer.asked_temperature = 'loss', False, 1
+        return scorer
+
+    def _average(self) -> list[WeightAverage]:
+        decay = self.options.training.ema
+        return [] if decay is None else [WeightAverage(decay)]
+
+    def restore(self, folder: RunFolder) -> bool:
+        """Make everything as it was when the training ended; False if it has not ended."""
+        checkpoint = folder.load_checkpoint()
+        if checkpoint is None:
+            return False
+        if not folder.trained and not has_ended(checkpoint, self.trainer):
+            _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
+            return False
+        restore(checkpoint, self.trainer, self.module)
+        for average in self._average():
+            put_average(self.module, checkpoint['callbacks'][average.state_key])
+        return True
+
+    def scorer(
+        self,
+        *,
+        patterns: int | None = None,
+        statistics_batches: int | None = None,
+        heldout_batches: int | None = None,
+    ) -> Scorer:
+        """Return what scores widths, with its batches on the device where the supernet was trained.
+
+        Parameters
+        ----------
+        patterns, statistics_batches, heldout_batches
+            Others than the run was asked for (all held-out batches): for a look at the supernet while it trains.
+        """
+        trainer, module, options = self.trainer, self.module, self.options
+        batches = options.statistics_batches if statistics_batches is None else statistics_batches
+        device = trainer.strategy.root_device
+        module.trainer = trainer
+        module.training_module.trainer = trainer
+        if self.evaluator.datamodule is not None:
+            self.evaluator.datamodule.trainer = trainer
+        module.to(device)
+        with seeded(options.seed):
+            some = itertools.islice(self.data.heldout, heldout_batches)
+            heldout = [to_device(self.evaluator, batch, device) for batch in some]
+            statistics = [to_device(self.evaluator, batch, device) for batch in self.data.batches(batches)]
+        return Scorer(
+            module,
+            sharing=options.sharing,
+            heldout=heldout,
+            statistics=statistics,
+            score=options.score,
+            higher_is_better=options.higher_is_better,
+            temperature=options.temperature,
+            patterns=options.score_patterns if patterns is None else patterns,
+            seed=options.seed,
+            context=trainer.precision_plugin.forward_context,
+        )

@@ -1,0 +1,1 @@
+"""The NNI strategies: CafeNet, its equal-compute rival, and budgets for the multi-trial strategies of NNI."""

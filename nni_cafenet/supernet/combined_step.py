@@ -1,0 +1,60 @@
+"""A training step with each of several channel sets, of which all count: their mean, or a soft minimum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .combination import Combination
+from .min_step import BestOf, Run, Steps, take_back
+from .side_effects import SideEffects
+from .step_output import loss_of, sum_of, with_loss
+
+__all__ = ['AllOf']
+
+
+class AllOf:
+    """Runs a step with all channel sets on the same state and the same random numbers, and weighs their losses.
+
+    The graphs of all of them are kept. Side effects and logs are those of the one with the smallest loss.
+
+    Parameters
+    ----------
+    best_of
+        Runs a step.
+    combination
+        Weighs the losses.
+    """
+
+    def __init__(self, best_of: BestOf, combination: Combination) -> None:
+        self._best_of = best_of
+        self._combination = combination
+
+    def __call__(self, sets: Sequence[dict[str, Tensor]], steps: Steps) -> tuple[Run, list[float]]:
+        """Run the step with each of several channel sets.
+
+        Returns
+        -------
+        best : Run
+            The one with the smallest loss, with the weighted loss in its output.
+        losses : list of float
+            All losses, in the order of the channel sets.
+        """
+        before, runs = SideEffects(self._best_of.module), list[Run]()
+        for channel_sets in sets:
+            if runs:
+                take_back(before)
+            runs.append(self._best_of.run(channel_sets, steps))
+            runs[-1].after = before.now()
+        losses = [run.loss for run in runs]
+        best = min(runs, key=lambda run: math.inf if math.isnan(run.loss) else run.loss)
+        if best.after is not None:
+            best.after.restore()
+        steps.activate(best.channel_sets)
+        weighed = [(run, weight) for run, weight in zip(runs, self._combination.weights(losses)) if weight]
+        if weighed:
+            best.output = with_loss(best.output, sum_of([weight * loss_of(run.output) for run, weight in weighed]))
+            best.loss = sum(weight * run.loss for run, weight in weighed)
+        return best, losses

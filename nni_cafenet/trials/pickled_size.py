@@ -1,0 +1,144 @@
+"""How many bytes an object has once it is pickled, which part of it has most of them, and what code it needs."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import itertools
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import first_line
+from ..nni_compat.serialization.pickled_argument import RecipePickler, is_recorded
+from ..utils.units import format_count
+
+__all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
+
+_MOST, _MANY, _DEPTH = 2**24, 1000, 8
+"""Bytes besides tensors, items and depth up to which is measured."""
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _Counter(io.RawIOBase):
+    """A file that only counts."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.size += size
+        if self.size > _MOST:
+            raise _TooLargeError
+        return size
+
+
+class _Scale(RecipePickler):
+    """Pickles into nothing: tells the size, without touching the values of tensors, and the modules that are needed."""
+
+    def __init__(self, counter: _Counter, recipes: bool) -> None:
+        super().__init__(counter)
+        self.recipes = recipes
+        self.data: dict[int, int] = {}
+        self.modules: dict[str, None] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor) and obj.layout is torch.strided:
+            storage = obj.untyped_storage()  # of a part of a tensor the whole is pickled
+            self.data[storage._cdata] = storage.nbytes()
+            return bool, ()
+        if isinstance(obj, np.ndarray) and obj.dtype != object:
+            self.data[id(obj)] = obj.nbytes
+            return bool, ()
+        reduced = super().reducer_override(obj) if self.recipes else cloudpickle.Pickler.reducer_override(self, obj)
+        if self.recipes and is_recorded(obj):
+            self.modules[obj.trace_symbol.__module__] = None
+        elif isinstance(obj, ModuleType):
+            self.modules[obj.__name__] = None
+        elif reduced is NotImplemented and (isinstance(obj, type) or inspect.isfunction(obj)):
+            self.modules[obj.__module__] = None
+        return reduced
+
+
+class Measure(NamedTuple):
+    """What pickling a value showed.
+
+    Attributes
+    ----------
+    size
+        The number of bytes; at least so many, where it was given up.
+    modules
+        The names of the modules that it needs.
+    problem
+        Why it cannot be pickled; None: it can.
+    """
+
+    size: int
+    modules: list[str]
+    problem: str | None = None
+    given_up: bool = False
+
+    def __str__(self) -> str:
+        return f'{"more than " if self.given_up else ""}{format_bytes(self.size)}'
+
+
+def measured(value: Any, recipes: bool) -> Measure:
+    """Pickle a value into nothing.
+
+    Parameters
+    ----------
+    value
+        Anything. The values of tensors and arrays are not touched; other objects are counted up to 16 MiB.
+    recipes
+        Whether objects that remember how they were made are pickled as that (see `RecipePickler`).
+    """
+    counter = _Counter()
+    scale = _Scale(counter, recipes)
+    try:
+        scale.dump(value)
+    except _TooLargeError:
+        pass
+    except Exception as error:  # noqa: BLE001  whatever a class of the user raises
+        return Measure(0, [], f'{type(error).__name__}: {first_line(error)}')
+    given_up = counter.size > _MOST
+    return Measure(counter.size + sum(scale.data.values()), list(scale.modules), given_up=given_up)
+
+
+def format_bytes(size: int) -> str:
+    """Return a number of bytes as people write it: ``'65.5KB'``."""
+    return f'{format_count(size)}B'
+
+
+def heaviest(path: str, value: Any, recipes: bool) -> str:
+    """Name the part of a value that has most of its bytes, if one has."""
+    inner, measure = '', measured(value, recipes)
+    whole = measure.size
+    for _ in range(_DEPTH):
+        parts = ((measured(item, recipes), name, item) for name, item in _parts(value))
+        most = next((part for part in parts if 2 * part[0].size >= whole > 0), None)
+        if most is None:
+            break
+        measure, inner, value = most[0], f'{inner}{most[1]}', most[2]
+    return f', {measure} of them in {path}{inner}' if inner else ''
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from ((f'[{key!r}]', item) for key, item in itertools.islice(value.items(), _MANY))
+    elif isinstance(value, (list, tuple)):
+        yield from ((f'[{index}]', item) for index, item in enumerate(value[:_MANY]))
+    elif isinstance(value, nn.Module):
+        yield from ((f'.{name}', item) for name, item in value.named_children())
+    elif not isinstance(value, (Tensor, np.ndarray, type)):
+        yield from ((f'.{name}', item) for name, item in getattr(value, '__dict__', {}).items())

@@ -1,0 +1,114 @@
+"""Files of ``torch.save`` with a checksum: as the comment of the zip archive, which torch and other readers pass over.
+
+torch does not look at the checksums inside its archives: most flipped bits would load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from typing import Any, BinaryIO
+
+from ..errors import first_line
+from .files import replacing
+from .json_records import damaged
+
+__all__ = ['check_end', 'load_torch', 'save_torch']
+
+_PathLike = str | os.PathLike[str]
+
+_MARK = b'nni_cafenet sha256 '
+_LENGTH = len(_MARK) + 64
+_BLOCK = 1 << 22
+
+
+def save_torch(obj: object, path: _PathLike) -> None:
+    """Save by ``torch.save``, whole as by `write_text`, with a checksum.
+
+    Parameters
+    ----------
+    obj
+        Tensors and plain values: a ``state_dict``, a checkpoint.
+    path
+        The file. ``torch.load`` reads it, `load_torch` checks it first.
+    """
+    import torch
+
+    with replacing(path) as file:
+        torch.save(obj, file)
+        file.flush()
+        with open(file.name, 'rb') as written:
+            checksum = _checksum(written, os.path.getsize(file.name) - 2)
+        file.seek(-2, os.SEEK_END)  # the length of the comment, which ends the archive
+        file.write(_LENGTH.to_bytes(2, 'little') + _MARK + checksum)
+
+
+def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
+    """Read what `save_torch` wrote: its tensors and plain values, on the CPU. No code of the file runs.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What a user can do where it is damaged and there is no copy, as a clause: ``'delete it to ...'``.
+    options
+        More of ``torch.load``, such as ``mmap=True``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    nni_cafenet.errors.DamagedFileError
+        If it is not what was written.
+    """
+    import torch
+
+    check_end(path, remedy=remedy)
+    with open(path, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(size - 64)
+        told = file.read()
+        file.seek(0)
+        if _checksum(file, size - _LENGTH - 2) != told:
+            raise damaged(path, 'its checksum does not fit what it holds', remedy)
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True, **options)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise damaged(path, first_line(error, 120), remedy) from error
+
+
+def check_end(path: _PathLike, *, remedy: str) -> None:
+    """Refuse a file that is cut short, or was not written by `save_torch`, without reading it whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    nni_cafenet.errors.DamagedFileError
+        If its end is missing, or has no checksum.
+    """
+    with open(path, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LENGTH - 22))
+        end = file.read()
+    expected = _LENGTH.to_bytes(2, 'little') + _MARK
+    if end[:4] == b'PK\5\6' and end[20 : 20 + len(expected)] == expected:
+        return
+    if end[-22:-18] == b'PK\5\6':
+        raise damaged(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
+    raise damaged(path, f'its end is missing; it has {size} bytes', remedy)
+
+
+def _checksum(file: BinaryIO, size: int) -> bytes:
+    """Return the checksum of the first bytes of a file, and of a comment of no length behind them."""
+    digest = hashlib.sha256()
+    while size > 0:
+        block = file.read(min(_BLOCK, size))
+        if not block:
+            break
+        digest.update(block)
+        size -= len(block)
+    digest.update(b'\0\0')
+    return digest.hexdigest().encode()

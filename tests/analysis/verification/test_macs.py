@@ -1,0 +1,65 @@
+"""MACs that are counted in passing are those of torch's counter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nni_cafenet.analysis.verification.macs import PassingCounter
+
+
+def both(model, *inputs):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    with torch.no_grad(), PassingCounter() as passing:
+        model(*inputs)
+    return passing.macs, counter.get_total_flops() // 2
+
+
+def test_hand_worked():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)).eval()
+    # 4 x 4 places of 3 * 9 * 4, then 64 * 5, for two pictures.
+    assert both(model, torch.rand(2, 3, 6, 6)) == (2 * (16 * 108 + 320), 2 * (16 * 108 + 320))
+
+
+@pytest.mark.parametrize(
+    ('model', 'shape'),
+    [
+        (nn.Conv2d(4, 6, 3, groups=2, stride=2), (1, 4, 9, 9)),
+        (nn.ConvTranspose2d(4, 6, 3), (1, 4, 5, 5)),
+        (nn.Bilinear(3, 4, 5), (2, 3)),
+        (nn.LSTM(3, 4), (5, 2, 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_as_torch_counts(model, shape):
+    inputs = [torch.rand(shape)]
+    if isinstance(model, nn.Bilinear):
+        inputs.append(torch.rand(2, 4))
+    passing, whole = both(model.eval(), *inputs)
+    assert passing == whole
+
+
+def test_products_written_in_python():
+    class Products(nn.Module):
+        def forward(self, x):
+            return torch.einsum('bij,bkj->bik', x, x).softmax(-1) @ x
+
+    passing, whole = both(Products(), torch.rand(2, 3, 5))
+    assert passing == whole == 2 * (3 * 5 * 3 + 3 * 3 * 5)
+
+
+def test_fused_attention_is_not_counted():
+    query = torch.rand(1, 2, 4, 8)
+    with torch.no_grad(), PassingCounter() as counter:
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, query, query)
+        query @ query.transpose(2, 3)
+    assert counter.macs is None
+
+
+def test_nothing_is_none_of_it():
+    with PassingCounter() as counter:
+        torch.ones(3) + 1
+    assert counter.macs == 0

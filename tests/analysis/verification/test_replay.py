@@ -1,0 +1,58 @@
+"""Runs that repeat the decisions of another one."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+
+from nni_cafenet.analysis.verification.replay import Decisions
+
+
+def best(scores, boxes):
+    """Three ways to choose, one after the other."""
+    positive = scores > 0
+    scores, boxes = scores[positive], boxes[positive]
+    values, order = scores.topk(3)
+    kept = torchvision.ops.nms(boxes[order], values, 0.5)
+    return values[kept], boxes[order][kept], scores.max(0)[0], scores.sort(dim=0, descending=True)[0]
+
+
+def example():
+    scores = torch.tensor([0.5, -0.1, 0.3, 0.7, 0.2])
+    boxes = torch.tensor([[0, 0, 2, 2], [0, 0, 1, 1], [5, 5, 7, 7], [0, 0, 2, 2.1], [9, 9, 10, 10]])
+    return scores, boxes
+
+
+def test_decisions_are_recorded():
+    scores, boxes = example()
+    decisions = Decisions()
+    with decisions:
+        result = best(scores, boxes)
+    assert [decision.operator for decision in decisions.taken] == ['gt', 'topk', 'nms', 'max', 'sort']
+    assert [leaf.tolist() for leaf in decisions.taken[1].chosen] == [[2, 0, 1]]
+    assert decisions.taken[2].chosen[0].tolist() == [0, 2]  # the second box covers almost the same as the first
+    torch.testing.assert_close(result, best(scores, boxes))
+
+
+def test_they_are_repeated_where_rounding_would_decide_otherwise():
+    scores, boxes = example()
+    decisions = Decisions()
+    with decisions:
+        best(scores, boxes)
+    other = torch.tensor([0.71, 0.1, 0.3, 0.7, 0.2])  # now positive, and another order
+    with Decisions(decisions.taken):
+        values, kept, largest, ordered = best(other, boxes)
+    assert values.tolist() == other[[3, 2]].tolist()
+    assert torch.equal(kept, boxes[[3, 2]])
+    assert largest == other[3]
+    assert ordered.tolist() == other[[3, 0, 2, 4]].tolist()
+
+
+def test_a_run_of_other_shapes_decides_itself():
+    scores, boxes = example()
+    decisions = Decisions()
+    with decisions:
+        best(scores, boxes)
+    with Decisions(decisions.taken):
+        result = best(scores[:4], boxes[:4])
+    torch.testing.assert_close(result, best(scores[:4], boxes[:4]))

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+
+import pytest
+
+from nni_cafenet import Fixed, LocallyFree
+from nni_cafenet.stages.options import FinalistOptions, RunOptions
+from nni_cafenet.supernet.training_options import TrainingOptions
+from nni_cafenet.utils.validation import instance, whole_number
+
+GIVEN = {
+    'sharing': None,
+    'patterns': 3,
+    'score': 'loss',
+    'higher_is_better': None,
+    'score_patterns': None,
+    'holdout': 0.25,
+    'score_data': None,
+    'statistics_batches': 0,
+    'seed': 0,
+    'memory': 'lean',
+    'temperature': 3,
+    'training': TrainingOptions(ema=0.9),
+}
+FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better': None}
+
+
+def test_what_is_left_open_is_filled_in():
+    options = RunOptions.checked(**GIVEN)
+    assert isinstance(options.sharing, LocallyFree)
+    assert options.score_patterns == 3
+    assert options.higher_is_better is False
+    assert RunOptions.checked(**{**GIVEN, 'score': 'val_acc'}).higher_is_better is True
+    assert RunOptions.checked(**{**GIVEN, 'score': 'val_error'}).higher_is_better is False
+
+
+def test_what_is_given_is_kept():
+    sharing, loader = Fixed(), [1, 2]
+    given = {**GIVEN, 'sharing': sharing, 'score_patterns': 1, 'higher_is_better': True, 'score_data': loader}
+    options = RunOptions.checked(**given)
+    assert {field.name for field in dataclasses.fields(options)} == GIVEN.keys()
+    assert options.training == TrainingOptions(ema=0.9)
+    assert (options.sharing, options.score_data, options.score_patterns) == (sharing, loader, 1)
+    assert options.higher_is_better is True
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'error', 'says'),
+    [
+        ('sharing', 'leftmost', TypeError, "sharing='leftmost' must be a Sharing"),
+        ('patterns', 0, ValueError, 'patterns=0 must be a whole number, 1 or more'),
+        ('patterns', 2.0, ValueError, 'patterns=2.0'),
+        ('patterns', True, ValueError, 'patterns=True'),
+        ('score_patterns', 0, ValueError, 'score_patterns=0'),
+        ('holdout', 0, ValueError, 'holdout=0 must be a number between 0 and 1'),
+        ('holdout', 1.0, ValueError, 'holdout=1.0'),
+        ('holdout', '10%', ValueError, "holdout='10%'"),
+        ('statistics_batches', -1, ValueError, 'statistics_batches=-1 must be a whole number, 0 or more'),
+        ('seed', None, ValueError, 'seed=None'),
+        ('temperature', 0, ValueError, 'temperature=0 must be a number above 0, or None'),
+        ('temperature', '2', ValueError, "temperature='2'"),
+        ('temperature', math.inf, ValueError, 'temperature=inf'),
+        ('temperature', True, ValueError, 'temperature=True'),
+        ('memory', 'slow', ValueError, "memory='slow' must be 'auto', 'fast' .* or 'lean'"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(name, value, error, says):
+    with pytest.raises(error, match=says):
+        RunOptions.checked(**{**GIVEN, name: value})
+
+
+def test_options_that_an_earlier_version_pickled():
+    options = RunOptions.checked(**GIVEN)
+    del vars(options)['memory']
+    assert pickle.loads(pickle.dumps(options)).memory == 'auto'
+
+
+def test_finalists():
+    assert FinalistOptions.checked(**FINALISTS) == FinalistOptions(2, 'fresh', None, None)
+    assert FinalistOptions.checked(**{**FINALISTS, 'number': 0}).number == 0
+    with pytest.raises(ValueError, match="finalist_weights='old' must be 'fresh' or 'inherited'"):
+        FinalistOptions.checked(**{**FINALISTS, 'weights': 'old'})
+    with pytest.raises(ValueError, match='finalists=-1 must be a whole number, 0 or more'):
+        FinalistOptions.checked(**{**FINALISTS, 'number': -1})
+
+
+def test_helpers_return_what_they_checked():
+    assert whole_number('n', 3, 3) == 3
+    assert instance('n', 'text', str) == 'text'
