@@ -24,9 +24,9 @@ import torchvision
 from tqdm.auto import tqdm
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.latency.build import measure_table
 from nni_cafenet.latency.calibration import PredictionError, fit, prediction_error, random_widths
 from nni_cafenet.latency.clock import Clock
+from nni_cafenet.latency.table import measure_table
 from nni_cafenet.utils.files import write_json, write_text
 from nni_cafenet.utils.tables import as_markdown
 from nni_cafenet.utils.units import format_time

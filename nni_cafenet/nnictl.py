@@ -14,7 +14,7 @@ import requests
 from nni.tools.nnictl import nnictl, rest_utils
 from nni.tools.nnictl.config_utils import Experiments
 
-from .nni_compat.patches import mend_nni
+from .nni_compat import mend_nni
 
 __all__ = ['main']
 

@@ -4,8 +4,7 @@ import http.server
 import threading
 
 import pytest
-from nni.tools.nnictl import nnictl as released
-from nni.tools.nnictl import rest_utils
+from nni.tools.nnictl import nnictl as released, rest_utils
 
 from nni_cafenet import nnictl
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
-from scipy.stats import t as student
+from scipy.stats import kendalltau, t as student
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from ..graph.channel_graph import ChannelGraph
-from ..graph.example_input import ExampleInput
-from ..graph.layer_patterns import LayerPattern, excluded_parts, restrict
+from ..graph import ChannelGraph, ExampleInput, LayerPattern, excluded_parts, restrict
 from .attention_ties import tie_around_attention, tie_attention
 from .constraints import Constraints
 from .grouping import group_channels

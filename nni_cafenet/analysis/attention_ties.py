@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from ..graph.attributes import Attribute
+from ..graph import Attribute
 from .constraints import Constraints, Ids
 
 __all__ = ['tie_around_attention', 'tie_attention']

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.attributes import Attribute, Cut, Place
+from ..graph import Attribute, Cut, Place
 
 __all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
-from ..graph.cost import CostModel, Polynomial
+from ..graph import ChannelGraph, ChannelGroup, CostModel, FixedChannels, Layout, Listing, Polynomial
 from .constraints import TOGETHER, Constraints, Ids, layer_of
 
 __all__ = ['group_channels']

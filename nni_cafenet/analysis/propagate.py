@@ -12,10 +12,8 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 
 from ..errors import TraceError, first_line
-from ..graph.channel_graph import ChannelGraph
-from ..graph.example_input import ExampleInput
-from ..slicing.module_call import using_mode
-from ..slicing.selection import put
+from ..graph import ChannelGraph, ExampleInput
+from ..slicing import put, using_mode
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched

@@ -14,8 +14,8 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from ..errors import TraceError
-from ..graph.example_input import ExampleInput
-from ..slicing.module_call import using_mode
+from ..graph import ExampleInput
+from ..slicing import using_mode
 
 __all__ = ['bare_model', 'fill_lazy_layers']
 

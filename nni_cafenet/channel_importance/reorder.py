@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..analysis.verification.overrides import reordered
-from ..analysis.verification.verify import Unchanged
-from ..slicing.module_call import using_attributes
-from ..slicing.selection import Selection, put
-from ..space.width_space import WidthSpace
-from ..utils.nested_tensors import tensors_in
+from ..analysis import Unchanged, reordered
+from ..slicing import Selection, put, using_attributes
+from ..space import WidthSpace
+from ..utils import tensors_in
 
 __all__ = ['ChannelOrder', 'order_channels', 'permute_channels']
 

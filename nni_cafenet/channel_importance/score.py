@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..graph.channel_graph import ChannelGraph
-from ..slicing.module_call import using_attributes, using_mode
-from ..slicing.selection import Selection
-from ..space.width_space import WidthSpace
+from ..graph import ChannelGraph
+from ..slicing import Selection, using_attributes, using_mode
+from ..space import WidthSpace
 
 __all__ = ['Loss', 'Rule', 'check_rule', 'importance']
 

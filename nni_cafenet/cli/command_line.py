@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._version import __version__
-from ..utils.signals import terminations
-from ..utils.validation import nearest
+from ..utils import nearest, terminations
 from .commands import export, inspect, prune, quickstart, report, search, train_slim
 from .commands.failures import status_of
 

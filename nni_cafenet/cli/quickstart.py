@@ -26,21 +26,24 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..fingerprints import digest
-from ..report.plots.widths import widths_svg
-from ..search.evolution import Evolution
-from ..search.uniform import uniform_within
-from ..slim.saving import save_slim
-from ..space.bins import FlopsSensitiveBins
-from ..space.mutator import WidthMutator
-from ..space.width_space import WidthSpace
-from ..stages.progress_bar import EpochBar
-from ..strategy.cafenet import CafeNet
+from ..report import widths_svg
+from ..search import Evolution, uniform_within
+from ..slim import save_slim
+from ..space import FlopsSensitiveBins, WidthMutator, WidthSpace
+from ..stages import EpochBar
+from ..strategy import CafeNet
 from ..testing import StagedResNet, digits
-from ..utils.files import whole_path, write_json, write_text
-from ..utils.json_records import append_record, read_records
-from ..utils.rng import seeded
-from ..utils.silence import quiet_training
-from ..utils.tables import as_markdown, as_table
+from ..utils import (
+    append_record,
+    as_markdown,
+    as_table,
+    quiet_training,
+    read_records,
+    seeded,
+    whole_path,
+    write_json,
+    write_text,
+)
 
 __all__ = ['DigitsModule', 'QuickstartOptions', 'QuickstartResult', 'quickstart']
 

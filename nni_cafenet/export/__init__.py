@@ -4,3 +4,8 @@ The files in the order of the work: ``agreement`` (what the model computes, and 
 inputs and outputs), ``ways`` (the first way to write a file that agrees), ``onnx_file`` and ``torchscript_file`` (the front
 doors).
 """
+
+from .onnx_file import export_onnx
+from .torchscript_file import export_torchscript
+
+__all__ = ['export_onnx', 'export_torchscript']

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import TraceError, first_line
-from ..graph.example_input import ExampleInput
+from ..graph import ExampleInput
 
 __all__ = ['Sample', 'has_batch', 'largest_difference', 'on_cpu', 'samples_of', 'takes_any_batch', 'tolerance_of']
 

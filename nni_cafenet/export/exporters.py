@@ -12,11 +12,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import ExportError, first_line
-from ..graph.example_input import ExampleInput
-from ..utils.files import write_bytes
-from ..utils.silence import quiet_torch
-from ..utils.validation import number
-from ..utils.validation import path as checked
+from ..graph import ExampleInput
+from ..utils import check_number, check_path as checked, quiet_torch, write_bytes
 from .compare import Sample, largest_difference
 
 __all__ = ['Exported', 'Run', 'Way', 'checked_path', 'first_that_agrees']
@@ -138,7 +135,7 @@ def checked_path(path: str | os.PathLike[str], tolerance: float | None) -> Path:
     if path.is_dir():
         raise IsADirectoryError(f'path must name a file, but {path} is a folder')
     if tolerance is not None:
-        number('tolerance', tolerance, 0)
+        check_number('tolerance', tolerance, 0)
     return path
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import MissingExtraError
-from ..graph.example_input import ExampleInput
+from ..graph import ExampleInput
 from .compare import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
 from .exporters import Exported, Run, Way, checked_path, first_that_agrees
 from .tensor_names import bound_arguments, named_inputs, output_names

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..graph.example_input import ExampleInput
+from ..graph import ExampleInput
 
 __all__ = ['bound_arguments', 'named_inputs', 'output_names']
 

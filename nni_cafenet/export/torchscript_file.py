@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..graph.example_input import ExampleInput
+from ..graph import ExampleInput
 from .compare import on_cpu, samples_of, takes_any_batch, tolerance_of
 from .exporters import Exported, Run, Way, checked_path, first_that_agrees
 from .tensor_names import bound_arguments

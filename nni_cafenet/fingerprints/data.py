@@ -17,7 +17,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from ..utils.rng import seeded
+from ..utils import seeded
 from .values import Describer, digest
 
 __all__ = ['dataset_record', 'loader_record']
@@ -145,3 +145,6 @@ def _shapes(record: Any) -> Any:
     if isinstance(record, list):
         return [_shapes(each) for each in record]
     return record.partition(' [')[0] if isinstance(record, str) else type(record).__name__
+
+
+Describer.kinds += [(DataLoader, loader_record), (Dataset, dataset_record)]

@@ -13,15 +13,14 @@ import os
 import random
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torchmetrics
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from .code import class_code, code_name, is_library, is_wrapped_function, same_code
 
@@ -72,6 +71,9 @@ def differences(there: Any, now: Any, path: str = '') -> Iterator[tuple[str, Any
 class Describer:
     """Describes objects; what is met again on the way down is only named."""
 
+    kinds: ClassVar[list[tuple[type, Callable[[Any], Any]]]] = []
+    """Classes that are described by functions of their own; `data` adds loaders and data sets."""
+
     def __init__(self) -> None:
         self._above: list[int] = []
         self._known: dict[int, tuple[Any, Any]] = {}
@@ -113,10 +115,9 @@ class Describer:
             return f'Generator(seed {value.initial_seed()})'
         if isinstance(value, (*_RANDOM, *_PROCESS)):
             return type(value).__qualname__
-        if isinstance(value, (DataLoader, Dataset)):
-            from .data import dataset_record, loader_record
-
-            return loader_record(value) if isinstance(value, DataLoader) else dataset_record(value)
+        for kind, describe in self.kinds:
+            if isinstance(value, kind):
+                return describe(value)
         return self._container(value)
 
     def _container(self, value: Any) -> Any:

@@ -1,1 +1,25 @@
 """What the analysis of a model finds, as data: channel groups, layouts, attributes, costs."""
+
+from .attributes import Attribute, Cut, Place
+from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
+from .cost import CostModel, Polynomial
+from .example_input import ExampleInput
+from .layer_patterns import LayerPattern, excluded_parts, matching_layers, restrict
+
+__all__ = [
+    'Attribute',
+    'ChannelGraph',
+    'ChannelGroup',
+    'CostModel',
+    'Cut',
+    'ExampleInput',
+    'FixedChannels',
+    'LayerPattern',
+    'Layout',
+    'Listing',
+    'Place',
+    'Polynomial',
+    'excluded_parts',
+    'matching_layers',
+    'restrict',
+]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.tables import as_table
+from ..utils import as_table
 from .attributes import Attribute, Cut
 from .cost import CostModel
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..utils.nested_tensors import map_tensors, tensors_in
+from ..utils import map_tensors, tensors_in
 
 __all__ = ['ExampleInput']
 

@@ -5,3 +5,9 @@ follow which widths), ``terms`` (times on a grid), ``plan`` (what to measure), `
 ``calibration`` (from operators to networks), ``table`` (the result), ``measure`` (all of it in order) and ``asked`` (what
 a budget says of it).
 """
+
+from .clock import time_model
+from .options import LatencyOptions
+from .table import LatencyTable
+
+__all__ = ['LatencyOptions', 'LatencyTable', 'time_model']

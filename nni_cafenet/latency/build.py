@@ -1,4 +1,4 @@
-"""Measuring a latency table: record, follow, time operators, time networks, calibrate."""
+"""What a latency table is made of, measured: record operators, follow their sizes, time them, time whole networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..space.width_space import WidthSpace
-from ..utils.validation import whole_number
+from ..space import WidthSpace
+from ..utils import check_whole_number
 from .cache import Measured
-from .calibration import Calibration, PredictionError, fit, others_than, prediction_error, random_widths
+from .calibration import others_than, random_widths
 from .clock import Clock
 from .grid import Grid, Region, grid_of, terms_of
+from .interpolation import Term
 from .recorded_ops import Operator, recorded_operators
+from .space_identity import identity
 from .symbolic_sizes import Follower, find_followers
-from .table import LatencyTable, Share, identity
 
-__all__ = ['measure_table']
+__all__ = ['Measurement', 'Share', 'measure_terms']
 
 Array = NDArray[np.int64]
 _S = TypeVar('_S')
@@ -35,7 +36,54 @@ _S = TypeVar('_S')
 _logger = logging.getLogger(__name__)
 
 
-def measure_table(
+@dataclass(frozen=True)
+class Share:
+    """What one kind of operator takes of the full network.
+
+    Parameters
+    ----------
+    operator
+        Its name in torch.
+    calls
+        How often it runs.
+    time
+        Of all calls, each measured alone, ns; None where it could not be.
+    """
+
+    operator: str
+    calls: int
+    time: int | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a space.
+
+    Parameters
+    ----------
+    device, batch, environment
+        Where it was measured, on how many samples at a time, and with what software.
+    constant, terms, shares
+        As `LatencyTable` has them.
+    fitted, held
+        Widths of the networks that calibrate the table, and of those that tell its error; (networks, groups).
+    fitted_times, held_times
+        Their times, ns.
+    """
+
+    device: str
+    batch: int
+    environment: str
+    constant: int
+    terms: tuple[Term, ...]
+    shares: tuple[Share, ...]
+    fitted: Array
+    held: Array
+    fitted_times: list[int]
+    held_times: list[int]
+
+
+def measure_terms(
     space: WidthSpace,
     *,
     device: Any = 'cpu',
@@ -49,14 +97,14 @@ def measure_table(
     cache: str | os.PathLike[str] | None = None,
     progress: bool = True,
     clock: Clock | None = None,
-) -> LatencyTable:
-    """Measure a table; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
+) -> Measurement:
+    """Measure a space; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
     clock = Clock(device, threads) if clock is None else clock
-    batch = whole_number('batch', batch, 1)
-    region = Region(space.choices, whole_number('points', points, 2))
-    rounds = whole_number('rounds', rounds, 1)
-    networks = whole_number('networks', networks, 0)
-    held_out = whole_number('held_out', held_out, 2)
+    batch = check_whole_number('batch', batch, 1)
+    region = Region(space.choices, check_whole_number('points', points, 2))
+    rounds = check_whole_number('rounds', rounds, 1)
+    networks = check_whole_number('networks', networks, 0)
+    held_out = check_whole_number('held_out', held_out, 2)
     if any(tensor.device.type == 'meta' for tensor in space.full_model.parameters()):
         raise ValueError(
             'The model of the space is on the meta device and computes nothing: LatencyTable.measure needs a model with '
@@ -87,20 +135,19 @@ def measure_table(
 
     known = [grid for _, grid in plans if grid is not None and None not in map(time_of, grid.operators)]
     constant, terms = terms_of(known, lambda operator: time_of(operator) or 0)
-    table = LatencyTable(
-        space=identity(space),
+    times = [measured.median(subject.key(row)) or 1 for row in (*fitted, *held)]
+    return Measurement(
         device=str(clock.device),
         batch=batch,
         environment=clock.describe(),
         constant=constant,
         terms=tuple(terms),
-        calibration=Calibration(),
-        error=PredictionError(0.0, 0.0, 1.0, 0),
         shares=tuple(_shares(plans, others, region.full, time_of)),
+        fitted=fitted,
+        held=held,
+        fitted_times=times[: len(fitted)],
+        held_times=times[len(fitted) :],
     )
-    times = [measured.median(subject.key(row)) or 1 for row in (*fitted, *held)]
-    table = replace(table, calibration=fit(table.latency(fitted).tolist(), times[: len(fitted)]))
-    return replace(table, error=prediction_error(table.latency(held).tolist(), times[len(fitted) :]))
 
 
 class _Subject:

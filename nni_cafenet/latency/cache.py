@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ..errors import DamagedFileError
-from ..utils.json_records import append_record, read_records
+from ..utils import append_record, read_records
 
 __all__ = ['Measured']
 

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..graph.example_input import ExampleInput
-from ..utils.units import format_time
-from ..utils.validation import whole_number
+from ..graph import ExampleInput
+from ..utils import check_whole_number, format_time
 from .recorded_ops import Operator
 
 __all__ = ['Clock', 'Timing', 'check_device', 'time_model']
@@ -107,7 +106,7 @@ class Clock:
 
     def __init__(self, device: DeviceLike = 'cpu', threads: int | None = None) -> None:
         self.device = check_device(device)
-        self.threads = torch.get_num_threads() if threads is None else whole_number('threads', threads, 1)
+        self.threads = torch.get_num_threads() if threads is None else check_whole_number('threads', threads, 1)
 
     def describe(self) -> str:
         """Return what times depend on besides the model: processor, threads, versions."""
@@ -210,11 +209,11 @@ def time_model(
         If an option is out of range, the device is not there, or the model is on the meta device.
     """
     clock = Clock(device, threads)
-    warmup = whole_number('warmup', warmup, 0)
-    repeats = whole_number('repeats', repeats, 1)
+    warmup = check_whole_number('warmup', warmup, 0)
+    repeats = check_whole_number('repeats', repeats, 1)
     example = ExampleInput.of(example_input, model)
     if batch is not None:
-        example = example.with_batch(whole_number('batch', batch, 1))
+        example = example.with_batch(check_whole_number('batch', batch, 1))
     first = next(model.parameters(), None)
     home = clock.device if first is None else first.device
     if home.type == 'meta':

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from ..utils.validation import whole_number
+from ..utils import check_whole_number
 from .clock import Clock
 from .table import LatencyTable
 
@@ -53,7 +53,7 @@ class LatencyOptions:
         """
         for name in ('batch', 'threads'):
             if getattr(self, name) is not None:
-                whole_number(f'budget[{name!r}]', getattr(self, name), 1)
+                check_whole_number(f'budget[{name!r}]', getattr(self, name), 1)
         if self.table is None:
             Clock(self.device or 'cpu', self.threads)
         else:

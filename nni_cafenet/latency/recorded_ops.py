@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..graph.example_input import ExampleInput
+from ..graph import ExampleInput
 
 __all__ = ['Operator', 'form', 'recorded_operators', 'sizes', 'tensor_sizes', 'with_sizes']
 

@@ -6,46 +6,26 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedFileError, first_line
-from ..space.checks import check_array, check_widths
-from ..space.width_space import WidthSpace
-from ..utils.json_records import read_record, write_record
-from ..utils.tables import as_table
-from ..utils.units import format_time
-from .calibration import Calibration, PredictionError
+from ..space import WidthSpace, check_array, check_widths
+from ..utils import as_table, format_time, read_record, write_record
+from .build import Share, measure_terms
+from .calibration import Calibration, PredictionError, fit, prediction_error
 from .interpolation import Term
+from .space_identity import identity
 
-__all__ = ['LatencyTable', 'Share', 'identity']
+__all__ = ['LatencyTable', 'measure_table']
 
 IntArray = NDArray[np.int64]
 _Path = str | os.PathLike[str]
 
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one kind of operator takes of the full network.
-
-    Parameters
-    ----------
-    operator
-        Its name in torch.
-    calls
-        How often it runs.
-    time
-        Of all calls, each measured alone, ns; None where it could not be.
-    """
-
-    operator: str
-    calls: int
-    time: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +123,6 @@ class LatencyTable:
         ValueError
             If an option is out of range, the device is not there, or the model is on the meta device.
         """
-        from .build import measure_table
-
         return measure_table(
             space,
             device=device,
@@ -327,17 +305,22 @@ class LatencyTable:
             ) from error
 
 
-def identity(space: WidthSpace) -> dict[str, Any]:
-    """Return what tells a space from others, as JSON holds it."""
-    kind = next((p.dtype for p in space.full_model.parameters() if p.is_floating_point()), None)
-    return {
-        'macs': int(space.macs(space.full_widths)),
-        'params': int(space.params(space.full_widths)),
-        'input': space.example_input.describe(),
-        'dtype': str(kind).rpartition('.')[2],
-        'full': dict(space.full_widths),
-        'smallest': dict(space.smallest_widths),
-    }
+def measure_table(space: WidthSpace, **options: Any) -> LatencyTable:
+    """Measure a table; see `LatencyTable.measure`, and `measure_terms`, which takes the options."""
+    found = measure_terms(space, **options)
+    table = LatencyTable(
+        space=identity(space),
+        device=found.device,
+        batch=found.batch,
+        environment=found.environment,
+        constant=found.constant,
+        terms=found.terms,
+        calibration=Calibration(),
+        error=PredictionError(0.0, 0.0, 1.0, 0),
+        shares=found.shares,
+    )
+    table = replace(table, calibration=fit(table.latency(found.fitted).tolist(), found.fitted_times))
+    return replace(table, error=prediction_error(table.latency(found.held).tolist(), found.held_times))
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:

@@ -1,1 +1,22 @@
 """Prune a trained model under a budget."""
+
+from .checks import check_score, task_of
+from .losses import LOSSES, main_output
+from .nni_pruner.pruner import CafeNetPruner
+from .prune_model import prune
+from .pruned import Pruned, PrunedFamily
+from .training import Recipes, TrainerOptions, task_evaluator
+
+__all__ = [
+    'LOSSES',
+    'CafeNetPruner',
+    'Pruned',
+    'PrunedFamily',
+    'Recipes',
+    'TrainerOptions',
+    'check_score',
+    'main_output',
+    'prune',
+    'task_evaluator',
+    'task_of',
+]

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..analysis.unwrap import bare_model
+from ..analysis import bare_model
 from ..errors import FolderError
-from ..graph.example_input import ExampleInput
-from ..stages.folder import JOB_RECORD, new_run_path
-from ..supernet.evaluator import check_evaluator
-from ..utils.files import is_leftover, whole_path
-from ..utils.nested_tensors import tensors_in
-from ..utils.rng import seeded
+from ..graph import ExampleInput
+from ..stages import JOB_RECORD, new_run_path
+from ..supernet import check_evaluator
+from ..utils import is_leftover, seeded, tensors_in, whole_path
 from .losses import name_of, shape_of
 from .objective import Task
 from .training import TrainerOptions

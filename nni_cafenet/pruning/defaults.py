@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..analysis.layer_macs import layer_macs
-from ..graph.example_input import ExampleInput
-from ..search.budget import share_of
+from ..analysis import layer_macs
+from ..graph import ExampleInput
+from ..search import share_of
 
 __all__ = ['default_min_ratio']
 

@@ -13,8 +13,8 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 
-from ..supernet.lightning_module import loss_of
-from ..utils.nested_tensors import tensors_in
+from ..supernet import loss_of
+from ..utils import tensors_in
 
 __all__ = ['distance', 'distilling']
 

@@ -17,8 +17,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
 from ..errors import first_line
-from ..search.scorer import batch_size
-from ..slicing.module_call import using_mode
+from ..search import batch_size
+from ..slicing import using_mode
 from .losses import (
     LOSSES,
     LossFunction,

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..channel_importance.reorder import ChannelOrder, order_channels
-from ..channel_importance.score import importance
-from ..space.width_space import WidthSpace
-from ..supernet.lightning_module import loss_of
-from ..utils.rng import seeded
+from ..channel_importance import ChannelOrder, importance, order_channels
+from ..space import WidthSpace
+from ..supernet import loss_of
+from ..utils import seeded
 from .training import Recipes
 
 __all__ = ['ordered']

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..channel_importance.reorder import ChannelOrder, permute_channels
-from ..slicing.selection import Selection
-from ..slim.extract import write_back
-from ..space.width_space import WidthSpace
+from ..channel_importance import ChannelOrder, permute_channels
+from ..slicing import Selection
+from ..slim import write_back
+from ..space import WidthSpace
 
 __all__ = ['in_original_order']
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..report.records import RunReport
-from ..search.history import History
-from ..search.pareto import pareto_front
+from ..report import RunReport
+from ..search import History, pareto_front
 
 __all__ = ['Pruned', 'PrunedFamily']
 

@@ -12,27 +12,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..analysis.layer_macs import layer_macs
-from ..channel_importance.reorder import ChannelOrder
+from ..analysis import layer_macs
+from ..channel_importance import ChannelOrder
 from ..errors import TrainingDivergedError
 from ..fingerprints import digest, evaluator_record, loader_record
-from ..latency.clock import time_model
-from ..latency.options import LatencyOptions
-from ..report.loading_lines import loading_lines
-from ..report.records import CandidateRecord, LayerCost, NetworkRecord, RunReport
-from ..report.write import write_report
-from ..search.budget import Budget, budget_name
-from ..search.history import Scored
-from ..slim.saving import save_slim
-from ..space.width_space import WidthSpace
-from ..stages.captured_results import taken_reports
-from ..stages.finite_outputs import computes_numbers
-from ..stages.folder import RunFolder
-from ..stages.train_finalists import Finalist, finalist_name
-from ..stages.training_curves import read_curves
-from ..strategy.cafenet import CafeNet, budget_list
-from ..supernet.evaluator import training_loader, validation_loader
-from ..utils.json_records import read_record, write_record
+from ..latency import LatencyOptions, time_model
+from ..report import CandidateRecord, LayerCost, NetworkRecord, RunReport, loading_lines, write_report
+from ..search import Budget, Scored, budget_name
+from ..slim import save_slim
+from ..space import WidthSpace
+from ..stages import Finalist, RunFolder, computes_numbers, finalist_name, read_curves, taken_reports
+from ..strategy import CafeNet, budget_list
+from ..supernet import training_loader, validation_loader
+from ..utils import read_record, write_record
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
 from .training import Recipes

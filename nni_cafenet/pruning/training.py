@@ -10,8 +10,7 @@ import torch
 from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
 from torch import nn
 
-from ..stages.evaluator_factory import FreshEvaluators
-from ..stages.progress_bar import EpochBar
+from ..stages import EpochBar, FreshEvaluators
 from .distillation import distilling
 from .objective import OptimizerFactory, Task, TaskModule
 

@@ -1,1 +1,24 @@
 """Results as people read them: tables and plots. Plain values come in, text goes out."""
+
+from .inspection import Inspection
+from .inspector import inspect_space
+from .loader import loading_lines
+from .plots.layers import check_plot, layers_plot
+from .plots.widths import widths_svg
+from .records import CandidateRecord, LayerCost, NetworkRecord, RunReport
+from .write import read_report, write_report
+
+__all__ = [
+    'CandidateRecord',
+    'Inspection',
+    'LayerCost',
+    'NetworkRecord',
+    'RunReport',
+    'check_plot',
+    'inspect_space',
+    'layers_plot',
+    'loading_lines',
+    'read_report',
+    'widths_svg',
+    'write_report',
+]

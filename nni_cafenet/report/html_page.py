@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 from html import escape
 
-from ..utils.tables import as_html
+from ..utils import as_html
 from .document import Block, Code, Heading, Picture, Points, Table, Text
 
 __all__ = ['html_page']

@@ -1,18 +1,16 @@
-"""What a width space is made of, as records: for tables, files, pictures and notebooks."""
+"""What a width space is made of, as records: for files, pictures and notebooks, as text for a terminal and as CSV."""
 
 from __future__ import annotations
 
-import math
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
+from ..utils import as_table
 
-from ..analysis.layer_macs import layer_macs
-from ..space.width_space import WidthSpace
-from .inspection_table import inspection_csv, inspection_text
-
-__all__ = ['FixedRecord', 'GroupRecord', 'Inspection', 'LayerRecord', 'inspect_space']
+__all__ = ['FixedRecord', 'GroupRecord', 'Inspection', 'LayerRecord', 'inspection_csv', 'inspection_text']
 
 
 @dataclass(frozen=True)
@@ -135,83 +133,81 @@ class Inspection:
         return inspection_text(self)
 
 
-def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
-    """
-    Look into a width space.
-
-    Parameters
-    ----------
-    space
-        The space. One forward of its full model is run, in evaluation mode; it is left as it was.
-    name
-        What the model is called; default: its class.
-
-    Returns
-    -------
-    Inspection
-        Records of groups, fixed channels and layers, and the totals.
-
-    Examples
-    --------
-    >>> found = inspect_space(space)
-    >>> print(found)
-    >>> pandas.DataFrame(found.groups)
-    """
-    full, smallest = space.full_widths, space.smallest_widths
-    macs = space.macs(full)
-    return Inspection(
-        name=name or type(space.full_model).__name__,
-        inputs=tuple(tuple(tensor.shape) for tensor in space.example_input.tensors()),
-        groups=_groups(space, macs),
-        fixed=tuple(FixedRecord(record.label, record.width, record.reason) for record in space.graph.fixed),
-        layers=_layers(space, macs),
-        macs=macs,
-        params=space.params(full),
-        smallest_macs=space.macs(smallest),
-        smallest_params=space.params(smallest),
-        log10_widths=sum(math.log10(len(widths)) for widths in space.choices.values()),
-        log10_widths_without_bins=sum(math.log10(width) for width in full.values()),
-    )
+_HEADERS = ('group', 'width', 'bin', 'widths', 'MACs a channel', 'share of MACs', 'made by', 'read by')
+_COLUMNS = ('label', 'width', 'bin', 'widths', 'macs', 'share', 'macs_a_channel', 'made_by', 'read_by', 'others')
 
 
-def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
-    number = len(space.groups)
-    without = space.graph.full_widths * (1 - np.eye(number, dtype=np.int64))  # row i: group i has no channel
-    own = macs - space.graph.cost.macs_of(without)
-    return tuple(
-        GroupRecord(
-            label=group.label,
-            width=group.width,
-            bin=binned.bin,
-            widths=binned.choices,
-            macs=int(cost),
-            share=_share(int(cost), macs),
-            macs_a_channel=group.macs_a_channel,
-            made_by=group.producers,
-            read_by=group.readers,
-            others=group.others,
-        )
-        for group, binned, cost in zip(space.graph.groups, space.groups, own)
-    )
+def inspection_text(found: Inspection) -> str:
+    """The groups, what is fixed, and the totals; lists of layers are cut after the first."""
+    share = found.smallest_macs / found.macs if found.macs else 1.0
+    inputs = ' and '.join(map(str, found.inputs))
+    lines = [
+        f'{found.name}, input {inputs}: {len(found.groups)} channel groups',
+        '',
+        as_table(_HEADERS, [_row(group) for group in found.groups], align='lrrlrrll'),
+        '',
+        'MACs are multiply-accumulates of one sample. The share of a group is that of all layers that make or read it:',
+        'a layer between two groups counts in both.',
+        '',
+        f'Fixed output channels:{"" if found.fixed else " none"}',
+    ]
+    if found.fixed:
+        rows = [[record.layer, record.width, record.reason] for record in found.fixed]
+        lines += ['', as_table(['layer', 'channels', 'reason'], rows, align='lrl')]
+    lines += [
+        '',
+        as_table(
+            ['network', 'MACs', 'parameters'],
+            [
+                ['full', f'{found.macs:,}', f'{found.params:,}'],
+                ['smallest', f'{found.smallest_macs:,}', f'{found.smallest_params:,}'],
+            ],
+            align='lrr',
+        ),
+        '',
+        f'The smallest network has {100 * share:.2f} % of the MACs. The space holds 10^{found.log10_widths:.1f} widths '
+        f'(10^{found.log10_widths_without_bins:.1f} without bins).',
+    ]
+    return '\n'.join(lines)
 
 
-def _layers(space: WidthSpace, macs: int) -> tuple[LayerRecord, ...]:
-    counts = layer_macs(space.full_model, space.example_input)
-    makes = {layer: group.label for group in reversed(space.graph.groups) for layer in group.producers}
-    for name, _ in space.full_model.named_modules():
-        if name in makes and name not in counts:
-            # It never runs: the module that holds it uses its weights. The last one makes what comes out.
-            holder = next((outer for outer in _holders(name) if outer in counts), None)
-            if holder is not None:
-                makes[holder] = makes[name]
-    return tuple(LayerRecord(layer, count, _share(count, macs), makes.get(layer)) for layer, count in counts.items())
+def inspection_csv(found: Inspection) -> str:
+    """The groups, one a line under a line of names; what a cell lists stands apart by spaces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(_COLUMNS)
+    for group in found.groups:
+        cells = [getattr(group, column) for column in _COLUMNS]
+        writer.writerow([' '.join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in cells])
+    return text.getvalue()
 
 
-def _holders(name: str) -> list[str]:
-    """The modules that hold a module, the innermost first: of ``'a.b.c'`` they are ``'a.b'``, ``'a'`` and ``''``."""
-    parts = name.split('.')
-    return ['.'.join(parts[:end]) for end in range(len(parts) - 1, -1, -1)]
+def _row(group: GroupRecord) -> list[object]:
+    return [
+        group.label,
+        group.width,
+        group.bin,
+        _compact(group.widths, group.bin),
+        f'{group.macs_a_channel:,}',
+        f'{100 * group.share:.1f} %',
+        _short(group.made_by),
+        _short(group.read_by),
+    ]
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _compact(widths: Sequence[int], step: int) -> str:
+    """First, step, last, and how many: ``7, 8 to 64 by 8 (9)``."""
+    regular = [width for width in widths if width % step == 0]
+    if len(regular) < 4:
+        parts = [str(width) for width in widths]
+    else:
+        run = f'{regular[0]} to {regular[-1]} by {step}'
+        before = [str(width) for width in widths if width < regular[0]]
+        parts = [*before, run, *(str(width) for width in widths if width > regular[-1])]
+    return f'{", ".join(parts)} ({len(widths)})'
+
+
+def _short(names: Sequence[str]) -> str:
+    if not names:
+        return '-'
+    return names[0] + (f' and {len(names) - 1} more' if len(names) > 1 else '')

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import singledispatch
 
-from ..utils.tables import as_markdown
+from ..utils import as_markdown
 from .document import Block, Code, Heading, Picture, Points, Table, Text
 
 __all__ = ['markdown_page']

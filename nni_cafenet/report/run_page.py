@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 from .document import Block, Code, Heading, Picture, Points, Table, Text
-from .networks_table import networks_table, percent
 from .plots.pictures import costs_picture, curves_picture, scores_picture, widths_picture
 from .plots.scores import on_front
-from .records import RunReport
+from .records import RunReport, networks_table, percent
 
 __all__ = ['run_page']
 

@@ -6,12 +6,10 @@ import os
 from pathlib import Path
 
 from ..errors import DamagedFileError
-from ..utils.files import write_text
-from ..utils.json_records import read_record, write_record
-from ..utils.links import inside
+from ..utils import inside, read_record, write_record, write_text
 from .document import Picture
 from .html_page import html_page
-from .loading_lines import write_loader
+from .loader import write_loader
 from .markdown_page import markdown_page
 from .records import RunReport
 from .run_page import run_page

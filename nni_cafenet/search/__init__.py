@@ -1,1 +1,56 @@
 """Choosing widths under a budget: the budget, sampling inside it, and searchers that say what to score."""
+
+from .budget import Budget, BudgetSpec, IntArray, budget_name, share_of
+from .cost_sampling import CostBins, NearBudget
+from .evolution import Evolution
+from .filling import FULL, filled, is_full
+from .headroom import Headroom, headroom_of
+from .history import History, Scored, WidthsKey, widths_key
+from .logged_means import Logged, Mean
+from .loop import search_widths
+from .pareto import pareto_front
+from .sampling import LevelSpace, bring_within, mark_new, sample_levels, sample_within
+from .score_steps import loss_step
+from .scorer import Scorer, batch_size, better_when_higher
+from .searcher import Proposals, RandomSearch, Searcher
+from .temperature import check_temperature
+from .uniform import uniform_levels, uniform_within
+
+__all__ = [
+    'FULL',
+    'Budget',
+    'BudgetSpec',
+    'CostBins',
+    'Evolution',
+    'Headroom',
+    'History',
+    'IntArray',
+    'LevelSpace',
+    'Logged',
+    'Mean',
+    'NearBudget',
+    'Proposals',
+    'RandomSearch',
+    'Scored',
+    'Scorer',
+    'Searcher',
+    'WidthsKey',
+    'batch_size',
+    'better_when_higher',
+    'bring_within',
+    'budget_name',
+    'check_temperature',
+    'filled',
+    'headroom_of',
+    'is_full',
+    'loss_step',
+    'mark_new',
+    'pareto_front',
+    'sample_levels',
+    'sample_within',
+    'search_widths',
+    'share_of',
+    'uniform_levels',
+    'uniform_within',
+    'widths_key',
+]

@@ -17,7 +17,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.units import format_count, format_time, parse_count, parse_time
+from ..utils import format_count, format_time, parse_count, parse_time
 
 __all__ = ['Budget', 'BudgetSpec', 'WidthDomain', 'budget_name', 'share_of']
 
@@ -120,7 +120,7 @@ class Budget:
         if not isinstance(spec, Mapping) or 'latency' not in spec:
             return budget
         if table is None:
-            from ..latency.options import LatencyOptions  # which needs torch
+            from ..latency import LatencyOptions  # which needs torch
 
             table = LatencyOptions.of(spec).table_for(domain)
         where = f"budget['latency']={spec['latency']!r}"
@@ -143,7 +143,7 @@ class Budget:
             if key in ('macs', 'params')
         }
         if 'latency' in spec:
-            from ..latency.options import LatencyOptions
+            from ..latency import LatencyOptions
 
             _amount(f"budget['latency']={spec['latency']!r}", spec['latency'], 'latency', 1)
             LatencyOptions.of(spec).check(domain)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..space.width_space import WidthSpace
-from ..supernet.width_sampling import WidthSampling, uniform_widths
-from ..utils.validation import number, whole_number
+from ..space import WidthSpace
+from ..supernet import WidthSampling, uniform_widths
+from ..utils import check_number, check_whole_number
 from .budget import Budget
 from .sampling import LevelSpace, bring_within
 
@@ -39,9 +39,9 @@ class NearBudget(WidthSampling):
     per_step: int = 1
 
     def __post_init__(self) -> None:
-        number('share', self.share, 0, 1)
-        number('floor', self.floor, 0, 1)
-        whole_number('per_step', self.per_step, 1)
+        check_number('share', self.share, 0, 1)
+        check_number('floor', self.floor, 0, 1)
+        check_whole_number('per_step', self.per_step, 1)
 
     def of_run(self, budget: Any) -> WidthSampling:
         """Return the rule with the budgets of a run, where it was given none."""
@@ -90,8 +90,8 @@ class CostBins(WidthSampling):
     per_step: int = 1
 
     def __post_init__(self) -> None:
-        whole_number('number', self.number, 1)
-        whole_number('per_step', self.per_step, 1)
+        check_whole_number('number', self.number, 1)
+        check_whole_number('per_step', self.per_step, 1)
 
     def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[dict[str, int]]:
         """Draw the widths of a step."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..utils.validation import number, whole_number
+from ..utils import check_number, check_whole_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new, sample_levels
 from .searcher import Proposals, Searcher, read_fitness
@@ -63,15 +63,15 @@ class Evolution(Searcher):
         eta: float = 3.0,
         floor: float = 0.8,
     ) -> None:
-        self.population = whole_number('population', population, 2)
-        self.generations = whole_number('generations', generations, 1)
+        self.population = check_whole_number('population', population, 2)
+        self.generations = check_whole_number('generations', generations, 1)
         self.initial = _checked_initial(initial)
-        self.crossover_probability = number('crossover_probability', crossover_probability, 0, 1)
+        self.crossover_probability = check_number('crossover_probability', crossover_probability, 0, 1)
         self.mutation_probability = (
-            None if mutation_probability is None else number('mutation_probability', mutation_probability, 0, 1)
+            None if mutation_probability is None else check_number('mutation_probability', mutation_probability, 0, 1)
         )
-        self.eta = number('eta', eta, 0)
-        self.floor = number('floor', floor, 0, 1)
+        self.eta = check_number('eta', eta, 0)
+        self.floor = check_number('floor', floor, 0, 1)
         if isinstance(self.initial, list) and len(self.initial) > self.population:
             raise ValueError(
                 f'initial has {len(self.initial)} widths: allowed are at most population={self.population}; '

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..utils.files import write_json, write_text
-from ..utils.json_records import append_record, read_records
+from ..utils import append_record, read_records, write_json, write_text
 
 __all__ = ['History', 'Scored', 'WidthsKey', 'widths_key']
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..supernet.min_step import LogCalls
+from ..supernet import LogCalls
 
 __all__ = ['Logged', 'Mean']
 

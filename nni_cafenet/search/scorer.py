@@ -16,13 +16,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from ..space.width_space import WidthSpace
-from ..supernet.bn_statistics import estimate_statistics
-from ..supernet.lightning_module import MinMinModule, loss_of
-from ..supernet.min_step import LogCalls
-from ..supernet.sharing import Sharing
-from ..supernet.side_effects import SideEffects
-from ..utils.rng import seeded
+from ..space import WidthSpace
+from ..supernet import LogCalls, MinMinModule, Sharing, SideEffects, estimate_statistics, loss_of
+from ..utils import seeded
 from .cross_entropy import find_logits
 from .history import Scored
 from .logged_means import Logged, Mean

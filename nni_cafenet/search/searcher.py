@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..utils.validation import number, whole_number
+from ..utils import check_number, check_whole_number
 from .budget import Budget, FloatArray, WidthDomain
 from .sampling import LevelSpace, mark_new, sample_levels
 from .uniform import uniform_levels
@@ -104,9 +104,9 @@ class RandomSearch(Searcher):
     """
 
     def __init__(self, n: int = 1000, *, floor: float = 0.8, batch: int = 50) -> None:
-        self.n = whole_number('n', n, 1)
-        self.floor = number('floor', floor, 0, 1)
-        self.batch = whole_number('batch', batch, 1)
+        self.n = check_whole_number('n', n, 1)
+        self.floor = check_number('floor', floor, 0, 1)
+        self.batch = check_whole_number('batch', batch, 1)
 
     @property
     def total(self) -> int:

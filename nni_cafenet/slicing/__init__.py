@@ -1,1 +1,23 @@
 """Run or read a part of a model: from channel sets to slices of its tensors."""
+
+from .active_model import Running
+from .fast_step.reused_memory import memory_format_of
+from .index_runs import open_index
+from .module_call import apply_attributes, call_with, using_attributes, using_mode
+from .selection import Positions, Selection, put, take
+from .tensor_slots import Places
+
+__all__ = [
+    'Places',
+    'Positions',
+    'Running',
+    'Selection',
+    'apply_attributes',
+    'call_with',
+    'memory_format_of',
+    'open_index',
+    'put',
+    'take',
+    'using_attributes',
+    'using_mode',
+]

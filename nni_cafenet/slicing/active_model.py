@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from ..graph.channel_graph import ChannelGraph
+from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
 from .fast_step.autograd import Chunk, chunks_of
 from .fast_step.buffers import BufferCopies, Buffers

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from ..graph.attributes import Attribute
-from ..graph.channel_graph import ChannelGraph
+from ..graph import Attribute, ChannelGraph
 from .index_runs import Runs
 from .tensor_slots import Places
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..graph.channel_graph import ChannelGraph
+from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
 from .index_runs import Axes, Runs, open_index, shares_memory
 from .tensor_slots import Places

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..slicing.fast_step.reused_memory import memory_format_of
-from ..slicing.module_call import apply_attributes
-from ..slicing.selection import Selection, put
-from ..utils.nested_tensors import tensors_in
+from ..slicing import Selection, apply_attributes, memory_format_of, put
+from ..utils import tensors_in
 from .closures import rebind_functions
 
 __all__ = ['slim_model', 'write_back']

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..graph.example_input import ExampleInput
-from ..utils.files import json_text
-from ..utils.json_records import write_record
-from ..utils.torch_files import save_torch
+from ..graph import ExampleInput
+from ..utils import json_text, save_torch, write_record
 from .files import SIZES, PathLike, agree, may_follow, outputs_of
 
 __all__ = ['save_slim']

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..graph.channel_graph import ChannelGroup
-from ..utils.validation import whole_number
+from ..graph import ChannelGroup
+from ..utils import check_whole_number
 
 __all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned', 'parse_bins']
 
@@ -50,8 +50,8 @@ class FlopsSensitiveBins(Bins):
     max_bin: int = 32
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'min_bin', whole_number('min_bin', self.min_bin, 1))
-        object.__setattr__(self, 'max_bin', whole_number('max_bin', self.max_bin, 1))
+        object.__setattr__(self, 'min_bin', check_whole_number('min_bin', self.min_bin, 1))
+        object.__setattr__(self, 'max_bin', check_whole_number('max_bin', self.max_bin, 1))
         if self.min_bin > self.max_bin:
             raise ValueError(f'min_bin={self.min_bin} is above max_bin={self.max_bin}. Give min_bin <= max_bin.')
 
@@ -88,7 +88,7 @@ class EqualBins(Bins):
     number: int = 20
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'number', whole_number('number', self.number, 1))
+        object.__setattr__(self, 'number', check_whole_number('number', self.number, 1))
 
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
         """Return the bin size of each group: its width over ``number``, rounded up."""
@@ -145,7 +145,7 @@ def binned(
     ValueError
         If ``divisor`` is below 1.
     """
-    divisor = whole_number('divisor', divisor, 1)
+    divisor = check_whole_number('divisor', divisor, 1)
     result = []
     for group, size, (least, most) in zip(groups, bins.sizes(groups), shares):
         step = divisor if group.width % divisor == 0 else 1

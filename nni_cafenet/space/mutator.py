@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graph.layer_patterns import LayerPattern
-from ..utils.validation import flag, instance, whole_number
+from ..graph import LayerPattern
+from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins
 from .ratios import Ratio
 from .width_space import WidthSpace
@@ -40,15 +40,15 @@ class WidthMutator:
         verify: bool = True,
     ) -> None:
         if bins is not None:
-            instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
+            check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
         self.options: dict[str, Any] = {
             'bins': bins,
             'include': include,
             'exclude': exclude,
             'min_ratio': min_ratio,
             'max_ratio': max_ratio,
-            'divisor': whole_number('divisor', divisor, 1),
-            'verify': flag('verify', verify),
+            'divisor': check_whole_number('divisor', divisor, 1),
+            'verify': check_flag('verify', verify),
         }
 
     def mutate(self, model: Any, *args: Any, example_input: Any, **kwargs: Any) -> WidthSpace:

@@ -8,51 +8,54 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
 import torch.distributed
 from nni.nas.oneshot.pytorch.strategy import DARTS, OneShotStrategy
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-from ..nni_compat.patches.loaders import tell_loaders_of_batches
-from .width_space import WidthSpace
+from ..nni_compat import tell_loaders_of_batches
 
-__all__ = ['OneShotWidthSpace', 'become_supernet']
+__all__ = ['OneShotWidths', 'prepare_one_shot']
 
 
-class OneShotWidthSpace(WidthSpace, BaseSuperNetModule):
-    """A `WidthSpace` that NNI's one-shot strategies have taken for their supernet; else it is what it was.
+class _Widths(Protocol):
+    """What `OneShotWidths` needs of a width space."""
+
+    @property
+    def choices(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def activate(self, widths: Mapping[str, int]) -> Any: ...
+
+
+class OneShotWidths(BaseSuperNetModule):
+    """The part of a supernet that NNI's one-shot strategies call: widths are drawn, then run.
 
     The leftmost channels stand for a width. Each step trains widths that are drawn uniformly, the same in every
     process.
     """
 
-    def trace_copy(self) -> Any:
-        """Return what makes the space anew elsewhere, as a plain `WidthSpace`."""
-        traced = super().trace_copy()
-        traced.trace_symbol = WidthSpace
-        return traced
-
-    def resample(self, memo: Mapping[str, Any]) -> dict[str, int]:
+    def resample(self: _Widths, memo: Mapping[str, Any]) -> dict[str, int]:
         """Draw widths and let them run; those that stand in ``memo`` are taken."""
-        widths = self._draw(memo)
+        widths = _draw(self.choices, memo)
         self.activate(widths)
         return widths
 
-    def export(self, memo: Mapping[str, Any]) -> dict[str, int]:
+    def export(self: _Widths, memo: Mapping[str, Any]) -> dict[str, int]:
         """Draw widths, as `RandomOneShot` does of a trained supernet; those that stand in ``memo`` are taken."""
-        return self._draw(memo)
-
-    def _draw(self, memo: Mapping[str, Any]) -> dict[str, int]:
-        drawn = [{label: memo.get(label, random.choice(widths)) for label, widths in self.choices.items()}]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.broadcast_object_list(drawn)  # a step of several processes trains one network
-        return {label: int(width) for label, width in drawn[0].items()}
+        return _draw(self.choices, memo)
 
 
-def become_supernet(space: WidthSpace, strategy: OneShotStrategy) -> None:
-    """Make a space the supernet of a one-shot strategy, in place.
+def _draw(choices: Mapping[str, tuple[int, ...]], memo: Mapping[str, Any]) -> dict[str, int]:
+    drawn = [{label: memo.get(label, random.choice(widths)) for label, widths in choices.items()}]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(drawn)  # a step of several processes trains one network
+    return {label: int(width) for label, width in drawn[0].items()}
+
+
+def prepare_one_shot(strategy: OneShotStrategy) -> None:
+    """Check that a one-shot strategy can train a width space, and patch what it needs of NNI.
 
     Raises
     ------
@@ -65,4 +68,3 @@ def become_supernet(space: WidthSpace, strategy: OneShotStrategy) -> None:
             'results. A WidthSpace runs one width at a time. Use RandomOneShot(), ENAS() or CafeNet(budget=...).'
         )
     tell_loaders_of_batches()
-    space.__class__ = OneShotWidthSpace

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..graph.channel_graph import ChannelGroup
-from ..graph.layer_patterns import LayerPattern, matching_layers
-from ..utils.validation import number
+from ..graph import ChannelGroup, LayerPattern, matching_layers
+from ..utils import check_number
 
 __all__ = ['KeptShares', 'Ratio']
 
@@ -100,7 +99,7 @@ def _bounds(argument: str, ratio: Ratio, model: nn.Module) -> list[_Bound]:
 
 def _checked(where: str, share: float) -> float:
     least = where.startswith('min')
-    found = number(where, share, 0, 1, what=f'the {"smallest" if least else "largest"} share of a width to keep')
+    found = check_number(where, share, 0, 1, what=f'the {"smallest" if least else "largest"} share of a width to keep')
     if found == 0 and not least:
         raise ValueError(f'{where}={share!r} must be above 0: the largest share of a width to keep.')
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..utils.validation import whole_number
+from ..utils import check_whole_number
 from .checks import check_widths
 
 __all__ = ['SummarisedSpace', 'mutation_summary', 'published_axes']
@@ -80,7 +80,7 @@ def mutation_summary(
     >>> mutation_summary(space, {'conv1': 4, 'layer1.0.conv1': 16}, stage='finalist')
     {'stage': 'finalist', 'conv1': 4, 'layer1.0.conv1': 16, 'MACs': 41472, 'MACs %': 25.7, 'params': 1408}
     """
-    most = whole_number('most', most, 1)
+    most = check_whole_number('most', most, 1)
     taken = [name for name in more if name in _COSTS]
     if taken:
         raise ValueError(f'{taken[0]!r} is a key of the summary itself; give the value another name.')

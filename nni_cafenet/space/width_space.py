@@ -15,22 +15,15 @@ from nni.nas.nn.pytorch import ModelSpace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..analysis.analyze import analyse
-from ..analysis.unwrap import bare_model, fill_lazy_layers
-from ..analysis.verification.batch_dimension import with_known_batch
-from ..graph.channel_graph import ChannelGraph
-from ..graph.example_input import ExampleInput
-from ..graph.layer_patterns import LayerPattern
-from ..nni_compat.serialization.pickled_argument import keep, takes_kept
-from ..slicing.active_model import Running
-from ..slicing.selection import Selection
-from ..slim.extract import slim_model
-from ..slim.files import PathLike
-from ..slim.rescale_init import fit_initialisation
-from ..slim.saving import save_slim
-from ..utils.validation import flag, instance, number, whole_number
+from ..analysis import analyse, bare_model, fill_lazy_layers, with_known_batch
+from ..graph import ChannelGraph, ExampleInput, LayerPattern
+from ..nni_compat import keep, takes_kept
+from ..slicing import Running, Selection
+from ..slim import PathLike, fit_initialisation, save_slim, slim_model
+from ..utils import check_flag, check_instance, check_number, check_whole_number
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_array, check_channel_sets, check_widths
+from .oneshot import OneShotWidths, prepare_one_shot
 from .ratios import KeptShares, Ratio
 from .trial_format import simplify_with_summary
 
@@ -123,8 +116,8 @@ class WidthSpace(ModelSpace):
     ) -> None:
         super().__init__()
         if bins is not None:
-            instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
-        divisor, verify = whole_number('divisor', divisor, 1), flag('verify', verify)
+            check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
+        divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
         full_model = _instance(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
         fill_lazy_layers(full_model, self._example)
@@ -157,9 +150,8 @@ class WidthSpace(ModelSpace):
 
     def extra_oneshot_hooks(self, strategy: Any) -> list[Any]:
         """Become the supernet of NNI's own one-shot strategies (they call this); layers stay as they are."""
-        from .oneshot import become_supernet  # which is a width space itself
-
-        become_supernet(self, strategy)
+        prepare_one_shot(strategy)
+        self.__class__ = OneShotWidthSpace
         return []
 
     def _made_anew(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
@@ -203,7 +195,7 @@ class WidthSpace(ModelSpace):
 
     def uniform_widths(self, ratio: float) -> dict[str, int]:
         """Scale every group alike, to the allowed width that is nearest to ``ratio`` times its full width."""
-        ratio = number('ratio', ratio, 0, 1)
+        ratio = check_number('ratio', ratio, 0, 1)
 
         def nearest(group: BinnedGroup) -> int:
             return min(group.choices, key=lambda width: abs(width - ratio * group.full))
@@ -221,7 +213,7 @@ class WidthSpace(ModelSpace):
         ValueError
             If even one channel a group costs more.
         """
-        macs = whole_number('macs', macs, 1)
+        macs = check_whole_number('macs', macs, 1)
         full = self.graph.full_widths
         scaled = np.maximum(np.rint(np.linspace(1, 0, 2001)[:, None] * full), 1).astype(np.int64)
         fits = np.flatnonzero(self.macs(scaled) <= macs)
@@ -396,6 +388,19 @@ class WidthSpace(ModelSpace):
         checked = check_widths(widths, self.full_widths)
         sets = {} if channel_sets is None else check_channel_sets(channel_sets, checked, self.full_widths)
         return Selection(self.graph, {**checked, **sets})
+
+
+class OneShotWidthSpace(WidthSpace, OneShotWidths):
+    """A `WidthSpace` that NNI's one-shot strategies have taken for their supernet; else it is what it was."""
+
+    resample = OneShotWidths.resample
+    export = OneShotWidths.export
+
+    def trace_copy(self) -> Any:
+        """Return what makes the space anew elsewhere, as a plain `WidthSpace`."""
+        traced = super().trace_copy()
+        traced.trace_symbol = WidthSpace
+        return traced
 
 
 def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:

@@ -1,1 +1,80 @@
 """What a run does, stage by stage, in whatever process it does it: train the supernet, score widths, train finalists."""
+
+from .captured_results import Reports, reports_may_fail, taken_reports
+from .context import RunSetup, named
+from .equal_cost import EqualCost, at_once
+from .evaluator_factory import FreshEvaluators
+from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
+from .finalist_selection import read_choice, with_folders, write_choice, write_trainings
+from .finite_outputs import computes_numbers
+from .first_seeds import with_first_seeds
+from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_run_path
+from .folder_lock import held
+from .in_process import InProcess, Stages
+from .latency_table import check_directory, table_of_run
+from .options import FinalistOptions, RunOptions
+from .overtraining_check import evaluating, overtraining
+from .preflight import look_before_training
+from .presets import with_preset
+from .progress_bar import EpochBar
+from .stage_records import check_supernet, stages_record
+from .train_finalists import (
+    BASELINE,
+    Finalist,
+    Metric,
+    TrainedFinalist,
+    finalist_name,
+    read_result,
+    train_finalist,
+    trainings_title,
+)
+from .training_curves import read_curves
+
+__all__ = [
+    'BASELINE',
+    'JOB_RECORD',
+    'EpochBar',
+    'EqualCost',
+    'Finalist',
+    'FinalistOptions',
+    'FreshEvaluators',
+    'InProcess',
+    'Metric',
+    'Reports',
+    'RunFolder',
+    'RunOptions',
+    'RunSetup',
+    'Stages',
+    'TrainedFinalist',
+    'TrainedModel',
+    'at_once',
+    'check_checkpoint',
+    'check_directory',
+    'check_supernet',
+    'computes_numbers',
+    'evaluating',
+    'finalist_name',
+    'finalists_table',
+    'held',
+    'keep_settings',
+    'look_before_training',
+    'named',
+    'new_run_path',
+    'overtraining',
+    'read_choice',
+    'read_curves',
+    'read_result',
+    'reports_may_fail',
+    'short_trainings_table',
+    'stages_record',
+    'table_of_run',
+    'taken_reports',
+    'train_finalist',
+    'trainings_title',
+    'widths_table',
+    'with_first_seeds',
+    'with_folders',
+    'with_preset',
+    'write_choice',
+    'write_trainings',
+]

@@ -15,9 +15,9 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import nn
 
 from ..fingerprints import evaluator_record, loader_record, model_record, record_of
-from ..search.scorer import Scorer
-from ..space.width_space import WidthSpace
-from ..supernet.evaluator import check_evaluator, training_loader, validation_loader
+from ..search import Scorer
+from ..space import WidthSpace
+from ..supernet import check_evaluator, training_loader, validation_loader
 from .evaluator_factory import FreshEvaluators
 from .folder import RunFolder
 from .heldout_loss import HELDOUT_LOSS

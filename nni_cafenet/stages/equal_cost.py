@@ -6,14 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..search.budget import Budget
-from ..search.filling import filled
-from ..search.headroom import Headroom, headroom_of
-from ..search.history import History, Scored
-from ..search.sampling import LevelSpace, sample_within
-from ..search.searcher import Proposals
-from ..search.uniform import uniform_levels
-from ..space.width_space import WidthSpace
+from ..search import (
+    Budget,
+    Headroom,
+    History,
+    LevelSpace,
+    Proposals,
+    Scored,
+    filled,
+    headroom_of,
+    sample_within,
+    uniform_levels,
+)
+from ..space import WidthSpace
 
 __all__ = ['EqualCost', 'at_once']
 

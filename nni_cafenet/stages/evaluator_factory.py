@@ -7,7 +7,7 @@ from typing import Any
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer
 
-from ..utils.rng import loader_generators
+from ..utils import loader_generators
 
 __all__ = ['FreshEvaluators']
 

@@ -8,11 +8,9 @@ from pathlib import Path
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 from torch import nn
 
-from ..search.history import Scored
-from ..space.width_space import WidthSpace
-from ..utils.tables import as_table
-from ..utils.torch_files import load_torch
-from ..utils.units import format_count
+from ..search import Scored
+from ..space import WidthSpace
+from ..utils import as_table, format_count, load_torch
 from .train_finalists import Metric, TrainedFinalist
 
 __all__ = ['TrainedModel', 'finalists_table', 'short_trainings_table', 'widths_table']

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fingerprints import digest
-from ..utils.json_records import read_record, write_record
+from ..utils import read_record, write_record
 from .folder import RunFolder
 from .train_finalists import Finalist
 

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from ..errors import first_line
-from ..graph.example_input import ExampleInput
-from ..slicing.module_call import using_mode
-from ..utils.nested_tensors import tensors_in
-from ..utils.rng import seeded
+from ..graph import ExampleInput
+from ..slicing import using_mode
+from ..utils import seeded, tensors_in
 
 __all__ = ['computes_numbers']
 

@@ -26,9 +26,8 @@ from pytorch_lightning.plugins import Precision
 from torch import nn
 
 from ..errors import FirstBatchError, first_line
-from ..supernet.untouched_data import untouched
-from ..utils.rng import seeded
-from ..utils.silence import quiet_training
+from ..supernet import untouched
+from ..utils import quiet_training, seeded
 from .captured_results import taken_reports
 from .evaluator_factory import FreshEvaluators
 from .interruption import keyboard_interrupts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..nni_compat.serialization.constructor_record import remake, remake_part
+from ..nni_compat import remake, remake_part
 
 __all__ = ['with_first_seeds']
 

@@ -13,10 +13,8 @@ from typing import Any
 
 from ..errors import FolderError, ResumeError, first_line
 from ..fingerprints import digest
-from ..supernet.plain_checkpoint import read_checkpoint
-from ..utils.json_records import read_record, write_record
-from ..utils.links import inside
-from ..utils.torch_files import check_end
+from ..supernet import read_checkpoint
+from ..utils import check_end, inside, read_record, write_record
 from .folder_lock import held
 from .stage_records import changes_of, open_record, read_stages
 

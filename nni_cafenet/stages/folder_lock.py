@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FolderInUseError
-from ..utils.files import remove_leftovers
-from ..utils.links import unlinked
+from ..utils import remove_leftovers, unlinked
 from .folder_errors import folder_errors
 
 fcntl: Any = None

@@ -9,12 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from ..search.logged_means import Mean
-from ..search.score_steps import loss_step
-from ..search.scorer import batch_size
-from ..supernet.lightning_module import loss_of
-from ..supernet.side_effects import SideEffects
-from ..utils.rng import seeded
+from ..search import Mean, batch_size, loss_step
+from ..supernet import SideEffects, loss_of
+from ..utils import seeded
 
 __all__ = ['HELDOUT_LOSS', 'HeldoutLoss']
 

@@ -10,8 +10,8 @@ from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from tqdm.auto import tqdm
 
-from ..search.history import Scored
-from ..utils.signals import resume_hint
+from ..search import Scored
+from ..utils import resume_hint
 from .context import RunSetup
 from .folder import RunFolder
 from .train_finalists import Finalist, TrainedFinalist, trainings_title

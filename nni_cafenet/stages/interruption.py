@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerStatus
 
-from ..utils.signals import TERMINATED
+from ..utils import TERMINATED
 
 __all__ = ['keyboard_interrupts']
 

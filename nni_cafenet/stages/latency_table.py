@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FolderError, ResumeError, first_line
-from ..latency.options import LatencyOptions
-from ..latency.table import LatencyTable
-from ..space.width_space import WidthSpace
+from ..latency import LatencyOptions, LatencyTable
+from ..space import WidthSpace
 from .folder_lock import held
 
 __all__ = ['check_directory', 'table_of_run']

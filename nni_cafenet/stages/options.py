@@ -8,14 +8,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from ..search.halving import Halving
-from ..search.scorer import better_when_higher
-from ..search.temperature import check_temperature
-from ..supernet.graph_memory import check_memory
-from ..supernet.sharing import LocallyFree, Sharing
-from ..supernet.training_options import TrainingOptions
-from ..utils.validation import flag, instance, name_of, number, whole_number
-from ..utils.validation import seed as checked_seed
+from ..options import Halving
+from ..search import better_when_higher, check_temperature
+from ..supernet import LocallyFree, Sharing, TrainingOptions, check_memory
+from ..utils import check_flag, check_instance, check_name, check_number, check_seed as checked_seed, check_whole_number
 
 __all__ = ['FinalistOptions', 'RunOptions', 'direction']
 
@@ -64,20 +60,22 @@ class RunOptions:
         training: TrainingOptions | None = None,
     ) -> RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
-        score = name_of('score', score, "'loss' or the name of a metric that validation_step logs")
+        score = check_name('score', score, "'loss' or the name of a metric that validation_step logs")
         up = direction('higher_is_better', higher_is_better)
-        patterns = whole_number('patterns', patterns, 1)
+        patterns = check_whole_number('patterns', patterns, 1)
         return cls(
-            sharing=instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
+            sharing=check_instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
             patterns=patterns,
             score=score,
             higher_is_better=better_when_higher(score) if up is None else up,
-            score_patterns=whole_number('score_patterns', patterns if score_patterns is None else score_patterns, 1),
-            holdout=number(
+            score_patterns=check_whole_number(
+                'score_patterns', patterns if score_patterns is None else score_patterns, 1
+            ),
+            holdout=check_number(
                 'holdout', holdout, 0, 1, open=True, what='the share of training data that is kept for scores'
             ),
             score_data=batches_of('score_data', score_data),
-            statistics_batches=whole_number('statistics_batches', statistics_batches, 0),
+            statistics_batches=check_whole_number('statistics_batches', statistics_batches, 0),
             seed=checked_seed(seed),
             memory=check_memory(memory),
             temperature=check_temperature(temperature),
@@ -122,10 +120,10 @@ class FinalistOptions:
         if weights not in ('fresh', 'inherited'):
             raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
         if metric is not None:
-            metric = name_of('metric', metric, 'the name of a metric that the evaluator logs')
+            metric = check_name('metric', metric, 'the name of a metric that the evaluator logs')
         higher_is_better = direction('metric_higher_is_better', higher_is_better)
-        baseline = flag('baseline', baseline)
-        finalists = whole_number('finalists', number, 0)
+        baseline = check_flag('baseline', baseline)
+        finalists = check_whole_number('finalists', number, 0)
         if halving is not None and not drawn:
             halving = Halving.of('finalist_halving', halving)
             if finalists < 2:
@@ -156,7 +154,7 @@ class FinalistOptions:
 
 def direction(name: str, value: Any) -> bool | None:
     """Return which way a metric is better, as users say it: True, False, or None for what its name says."""
-    return None if value is None else flag(name, value)
+    return None if value is None else check_flag(name, value)
 
 
 def batches_of(name: str, value: Any) -> Any:

@@ -14,13 +14,9 @@ from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from torch.utils.data import DataLoader
 
 from ..errors import FirstBatchError, first_line
-from ..search.logged_means import Logged
-from ..search.score_steps import loss_step
-from ..supernet.data import TrainingData, each_batch
-from ..supernet.evaluator import training_loader
-from ..supernet.lightning_module import loss_of
-from ..supernet.min_step import LogCalls
-from ..utils.validation import nearest
+from ..search import Logged, loss_step
+from ..supernet import LogCalls, TrainingData, each_batch, loss_of, training_loader
+from ..utils import nearest
 from .context import RunSetup
 from .evaluator_factory import FreshEvaluators
 from .first_batch import Seen, look

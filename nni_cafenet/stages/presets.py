@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..search.evolution import Evolution
-from ..supernet.sharing import LocallyFree
-from ..supernet.width_sampling import UniformWidths
+from ..search import Evolution
+from ..supernet import LocallyFree, UniformWidths
 
 __all__ = ['PRESETS', 'with_preset']
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from nni.nas.evaluator.pytorch import Lightning
 
-from ..supernet.checkpoint import batches_begun
-from ..supernet.data import TrainingData
-from ..supernet.evaluator import training_loader, with_data
+from ..supernet import TrainingData, batches_begun, training_loader, with_data
 from .evaluator_factory import FreshEvaluators
 from .heldout_loss import HeldoutLoss
 from .options import RunOptions

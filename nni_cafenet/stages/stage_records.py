@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import FolderError, ResumeError, first_line, shortened
 from ..fingerprints import differences, digest
-from ..utils.json_records import read_record, write_record
+from ..utils import read_record, write_record
 
 __all__ = ['FORMAT', 'changes_of', 'check_supernet', 'open_record', 'read_stages', 'stages_record']
 

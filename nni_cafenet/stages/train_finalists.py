@@ -14,14 +14,12 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
 from torch import nn
 
-from ..graph.example_input import ExampleInput
-from ..search.halving import epochs_text
-from ..search.history import Scored
-from ..search.scorer import better_when_higher
-from ..slim.saving import save_slim
-from ..supernet.checkpoint import KeepRandomness, SaveEveryEpoch
-from ..utils.json_records import read_record, write_record
-from ..utils.rng import seeded
+from ..graph import ExampleInput
+from ..options import epochs_text
+from ..search import Scored, better_when_higher
+from ..slim import save_slim
+from ..supernet import KeepRandomness, SaveEveryEpoch
+from ..utils import read_record, seeded, write_record
 from .captured_results import Reports, taken_reports
 from .evaluator_factory import FreshEvaluators
 from .finite_outputs import computes_numbers

@@ -12,18 +12,27 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 
-from ..search.scorer import Scorer
-from ..space.width_space import WidthSpace
-from ..supernet.checkpoint import SaveEveryEpoch, batches_begun, has_ended, restore
-from ..supernet.data import TrainingData
-from ..supernet.evaluator import check_evaluator, to_device, training_loader, with_data
-from ..supernet.lightning_module import MinMinModule
-from ..supernet.weight_average import WeightAverage, put_average
-from ..utils.rng import seeded
+from ..search import Scorer
+from ..space import WidthSpace
+from ..supernet import (
+    MinMinModule,
+    SaveEveryEpoch,
+    TrainingData,
+    WeightAverage,
+    batches_begun,
+    check_evaluator,
+    has_ended,
+    put_average,
+    restore,
+    to_device,
+    training_loader,
+    with_data,
+)
+from ..utils import seeded
 from .folder import RunFolder
 from .interruption import keyboard_interrupts
 from .options import RunOptions
-from .overtraining import WatchUniform, evaluating, overtraining
+from .overtraining_check import WatchUniform, evaluating, overtraining
 from .training_curves import KeepCurves
 
 __all__ = ['SupernetRun']

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from ..utils.json_records import append_record, read_records
+from ..utils import append_record, read_records
 
 __all__ = ['KeepCurves', 'read_curves']
 

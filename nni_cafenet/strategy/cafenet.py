@@ -20,41 +20,58 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from ..errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
-from ..search.budget import Budget, budget_name
-from ..search.evolution import Evolution
-from ..search.filling import is_full
-from ..search.halving import Halving, halve
-from ..search.headroom import Headroom
-from ..search.history import History, Scored
-from ..search.loop import search_widths
-from ..search.scorer import Scorer
-from ..search.searcher import Searcher
-from ..search.uniform import uniform_within
-from ..space.width_space import WidthSpace
-from ..stages.context import RunSetup, named
-from ..stages.equal_cost import EqualCost, at_once
-from ..stages.finalist_results import TrainedModel, finalists_table, widths_table
-from ..stages.finalist_selection import read_choice, with_folders, write_choice, write_trainings
-from ..stages.finite_outputs import computes_numbers
-from ..stages.first_seeds import with_first_seeds
-from ..stages.folder import RunFolder, new_run_path
-from ..stages.in_process import InProcess, Stages
-from ..stages.latency_table import check_directory, table_of_run
-from ..stages.options import FinalistOptions, RunOptions
-from ..stages.overtraining import overtraining
-from ..stages.preflight import look_before_training
-from ..stages.presets import with_preset
-from ..stages.stage_records import check_supernet, stages_record
-from ..stages.train_finalists import BASELINE, Finalist, Metric, TrainedFinalist, finalist_name, read_result
-from ..supernet.combination import Combination
-from ..supernet.divergence import Divergence
-from ..supernet.sharing import Sharing
-from ..supernet.training_options import TrainingOptions
-from ..supernet.width_sampling import WidthSampling
-from ..trials.transfer import check_travels
-from ..utils.files import whole_path
-from ..utils.signals import resume_hint, terminations
-from ..utils.validation import instance, path, whole_number
+from ..options import Halving, halve
+from ..search import (
+    Budget,
+    Evolution,
+    Headroom,
+    History,
+    Scored,
+    Scorer,
+    Searcher,
+    budget_name,
+    is_full,
+    search_widths,
+    uniform_within,
+)
+from ..space import WidthSpace
+from ..stages import (
+    BASELINE,
+    EqualCost,
+    Finalist,
+    FinalistOptions,
+    InProcess,
+    Metric,
+    RunFolder,
+    RunOptions,
+    RunSetup,
+    Stages,
+    TrainedFinalist,
+    TrainedModel,
+    at_once,
+    check_directory,
+    check_supernet,
+    computes_numbers,
+    finalist_name,
+    finalists_table,
+    look_before_training,
+    named,
+    new_run_path,
+    overtraining,
+    read_choice,
+    read_result,
+    stages_record,
+    table_of_run,
+    widths_table,
+    with_first_seeds,
+    with_folders,
+    with_preset,
+    write_choice,
+    write_trainings,
+)
+from ..supernet import Combination, Divergence, Sharing, TrainingOptions, WidthSampling
+from ..trials import check_travels
+from ..utils import check_instance, check_path, check_whole_number, resume_hint, terminations, whole_path
 from .searched_model import SearchedModel
 
 __all__ = ['CafeNet', 'budget_list']
@@ -210,8 +227,8 @@ class CafeNet(OneShotStrategy):
         training = TrainingOptions.checked(
             width_sampling=left_open['width_sampling'], combine=combine, distill=distill, ema=ema, budget=budget
         )
-        self.search = instance('search', Evolution() if search is None else search, Searcher)
-        self.headroom_widths = None if headroom is None else whole_number('headroom', headroom, 0)
+        self.search = check_instance('search', Evolution() if search is None else search, Searcher)
+        self.headroom_widths = None if headroom is None else check_whole_number('headroom', headroom, 0)
         self.options = RunOptions.checked(
             sharing=left_open['sharing'],
             patterns=patterns,
@@ -235,8 +252,10 @@ class CafeNet(OneShotStrategy):
             halving=finalist_halving,
         )
         self.finalist_evaluator = finalist_evaluator
-        self.directory = None if directory is None else path('directory', directory)
-        self.trial_directory = None if trial_directory is None else os.fspath(path('trial_directory', trial_directory))
+        self.directory = None if directory is None else check_path('directory', directory)
+        self.trial_directory = (
+            None if trial_directory is None else os.fspath(check_path('trial_directory', trial_directory))
+        )
         self._budget_names = _budget_names(budget)
         self._budgets: list[Budget] = []
         self._setup: RunSetup | None = None
@@ -351,7 +370,7 @@ class CafeNet(OneShotStrategy):
         setup: RunSetup = _known(self._setup)
         if isinstance(self.engine, SequentialExecutionEngine):
             return InProcess(setup, folder, self.engine)
-        from ..trials.as_trials import AsTrials
+        from ..trials import AsTrials
 
         return AsTrials(setup, folder, self.engine, self.trial_directory)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from nni.nas.space import ModelStatus, RawFormatModelSpace
 from torch import nn
 
-from ..search.history import Scored
-from ..space.width_space import WidthSpace
+from ..search import Scored
+from ..space import WidthSpace
 
 __all__ = ['SearchedModel']
 

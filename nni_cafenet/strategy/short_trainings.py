@@ -13,18 +13,20 @@ import numpy as np
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..search.budget import Budget
-from ..search.filling import FULL
-from ..search.halving import Halving
-from ..search.history import History, Scored, widths_key
-from ..search.sampling import LevelSpace, sample_levels
-from ..search.uniform import uniform_within
-from ..stages.finalist_results import TrainedModel, short_trainings_table
-from ..stages.folder import RunFolder
-from ..stages.in_process import Stages
-from ..stages.options import FinalistOptions
-from ..stages.train_finalists import BASELINE, Finalist, TrainedFinalist, finalist_name
-from ..utils.validation import number, whole_number
+from ..options import Halving
+from ..search import FULL, Budget, History, LevelSpace, Scored, sample_levels, uniform_within, widths_key
+from ..stages import (
+    BASELINE,
+    Finalist,
+    FinalistOptions,
+    RunFolder,
+    Stages,
+    TrainedFinalist,
+    TrainedModel,
+    finalist_name,
+    short_trainings_table,
+)
+from ..utils import check_number, check_whole_number
 from .cafenet import CafeNet, _known
 
 __all__ = ['ShortTrainings']
@@ -110,8 +112,8 @@ class ShortTrainings(CafeNet):
             trial_directory=trial_directory,
         )
         self.halving = Halving(epochs, keep)  # type: ignore[arg-type]
-        self.floor = number('floor', floor, 0, 1)
-        self.n = whole_number('n', n, 2)
+        self.floor = check_number('floor', floor, 0, 1)
+        self.n = check_whole_number('n', n, 2)
         last = self.halving.sizes(self.n)[-1]
         self.finalist_options = FinalistOptions.checked(
             number=finalists,

@@ -12,11 +12,9 @@ from nni.nas.execution.event import ModelEvent, ModelEventType
 from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from nni.nas.strategy.middleware import StrategyMiddleware
 
-from ..search.budget import Budget, BudgetSpec, IntArray
-from ..search.sampling import LevelSpace, bring_within, mark_new, sample_levels
-from ..space.trial_format import SimplifiedWidthSpace
-from ..space.width_space import WidthSpace
-from ..utils.validation import seed as checked_seed
+from ..search import Budget, BudgetSpec, IntArray, LevelSpace, bring_within, mark_new, sample_levels
+from ..space import SimplifiedWidthSpace, WidthSpace
+from ..utils import check_seed as checked_seed
 
 __all__ = ['WithinBudget']
 

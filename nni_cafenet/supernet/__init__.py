@@ -4,3 +4,59 @@ The files in the order of the work: ``sharing`` (which channels stand for a widt
 is held out for scores), ``randomness`` and ``isolation`` (what a losing channel set must not leave behind),
 ``lightning`` (min-min training), and ``batch_norm`` (running statistics of one width).
 """
+
+from .bilateral import Bilateral
+from .bn_statistics import estimate_statistics
+from .checkpoint import KeepRandomness, SaveEveryEpoch, batches_begun, has_ended, restore
+from .combination import Combination, SoftMin
+from .data import TrainingData, each_batch
+from .divergence import AlphaDivergence, Divergence
+from .evaluator import check_evaluator, to_device, training_loader, validation_loader, with_data
+from .graph_memory import check_memory
+from .lightning_module import MinMinModule, loss_of
+from .min_step import LogCalls
+from .plain_checkpoint import read_checkpoint
+from .sharing import Fixed, LocallyFree, Sharing
+from .side_effects import SideEffects
+from .training_options import TrainingOptions
+from .untouched_data import untouched
+from .weight_average import WeightAverage, put_average
+from .width_sampling import Sandwich, UniformWidths, WidthSampling, uniform_widths
+
+__all__ = [
+    'AlphaDivergence',
+    'Bilateral',
+    'Combination',
+    'Divergence',
+    'Fixed',
+    'KeepRandomness',
+    'LocallyFree',
+    'LogCalls',
+    'MinMinModule',
+    'Sandwich',
+    'SaveEveryEpoch',
+    'Sharing',
+    'SideEffects',
+    'SoftMin',
+    'TrainingData',
+    'TrainingOptions',
+    'UniformWidths',
+    'WeightAverage',
+    'WidthSampling',
+    'batches_begun',
+    'check_evaluator',
+    'check_memory',
+    'each_batch',
+    'estimate_statistics',
+    'has_ended',
+    'loss_of',
+    'put_average',
+    'read_checkpoint',
+    'restore',
+    'to_device',
+    'training_loader',
+    'uniform_widths',
+    'untouched',
+    'validation_loader',
+    'with_data',
+]

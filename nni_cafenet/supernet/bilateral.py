@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..space.bins import BinnedGroup
-from ..utils.validation import flag, instance
+from ..space import BinnedGroup
+from ..utils import check_flag, check_instance
 from .sharing import Fixed, Sharing, distinct
 
 __all__ = ['Bilateral']
@@ -57,10 +57,10 @@ class Bilateral(Sharing):
     coupled: bool = True
 
     def __post_init__(self) -> None:
-        instance('rule', self.rule, Sharing, 'Fixed() or LocallyFree(offset=1)')
+        check_instance('rule', self.rule, Sharing, 'Fixed() or LocallyFree(offset=1)')
         if isinstance(self.rule, Bilateral):
             raise ValueError(f'rule={self.rule!r} is bilateral already. Give the rule of one end, such as Fixed().')
-        flag('coupled', self.coupled)
+        check_flag('coupled', self.coupled)
 
     def check(self, groups: Sequence[BinnedGroup]) -> None:
         """Refuse a space that the rule does not fit."""

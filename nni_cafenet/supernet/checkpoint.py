@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..utils.rng import RandomnessOnResume, loader_generators
+from ..utils import RandomnessOnResume, loader_generators
 from .lightning_module import MinMinModule
 from .plain_checkpoint import PlainCheckpointIO
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..utils.validation import number
+from ..utils import check_number
 
 __all__ = ['Combination', 'Mean', 'Min', 'SoftMin']
 
@@ -73,7 +73,7 @@ class SoftMin(Combination):
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        number('temperature', self.temperature, 0, open=True)
+        check_number('temperature', self.temperature, 0, open=True)
 
     def weights(self, losses: Sequence[float]) -> list[float]:
         """Return the softmax."""

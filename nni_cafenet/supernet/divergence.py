@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.nested_tensors import tensors_in
-from ..utils.validation import number
+from ..utils import check_number, tensors_in
 
 __all__ = ['AlphaDivergence', 'Divergence', 'KLDivergence', 'logits_of']
 
@@ -65,9 +64,9 @@ class AlphaDivergence(Divergence):
 
     def __post_init__(self) -> None:
         for name, value in (('low', self.low), ('high', self.high)):
-            if number(name, value) == 0:
+            if check_number(name, value) == 0:
                 raise ValueError(f'{name}={value!r} must be a number other than 0.')
-        number('clip', self.clip, 1, open=True)
+        check_number('clip', self.clip, 1, open=True)
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the mean over all samples."""

@@ -17,8 +17,8 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from ..errors import TrainingDivergedError
-from ..space.width_space import WidthSpace
-from ..utils.rng import RandomnessOnResume
+from ..space import WidthSpace
+from ..utils import RandomnessOnResume
 from .bn_statistics import held_in_eval, norms_in_eval
 from .combination import Min
 from .combined_step import AllOf

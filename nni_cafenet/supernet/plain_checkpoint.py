@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
-from ..utils.signing import refuse_unsigned, signature
-from ..utils.torch_files import load_torch, save_torch
+from ..utils import load_torch, refuse_unsigned, save_torch, signature
 
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 

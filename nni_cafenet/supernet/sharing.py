@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..space.bins import BinnedGroup
-from ..utils.validation import whole_number
+from ..space import BinnedGroup
+from ..utils import check_whole_number
 
 __all__ = ['Fixed', 'LocallyFree', 'Sharing', 'distinct']
 
@@ -118,7 +118,7 @@ class LocallyFree(Sharing):
     unit: str = 'bin'
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'offset', whole_number('offset', self.offset, 0))
+        object.__setattr__(self, 'offset', check_whole_number('offset', self.offset, 0))
         if self.zone not in ('centred', 'one-sided'):
             raise ValueError(f"zone={self.zone!r} must be 'centred' or 'one-sided'.")
         if self.unit not in ('bin', 'channel'):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..space.width_space import WidthSpace
-from ..utils.rng import load_random_state, random_state
+from ..space import WidthSpace
+from ..utils import load_random_state, random_state
 
 __all__ = ['SideEffects']
 

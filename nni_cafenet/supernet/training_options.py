@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..utils.validation import instance, number
+from ..utils import check_instance, check_number
 from .combination import Combination, Min
 from .divergence import AlphaDivergence, Divergence, KLDivergence
 from .width_sampling import UniformWidths, WidthSampling
@@ -32,7 +32,7 @@ class TrainingOptions:
     def checked(cls, *, width_sampling: Any, combine: Any, distill: Any, ema: Any, budget: Any) -> TrainingOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         sampling = UniformWidths() if width_sampling is None else width_sampling
-        instance('width_sampling', sampling, WidthSampling, 'Sandwich()')
+        check_instance('width_sampling', sampling, WidthSampling, 'Sandwich()')
         divergence = {'kl': KLDivergence, 'alpha': AlphaDivergence}.get(distill) if isinstance(distill, str) else None
         chosen = divergence() if divergence is not None else distill
         if chosen is not None and not isinstance(chosen, Divergence):
@@ -42,6 +42,8 @@ class TrainingOptions:
                 f'distill={distill!r} needs the full network in each step, as the teacher. Give width_sampling=Sandwich().'
             )
         decay = (
-            None if ema is None else number('ema', ema, 0, 1, open=True, what='the decay of an average, such as 0.999')
+            None
+            if ema is None
+            else check_number('ema', ema, 0, 1, open=True, what='the decay of an average, such as 0.999')
         )
         return cls(sampling.of_run(budget), Combination.of(combine), chosen, decay)

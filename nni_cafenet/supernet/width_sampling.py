@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..space.width_space import WidthSpace
-from ..utils.validation import whole_number
+from ..space import WidthSpace
+from ..utils import check_whole_number
 
 __all__ = ['Sandwich', 'UniformWidths', 'WidthSampling', 'uniform_widths']
 
@@ -53,7 +53,7 @@ class UniformWidths(WidthSampling):
     per_step: int = 1
 
     def __post_init__(self) -> None:
-        whole_number('per_step', self.per_step, 1)
+        check_whole_number('per_step', self.per_step, 1)
 
     def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
         """Draw the widths of a step."""
@@ -73,7 +73,7 @@ class Sandwich(WidthSampling):
     between: int = 2
 
     def __post_init__(self) -> None:
-        whole_number('between', self.between, 0)
+        check_whole_number('between', self.between, 0)
 
     def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
         """Return the widths of a step, the full network first."""

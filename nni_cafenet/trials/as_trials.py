@@ -13,16 +13,22 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from tqdm.auto import tqdm
 
 from ..errors import LimitReachedError
-from ..search.halving import epochs_text
-from ..search.history import Scored
-from ..space.web_ui_summary import mutation_summary, published_axes
-from ..stages.context import RunSetup
-from ..stages.finalist_selection import read_choice
-from ..stages.first_seeds import with_first_seeds
-from ..stages.folder import RunFolder, check_checkpoint
-from ..stages.train_finalists import BASELINE, Finalist, TrainedFinalist, read_result, trainings_title
-from ..utils.rng import random_state
-from ..utils.torch_files import save_torch
+from ..options import epochs_text
+from ..search import Scored
+from ..space import mutation_summary, published_axes
+from ..stages import (
+    BASELINE,
+    Finalist,
+    RunFolder,
+    RunSetup,
+    TrainedFinalist,
+    check_checkpoint,
+    read_choice,
+    read_result,
+    trainings_title,
+    with_first_seeds,
+)
+from ..utils import random_state, save_torch
 from .heartbeat import Session
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..search.history import Scored, widths_key
-from ..utils.json_records import RecordReader, append_record
+from ..search import Scored, widths_key
+from ..utils import RecordReader, append_record
 
 __all__ = ['Mailbox']
 

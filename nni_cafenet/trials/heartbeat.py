@@ -15,8 +15,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ..utils.json_records import read_record, write_record
-from ..utils.links import inside
+from ..utils import inside, read_record, write_record
 
 __all__ = ['Session', 'TrialSeat']
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import first_line
-from ..nni_compat.serialization.pickled_argument import RecipePickler, is_recorded
-from ..utils.units import format_count
+from ..nni_compat import RecipePickler, is_recorded
+from ..utils import format_count
 
 __all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..search.history import Scored, WidthsKey, widths_key
-from ..stages.folder import RunFolder
+from ..search import Scored, WidthsKey, widths_key
+from ..stages import RunFolder
 from .file_queue import Mailbox
 from .runner import Job, TrialRunner
 

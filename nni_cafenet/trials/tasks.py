@@ -11,16 +11,9 @@ import nni
 import pytorch_lightning as pl
 
 from ..errors import ResumeError
-from ..search.history import Scored
-from ..search.scorer import Scorer
-from ..stages.captured_results import Reports, taken_reports
-from ..stages.context import RunSetup
-from ..stages.folder import RunFolder
-from ..stages.overtraining import evaluating
-from ..stages.train_finalists import Finalist
-from ..utils.links import inside
-from ..utils.rng import load_random_state
-from ..utils.torch_files import load_torch
+from ..search import Scored, Scorer
+from ..stages import Finalist, Reports, RunFolder, RunSetup, evaluating, taken_reports
+from ..utils import inside, load_random_state, load_torch
 from .file_queue import Mailbox
 
 __all__ = ['rounded', 'run_task']

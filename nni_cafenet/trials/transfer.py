@@ -31,9 +31,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from ..errors import TravelError, first_line
-from ..nni_compat.serialization.constructor_record import remake, remake_part
-from ..nni_compat.serialization.pickled_argument import Kept, is_recorded, limit, unkept
-from ..supernet.lightning_module import MinMinModule
+from ..nni_compat import Kept, is_recorded, limit, remake, remake_part, unkept
+from ..supernet import MinMinModule
 from .pickled_size import format_bytes, heaviest, measured
 
 __all__ = ['check_travels']

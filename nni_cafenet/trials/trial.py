@@ -11,8 +11,7 @@ import nni
 import nni.trial
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
-from ..stages.captured_results import reports_may_fail
-from ..stages.folder import RunFolder
+from ..stages import RunFolder, reports_may_fail
 from .heartbeat import TrialSeat
 from .tasks import run_task
 

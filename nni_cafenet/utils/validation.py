@@ -12,7 +12,17 @@ from typing import Any, TypeVar, cast
 
 from .files import whole_path
 
-__all__ = ['LARGEST_SEED', 'flag', 'instance', 'name_of', 'nearest', 'number', 'path', 'seed', 'whole_number']
+__all__ = [
+    'LARGEST_SEED',
+    'check_flag',
+    'check_instance',
+    'check_name',
+    'check_number',
+    'check_path',
+    'check_seed',
+    'check_whole_number',
+    'nearest',
+]
 
 LARGEST_SEED = 2**63 - 1
 """The largest seed that all random generators (numpy, torch, Python) take."""
@@ -20,7 +30,7 @@ LARGEST_SEED = 2**63 - 1
 Kind = TypeVar('Kind')
 
 
-def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+def check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Return an option that must be a whole number; numpy's integers become plain ones, truth values are refused.
 
     Raises
@@ -36,12 +46,12 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     raise ValueError(f'{name}={_shown(value)} must be a whole number, {allowed}.')
 
 
-def seed(value: Any, name: str = 'seed') -> int:
+def check_seed(value: Any, name: str = 'seed') -> int:
     """Return a seed that all random generators take."""
-    return whole_number(name, value, 0, LARGEST_SEED)
+    return check_whole_number(name, value, 0, LARGEST_SEED)
 
 
-def number(
+def check_number(
     name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open: bool = False, what: str = ''
 ) -> float:
     """Return an option that must be a finite number.
@@ -77,14 +87,14 @@ def number(
     raise ValueError(f'{name}={_shown(value)} must be {allowed}{f": {what}" if what else ""}.')
 
 
-def flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: Any) -> bool:
     """Return an option that is on or off; a TypeError for anything else, such as ``'yes'`` or 1."""
     if _is_flag(value):
         return bool(value)
     raise TypeError(f'{name}={_shown(value)} must be True or False.')
 
 
-def name_of(name: str, value: Any, what: str) -> str:
+def check_name(name: str, value: Any, what: str) -> str:
     """Return an option that must be a text that is not empty; a TypeError or ValueError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f'{name}={_shown(value)} must be {what}, as text.')
@@ -93,7 +103,7 @@ def name_of(name: str, value: Any, what: str) -> str:
     return value
 
 
-def path(name: str, value: Any) -> Path:
+def check_path(name: str, value: Any) -> Path:
     """Return a path option, made whole; a TypeError or ValueError for anything else, such as an empty text."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f'{name}={_shown(value)} must be a path, as text or a pathlib.Path.')
@@ -103,7 +113,7 @@ def path(name: str, value: Any) -> Path:
     return whole_path(text)
 
 
-def instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:
+def check_instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:
     """Return an option that must be an object of some class; a TypeError otherwise."""
     if isinstance(kind, type) and isinstance(value, kind):
         return cast(Kind, value)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.analysis.layer_macs import layer_macs
+from nni_cafenet.analysis.measured_macs import layer_macs
 from nni_cafenet.analysis.model_state import untouched
 from nni_cafenet.graph.example_input import ExampleInput
 

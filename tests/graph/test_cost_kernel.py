@@ -4,8 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nni_cafenet.graph.cost import CostModel, Polynomial
 from nni_cafenet.graph.cost_kernel import EXACT_IN_DOUBLE, CompiledCost, largest_width, merged

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nni_cafenet import LatencyTable, WidthSpace
-from nni_cafenet.latency.build import measure_table
+from nni_cafenet.latency.table import measure_table
 
 
 @pytest.fixture

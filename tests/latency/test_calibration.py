@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nni_cafenet.latency.calibration import Calibration, fit, others_than, prediction_error, random_widths
 

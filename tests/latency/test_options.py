@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nni_cafenet.latency.build import measure_table
 from nni_cafenet.latency.options import LatencyOptions
+from nni_cafenet.latency.table import measure_table
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from nni_cafenet import EqualBins, LatencyTable, WidthSpace
-from nni_cafenet.latency.build import measure_table
 from nni_cafenet.latency.recorded_ops import recorded_operators
+from nni_cafenet.latency.table import measure_table
 from nni_cafenet.utils.json_records import write_record
 
 

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from nni_cafenet.report.networks_table import networks_table
+from nni_cafenet.report.records import networks_table
 from nni_cafenet.report.write import read_report, render_html, render_markdown, write_report
 from nni_cafenet.utils.json_records import write_record
 

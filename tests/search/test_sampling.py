@@ -5,8 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import LevelSpace, bring_within, enumerate_within, mark_new, sample_within

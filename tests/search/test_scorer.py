@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 from nni.nas.evaluator.pytorch import ClassificationModule, LightningModule
 from torch import nn
 from torch.func import functional_call

@@ -5,12 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.searcher import RandomSearch, Searcher, read_fitness
-from nni_cafenet.utils.validation import number, whole_number
+from nni_cafenet.utils.validation import check_number, check_whole_number
 
 
 class Chain:
@@ -135,8 +134,8 @@ def test_read_fitness():
 
 
 def test_checks_return_plain_numbers():
-    assert type(whole_number('n', np.int32(3), 1)) is int
-    assert type(number('x', np.float32(0.5), 0, 1)) is float
-    assert number('x', 10**6, 0) == 1e6
+    assert type(check_whole_number('n', np.int32(3), 1)) is int
+    assert type(check_number('x', np.float32(0.5), 0, 1)) is float
+    assert check_number('x', 10**6, 0) == 1e6
     with pytest.raises(ValueError, match='x=inf must be a finite number, 0 or more'):
-        number('x', math.inf, 0)
+        check_number('x', math.inf, 0)

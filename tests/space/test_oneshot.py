@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import CafeNet, EqualBins, RandomSearch, WidthMutator, WidthSpace
-from nni_cafenet.space.oneshot import OneShotWidthSpace
+from nni_cafenet.space.width_space import OneShotWidthSpace
 from nni_cafenet.testing import digits
 
 IMAGES, LABELS = digits('train').tensors

@@ -9,7 +9,7 @@ import pytest
 from nni_cafenet import Fixed, LocallyFree
 from nni_cafenet.stages.options import FinalistOptions, RunOptions
 from nni_cafenet.supernet.training_options import TrainingOptions
-from nni_cafenet.utils.validation import instance, whole_number
+from nni_cafenet.utils.validation import check_instance, check_whole_number
 
 GIVEN = {
     'sharing': None,
@@ -88,5 +88,5 @@ def test_finalists():
 
 
 def test_helpers_return_what_they_checked():
-    assert whole_number('n', 3, 3) == 3
-    assert instance('n', 'text', str) == 'text'
+    assert check_whole_number('n', 3, 3) == 3
+    assert check_instance('n', 'text', str) == 'text'

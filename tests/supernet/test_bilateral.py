@@ -7,8 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet import Bilateral, EqualBins, Fixed, LocallyFree, WidthMutator
 from nni_cafenet.space.bins import BinnedGroup

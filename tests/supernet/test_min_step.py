@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import nn
 from torch.nn.functional import cross_entropy

@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.space.bins import BinnedGroup
 from nni_cafenet.supernet.sharing import Fixed, LocallyFree, Sharing

@@ -3,8 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.history import Scored
 from nni_cafenet.trials.file_queue import Mailbox

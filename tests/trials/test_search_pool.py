@@ -5,8 +5,7 @@ import tempfile
 import types
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.errors import LimitReachedError, TrialFailedError
 from nni_cafenet.search.history import Scored

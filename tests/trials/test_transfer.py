@@ -17,8 +17,14 @@ import pytorch_lightning as pl
 import torch
 import torchvision
 from nni.nas.evaluator import FunctionalEvaluator
-from nni.nas.evaluator.pytorch import Classification, ClassificationModule, Lightning, LightningModule, Trainer
-from nni.nas.evaluator.pytorch import DataLoader as NniDataLoader
+from nni.nas.evaluator.pytorch import (
+    Classification,
+    ClassificationModule,
+    DataLoader as NniDataLoader,
+    Lightning,
+    LightningModule,
+    Trainer,
+)
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn

@@ -20,7 +20,7 @@ from torch import nn
 
 import nni_cafenet as package
 from nni_cafenet.errors import TraceError
-from nni_cafenet.search.halving import Halving
+from nni_cafenet.options.halving import Halving
 
 Both = (TypeError, ValueError)
 

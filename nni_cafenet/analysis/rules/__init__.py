@@ -3,14 +3,16 @@
 ``registry`` holds the table; the other files register the rules of torch's own operators when they are imported.
 """
 
-from . import conv_linear as layers
-from . import indexing as cutting
-from . import matmul as products
-from . import norm as norms
-from . import parametrization as derived
-from . import pointwise as elementwise
-from . import reshape as moving
-from . import vision
+from . import (
+    conv_linear as layers,
+    indexing as cutting,
+    matmul as products,
+    norm as norms,
+    parametrization as derived,
+    pointwise as elementwise,
+    reshape as moving,
+    vision,
+)
 from .registry import Call, LayerCall, find_layer, find_rule, register_layer, register_rule
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from torch import nn
 
-from ...graph.attributes import Attribute
+from ...graph import Attribute
 from ..constraints import Constraints
 from . import find_layer
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...graph.attributes import Attribute
+from ...graph import Attribute
 from ..constraints import Constraints, Dim, Symbol, layer_of
 
 __all__ = ['Call', 'Dims', 'Layer', 'LayerCall', 'Rule', 'find_layer', 'find_rule', 'register_layer', 'register_rule']

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ...errors import first_line
-from ...graph.example_input import ExampleInput
+from ...graph import ExampleInput
 from ..model_state import untouched
 from ..rules import Call, LayerCall, find_layer, register_rule
 from ..rules.registry import Dims, Rule, own_tensors

@@ -11,8 +11,8 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
 from ...errors import TraceError, first_line
-from ...graph.example_input import ExampleInput
-from ...utils.silence import quiet_torch
+from ...graph import ExampleInput
+from ...utils import quiet_torch
 from ..model_state import untouched
 from .opaque_parts import opaque_parts
 from .plain_calls import PlainCalls

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...graph.example_input import ExampleInput
-from ...utils.nested_tensors import map_tensors, tensors_in
+from ...graph import ExampleInput
+from ...utils import map_tensors, tensors_in
 
 __all__ = ['PlainCalls']
 

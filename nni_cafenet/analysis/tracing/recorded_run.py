@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-from ...graph.example_input import ExampleInput
-from ...slicing.module_call import call_with
+from ...graph import ExampleInput
+from ...slicing import call_with
 from .plain_calls import PlainCalls
 
 __all__ = ['READS', 'record', 'values_seen']

@@ -28,10 +28,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import first_line
-from ...graph.example_input import ExampleInput
-from ...slicing.module_call import call_with
-from ...utils.nested_tensors import tensors_in
-from ...utils.silence import quiet_torch
+from ...graph import ExampleInput
+from ...slicing import call_with
+from ...utils import quiet_torch, tensors_in
 from ..model_state import untouched
 from .plain_calls import PlainCalls
 

@@ -15,8 +15,7 @@ from dataclasses import replace
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...graph.attributes import Attribute
-from ...graph.channel_graph import ChannelGraph
+from ...graph import Attribute, ChannelGraph
 from .width_attributes import candidates, distinct
 
 __all__ = ['Repair']

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ...errors import first_line
-from ...graph.example_input import ExampleInput
-from ...slicing.module_call import call_with, using_mode
-from ...slicing.tensor_slots import Places
-from ...utils.nested_tensors import tensors_in
+from ...graph import ExampleInput
+from ...slicing import Places, call_with, using_mode
+from ...utils import tensors_in
 from ..model_state import untouched
 from .overrides import Substitute, replaced
 from .probe_values import check_device, telling_inputs, telling_tensors

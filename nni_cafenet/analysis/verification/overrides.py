@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from ...graph.channel_graph import ChannelGraph
+from ...graph import ChannelGraph
 
 __all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'reordered', 'replaced']
 

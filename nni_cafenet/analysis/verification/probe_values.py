@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...graph.example_input import ExampleInput
+from ...graph import ExampleInput
 
 __all__ = ['check_device', 'telling_inputs', 'telling_tensors']
 

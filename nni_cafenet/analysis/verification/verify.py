@@ -23,14 +23,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import first_line
-from ...graph.channel_graph import ChannelGraph
-from ...graph.cost import Polynomial
-from ...graph.example_input import ExampleInput
-from ...slicing.index_runs import open_index
-from ...slicing.module_call import call_with, using_attributes, using_mode
-from ...slicing.selection import Positions, Selection, take
-from ...slicing.tensor_slots import Places
-from ...utils.nested_tensors import tensors_in
+from ...graph import ChannelGraph, ExampleInput, Polynomial
+from ...slicing import Places, Positions, Selection, call_with, open_index, take, using_attributes, using_mode
+from ...utils import tensors_in
 from ..model_state import ModelState, untouched
 from .attribute_search import Repair
 from .batch_dimension import with_known_batch

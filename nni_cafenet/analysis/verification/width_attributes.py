@@ -16,8 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from ...graph.attributes import Attribute, Cut, Place
-from ...graph.channel_graph import ChannelGraph, Layout
+from ...graph import Attribute, ChannelGraph, Cut, Layout, Place
 
 __all__ = ['Options', 'candidates', 'distinct']
 

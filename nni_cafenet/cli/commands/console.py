@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...utils.silence import quiet_training
+from ...utils import quiet_training
 
 __all__ = ['check_output_file', 'command_line', 'loading', 'say']
 

@@ -58,8 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     record, network = the_network(options)
     refuse_without_consent(record.configuration, typed=_NEVER_RUN, place=options.folder, trusted=options.trust)
     with loading():
-        from ...export.onnx_file import export_onnx
-        from ...export.torchscript_file import export_torchscript
+        from ...export import export_onnx, export_torchscript
         from ..loading.model_spec import InputShape, example_of, load_model
 
         asked = record.configuration

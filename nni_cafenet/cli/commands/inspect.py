@@ -10,7 +10,7 @@ from .console import check_output_file, say
 from .space_options import add_space_options, space_of
 
 if TYPE_CHECKING:
-    from ...report.inspection import Inspection
+    from ...report import Inspection
 
 __all__ = ['add']
 
@@ -72,11 +72,11 @@ def _run(options: argparse.Namespace) -> int:
         if file is not None and (file != '-' or option == 'plot'):
             check_output_file(f'--{option}', Path(file))
     if options.plot is not None:
-        from ...report.plots.layers import check_plot
+        from ...report import check_plot
 
         check_plot(Path(options.plot).suffix)
     space = space_of(options)
-    from ...report.inspection import inspect_space
+    from ...report import inspect_space
 
     say('counting the MACs of each layer ...')
     found = inspect_space(space, options.model)
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _write_inspection(found: Inspection, options: argparse.Namespace) -> None:
-    from ...utils.files import write_bytes, write_json, write_text
+    from ...utils import write_bytes, write_json, write_text
 
     if options.json == '-':
         import json
@@ -102,7 +102,7 @@ def _write_inspection(found: Inspection, options: argparse.Namespace) -> None:
         write_text(options.csv, found.to_csv())
         say(f'wrote {options.csv}')
     if options.plot is not None:
-        from ...report.plots.layers import layers_plot
+        from ...report import layers_plot
 
         layers = [(record.layer, record.macs, record.group) for record in found.layers]
         title = f'{found.name}: {found.macs:,} MACs'

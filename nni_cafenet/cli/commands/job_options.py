@@ -51,7 +51,7 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
     configuration = Configuration.checked(options.config, given, trained=trained, more=look)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))
-        from ...utils.files import write_text
+        from ...utils import write_text
 
         write_text(options.save_config, configuration.to_yaml())
         say(f'wrote {options.save_config}')

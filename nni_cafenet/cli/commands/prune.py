@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...utils.silence import quiet_training
+from ...utils import quiet_training
 from .console import say
 from .job_options import add_job, begin, configuration_of
 
@@ -67,8 +67,8 @@ def _run(options: argparse.Namespace) -> int:
 def run_prune(configuration: Any) -> int:
     """Run the job and print its report."""
     prepared = begin('prune', configuration)
-    from ...pruning.pruned import Pruned
-    from ...report.write import write_report
+    from ...pruning import Pruned
+    from ...report import write_report
     from ..jobs.job_report import named_report
     from ..jobs.prune_job import prune_job
 

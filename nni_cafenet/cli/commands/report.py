@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise FolderError(f'{options.folder!r}: is not there; name the output folder of nni-cafenet prune')
     with loading():
-        from ...report.write import read_report, write_report
+        from ...report import read_report, write_report
 
         report = read_report(folder)
         page = write_report(options.output or folder, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...utils.silence import quiet_training
+from ...utils import quiet_training
 from .console import say
 from .job_options import add_job, begin, configuration_of
 from .prune import run_prune
@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     if configuration['model.weights'] is not None:
         return run_prune(configuration)
     prepared = begin('search', configuration)
-    from ...report.write import write_report
+    from ...report import write_report
     from ..jobs.job_report import report_of
     from ..jobs.search_job import search_job
 

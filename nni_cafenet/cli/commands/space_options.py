@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .console import say
 
 if TYPE_CHECKING:
-    from ...space.width_space import WidthSpace
+    from ...space import WidthSpace
 
 __all__ = ['add_space_options', 'space_of']
 
@@ -72,8 +72,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
         warnings.simplefilter('ignore')
         import torch
 
-        from ...space.bins import parse_bins
-        from ...space.mutator import WidthMutator
+        from ...space import WidthMutator, parse_bins
 
         mutator = WidthMutator(
             bins=parse_bins(options.bins),

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...utils.files import whole_path
+from ...utils import whole_path
 from ..config import Given
 from ..config.flags import add_flags, given_flags
 from .consent import refuse_without_consent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...search.halving import Halving
+from ...options import Halving
 from .fields import FIELDS, REQUIRED, SECTIONS, Field
 from .yaml_files import read_yaml, to_yaml
 

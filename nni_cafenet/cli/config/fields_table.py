@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...utils.tables import as_markdown
+from ...utils import as_markdown
 from .fields import FIELDS, REQUIRED, Field
 
 __all__ = ['fields_table']

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import first_line
-from ...utils.units import parse_count, parse_time
+from ...utils import parse_count, parse_time
 from ..data import check_form
 
 __all__ = [

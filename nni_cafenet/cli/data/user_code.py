@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...utils.rng import seeded
+from ...utils import seeded
 from ..loading.code_names import CodeName, required_arguments, taken_arguments
 from .request import Data, DataRequest
 

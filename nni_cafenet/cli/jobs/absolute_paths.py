@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...utils.files import whole_path
+from ...utils import whole_path
 from ..config import Configuration
 
 __all__ = ['with_whole_paths']

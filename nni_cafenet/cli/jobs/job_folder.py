@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError, DamagedFileError, FolderError, ResumeError, first_line
-from ...stages.folder import JOB_RECORD
-from ...utils.files import is_leftover
-from ...utils.json_records import read_record, write_record
+from ...stages import JOB_RECORD
+from ...utils import is_leftover, read_record, write_record
 from ..config import Configuration
 
 __all__ = ['JobFolder', 'JobRecord']

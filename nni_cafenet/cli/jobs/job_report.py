@@ -10,15 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from ...analysis.layer_macs import layer_macs
-from ...graph.example_input import ExampleInput
-from ...report.loading_lines import loading_lines
-from ...report.records import CandidateRecord, LayerCost, NetworkRecord, RunReport
-from ...search.history import History
-from ...search.scorer import better_when_higher
-from ...stages.folder import RunFolder
-from ...stages.training_curves import read_curves
-from ...utils.json_records import read_record
+from ...analysis import layer_macs
+from ...graph import ExampleInput
+from ...report import CandidateRecord, LayerCost, NetworkRecord, RunReport, loading_lines
+from ...search import History, better_when_higher
+from ...stages import RunFolder, read_curves
+from ...utils import read_record
 from ..config import Configuration
 from ..loading.model_spec import torchvision_name
 from .prepare import Prepared

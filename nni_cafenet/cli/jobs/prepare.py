@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from ...errors import ConfigurationError, DataError, ModelSpecError, first_line
-from ...pruning.losses import LOSSES, main_output
-from ...pruning.training import TrainerOptions
-from ...utils.rng import seeded
+from ...pruning import LOSSES, TrainerOptions, main_output
+from ...utils import seeded
 from ..config import Configuration
 from ..data import Data, DataRequest, check_outputs, load_data
 from ..data.pixels import Pixels
@@ -110,8 +109,7 @@ def trainer_of(configuration: Configuration) -> TrainerOptions:
 
 def search_of(configuration: Configuration) -> Any:
     """Return the searcher."""
-    from ...search.evolution import Evolution
-    from ...search.searcher import RandomSearch
+    from ...search import Evolution, RandomSearch
 
     population, generations = configuration['search.population'], configuration['search.generations']
     if configuration['search.method'] == 'random':

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...pruning.prune import prune
-from ...pruning.pruned import Pruned, PrunedFamily
+from ...pruning import Pruned, PrunedFamily, prune
 from .prepare import Prepared, search_of
 from .space_options import space_options
 

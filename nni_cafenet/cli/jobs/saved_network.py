@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DamagedFileError, FolderError, first_line
-from ...utils.json_records import read_record
+from ...utils import read_record
 from .job_folder import JobFolder
 
 if TYPE_CHECKING:
@@ -69,6 +69,6 @@ class SavedNetwork:
 
     def load(self, make: Callable[[], nn.Module]) -> nn.Module:
         """Return the network, in evaluation mode on the CPU; ``make`` makes the full model."""
-        from ...slim.files import load_slim
+        from ...slim import load_slim
 
         return load_slim(make, self.folder).eval()

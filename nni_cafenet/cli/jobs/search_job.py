@@ -10,18 +10,14 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from ...pruning.training import Recipes
-from ...report.records import NetworkRecord
-from ...search.budget import Budget
-from ...search.halving import Halving
-from ...search.history import Scored
-from ...slim.saving import save_slim
-from ...space.mutator import WidthMutator
-from ...space.width_space import WidthSpace
-from ...strategy.cafenet import CafeNet
-from ...strategy.short_trainings import ShortTrainings
-from ...utils.rng import seeded
-from ...utils.silence import quiet_training
+from ...options import Halving
+from ...pruning import Recipes
+from ...report import NetworkRecord
+from ...search import Budget, Scored
+from ...slim import save_slim
+from ...space import WidthMutator, WidthSpace
+from ...strategy import CafeNet, ShortTrainings
+from ...utils import quiet_training, seeded
 from ..config import Configuration
 from .job_report import Found, layers_of
 from .prepare import Prepared, search_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...space.bins import parse_bins
+from ...space import parse_bins
 from ..config import Configuration
 
 __all__ = ['space_options']

@@ -12,16 +12,11 @@ from typing import Any
 from torch import nn
 
 from ...errors import TrainingDivergedError
-from ...graph.example_input import ExampleInput
-from ...search.history import Scored
-from ...space.mutator import WidthMutator
-from ...stages.evaluator_factory import FreshEvaluators
-from ...stages.folder import keep_settings
-from ...stages.folder_lock import held
-from ...stages.train_finalists import Finalist, Metric, train_finalist
-from ...utils.silence import quiet_training
-from ...utils.tables import as_table
-from ...utils.units import format_count
+from ...graph import ExampleInput
+from ...search import Scored
+from ...space import WidthMutator
+from ...stages import Finalist, FreshEvaluators, Metric, held, keep_settings, train_finalist
+from ...utils import as_table, format_count, quiet_training
 from ..config import Configuration
 from .job_folder import JobRecord
 from .prepare import Prepared

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...pruning.checks import check_score, task_of
-from ...pruning.training import Recipes, task_evaluator
+from ...pruning import Recipes, check_score, task_evaluator, task_of
 from .prepare import Prepared, trainer_of
 
 __all__ = ['recipes_of']

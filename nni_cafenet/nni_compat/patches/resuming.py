@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from nni.nas.utils.serializer import TorchSerializer, _find_path_with_prefix
 
-from ...utils.files import write_bytes
-from ...utils.signing import refuse_unsigned, signature
+from ...utils import refuse_unsigned, signature, write_bytes
 
 __all__ = ['load_checkpoints_of_strategies']
 

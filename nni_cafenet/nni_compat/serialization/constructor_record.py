@@ -31,7 +31,7 @@ from torch.utils.data import (
 )
 
 from ...errors import first_line
-from ...utils.rng import seeded
+from ...utils import seeded
 from .pickled_argument import importable, is_recorded, keep, unkept
 
 __all__ = ['Recorded', 'remake', 'remake_part', 'traced']

@@ -29,7 +29,7 @@ from nni.common.serializer import (
 )
 from nni.mutable import Mutable
 
-from ...utils.units import format_count
+from ...utils import format_count
 from ..patches import mend_nni
 
 __all__ = ['Kept', 'RecipePickler', 'importable', 'is_recorded', 'keep', 'limit', 'takes_kept', 'unkept']

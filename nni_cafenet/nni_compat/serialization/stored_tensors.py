@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from ...errors import first_line
-from ...utils.files import whole_path
-from ...utils.signing import refuse_unsigned, signature
-from ...utils.torch_files import load_torch, save_torch
+from ...utils import load_torch, refuse_unsigned, save_torch, signature, whole_path
 from .constructor_record import traced
 
 __all__ = ['SavedModel', 'StoredTensors', 'factory_of', 'traced_tensors']

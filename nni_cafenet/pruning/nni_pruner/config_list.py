@@ -11,7 +11,7 @@ from nni.compression.base.config import select_modules_by_config
 from schema import Schema, SchemaError
 from torch import nn
 
-from ...graph.layer_patterns import LayerPattern
+from ...graph import LayerPattern
 
 __all__ = ['ConfigList', 'LayerRules', 'exactly']
 

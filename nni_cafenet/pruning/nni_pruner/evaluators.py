@@ -17,9 +17,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 
-from ...search.scorer import batch_size
-from ...utils.nested_tensors import map_tensors
-from ...utils.rng import seeded
+from ...search import batch_size
+from ...utils import map_tensors, seeded
 from ..training import SILENT, TrainerOptions
 from .self_training import check_training, network_copy, training_of
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ...slicing.selection import Selection, put
-from ...space.checks import check_channel_sets
-from ...space.width_space import ChannelSets, WidthSpace
+from ...slicing import Selection, put
+from ...space import ChannelSets, WidthSpace, check_channel_sets
 
 __all__ = ['Masks', 'apply_masks', 'masks_of']
 

@@ -11,15 +11,14 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from ...analysis.unwrap import bare_model
-from ...analysis.verification.verify import beyond_masks, warn_of
-from ...report.records import RunReport
-from ...slicing.selection import Selection
-from ...slim.extract import write_back
-from ...space.width_space import WidthSpace
-from ...utils.silence import quiet_training
+from ...analysis import bare_model, beyond_masks, warn_of
+from ...report import RunReport
+from ...slicing import Selection
+from ...slim import write_back
+from ...space import WidthSpace
+from ...utils import quiet_training
 from ..checks import on_cpu
-from ..prune import prune
+from ..prune_model import prune
 from ..pruned import Pruned
 from ..training import TrainerOptions
 from .config_list import ConfigList, LayerRules, exactly

@@ -15,8 +15,8 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import nn
 
 from ...errors import first_line
-from ...supernet.lightning_module import loss_of
-from ...utils.rng import seeded
+from ...supernet import loss_of
+from ...utils import seeded
 
 __all__ = ['check_training', 'network_copy', 'training_of']
 

@@ -7,7 +7,7 @@ import os.path
 from collections.abc import Sequence
 from typing import Any
 
-from ...utils.units import format_count
+from ...utils import format_count
 from .style import BEFORE, NOW, drawing, plain, rendered, shortened, show_counts
 
 __all__ = ['MOST_BARS', 'before_after_svg']

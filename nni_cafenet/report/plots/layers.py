@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...utils.units import format_count
+from ...utils import format_count
 from .style import GREY, drawing, plain, rendered, shortened
 
 __all__ = ['PLOT_SUFFIXES', 'check_plot', 'layers_plot']

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...utils.units import format_count
+from ...utils import format_count
 from ..document import Picture
 from ..records import NetworkRecord, RunReport
 from .before_after import MOST_BARS, before_after_svg

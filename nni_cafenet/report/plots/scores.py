@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...search.pareto import pareto_front
+from ...search import pareto_front
 from .style import ACCENT, GREY, NOW, drawing, plain, rendered, scale, shortened, show_counts
 
 if TYPE_CHECKING:

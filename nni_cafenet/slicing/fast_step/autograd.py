@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...graph.channel_graph import ChannelGraph
+from ...graph import ChannelGraph
 from ..index_runs import Axes, index_of
 from ..selection import Selection
 from .large_tensors import SelectedBlocks, Separate

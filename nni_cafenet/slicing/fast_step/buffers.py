@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...graph.channel_graph import ChannelGraph
+from ...graph import ChannelGraph
 from ..index_runs import read, shares_memory, write
 from ..selection import Selection
 from .small_tensors import Joined

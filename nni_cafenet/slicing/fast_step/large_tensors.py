@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...graph.channel_graph import ChannelGraph
+from ...graph import ChannelGraph
 from ..index_runs import Axes, bounding_box, gather, paired_blocks, selected_shape
 from ..selection import Selection
 from .reused_gradients import KeptGradients

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...graph.channel_graph import ChannelGraph
+from ...graph import ChannelGraph
 from ..selection import Selection
 
 __all__ = ['Joined', 'SelectedRows']

@@ -13,8 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim, register_layer
-from nni_cafenet.analysis.rules import find_layer
-from nni_cafenet.analysis.rules import registry as rules
+from nni_cafenet.analysis.rules import find_layer, registry as rules
 from nni_cafenet.errors import TraceError
 from nni_cafenet.graph.attributes import Attribute
 

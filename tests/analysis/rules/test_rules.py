@@ -12,8 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import register_rule
-from nni_cafenet.analysis.rules import find_rule
-from nni_cafenet.analysis.rules import registry as rules
+from nni_cafenet.analysis.rules import find_rule, registry as rules
 from nni_cafenet.graph.attributes import Attribute
 from nni_cafenet.graph.channel_graph import Segment
 

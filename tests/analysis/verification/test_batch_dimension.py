@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import ExampleInput, WidthSpace
-from nni_cafenet.analysis.layer_macs import layer_macs
+from nni_cafenet.analysis.measured_macs import layer_macs
 from nni_cafenet.analysis.verification.macs import without_fused_attention
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.cli.config import FIELDS, Configuration, Given
 from nni_cafenet.cli.config.kinds import ascending, budget

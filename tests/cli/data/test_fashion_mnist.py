@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nni_cafenet.cli.data import DataRequest, load_data
-from nni_cafenet.cli.data import fashion_mnist as source
+from nni_cafenet.cli.data import DataRequest, fashion_mnist as source, load_data
 from nni_cafenet.cli.data.pixels import Pixels
 from nni_cafenet.errors import DataError
 

@@ -15,8 +15,7 @@ import pytorch_lightning as pl
 import torch
 from nni.common.serializer import SerializableObject, is_traceable
 from nni.mutable import Categorical
-from nni.nas.evaluator.pytorch import Classification, Lightning, LightningModule, Trainer
-from nni.nas.evaluator.pytorch import DataLoader as NniDataLoader
+from nni.nas.evaluator.pytorch import Classification, DataLoader as NniDataLoader, Lightning, LightningModule, Trainer
 from nni.nas.nn.pytorch import ModelSpace
 from torch import nn
 from torch.utils.data import (

@@ -6,8 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from nni.compression.pruning import L1NormPruner
 from nni.compression.speedup import ModelSpeedup
 from torch import nn

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.report.loading_lines import loading_lines
+from nni_cafenet.report.loader import loading_lines
 from nni_cafenet.report.write import write_report
 
 NETS = """

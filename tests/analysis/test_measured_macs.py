@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nni_cafenet.analysis.layer_macs import layer_macs
+from nni_cafenet.analysis.measured_macs import layer_macs
 from nni_cafenet.graph.example_input import ExampleInput
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from ..search.scorer import Scorer
-from ..slicing.module_call import using_mode
-from ..space.width_space import WidthSpace
-from ..utils.json_records import append_record
+from ..search import Scorer
+from ..slicing import using_mode
+from ..space import WidthSpace
+from ..utils import append_record
 from .training_curves import read_curves
 
 __all__ = ['WatchUniform', 'evaluating', 'overtraining']

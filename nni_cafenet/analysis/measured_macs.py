@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..graph.example_input import ExampleInput
-from ..slicing.module_call import call_with, using_mode
+from ..graph import ExampleInput
+from ..slicing import call_with, using_mode
 from .model_state import untouched
 from .verification.batch_dimension import with_known_batch
 from .verification.macs import without_fused_attention

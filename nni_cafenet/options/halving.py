@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..utils.validation import number, whole_number
+from ..utils import check_number, check_whole_number
 
 __all__ = ['Halving', 'epochs_text', 'halve']
 
@@ -43,7 +43,7 @@ class Halving:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'epochs', _ascending(self.epochs))
-        keep = number('keep', self.keep, 0, 1, open=True, what='the share that reaches the next rung')
+        keep = check_number('keep', self.keep, 0, 1, open=True, what='the share that reaches the next rung')
         object.__setattr__(self, 'keep', keep)
 
     @classmethod
@@ -128,7 +128,7 @@ def _ascending(epochs: Any) -> tuple[int, ...]:
     """Return the epochs of the rungs; a ValueError where they are no ascending whole numbers."""
     each = epochs if isinstance(epochs, Sequence) and not isinstance(epochs, str) else [epochs]
     try:
-        values = tuple(whole_number('epochs', one, 1) for one in each)
+        values = tuple(check_whole_number('epochs', one, 1) for one in each)
     except ValueError:
         values = ()
     if not values or any(a >= b for a, b in zip(values, values[1:])):

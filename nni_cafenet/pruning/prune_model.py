@@ -14,26 +14,22 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..channel_importance.score import check_rule
-from ..graph.example_input import ExampleInput
-from ..graph.layer_patterns import LayerPattern
-from ..search.budget import Budget
-from ..search.evolution import Evolution
-from ..search.searcher import Searcher
-from ..space.bins import Bins, FlopsSensitiveBins
-from ..space.mutator import WidthMutator
-from ..space.width_space import WidthSpace
-from ..stages.folder import keep_settings
-from ..stages.folder_lock import held
-from ..strategy.cafenet import CafeNet, budget_list
-from ..supernet.evaluator import training_loader
-from ..supernet.sharing import Sharing
-from ..utils.json_records import read_record
-from ..utils.rng import seeded
-from ..utils.signals import interruptible
-from ..utils.silence import quiet_training
-from ..utils.validation import flag, whole_number
-from ..utils.validation import seed as checked_seed
+from ..channel_importance import check_rule
+from ..graph import ExampleInput, LayerPattern
+from ..search import Budget, Evolution, Searcher
+from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
+from ..stages import held, keep_settings
+from ..strategy import CafeNet, budget_list
+from ..supernet import Sharing, training_loader
+from ..utils import (
+    check_flag,
+    check_seed as checked_seed,
+    check_whole_number,
+    interruptible,
+    quiet_training,
+    read_record,
+    seeded,
+)
 from .checks import (
     RECORD,
     check_given,
@@ -169,11 +165,11 @@ def prune(
     nni_cafenet.errors.FolderError
         If the directory holds something else, or cannot be written to.
     """
-    epochs = whole_number('epochs', epochs, 0)
-    finetune_epochs = whole_number('finetune_epochs', finetune_epochs, 0)
-    finalists = whole_number('finalists', finalists, 1)
+    epochs = check_whole_number('epochs', epochs, 0)
+    finetune_epochs = check_whole_number('finetune_epochs', finetune_epochs, 0)
+    finalists = check_whole_number('finalists', finalists, 1)
     seed = checked_seed(seed)
-    distill = flag('distill', distill)
+    distill = check_flag('distill', distill)
     check_rule(importance)
     trainer = TrainerOptions(str(device), precision)
     original = plain_copy(model)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from nni_cafenet import Halving
-from nni_cafenet.search.halving import halve
+from nni_cafenet.options.halving import halve
 
 
 def test_what_it_costs():

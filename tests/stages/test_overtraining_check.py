@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from nni_cafenet import WidthMutator
-from nni_cafenet.stages.overtraining import WatchUniform, evaluating, overtraining
+from nni_cafenet.stages.overtraining_check import WatchUniform, evaluating, overtraining
 from nni_cafenet.stages.training_curves import read_curves
 
 

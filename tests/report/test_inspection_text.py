@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from nni_cafenet.report.inspection import FixedRecord, GroupRecord, Inspection
-from nni_cafenet.report.inspection_table import inspection_csv, inspection_text
+from nni_cafenet.report.inspection import FixedRecord, GroupRecord, Inspection, inspection_csv, inspection_text
 
 GROUP = GroupRecord('conv1', 100, 32, (10, 32, 64, 96, 100), 5_000_000, 0.25, 50_000, ('conv1',), ('conv2', 'fc'), ())
 FOUND = Inspection('net', ((1, 3, 8, 8), (1, 2)), (GROUP,), (), (), 20_000_000, 1000, 200_000, 10, 0.7, 2.0)

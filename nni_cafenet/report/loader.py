@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import slim
-from ..utils.files import write_text
+from ..utils import write_text
 
 __all__ = ['loading_lines', 'write_loader']
 

@@ -1,0 +1,95 @@
+"""Look into a width space: its groups, what is fixed, and the MACs of each layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..analysis import layer_macs
+from ..space import WidthSpace
+from .inspection import FixedRecord, GroupRecord, Inspection, LayerRecord
+
+__all__ = ['inspect_space']
+
+
+def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
+    """
+    Look into a width space.
+
+    Parameters
+    ----------
+    space
+        The space. One forward of its full model is run, in evaluation mode; it is left as it was.
+    name
+        What the model is called; default: its class.
+
+    Returns
+    -------
+    Inspection
+        Records of groups, fixed channels and layers, and the totals.
+
+    Examples
+    --------
+    >>> found = inspect_space(space)
+    >>> print(found)
+    >>> pandas.DataFrame(found.groups)
+    """
+    full, smallest = space.full_widths, space.smallest_widths
+    macs = space.macs(full)
+    return Inspection(
+        name=name or type(space.full_model).__name__,
+        inputs=tuple(tuple(tensor.shape) for tensor in space.example_input.tensors()),
+        groups=_groups(space, macs),
+        fixed=tuple(FixedRecord(record.label, record.width, record.reason) for record in space.graph.fixed),
+        layers=_layers(space, macs),
+        macs=macs,
+        params=space.params(full),
+        smallest_macs=space.macs(smallest),
+        smallest_params=space.params(smallest),
+        log10_widths=sum(math.log10(len(widths)) for widths in space.choices.values()),
+        log10_widths_without_bins=sum(math.log10(width) for width in full.values()),
+    )
+
+
+def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
+    number = len(space.groups)
+    without = space.graph.full_widths * (1 - np.eye(number, dtype=np.int64))  # row i: group i has no channel
+    own = macs - space.graph.cost.macs_of(without)
+    return tuple(
+        GroupRecord(
+            label=group.label,
+            width=group.width,
+            bin=binned.bin,
+            widths=binned.choices,
+            macs=int(cost),
+            share=_share(int(cost), macs),
+            macs_a_channel=group.macs_a_channel,
+            made_by=group.producers,
+            read_by=group.readers,
+            others=group.others,
+        )
+        for group, binned, cost in zip(space.graph.groups, space.groups, own)
+    )
+
+
+def _layers(space: WidthSpace, macs: int) -> tuple[LayerRecord, ...]:
+    counts = layer_macs(space.full_model, space.example_input)
+    makes = {layer: group.label for group in reversed(space.graph.groups) for layer in group.producers}
+    for name, _ in space.full_model.named_modules():
+        if name in makes and name not in counts:
+            # It never runs: the module that holds it uses its weights. The last one makes what comes out.
+            holder = next((outer for outer in _holders(name) if outer in counts), None)
+            if holder is not None:
+                makes[holder] = makes[name]
+    return tuple(LayerRecord(layer, count, _share(count, macs), makes.get(layer)) for layer, count in counts.items())
+
+
+def _holders(name: str) -> list[str]:
+    """The modules that hold a module, the innermost first: of ``'a.b.c'`` they are ``'a.b'``, ``'a'`` and ``''``."""
+    parts = name.split('.')
+    return ['.'.join(parts[:end]) for end in range(len(parts) - 1, -1, -1)]
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,107 @@
+"""The rooms of the package: data flows one way, and rooms are entered through their doors alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nni_cafenet
+
+ROOT = Path(nni_cafenet.__file__).parent
+ROOMS = (
+    'errors utils options fingerprints nni_compat graph slicing analysis slim space channel_importance supernet latency '
+    'search stages report export trials strategy pruning testing cli'
+).split()
+"""From the ground up: a room knows only rooms before it."""
+
+MODULES = {
+    '.'.join(path.relative_to(ROOT.parent).with_suffix('').parts).removesuffix('.__init__'): path
+    for path in ROOT.rglob('*.py')
+}
+
+
+def imports_of(module: str) -> Iterator[tuple[str, str, int]]:
+    """Yield what a module takes from this package: another module, a name in it, and the line; inside functions too."""
+    package = module if MODULES[module].name == '__init__.py' else module.rpartition('.')[0]
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding='utf-8'))):
+        if isinstance(node, ast.ImportFrom):
+            parts = package.split('.')[: len(package.split('.')) - node.level + 1] if node.level else []
+            source = '.'.join([*parts, *([node.module] if node.module else [])])
+            for alias in node.names:
+                if source.partition('.')[0] == 'nni_cafenet':
+                    whole = f'{source}.{alias.name}'
+                    yield (whole if whole in MODULES else source), alias.name, node.lineno
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition('.')[0] == 'nni_cafenet':
+                    yield alias.name, '', node.lineno
+
+
+def room_of(module: str) -> str:
+    return module.split('.')[1] if '.' in module else ''
+
+
+def test_every_room_has_its_place():
+    rooms = {room_of(module) for module in MODULES} - {'', '_doors', '_version', 'nnictl'}
+    assert rooms == set(ROOMS)
+
+
+def test_a_room_knows_only_rooms_below_it():
+    wrong = [
+        f'{module}:{line} takes {name} from {source}'
+        for module in MODULES
+        for source, name, line in imports_of(module)
+        if room_of(module) in ROOMS and room_of(source) in ROOMS
+        if ROOMS.index(room_of(source)) > ROOMS.index(room_of(module))
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_rooms_are_entered_through_their_doors():
+    wrong = [
+        f'{module}:{line} takes {name} from {source}'
+        for module in MODULES
+        for source, name, line in imports_of(module)
+        if room_of(module) != room_of(source) and source.count('.') > 1
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_no_two_files_know_each_other():
+    known = {module: {source for source, _, _ in imports_of(module)} for module in MODULES}
+    done: dict[str, int] = {}  # 1: being walked, 2: free of circles
+
+    def walk(module: str, path: tuple[str, ...]) -> None:
+        if done.get(module) == 2:
+            return
+        assert done.get(module) != 1, ' -> '.join([*path[path.index(module) :], module])
+        done[module] = 1
+        for source in sorted(known[module] - {module}):
+            walk(source, (*path, module))
+        done[module] = 2
+
+    for module in MODULES:
+        walk(module, ())
+
+
+def test_doors_export_what_they_say():
+    for module, path in MODULES.items():
+        if path.name == '__init__.py' and module.count('.') == 1:
+            names = __import__(module, fromlist=['__all__']).__all__
+            assert names, f'{module} exports nothing'
+            assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('module', ['nni_cafenet', 'nni_cafenet.cli', 'nni_cafenet.options', 'nni_cafenet.utils'])
+def test_the_command_line_starts_without_torch(module):
+    code = f'import sys, {module}; assert not {{"torch", "nni", "numpy"}} & set(sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_what_loads_slim_models_needs_nothing_of_the_package():
+    assert not list(imports_of('nni_cafenet.slim.files'))
