@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nni_cafenet.quickstart import QuickstartOptions, quickstart
+from nni_cafenet.cli.quickstart import QuickstartOptions, quickstart
 from nni_cafenet.search.budget import Budget
 
 __all__ = ['budget_of', 'graph_fields', 'small_quickstart']
