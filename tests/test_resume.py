@@ -134,7 +134,7 @@ def die(*_, **__):
 
 
 if __name__ == '__main__':
-    import nni_cafenet.utils.json_records as records, nni_cafenet.run.folder
+    import nni_cafenet.utils.json_records as records, nni_cafenet.stages.folder
 
     torch.set_num_threads(1)
     root, where, number = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from nni_cafenet import Evolution, LatencyTable
-from nni_cafenet.files import write_json
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.tables import as_markdown
+from nni_cafenet.utils.files import write_json
+from nni_cafenet.utils.tables import as_markdown
 
 from .arms import count_for, run_cafenet, short_trainings
 from .case import RIVAL, RUNGS, SUPERNET, UNIFORM, Case

@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.quiet import quiet_torch, quiet_training
-from nni_cafenet.randomness import seeded
 from nni_cafenet.search.budget import Budget
+from nni_cafenet.utils.rng import seeded
+from nni_cafenet.utils.silence import quiet_torch, quiet_training
 
 from .arms import heldout_loader, random_widths, run_experiment
 from .task import BATCH, Task, evaluate, fit

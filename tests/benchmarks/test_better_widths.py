@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import better_widths
-from proof import arms, budgets, case, peers
-from proof import task as proof_task
+from proof import arms, budgets, case, peers, task as proof_task
 from proof.figures import ceiling, interval, tau
 from proof.peer_tools import RE_ESTIMATED
 from proof.peers import ONE_SHOT, Peers
