@@ -43,7 +43,9 @@ class Ended:
     operations: list[Operation]
 
 
-def run_child(name: str, work: Path, fault: Fault | None = None, *, fresh: bool = False, limit: float = 300.0) -> Ended:
+def run_child(
+    name: str, work: Path, fault: Fault | None = None, *, fresh: bool = False, limit: float = 1800.0
+) -> Ended:
     """
     Do a run, or what is left of it, in a process of its own.
 
@@ -58,7 +60,7 @@ def run_child(name: str, work: Path, fault: Fault | None = None, *, fresh: bool 
     fresh
         Start Python anew, in place of a fork of this process. It takes seconds longer, and must not make a difference.
     limit
-        Seconds after which it is killed.
+        Seconds after which it is killed: many, since a machine may be busy.
     """
     work.mkdir(parents=True, exist_ok=True)
     result = work / 'result.json'
