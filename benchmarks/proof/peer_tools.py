@@ -159,7 +159,7 @@ def read_widths(space: WidthSpace, model: nn.Module) -> dict[str, int]:
 
 
 def _rules(mode: str) -> Mapping[str, Any]:
-    """Return a mode's own configuration with widths of single channels, and no layer left out."""
+    """Return a mode's own configuration with widths of single channels, and no choice of depth."""
     from modelopt.torch.nas.autonas import AutoNASConfig
     from modelopt.torch.prune.fastnas import FastNASConfig
 
@@ -171,7 +171,7 @@ def _rules(mode: str) -> Mapping[str, Any]:
                     rule[name] = 1
                 elif name in ('channels_ratio', 'features_ratio'):
                     rule[name] = RATIOS
-    return {name: rules for name, rules in config.items() if name != 'nn.Sequential'}
+    return {**config, 'nn.Sequential': None}
 
 
 def _search_options(task: Task) -> dict[str, Any]:
