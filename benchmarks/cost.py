@@ -6,7 +6,7 @@ Costs: MACs and parameters of `--widths` random widths, ours in one call each. A
 Sampling: `--samples` distinct widths that use 98 to 100 % of a budget, given as a share of the full network's MACs. A peer
 draws and filters for `--peer-seconds`; what it would take is told from how many it found by then, and a dash means none.
 
-NNI: `FlopsProfiler` and `NumParamsProfiler`, without biases, normalisation and activations, on the same space written with
+NNI: `FlopsProfiler` and `NumParamsProfiler`, without biases, normalization and activations, on the same space written with
 NNI's mutable layers (benchmarks/zoo/nni_spaces.py), as they fail on torchvision's own networks; `RangeProfilerFilter` on
 random samples. ModelOpt: the space of `convert(..., 'fastnas')`, its own `ConstraintsFunc` on `sample`.
 

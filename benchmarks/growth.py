@@ -105,12 +105,12 @@ def picture(panels: dict[str, Curves]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    colours = [NOW, BEFORE, '#c2410c', GREY]
+    colors = [NOW, BEFORE, '#c2410c', GREY]
     with drawing():
         figure = Figure(figsize=(4 * len(panels), 4), layout='constrained')
         for axes, (panel, curves) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
-            for (name, (x, y)), colour in zip(curves.items(), colours):
-                axes.loglog(x, y, marker='o', markersize=3, color=colour, label=f'{name}: {exponent(x, y):.2f}')
+            for (name, (x, y)), color in zip(curves.items(), colors):
+                axes.loglog(x, y, marker='o', markersize=3, color=color, label=f'{name}: {exponent(x, y):.2f}')
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(panel, fontsize=9)

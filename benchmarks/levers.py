@@ -80,9 +80,9 @@ _FREE = LocallyFree(offset=1)
 
 
 def _lever(
-    name: str, sharing: Any = _FREE, patterns: int = 2, min_ratio: float | None = None, **options: Any
+    name: str, sharing: Any = _FREE, channel_sets_per_step: int = 2, min_ratio: float | None = None, **options: Any
 ) -> Supernet:
-    return Supernet(name, sharing, patterns, options=TrainingOptions(**options), min_ratio=min_ratio)
+    return Supernet(name, sharing, channel_sets_per_step, options=TrainingOptions(**options), min_ratio=min_ratio)
 
 
 LEVERS = {
@@ -92,7 +92,7 @@ LEVERS = {
         _lever('prefix', Fixed(), 1),
         _lever('bilateral', Bilateral()),
         _lever('bilateral locally free', Bilateral(_FREE)),
-        _lever('one set', patterns=1),
+        _lever('one set', channel_sets_per_step=1),
         _lever('2 widths', sampling=UniformWidths(2)),
         _lever('4 widths', sampling=UniformWidths(4)),
         _lever('sandwich', sampling=Sandwich()),
@@ -188,7 +188,7 @@ def train_and_score(
             sharing=LEVERS[name].sharing,
             heldout=list(data.heldout),
             statistics=data.batches(ranking.STATISTICS_BATCHES),
-            patterns=LEVERS[name].patterns,
+            channel_sets_per_step=LEVERS[name].channel_sets_per_step,
             seed=seed,
             context=module.trainer.precision_plugin.forward_context,
         )

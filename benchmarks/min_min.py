@@ -1,7 +1,7 @@
 """What a min-min step with m channel sets costs, in time and memory, over a step with one.
 
 A step is a training step of the real `MinMinModule` around a Lightning module, and the backward pass of what it returns;
-no optimiser, no loader. Each round draws random widths, the same for all sides, and runs every side once: a step with one
+no optimizer, no loader. Each round draws random widths, the same for all sides, and runs every side once: a step with one
 channel set, and for each m a step that keeps two graphs (fast) and one that keeps one (lean). Times are ratios to the
 step with one channel set within a round, medians over the rounds. A forward is a third of a step if a backward is twice
 a forward, so (m + 2) / 3 and (m + 3) / 3 are what counting says; the share that the forward really has here is in the
@@ -138,7 +138,9 @@ class Steps:
     def forward(self, mode: str, sets: int, number: int) -> torch.Tensor:
         """Run the forwards of a step: the number decides widths and channel sets."""
         if (mode, sets) not in self._modules:
-            module = MinMinModule(self.user, sharing=LocallyFree(offset=1), patterns=sets, seed=0, memory=mode)
+            module = MinMinModule(
+                self.user, sharing=LocallyFree(offset=1), channel_sets_per_step=sets, seed=0, memory=mode
+            )
             module.trainer = self.trainer
             module.log = self.user.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
             self._modules[mode, sets] = module.train()

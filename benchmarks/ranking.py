@@ -82,16 +82,18 @@ class Supernet:
 
     name: str
     sharing: Sharing
-    patterns: int
+    channel_sets_per_step: int
     length: int = 1  # times the number of epochs
     options: TrainingOptions = field(default_factory=TrainingOptions)
     min_ratio: float | None = None  # smallest widths that are trained; None: as small as those that are ranked
 
 
 SUPERNETS = (
-    Supernet('Fixed', Fixed(), patterns=1),
-    Supernet('Fixed, twice the steps', Fixed(), patterns=1, length=2),  # as many forward passes as LocallyFree
-    Supernet('LocallyFree(1)', LocallyFree(offset=1), patterns=2),
+    Supernet('Fixed', Fixed(), channel_sets_per_step=1),
+    Supernet(
+        'Fixed, twice the steps', Fixed(), channel_sets_per_step=1, length=2
+    ),  # as many forward passes as LocallyFree
+    Supernet('LocallyFree(1)', LocallyFree(offset=1), channel_sets_per_step=2),
 )
 
 
@@ -243,7 +245,7 @@ def train_from_scratch(space: WidthSpace, widths: dict[str, int], seed: int, epo
 
 
 def recipe(model: nn.Module, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Make the optimiser and the schedule of every training here, of supernets too."""
+    """Make the optimizer and the schedule of every training here, of supernets too."""
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
 
@@ -315,7 +317,11 @@ def train_supernet(supernet: Supernet, seed: int, epochs: int) -> tuple[MinMinMo
     loader = DataLoader(training_images(), batch_size=BATCH, shuffle=True)
     data = TrainingData(loader, holdout=HOLDOUT, seed=seed, epoch=lambda: trainer.current_epoch)
     module = MinMinModule(
-        DigitsModule(), sharing=supernet.sharing, patterns=supernet.patterns, seed=seed, options=supernet.options
+        DigitsModule(),
+        sharing=supernet.sharing,
+        channel_sets_per_step=supernet.channel_sets_per_step,
+        seed=seed,
+        options=supernet.options,
     )
     module.set_model(space)
     trainer.fit(module, data.train)
@@ -344,7 +350,7 @@ def score_all(
         statistics=data.batches(STATISTICS_BATCHES) if estimate else [],
         score=score,
         temperature=temperature,
-        patterns=supernet.patterns,
+        channel_sets_per_step=supernet.channel_sets_per_step,
         seed=seed,
         context=module.trainer.precision_plugin.forward_context,
     )
@@ -399,7 +405,7 @@ def report(
     results: dict[str, dict[str, list[float]]] = {}
     for supernet in SUPERNETS:
         for variant in VARIANTS:
-            if variant.first_only and supernet.patterns == 1:
+            if variant.first_only and supernet.channel_sets_per_step == 1:
                 continue
             goods = [variant.goodness(scores[supernet.name, s]['scores']) for s in range(options.supernet_seeds)]
             results[f'{supernet.name}: {variant.name}'] = measure(goods, truth)

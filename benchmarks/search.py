@@ -4,7 +4,7 @@ Scoring (`--part scoring`). A score is 20 statistics batches, from which running
 held-out batches. The sides, in turns in one process:
 
 - *ours*: `Scorer.score`, all of it: slicing the supernet, the forwards, the user's steps, putting everything back;
-- *bare*: the forwards of the ready slim model over the same batches, normalisations in training mode on the statistics
+- *bare*: the forwards of the ready slim model over the same batches, normalizations in training mode on the statistics
   batches, all without gradients; how the slim model was made is not counted;
 - *slim by hand*: a slim model is made, then these forwards;
 - *NNI's way*: a deep copy of the space and a Lightning validate, in the same process, on the held-out batches alone, since
@@ -127,15 +127,17 @@ class Case:
     heldout: list[Batch]
     context: Callable[[], Any]
 
-    def scorer(self, patterns: int, seed: int) -> Scorer:
-        module = MinMinModule(self.module, sharing=LocallyFree(1), patterns=patterns, seed=seed)
+    def scorer(self, channel_sets_per_step: int, seed: int) -> Scorer:
+        module = MinMinModule(
+            self.module, sharing=LocallyFree(1), channel_sets_per_step=channel_sets_per_step, seed=seed
+        )
         return Scorer(
             module,
             sharing=LocallyFree(1),
             heldout=self.heldout,
             statistics=self.statistics,
             temperature=1,
-            patterns=patterns,
+            channel_sets_per_step=channel_sets_per_step,
             seed=seed,
             context=self.context,
         )
@@ -299,7 +301,7 @@ def validation(case: Case, widths: Mapping[str, int], options: argparse.Namespac
 
 
 def chain(groups: int, width: int = 8) -> nn.Module:
-    """A chain of convolutions with normalisations, each a channel group of its own."""
+    """A chain of convolutions with normalizations, each a channel group of its own."""
     layers: list[nn.Module] = []
     for index in range(groups):
         layers += [nn.Conv2d(width if index else 3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]

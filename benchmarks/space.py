@@ -6,7 +6,7 @@ ModelOpt: `convert` to the space of its FastNAS mode, which traces shapes and ve
 clock on the wall, or of the processor with `--cpu-time`, where others work too. Memory is how much higher the peak of the
 process is afterwards than after making the model and calling it once.
 
-How building grows with depth: chains of convolutions with normalisation, in this process, in rounds; the exponent is the
+How building grows with depth: chains of convolutions with normalization, in this process, in rounds; the exponent is the
 slope of a line through the logarithms. Beside it `torch.export` of the same model, which building does without.
 
     python benchmarks/space.py --output space
@@ -100,7 +100,7 @@ def by_depth(options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def chain(depth: int) -> nn.Module:
-    """Return as many convolutions with normalisation in a row, of 16 channels each, in eval mode."""
+    """Return as many convolutions with normalization in a row, of 16 channels each, in eval mode."""
     layers: list[nn.Module] = []
     for index in range(depth):
         layers += [nn.Conv2d(16 if index else 3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]

@@ -1,7 +1,7 @@
 """What a step of the supernet costs, beside a step of the real slim network of the same widths.
 
 A step is: choose widths and channel sets, forward in training mode, cross-entropy, backward, and the gradients set to None
-before the next; the slim network has its widths. "forward" is the same without gradients. No optimiser: it works on all
+before the next; the slim network has its widths. "forward" is the same without gradients. No optimizer: it works on all
 weights of the supernet whatever they are. Widths are the full ones, about half and a quarter of each group, and random ones
 (other ones every round). "prefix" are the leftmost channels; "locally free" are channel sets with free channels, drawn anew
 every round; "plain autograd" slices a prefix dimension by dimension and leaves gradients to autograd, as a supernet is

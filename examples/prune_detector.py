@@ -43,8 +43,8 @@ def generate(folder: Path, count: int, seed: int) -> Path:
 
     images, annotations = [], []
     for number in range(count):
-        colour = between(60, 120)
-        picture = Image.new('RGB', (SIZE, SIZE), (colour, colour, between(60, 120)))
+        color = between(60, 120)
+        picture = Image.new('RGB', (SIZE, SIZE), (color, color, between(60, 120)))
         pen = ImageDraw.Draw(picture)
         for _ in range(between(1, 4)):
             category, width = between(1, 3), between(14, 28)

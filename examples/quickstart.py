@@ -64,7 +64,7 @@ evaluator = Classification(
 strategy = CafeNet(
     budget='50%',
     sharing=LocallyFree(offset=1),
-    patterns=2,
+    channel_sets_per_step=2,
     search=Evolution(population=20, generations=8),
     holdout=0.2,
     seed=0,

@@ -53,7 +53,7 @@ class CafeNetError(Exception):
 
 
 class TraceError(CafeNetError, ValueError):
-    """A model cannot be analysed, or does not accept its example input."""
+    """A model cannot be analyzed, or does not accept its example input."""
 
 
 class TrainingDivergedError(CafeNetError, RuntimeError):

@@ -14,7 +14,7 @@ import requests
 from nni.tools.nnictl import nnictl, rest_utils
 from nni.tools.nnictl.config_utils import Experiments
 
-from .nni_compat import mend_nni
+from .nni_compat import patch_nni
 
 __all__ = ['main']
 
@@ -41,7 +41,7 @@ def _with_token(url: str) -> str:
 
 def main() -> None:
     """Run a command of ``nnictl``."""
-    mend_nni()
+    patch_nni()
     rest_utils.requests = _Requests()
     nnictl.parse_args()
 

@@ -81,11 +81,11 @@ def space_of_family(name: str):
 
 @functools.cache
 def graph_of(name: str, resolution: int, **options):
-    from nni_cafenet.analysis.analyze import analyse
+    from nni_cafenet.analysis.analyze import analyze_model
     from nni_cafenet.graph.example_input import ExampleInput
 
     model = getattr(torchvision.models, name)(**options)
-    return analyse(model, ExampleInput.of((1, 3, resolution, resolution), model), check=False)
+    return analyze_model(model, ExampleInput.of((1, 3, resolution, resolution), model), check=False)
 
 
 @pytest.fixture(scope='session')
@@ -261,8 +261,8 @@ def detector():
 
 
 @pytest.fixture(scope='session')
-def analysed():
-    """``analysed(model, shape)``: the channel graph before the forwards that verify it."""
+def analyzed():
+    """``analyzed(model, shape)``: the channel graph before the forwards that verify it."""
     from nni_cafenet.analysis.propagate import trace
     from nni_cafenet.graph.example_input import ExampleInput
 

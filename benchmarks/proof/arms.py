@@ -64,7 +64,7 @@ def supernet_search(
         budget=space.macs(task.uniform_widths(space)),
         search=search,
         sharing=sharing,
-        patterns=channel_sets,
+        channel_sets_per_step=channel_sets,
     )
     history = strategy.history
     budget = strategy.budgets[0]

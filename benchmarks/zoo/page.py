@@ -51,7 +51,7 @@ _NOTES = """\
 - **Torch-Pruning** is used as documented, without a recipe a model: L1 magnitude, half of every group, the last layers
   ignored, the heads of `nn.MultiheadAttention` named. *exact*: the pruned model computes what the full one does with
   zeros in the channels that were removed (float64). *runs*: the shape is right, but where layers mix channels (layer
-  normalisation, attention) zeros cannot tell more.
+  normalization, attention) zeros cannot tell more.
 - **ModelOpt**: the search space of its FastNAS mode. *groups*, *choices*: how many widths have more than one choice, and
   how many choices they have together, as configured by default: multiples of 32. *at half*: the choices nearest to half of
   each width; in brackets with multiples of 1. *exact*: the exported subnet computes what the converted model did

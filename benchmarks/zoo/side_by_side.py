@@ -75,10 +75,10 @@ def side_by_side(
             before_round()
         shift = max(round_, 0) % len(names)
         for name in names[shift:] + names[:shift]:
-            _synchronise()
+            _synchronize()
             start = clock()
             sides[name]()
-            _synchronise()
+            _synchronize()
             if round_ >= 0:
                 seconds[name].append(clock() - start)
     return seconds
@@ -89,6 +89,6 @@ def ratio(seconds: Mapping[str, list[float]], side: str, base: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[side], seconds[base]))
 
 
-def _synchronise() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

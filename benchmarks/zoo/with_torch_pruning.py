@@ -26,7 +26,7 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
     """Prune a model and check it; return its row.
 
     The verdict is *exact*: the outputs of the pruned model are those of the full one with zeros; *runs*: they have the
-    right shape, but layers that mix channels (layer normalisation, attention) let zeros tell no more; *eval only*: as
+    right shape, but layers that mix channels (layer normalization, attention) let zeros tell no more; *eval only*: as
     one of these, but in training mode the pruned model fails; *wrong*: they differ.
     """
     model = case.make()

@@ -1,16 +1,16 @@
 """From a model and an example input to its channel graph."""
 
-from .analyze import analyse
+from .analyze import analyze_model
 from .measured_macs import layer_macs
 from .rules import register_layer, register_rule
 from .unwrap import bare_model, fill_lazy_layers
 from .verification.batch_dimension import with_known_batch
 from .verification.overrides import reordered
-from .verification.verify import Unchanged, beyond_masks, warn_of
+from .verification.verify import SameOutputs, beyond_masks, warn_of
 
 __all__ = [
-    'Unchanged',
-    'analyse',
+    'SameOutputs',
+    'analyze_model',
     'bare_model',
     'beyond_masks',
     'fill_lazy_layers',

@@ -19,12 +19,12 @@ from .verification.batch_dimension import with_known_batch
 from .verification.probe_values import check_device
 from .verification.verify import confirmed, repaired, verify, warn_of
 
-__all__ = ['analyse']
+__all__ = ['analyze_model']
 
 _logger = logging.getLogger(__name__)
 
 
-def analyse(
+def analyze_model(
     model: nn.Module,
     example: ExampleInput,
     *,
@@ -83,9 +83,9 @@ def _freest(
     The first that they confirm as it is counts, then the first that they confirm once numbers that modules keep follow the
     widths; what is left of a reading is compared by the MACs that can change.
     """
-    free = replace(constraints, doubtful=[]) if constraints.doubtful else constraints
+    free = replace(constraints, unverified=[]) if constraints.unverified else constraints
     tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
-    if not tied and not constraints.doubtful:
+    if not tied and not constraints.unverified:
         return verify(model, solved(constraints), example)
     readings: list[ChannelGraph] = []
     for reading in (free, *tied):
@@ -97,7 +97,7 @@ def _freest(
         graph = repaired(model, each, example)
         if graph is not None:
             return graph
-    if constraints.doubtful:
+    if constraints.unverified:
         readings.append(solved(tie_attention(constraints, model) or constraints))
     tried = [(each, verify(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]
     solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))

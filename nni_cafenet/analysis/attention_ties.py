@@ -3,7 +3,7 @@
 Attention is as wide as the stream that it reads, in most models: the code reshapes its result to the size of its input
 (``x.reshape(batch, rows, channels)``), or to a number that a module keeps (``embed_dim``, ``head_dim``). The graph shows
 only the number. So there are two readings of such a model: the operators alone, and with the inputs of every square layer
-that reads attention tied to its outputs, numbers of modules following. Real forwards decide which is right (`analyse`).
+that reads attention tied to its outputs, numbers of modules following. Real forwards decide which is right (`analyze`).
 """
 
 from __future__ import annotations
@@ -74,18 +74,18 @@ def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[st
 
 def _readers(constraints: Constraints) -> Iterator[tuple[str, Ids, Ids]]:
     """Yield name, outputs and inputs of the weights of square linear layers all of whose inputs come out of attention."""
-    if not constraints.attended:
+    if not constraints.attention_outputs:
         return
     component = constraints.component_of()
-    attended = np.zeros(constraints.count, dtype=bool)
-    for dim in constraints.attended:
-        attended[component[dim]] = True
+    attention_outputs = np.zeros(constraints.count, dtype=bool)
+    for dim in constraints.attention_outputs:
+        attention_outputs[component[dim]] = True
     for name, axis in constraints.read:
         weight = constraints.parameters[name]
         if axis != 1 or len(weight.shape) != 2 or not _square(constraints, name):
             continue
         outputs, inputs = weight.dims
-        if outputs is not None and inputs is not None and attended[component[inputs]].all():
+        if outputs is not None and inputs is not None and attention_outputs[component[inputs]].all():
             yield name, outputs, inputs
 
 

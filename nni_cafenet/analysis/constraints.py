@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import Attribute, Cut, Place
+from ..graph import Attribute, Cut, DimSlice
 
 __all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
 
@@ -81,9 +81,9 @@ class Constraints:
     ----------
     parameters
         ``{name: Symbol}`` of every parameter and buffer.
-    attended
+    attention_outputs
         Dimensions that come out of attention (see `ties`).
-    doubtful
+    unverified
         Dimensions that can change only if the model takes the places where it cuts them from numbers of its modules
         (see `numbers`), and why not. They count as fixed.
     cuts
@@ -103,9 +103,9 @@ class Constraints:
     read: list[tuple[str, int]] = field(default_factory=list)
     costs: list[CostTerm] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
-    mixed: list[Ids] = field(default_factory=list)
-    attended: list[Ids] = field(default_factory=list)
-    doubtful: list[tuple[Ids, str]] = field(default_factory=list)
+    channel_mixing: list[Ids] = field(default_factory=list)
+    attention_outputs: list[Ids] = field(default_factory=list)
+    unverified: list[tuple[Ids, str]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
     trains_otherwise: bool = False
@@ -143,13 +143,13 @@ class Constraints:
         if found not in self.cuts:
             self.cuts.append(found)
 
-    def _place(self, part: Ids) -> Place | None:
+    def _place(self, part: Ids) -> DimSlice | None:
         owner = self.owner(part)
         if owner is None or (np.diff(part) != 1).any():
             return None
         dim = self.parameters[owner[0]].dims[owner[1]]
         start = int(part[0]) - (0 if dim is None else int(dim[0]))
-        return Place(*owner, start, start + len(part)) if dim is not None and start + len(part) <= len(dim) else None
+        return DimSlice(*owner, start, start + len(part)) if dim is not None and start + len(part) <= len(dim) else None
 
     def same(self, left: Dim, right: Dim, reason: str) -> Dim:
         """State that two dimensions agree, position by position; return one that stands for both."""
@@ -166,14 +166,14 @@ class Constraints:
             self.fixed.append((dim.reshape(-1), reason))
 
     def mix(self, dim: Dim) -> None:
-        """State that an operator mixes the channels of a dimension (softmax, layer normalisation, mean).
+        """State that an operator mixes the channels of a dimension (softmax, layer normalization, mean).
 
         The slim model is then right, but it is not the full model with removed channels set to zero.
         """
         if dim is not None:
-            self.mixed.append(dim)
+            self.channel_mixing.append(dim)
 
-    def solid(self, dim: Dim, size: int) -> Ids:
+    def ids_or_fixed(self, dim: Dim, size: int) -> Ids:
         """Return the identities of a dimension; fixed ones of its own where it has none."""
         if dim is not None:
             return dim

@@ -46,7 +46,7 @@ class _Grouping:
 
     def _fixed_components(self) -> dict[int, str]:
         reasons: dict[int, str] = {}
-        for dim, reason in [*self.constraints.fixed, *self.constraints.doubtful]:
+        for dim, reason in [*self.constraints.fixed, *self.constraints.unverified]:
             for component in np.unique(self.component[dim]).tolist():
                 if not reasons.get(component):
                     reasons[component] = reason
@@ -151,19 +151,21 @@ class _Grouping:
             for index in np.unique(self.group_of[self.component[dim]]).tolist():
                 if index >= 0:
                     found[index][kind][_layer(name)] = None
-        mixed = {int(g) for dim in self.constraints.mixed for g in np.unique(self.group_of[self.component[dim]])}
+        channel_mixing = {
+            int(g) for dim in self.constraints.channel_mixing for g in np.unique(self.group_of[self.component[dim]])
+        }
         return Listing(
             ChannelGroup(
                 label=label,
                 width=int(width),
                 producers=tuple(producers),
-                readers=tuple(readers),
-                others=tuple(name for name in others if name not in producers and name not in readers),
-                macs_a_channel=int(macs),
-                mixed=index in mixed,
+                consumers=tuple(consumers),
+                others=tuple(name for name in others if name not in producers and name not in consumers),
+                macs_per_channel=int(macs),
+                channel_mixing=index in channel_mixing,
             )
-            for index, (label, width, (producers, readers, others), macs) in enumerate(
-                zip(labels, self.widths, found, cost.macs_a_channel(self.widths))
+            for index, (label, width, (producers, consumers, others), macs) in enumerate(
+                zip(labels, self.widths, found, cost.macs_per_channel(self.widths))
             )
         )
 

@@ -35,7 +35,7 @@ _BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
 
 
 def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
-    """Analyse a model: which channels must change together, what each layer reads, and what it costs.
+    """Analyze a model: which channels must change together, what each layer reads, and what it costs.
 
     The model is followed in evaluation mode, which also gives the costs. Where parameters are left that only training
     uses (auxiliary heads), it is followed in training mode as well.

@@ -1,4 +1,4 @@
-"""From what a user hands over as a model to the bare module that is analysed and run.
+"""From what a user hands over as a model to the bare module that is analyzed and run.
 
 Wrappers that only change how a model runs are taken off: compiled code is made for one width, and the replicas of
 data parallelism are of one too. What is no longer the model's own code is refused with what to give instead.
@@ -39,7 +39,7 @@ def bare_model(model: nn.Module) -> nn.Module:
     ------
     TypeError
         If the module has no Python code of its own that could run at other widths: TorchScript, an exported program, a
-        quantised model, a container without ``forward``.
+        quantized model, a container without ``forward``.
     ValueError
         If its parameters were made in ``torch.inference_mode``.
     """
@@ -124,12 +124,12 @@ def _refuse_other_code(model: nn.Module) -> None:
             problem = f'{which} came out of torch.export, for one width. Give the module that was exported'
         elif kind.startswith(_QUANTISED) and '.reference' not in kind:
             problem = (
-                f'{which} is quantised ({type(module).__name__}): its weights are whole numbers. Build the space from the '
-                'float model, and quantise the slim model'
+                f'{which} is quantized ({type(module).__name__}): its weights are whole numbers. Build the space from the '
+                'float model, and quantize the slim model'
             )
-        elif isinstance(module, torch.ao.quantization.ObserverBase) and not _observes_for_fake_quantiser(model, name):
+        elif isinstance(module, torch.ao.quantization.ObserverBase) and not _observes_for_fake_quantizer(model, name):
             problem = (
-                f'{which} observes values to quantise the model ({type(module).__name__}). Build the space from the model '
+                f'{which} observes values to quantize the model ({type(module).__name__}). Build the space from the model '
                 'before torch.ao.quantization.prepare, and prepare the slim model'
             )
         elif not name and type(module).forward is nn.Module.forward and 'forward' not in vars(module):
@@ -147,6 +147,6 @@ def _has_modes(module: fx.GraphModule) -> bool:
     return True
 
 
-def _observes_for_fake_quantiser(model: nn.Module, name: str) -> bool:
+def _observes_for_fake_quantizer(model: nn.Module, name: str) -> bool:
     owner = model.get_submodule(name.rpartition('.')[0])
     return isinstance(owner, torch.ao.quantization.FakeQuantizeBase)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..analysis import Unchanged, reordered
+from ..analysis import SameOutputs, reordered
 from ..slicing import Selection, put, using_attributes
 from ..space import WidthSpace
 from ..utils import tensors_in
@@ -125,7 +125,7 @@ def permute_channels(
     -----
     A channel of a group is whatever must be kept or removed as one: one channel of each group of a grouped convolution,
     one of each head. So all orders of a group's channels keep what must stay together together. What remains is code to
-    which neighbours matter though it runs at any width: a sum of all channels before each (``cumsum``), as rules and
+    which neighbors matter though it runs at any width: a sum of all channels before each (``cumsum``), as rules and
     layers of users may let pass.
     """
     orders = _checked(permutation, space.full_widths)
@@ -148,7 +148,7 @@ class _Move:
 
     def __init__(self, space: WidthSpace, optimizer: Optimizer | None) -> None:
         self._graph = space.graph
-        self._unchanged = Unchanged(space.full_model, space.graph, space.example_input)
+        self._unchanged = SameOutputs(space.full_model, space.graph, space.example_input)
         model = space.full_model
         parameters = dict(model.named_parameters())
         gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}

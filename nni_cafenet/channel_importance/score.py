@@ -43,10 +43,10 @@ def importance(
 
         - ``'l1'`` (default): the sum of the absolute values of its filters;
         - ``'l2'``: their Euclidean norm;
-        - ``'bn'``: the absolute scale of every normalisation on the channel, instead of the layers that make it; in a
+        - ``'bn'``: the absolute scale of every normalization on the channel, instead of the layers that make it; in a
           group without one (the hidden features of an MLP), ``'l1'``;
         - ``'group'``: the sum of squares of all weights that are gone with the channel: its filters, its scales in
-          normalisations, and what the layers that read it multiply it with (as Torch-Pruning's group magnitude);
+          normalizations, and what the layers that read it multiply it with (as Torch-Pruning's group magnitude);
         - ``'taylor'``: the sum of ``|weight * gradient|`` over its filters, averaged over batches, to first order what
           the loss changes by without them;
         - a callable ``(name, weight) -> numbers of the weight's shape``, which are summed over the channel's filters.
@@ -72,9 +72,9 @@ def importance(
     Notes
     -----
     Our readings. Each layer's share is divided by its mean over the group before it is added, so that every layer counts
-    the same: the scale of a layer's weights says nothing where a normalisation follows, and otherwise depends on its
+    the same: the scale of a layer's weights says nothing where a normalization follows, and otherwise depends on its
     fan-in. ``'taylor'`` is not divided: all layers then speak of the same loss, and one that matters less shall count
-    less. Biases do not count. For a parameter of a parametrised weight the computed weight stands, if it has its shape.
+    less. Biases do not count. For a parameter of a parametrized weight the computed weight stands, if it has its shape.
     """
     _check(rule, batches, loss)
     model, graph = space.full_model, space.graph
@@ -151,7 +151,7 @@ def _weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, 
 
 
 def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield the weights of normalisations, with each axis of theirs that channels stand along."""
+    """Yield the weights of normalizations, with each axis of theirs that channels stand along."""
     modules, made = dict(model.named_modules()), {name for name, _ in graph.produced}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         layer, _, leaf = name.rpartition('.')

@@ -126,7 +126,7 @@ class DigitsModule(ClassificationModule):
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
 
-def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[str], None]) -> QuickstartResult:
+def quickstart(output: str | Path, options: QuickstartOptions, echo: Callable[[str], None]) -> QuickstartResult:
     """Run the job, or what is left of it.
 
     Parameters
@@ -151,14 +151,14 @@ def quickstart(output: str | Path, options: QuickstartOptions, say: Callable[[st
             space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=2)).mutate(
                 StagedResNet, options.stages, stem_stride=1, example_input=(1, 1, 8, 8)
             )
-        say(f'Space: {space.describe()}')
+        echo(f'Space: {space.describe()}')
         strategy = _search(space, folder, options)
         best = strategy.best_within(strategy.budgets[0])[0]
         slim = next(strategy.list_models()).executable_model()
         inherited = accuracy(slim)
         uniform = uniform_within(strategy.budgets[0])
         for sentence in strategy.findings():
-            say(sentence)
+            echo(sentence)
         networks = {'full': space.full_widths, 'uniform': uniform, 'searched': best.widths}
         accuracies = _train_from_scratch(space, networks, folder, options)
     rows = []

@@ -16,13 +16,13 @@ from ..graph import ExampleInput
 from ..utils import check_number, check_path as checked, quiet_torch, write_bytes
 from .compare import Sample, largest_difference
 
-__all__ = ['Exported', 'Run', 'Way', 'checked_path', 'first_that_agrees']
+__all__ = ['Exported', 'Exporter', 'Run', 'checked_path', 'export_checked']
 
 Run = Callable[[ExampleInput], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class Way:
+class Exporter:
     """
     One way to write a file.
 
@@ -84,8 +84,13 @@ class Exported:
         return text + ''.join(f'\n  not through {reason}' for reason in self.failed)
 
 
-def first_that_agrees(
-    ways: Sequence[Way], path: Path, *, load: Callable[[Path], Run] | None, samples: Sequence[Sample], tolerance: float
+def export_checked(
+    ways: Sequence[Exporter],
+    path: Path,
+    *,
+    load: Callable[[Path], Run] | None,
+    samples: Sequence[Sample],
+    tolerance: float,
 ) -> Exported:
     """
     Write a file by the first way whose file agrees with the model.
@@ -152,5 +157,5 @@ def _reason(error: BaseException) -> str:
     return f'{type(error).__name__}: {first_line(error, most=200)}'
 
 
-def _described(way: Way) -> str:
+def _described(way: Exporter) -> str:
     return f'{way.name} for batches of any size' if way.any_batch else way.name

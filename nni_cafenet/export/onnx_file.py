@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from ..errors import MissingExtraError
 from ..graph import ExampleInput
 from .compare import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
-from .exporters import Exported, Run, Way, checked_path, first_that_agrees
+from .exporters import Exported, Exporter, Run, checked_path, export_checked
 from .tensor_names import bound_arguments, named_inputs, output_names
 
 __all__ = ['export_onnx']
@@ -82,7 +82,7 @@ def export_onnx(
     if size >= _LARGEST:
         raise ValueError(f'slim has {size:,} bytes of weights; an ONNX file holds less than {_LARGEST:,}')
     samples = samples_of(model, example)
-    exported = first_that_agrees(
+    exported = export_checked(
         _ways(model, example, opset, takes_any_batch(example, samples)),
         path,
         load=partial(_load, model) if check else None,
@@ -100,12 +100,12 @@ def _check_extra(packages: Sequence[str]) -> None:
         )
 
 
-def _ways(model: nn.Module, example: ExampleInput, opset: int | None, batched: bool) -> list[Way]:
+def _ways(model: nn.Module, example: ExampleInput, opset: int | None, batched: bool) -> list[Exporter]:
     ways = []
     writers: list[tuple[str, Callable[..., None]]] = [('torch.export', _by_export), ('TorchScript', _by_torchscript)]
     for name, write in writers:
         for any_batch in [True, False] if batched else [False]:
-            ways.append(Way(name, any_batch, partial(write, model, example, any_batch, opset)))
+            ways.append(Exporter(name, any_batch, partial(write, model, example, any_batch, opset)))
     return ways
 
 

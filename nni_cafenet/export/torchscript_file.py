@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..graph import ExampleInput
 from .compare import on_cpu, samples_of, takes_any_batch, tolerance_of
-from .exporters import Exported, Run, Way, checked_path, first_that_agrees
+from .exporters import Exported, Exporter, Run, checked_path, export_checked
 from .tensor_names import bound_arguments
 
 __all__ = ['export_torchscript']
@@ -62,10 +62,13 @@ def export_torchscript(
     samples = samples_of(model, example)
     batched = takes_any_batch(example, samples)
     scripted, traced = 'TorchScript, scripted', 'TorchScript, traced'
-    ways = [Way(scripted, batched, partial(_script, model)), Way(traced, batched, partial(_trace, model, example))]
+    ways = [
+        Exporter(scripted, batched, partial(_script, model)),
+        Exporter(traced, batched, partial(_trace, model, example)),
+    ]
     if batched:
-        ways.append(Way(traced, False, partial(_trace, model, example)))
-    return first_that_agrees(
+        ways.append(Exporter(traced, False, partial(_trace, model, example)))
+    return export_checked(
         ways,
         path,
         load=_load,

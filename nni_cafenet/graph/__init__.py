@@ -1,6 +1,6 @@
 """What the analysis of a model finds, as data: channel groups, layouts, attributes, costs."""
 
-from .attributes import Attribute, Cut, Place
+from .attributes import Attribute, Cut, DimSlice
 from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 from .cost import CostModel, Polynomial
 from .example_input import ExampleInput
@@ -12,12 +12,12 @@ __all__ = [
     'ChannelGroup',
     'CostModel',
     'Cut',
+    'DimSlice',
     'ExampleInput',
     'FixedChannels',
     'LayerPattern',
     'Layout',
     'Listing',
-    'Place',
     'Polynomial',
     'excluded_parts',
     'matching_layers',

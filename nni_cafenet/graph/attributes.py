@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['Attribute', 'Cut', 'Place']
+__all__ = ['Attribute', 'Cut', 'DimSlice']
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Place:
+class DimSlice:
     """Positions of a dimension of a parameter: from ``start`` to before ``stop``."""
 
     parameter: str
@@ -39,4 +39,4 @@ class Cut:
     """Sizes of parts that an operator cuts a dimension into, and where their positions come from; None: from several."""
 
     lengths: tuple[int, ...]
-    parts: tuple[Place | None, ...]
+    parts: tuple[DimSlice | None, ...]

@@ -47,28 +47,28 @@ class ChannelGroup:
         Full width, in channels.
     producers
         Layers whose outputs these channels are.
-    readers
+    consumers
         Layers whose inputs these channels are.
     others
-        Other members (normalisation, bare parameters).
-    macs_a_channel
+        Other members (normalization, bare parameters).
+    macs_per_channel
         MACs of one channel in the full model: its filters in every producer and its slice of every reader.
-    mixed
-        Whether an operator mixes the channels of the group (softmax, layer normalisation, a mean over channels).
+    channel_mixing
+        Whether an operator mixes the channels of the group (softmax, layer normalization, a mean over channels).
     """
 
     label: str
     width: int
     producers: tuple[str, ...]
-    readers: tuple[str, ...]
+    consumers: tuple[str, ...]
     others: tuple[str, ...]
-    macs_a_channel: int
-    mixed: bool = False
+    macs_per_channel: int
+    channel_mixing: bool = False
 
     @property
     def members(self) -> tuple[str, ...]:
         """All layers that the group touches."""
-        return tuple(dict.fromkeys((*self.producers, *self.others, *self.readers)))
+        return tuple(dict.fromkeys((*self.producers, *self.others, *self.consumers)))
 
     @property
     def makers(self) -> tuple[str, ...]:
@@ -80,9 +80,9 @@ class ChannelGroup:
         return {
             'group': self.label,
             'width': self.width,
-            'MACs a channel': self.macs_a_channel,
-            'made by': _short(self.producers),
-            'read by': _short(self.readers),
+            'MACs per channel': self.macs_per_channel,
+            'producers': _short(self.producers),
+            'consumers': _short(self.consumers),
         }
 
 
@@ -112,7 +112,7 @@ class Segment:
     outer
         How often the channels of the group follow each other (groups of a grouped convolution).
     inner
-        How many neighbouring positions each channel has (49 for a flattened 7 x 7 map).
+        How many neighboring positions each channel has (49 for a flattened 7 x 7 map).
     """
 
     label: str | None

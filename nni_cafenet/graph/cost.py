@@ -1,6 +1,6 @@
 """MACs and parameters of any widths, in closed form, of many widths at once.
 
-One multiply-accumulate (MAC) counts as one. Convolutions, linear layers and matrix products count; normalisation,
+One multiply-accumulate (MAC) counts as one. Convolutions, linear layers and matrix products count; normalization,
 activations and biases do not: the convention of ``torch.utils.flop_counter``, halved, for one sample.
 """
 
@@ -142,7 +142,7 @@ class CostModel:
         products = merged(polynomial.constants, polynomial.factors)
         return CompiledCost(products, self.weights, self.fixed, self.vanishing)
 
-    def macs_a_channel(self, widths: Array) -> Array:
+    def macs_per_channel(self, widths: Array) -> Array:
         """MACs of one channel of each group at ``widths`` (groups,); shape (groups,).
 
         Its own filters in every layer that makes it, and its slice of the input of every layer that reads it.

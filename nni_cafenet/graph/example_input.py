@@ -1,4 +1,4 @@
-"""The example input: what a model is called with while it is analysed."""
+"""The example input: what a model is called with while it is analyzed."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class ExampleInput:
         return self.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
 
     def with_batch_of_two(self) -> ExampleInput:
-        """Return arguments with at least two samples (batch normalisation in training mode needs two values)."""
+        """Return arguments with at least two samples (batch normalization in training mode needs two values)."""
         return self if self.batch_size > 1 else self.with_batch(2)
 
     def with_batch(self, size: int, sample: int = 0) -> ExampleInput:

@@ -19,14 +19,14 @@ from tqdm.auto import tqdm
 
 from ..space import WidthSpace
 from ..utils import check_whole_number
-from .cache import Measured
+from .cache import TimeCache
 from .calibration import others_than, random_widths
 from .clock import Clock
 from .grid import Grid, Region, grid_of, terms_of
 from .interpolation import Term
 from .recorded_ops import Operator, recorded_operators
 from .space_identity import identity
-from .symbolic_sizes import Follower, find_followers
+from .symbolic_sizes import SymbolicOp, find_symbolic_ops
 
 __all__ = ['Measurement', 'Share', 'measure_terms']
 
@@ -112,8 +112,8 @@ def measure_terms(
         )
     rng = np.random.default_rng(seed)
     subject = _Subject(space, clock, batch)
-    measured = Measured(clock.describe(), None if cache is None else Path(cache))
-    followers, others = find_followers(subject.operators, region.smallest, region.full)
+    measured = TimeCache(clock.describe(), None if cache is None else Path(cache))
+    followers, others = find_symbolic_ops(subject.operators, region.smallest, region.full)
     plans = [(follower, grid_of(follower, region)) for follower in followers]
     half = space.to_array(space.uniform_widths(0.5))[0]
     fitted = np.stack([region.smallest, half, region.full, *random_widths(space.choices, networks, rng)])
@@ -177,7 +177,7 @@ class _Subject:
 
 
 def _in_rounds(
-    measured: Measured,
+    measured: TimeCache,
     subjects: Mapping[str, _S],
     timed: Callable[[_S], int | None],
     rounds: int,
@@ -208,7 +208,7 @@ def _or_none(timed: Callable[[Operator], int]) -> Callable[[Operator], int | Non
 
 
 def _shares(
-    plans: Sequence[tuple[Follower, Grid | None]],
+    plans: Sequence[tuple[SymbolicOp, Grid | None]],
     others: Sequence[Operator],
     full: Array,
     time_of: Callable[[Operator], int | None],

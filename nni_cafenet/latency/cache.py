@@ -10,12 +10,12 @@ from pathlib import Path
 from ..errors import DamagedFileError
 from ..utils import append_record, read_records
 
-__all__ = ['Measured']
+__all__ = ['TimeCache']
 
 _EVERY = 1.0  # seconds between two lines of the file
 
 
-class Measured:
+class TimeCache:
     """Times of operators and networks, ns, in one environment.
 
     Parameters

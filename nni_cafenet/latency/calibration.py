@@ -106,8 +106,8 @@ def random_widths(choices: Mapping[str, Sequence[int]], number: int, rng: np.ran
     -------
     int64 array (number, groups)
     """
-    centre = (np.arange(number) + rng.random(number))[:, None] / max(number, 1)
-    ratio = np.clip(centre + rng.uniform(-_JITTER, _JITTER, (number, len(choices))), 0, 1)
+    center = (np.arange(number) + rng.random(number))[:, None] / max(number, 1)
+    ratio = np.clip(center + rng.uniform(-_JITTER, _JITTER, (number, len(choices))), 0, 1)
     columns = [
         np.asarray(allowed, np.int64)[np.rint(ratio[:, column] * (len(allowed) - 1)).astype(np.int64)]
         for column, allowed in enumerate(choices.values())

@@ -147,14 +147,14 @@ class Clock:
             return Timing.of([self._block(call, 1) for _ in range(repeats)])
 
     def _block(self, call: Callable[[], Any], calls: int) -> int:
-        self._synchronise()
+        self._synchronize()
         start = time.perf_counter_ns()
         for _ in range(calls):
             call()
-        self._synchronise()
+        self._synchronize()
         return time.perf_counter_ns() - start
 
-    def _synchronise(self) -> None:
+    def _synchronize(self) -> None:
         if self.device.type != 'cpu':
             getattr(torch, self.device.type).synchronize()
 

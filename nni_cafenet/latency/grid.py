@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .interpolation import Axis, Monomial, Sum, Term, monotone, spread
 from .recorded_ops import Operator
-from .symbolic_sizes import Follower
+from .symbolic_sizes import SymbolicOp
 
 __all__ = ['Grid', 'Region', 'grid_of', 'terms_of']
 
@@ -76,7 +76,7 @@ class Grid:
         return values.reshape([len(points) for points in self.points])
 
 
-def grid_of(follower: Follower, region: Region) -> Grid | None:
+def grid_of(follower: SymbolicOp, region: Region) -> Grid | None:
     """Return what to measure of an operator; None where a tensor of it gets smaller when widths grow.
 
     An operator whose sizes follow one sum of widths, or two (a convolution: what it reads and what it makes), is measured
@@ -99,7 +99,7 @@ def grid_of(follower: Follower, region: Region) -> Grid | None:
 
 
 def _along(
-    follower: Follower, region: Region, directions: Sequence[tuple[int, ...]], place: list[int], factor: list[int]
+    follower: SymbolicOp, region: Region, directions: Sequence[tuple[int, ...]], place: list[int], factor: list[int]
 ) -> Grid:
     weights = [region.weights(np.array(direction)) for direction in directions]
     points = []
@@ -116,7 +116,7 @@ def _along(
     return Grid(tuple(Axis.of(labels) for labels in weights), tuple(points), operators)
 
 
-def _by_elements(follower: Follower, region: Region) -> Grid | None:
+def _by_elements(follower: SymbolicOp, region: Region) -> Grid | None:
     tensors = follower.tensors()
     if any((follower.weights[shape] < 0).any() for shape in tensors):
         return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .recorded_ops import Operator, form, sizes, tensor_sizes, with_sizes
 
-__all__ = ['Follower', 'find_followers', 'probes']
+__all__ = ['SymbolicOp', 'find_symbolic_ops', 'probes']
 
 Array = NDArray[np.int64]
 Run = Callable[[Array], Sequence[Operator]]
@@ -21,7 +21,7 @@ Run = Callable[[Array], Sequence[Operator]]
 
 
 @dataclass(frozen=True)
-class Follower:
+class SymbolicOp:
     """An operator whose whole numbers (sizes of tensors, and others) are ``fixed + weights @ widths``.
 
     Parameters
@@ -66,7 +66,7 @@ def probes(smallest: Array, full: Array) -> list[Array]:
     return [smallest, full, *alone]
 
 
-def find_followers(run: Run, smallest: Array, full: Array) -> tuple[list[Follower], list[Operator]]:
+def find_symbolic_ops(run: Run, smallest: Array, full: Array) -> tuple[list[SymbolicOp], list[Operator]]:
     """Find the operators of a model that are known at every width.
 
     Parameters
@@ -87,7 +87,7 @@ def find_followers(run: Run, smallest: Array, full: Array) -> tuple[list[Followe
         _match(rows, runs)
     followers, others = [], []
     for row in rows:
-        follower = _follower(row, smallest, full) if len(row.found) == len(alone) + 2 else None
+        follower = _symbolic_op(row, smallest, full) if len(row.found) == len(alone) + 2 else None
         others.append(row.whole) if follower is None else followers.append(follower)
     return followers, others
 
@@ -112,7 +112,7 @@ def _match(rows: list[_Row], run: Sequence[Operator]) -> None:
             rows[start + index].found.append(run[other + index])
 
 
-def _follower(row: _Row, smallest: Array, full: Array) -> Follower | None:
+def _symbolic_op(row: _Row, smallest: Array, full: Array) -> SymbolicOp | None:
     """Return how an operator follows the widths, None if that is not known."""
     if any(not operator.arguments for operator in row.found):
         return None
@@ -125,4 +125,4 @@ def _follower(row: _Row, smallest: Array, full: Array) -> Follower | None:
     weights: Array = (grown // np.maximum(steps, 1)[:, None]).T
     fixed = least - weights @ smallest
     exact = bool((weights * steps == grown.T).all()) and (fixed + weights @ full).tolist() == sizes(whole)
-    return Follower(row.whole.name, whole, fixed, weights) if exact else None
+    return SymbolicOp(row.whole.name, whole, fixed, weights) if exact else None

@@ -1,24 +1,32 @@
 """NNI 3.0 on a current stack: its faults, patched one a file, and objects on their way to its trials."""
 
-from .patches import mend_nni
+from .patches import patch_nni
 from .patches.loaders import tell_loaders_of_batches
 from .serialization.constructor_record import remake, remake_part, traced
-from .serialization.pickled_argument import Kept, RecipePickler, is_recorded, keep, limit, takes_kept, unkept
+from .serialization.pickled_argument import (
+    PickledArgument,
+    RecordPickler,
+    is_recorded,
+    pickle_argument,
+    pickle_limit,
+    takes_pickled,
+    unpickle_argument,
+)
 from .serialization.stored_tensors import factory_of, traced_tensors
 
 __all__ = [
-    'Kept',
-    'RecipePickler',
+    'PickledArgument',
+    'RecordPickler',
     'factory_of',
     'is_recorded',
-    'keep',
-    'limit',
-    'mend_nni',
+    'patch_nni',
+    'pickle_argument',
+    'pickle_limit',
     'remake',
     'remake_part',
-    'takes_kept',
+    'takes_pickled',
     'tell_loaders_of_batches',
     'traced',
     'traced_tensors',
-    'unkept',
+    'unpickle_argument',
 ]

@@ -18,7 +18,7 @@ from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern
 from ..search import Budget, Evolution, Searcher
 from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
-from ..stages import held, keep_settings
+from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet, budget_list
 from ..supernet import Sharing, training_loader
 from ..utils import (
@@ -75,7 +75,7 @@ def prune(
     max_ratio: Any = 1.0,
     divisor: int = 1,
     sharing: Sharing | None = None,
-    patterns: int = 2,
+    channel_sets_per_step: int = 2,
     memory: str = 'auto',
     search: Searcher | None = None,
     score: str = 'loss',
@@ -136,7 +136,7 @@ def prune(
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
-    sharing, patterns, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
+    sharing, channel_sets_per_step, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``:
         ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
@@ -197,7 +197,7 @@ def prune(
         strategy = CafeNet(
             budget,
             sharing=sharing,
-            patterns=patterns,
+            channel_sets_per_step=channel_sets_per_step,
             memory=memory,
             search=Evolution(initial='uniform') if search is None else search,
             score=score,
@@ -231,7 +231,7 @@ def prune(
         asked['finetune_epochs'] = finetune_epochs
         strategy.run()
         results = Results(space, strategy, recipes, folder, original, order)
-        with held(folder):
+        with locked_folder(folder):
             return results.write({name: str(value) for name, value in asked.items()})
 
 

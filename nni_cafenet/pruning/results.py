@@ -269,7 +269,7 @@ class Results:
             'search': repr(strategy.search),
             'score': options.score,
             'temperature of scores': ', '.join(f'{each:g}' for each in strategy.history.temperatures),
-            'channel sets': f'{options.patterns} a step, {options.sharing!r}',
+            'channel sets': f'{options.channel_sets_per_step} a step, {options.sharing!r}',
             'seed': str(options.seed),
         }
 

@@ -10,7 +10,7 @@ import torch
 from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
 from torch import nn
 
-from ..stages import EpochBar, FreshEvaluators
+from ..stages import EpochBar, EvaluatorFactory
 from .distillation import distilling
 from .objective import OptimizerFactory, Task, TaskModule
 
@@ -87,13 +87,13 @@ class Recipes:
     """
 
     def __init__(self, evaluator: Lightning, *, teacher: nn.Module | None, bars: bool) -> None:
-        self._plain = FreshEvaluators(evaluator)
+        self._plain = EvaluatorFactory(evaluator)
         self._bars = bars
         self._taught = self._plain
         if teacher is not None:
             fresh = self._plain.make()
             fresh.module = distilling(fresh.module, teacher)
-            self._taught = FreshEvaluators(fresh)
+            self._taught = EvaluatorFactory(fresh)
 
     def training(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
         """Return an evaluator that trains for some epochs."""

@@ -32,11 +32,11 @@ class GroupRecord:
         MACs, for one sample of the full network, of what makes or reads its channels.
     share
         The same as a share of all MACs, 0 to 1. A layer between two groups counts in both.
-    macs_a_channel
+    macs_per_channel
         MACs of one channel in the full network: its filters in every layer that makes it, and its slice of every layer
         that reads it.
-    made_by, read_by, others
-        Layers whose outputs, whose inputs these channels are; other layers that the group touches (normalisation).
+    producers, consumers, others
+        Layers whose outputs, whose inputs these channels are; other layers that the group touches (normalization).
     """
 
     label: str
@@ -45,9 +45,9 @@ class GroupRecord:
     widths: tuple[int, ...]
     macs: int
     share: float
-    macs_a_channel: int
-    made_by: tuple[str, ...]
-    read_by: tuple[str, ...]
+    macs_per_channel: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
     others: tuple[str, ...]
 
 
@@ -133,8 +133,8 @@ class Inspection:
         return inspection_text(self)
 
 
-_HEADERS = ('group', 'width', 'bin', 'widths', 'MACs a channel', 'share of MACs', 'made by', 'read by')
-_COLUMNS = ('label', 'width', 'bin', 'widths', 'macs', 'share', 'macs_a_channel', 'made_by', 'read_by', 'others')
+_HEADERS = ('group', 'width', 'bin', 'widths', 'MACs per channel', 'share of MACs', 'producers', 'consumers')
+_COLUMNS = ('label', 'width', 'bin', 'widths', 'macs', 'share', 'macs_per_channel', 'producers', 'consumers', 'others')
 
 
 def inspection_text(found: Inspection) -> str:
@@ -188,10 +188,10 @@ def _row(group: GroupRecord) -> list[object]:
         group.width,
         group.bin,
         _compact(group.widths, group.bin),
-        f'{group.macs_a_channel:,}',
+        f'{group.macs_per_channel:,}',
         f'{100 * group.share:.1f} %',
-        _short(group.made_by),
-        _short(group.read_by),
+        _short(group.producers),
+        _short(group.consumers),
     ]
 
 

@@ -64,9 +64,9 @@ def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
             widths=binned.choices,
             macs=int(cost),
             share=_share(int(cost), macs),
-            macs_a_channel=group.macs_a_channel,
-            made_by=group.producers,
-            read_by=group.readers,
+            macs_per_channel=group.macs_per_channel,
+            producers=group.producers,
+            consumers=group.consumers,
             others=group.others,
         )
         for group, binned, cost in zip(space.graph.groups, space.groups, own)

@@ -56,7 +56,7 @@ class Scorer:
     temperature
         What the model's logits are divided by; None: 2 where the score is the cross-entropy of the model's output (see
         `find_logits`), else 1. The supernet is the same: only what its steps see while widths are scored changes.
-    patterns
+    channel_sets_per_step
         Channel sets that are tried for a width, the leftmost one first; the best of them stands for it.
     seed
         Seed of channel sets, and of whatever the steps draw.
@@ -74,7 +74,7 @@ class Scorer:
         score: str = 'loss',
         higher_is_better: bool | None = None,
         temperature: float | None = None,
-        patterns: int = 1,
+        channel_sets_per_step: int = 1,
         seed: int = 0,
         context: Callable[[], Any],
     ) -> None:
@@ -85,7 +85,7 @@ class Scorer:
         self.metric = score
         self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
         self.asked_temperature = check_temperature(temperature)
-        self.patterns = patterns
+        self.channel_sets_per_step = channel_sets_per_step
         self.seed = seed
         self.context = context
 
@@ -174,7 +174,7 @@ class Scorer:
     def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
         """Return different channel sets of a width, the same ones whenever it is scored."""
         rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
-        return self.sharing.different(self.space.groups, widths, self.patterns, rng)
+        return self.sharing.different(self.space.groups, widths, self.channel_sets_per_step, rng)
 
     def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> _SetScore:
         with self._prepared(widths, channel_sets, statistics=self.statistics):
@@ -267,7 +267,7 @@ class Scorer:
         before = None if known else SideEffects(self.module.training_module, apart_from=self.space)
         with recorded_outputs(self.space, divide(own)) as outputs:
             result = run()
-        after = None if before is None else before.now()
+        after = None if before is None else before.snapshot()
         yield own, result
         for temperature in others:
             if before is not None:

@@ -1,17 +1,17 @@
 """Run or read a part of a model: from channel sets to slices of its tensors."""
 
-from .active_model import Running
+from .active_model import ActiveModel
 from .fast_step.reused_memory import memory_format_of
 from .index_runs import open_index
 from .module_call import apply_attributes, call_with, using_attributes, using_mode
 from .selection import Positions, Selection, put, take
-from .tensor_slots import Places
+from .tensor_slots import TensorSlots
 
 __all__ = [
-    'Places',
+    'ActiveModel',
     'Positions',
-    'Running',
     'Selection',
+    'TensorSlots',
     'apply_attributes',
     'call_with',
     'memory_format_of',

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
-from .fast_step.autograd import Chunk, chunks_of
+from .fast_step.autograd import ParameterBlock, blocks_of
 from .fast_step.buffers import BufferCopies, Buffers
 from .index_runs import read
 from .module_call import apply_attributes
 from .recomputation import RecomputationCheck, recomputing
 from .selection import Selection
-from .tensor_slots import Places
+from .tensor_slots import TensorSlots
 
-__all__ = ['Running']
+__all__ = ['ActiveModel']
 
 
-class Running:
+class ActiveModel:
     """The supernet at work: a model's own modules, called on parts of its tensors.
 
     Parameters
@@ -46,7 +46,7 @@ class Running:
         own = dict.fromkeys(('_modules', '_tensors', '_used', '_check'))  # copies look for themselves
         return {**self.__dict__, **own}
 
-    def use(self, selection: Selection) -> None:
+    def select(self, selection: Selection) -> None:
         """Set the attributes of modules that follow a selection."""
         self._used = selection
         modules = self._modules_as_they_stand
@@ -54,12 +54,12 @@ class Running:
         others = modules.attributes.others(selection.sizes, selection.runs)
         apply_attributes(self._model, others, modules.places)
 
-    def step(self, selection: Selection, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool) -> Any:
+    def call(self, selection: Selection, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool) -> Any:
         """Call the model on what is selected; gradients, and in training mode statistics, arrive in the model.
 
         In training mode what the model writes into buffers goes into copies first: autograd keeps the tensors that a
         forward used, and the full buffers change again before the backward of another channel set. Version counters do
-        not tell which changed: batch normalisation leaves them as they were.
+        not tell which changed: batch normalization leaves them as they were.
         """
         places = self._modules_as_they_stand.places
         parameters, buffers = places.parameters(), places.buffers()
@@ -70,7 +70,7 @@ class Running:
             present, copies = self._buffers(own, buffers, selection, training)
             tensors = {**parts, **present}
             try:
-                with places.holding(tensors):
+                with places.replaced(tensors):
                     return call()
             finally:
                 if copies is not None:
@@ -99,11 +99,11 @@ class Running:
         active = self._used
         if active is selection or active is None:
             return run()
-        self.use(selection)
+        self.select(selection)
         try:
             return run()
         finally:
-            self.use(active)
+            self.select(active)
 
     @contextlib.contextmanager
     def prepared(self, selection: Selection) -> Iterator[Mapping[str, Tensor]]:
@@ -118,7 +118,7 @@ class Running:
         with torch.no_grad():
             parts = self._parts(own, parameters, selection)
             made = {name: part if part.is_contiguous() else part.clone() for name, part in parts.items()}
-        with places.holding({**made, **BufferCopies(own.buffers, buffers, selection).made}) as standing:
+        with places.replaced({**made, **BufferCopies(own.buffers, buffers, selection).made}) as standing:
             yield standing
 
     def _parts(self, own: _Tensors, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
@@ -151,7 +151,7 @@ class _Modules:
     """The modules of a model: where their tensors stand, and their attributes."""
 
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
-        self.places = Places(model)
+        self.places = TensorSlots(model)
         self.attributes = FollowingAttributes(graph, self.places)
 
 
@@ -162,13 +162,13 @@ class _Tensors:
         self.kinds = kinds
         self.buffers = Buffers(graph, buffers)
         self._graph = graph
-        self._chunks: dict[bool, list[Chunk]] = {}
+        self._chunks: dict[bool, list[ParameterBlock]] = {}
 
-    def chunks(self, parameters: Mapping[str, Tensor], *, several: bool) -> list[Chunk]:
+    def chunks(self, parameters: Mapping[str, Tensor], *, several: bool) -> list[ParameterBlock]:
         """Return the parameters that the graph knows as one chunk, or as several."""
         if several not in self._chunks:
             known = {name: parameter for name, parameter in parameters.items() if name in self._graph.dims}
-            self._chunks[several] = chunks_of(self._graph, known) if several else [Chunk(self._graph, known)]
+            self._chunks[several] = blocks_of(self._graph, known) if several else [ParameterBlock(self._graph, known)]
         return self._chunks[several]
 
 

@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from ..graph import Attribute, ChannelGraph
-from .index_runs import Runs
-from .tensor_slots import Places
+from .index_runs import IndexRuns
+from .tensor_slots import TensorSlots
 
 __all__ = ['FollowingAttributes', 'size_attributes']
 
@@ -40,7 +40,7 @@ class FollowingAttributes:
         The places of the model.
     """
 
-    def __init__(self, graph: ChannelGraph, places: Places) -> None:
+    def __init__(self, graph: ChannelGraph, places: TensorSlots) -> None:
         declared: dict[str, list[tuple[Attribute, int]]] = {}
         for attribute in graph.attributes:
             index = graph.dims[attribute.parameter][attribute.axis]
@@ -78,7 +78,7 @@ class FollowingAttributes:
             # Not by `setattr`: that of nn.Module looks for parameters, buffers and children first.
             module.__dict__[name] = factor * sizes[layout] // divisor
 
-    def others(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, dict[str, Any]]:
+    def others(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, dict[str, Any]]:
         """Return what the other attributes become, ``{module: {attribute: value}}``.
 
         Parameters
@@ -90,7 +90,7 @@ class FollowingAttributes:
         """
         return {module.path: module.values(sizes, runs) for module in self._others}
 
-    def values(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, dict[str, Any]]:
+    def values(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, dict[str, Any]]:
         """Return what all attributes become, from what `others` takes."""
         values = self.others(sizes, runs)
         for path, _, name, layout, factor, divisor in self._numbers:
@@ -131,7 +131,7 @@ class _Module(NamedTuple):
                     numbers[name] = _Number(self.path, module, name, layout, factor, 1)
         return None if watched or not numbers.keys() <= module.__dict__.keys() else list(numbers.values())
 
-    def values(self, sizes: Sequence[int], runs: Sequence[Runs | None]) -> dict[str, Any]:
+    def values(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, Any]:
         """Return what its attributes become."""
         values: dict[str, Any] = {}
         for attribute, index in self.declared:
@@ -146,7 +146,7 @@ class _Module(NamedTuple):
         return {**values, **size_attributes(self.module, shapes, groups)}
 
 
-def _within(runs: Runs | None, span: tuple[int, int]) -> int:
+def _within(runs: IndexRuns | None, span: tuple[int, int]) -> int:
     """Return how many of the selected positions stand in a span."""
     first, end = span
     if runs is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .tensor_slots import Places
+from .tensor_slots import TensorSlots
 
 __all__ = ['apply_attributes', 'call_with', 'using_attributes', 'using_mode']
 
@@ -18,7 +18,7 @@ def call_with(
     tensors: dict[str, Tensor],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    places: Places | None = None,
+    places: TensorSlots | None = None,
 ) -> Any:
     """Call a model with some of its parameters and buffers replaced; ``tensors`` afterwards holds those it has set.
 
@@ -33,12 +33,12 @@ def call_with(
     places
         The places of the model, if they are known.
     """
-    with (places or Places(model)).holding(tensors):
+    with (places or TensorSlots(model)).replaced(tensors):
         return model(*args, **kwargs)
 
 
 def apply_attributes(
-    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], places: Places | None = None
+    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], places: TensorSlots | None = None
 ) -> dict[str, dict[str, Any]]:
     """Set attributes of modules; return the values that they had, the last ones first, as they are to be put back."""
     modules = dict(model.named_modules(remove_duplicate=False)) if places is None else places.modules

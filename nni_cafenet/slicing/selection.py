@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
-from .index_runs import Axes, Runs, open_index, shares_memory
-from .tensor_slots import Places
+from .index_runs import Axes, IndexRuns, open_index, shares_memory
+from .tensor_slots import TensorSlots
 
 __all__ = ['Selection', 'put', 'take']
 
@@ -65,7 +65,7 @@ class Selection:
     def joined_index(self, layouts: tuple[int, ...]) -> Tensor:
         """Return which positions are selected of some layouts in a row: ascending int64.
 
-        Scales, biases and both running statistics of normalisations have the same ones.
+        Scales, biases and both running statistics of normalizations have the same ones.
         """
         if layouts not in self._joined:
             self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.joined_slots(layouts)]))
@@ -104,10 +104,10 @@ class Selection:
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
-        return FollowingAttributes(self.graph, Places(model)).values(self.sizes, self.runs)
+        return FollowingAttributes(self.graph, TensorSlots(model)).values(self.sizes, self.runs)
 
 
-def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[Runs | None]:
+def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[IndexRuns | None]:
     """Return the selected positions of each layout as runs of neighbors; None where that is all of them."""
     changes = np.diff(selected_slots[graph.chained_slots], prepend=np.int8(0))
     starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
@@ -115,7 +115,7 @@ def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[Runs
     starts_within = starts - np.repeat(graph.layout_starts, np.diff([*cuts, len(starts)]))
     firsts, lengths = starts_within.tolist(), (ends - starts).tolist()
     return [
-        None if lengths[cut:end] == [len(layout)] else Runs(firsts[cut:end], lengths[cut:end])
+        None if lengths[cut:end] == [len(layout)] else IndexRuns(firsts[cut:end], lengths[cut:end])
         for layout, cut, end in zip(graph.layouts, cuts, [*cuts[1:], len(firsts)])
     ]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ['Places']
+__all__ = ['TensorSlots']
 
 _Store = dict[str, Tensor | None]
 
 
-class Places:
+class TensorSlots:
     """The places of a model in which its parameters and buffers stand.
 
     Tied tensors stand in several places, and go by the name that ``named_parameters`` gives them.
@@ -71,7 +71,7 @@ class Places:
         return True
 
     @contextlib.contextmanager
-    def holding(self, tensors: dict[str, Any]) -> Iterator[Mapping[str, Tensor]]:
+    def replaced(self, tensors: dict[str, Any]) -> Iterator[Mapping[str, Tensor]]:
         """Put other tensors into their places for the length of a block, which gets what stands there by name.
 
         Afterwards ``tensors`` holds what then stood in these places: the model may have put others there.
@@ -81,7 +81,7 @@ class Places:
         for store, leaf, name in at:
             store[leaf] = tensors[name]
         try:
-            yield _Standing(at)
+            yield _SlotMapping(at)
         finally:
             for (store, leaf, name), own in zip(at, before):
                 tensors[name] = store[leaf]
@@ -96,7 +96,7 @@ class Places:
         return self._last[1]
 
 
-class _Standing(Mapping[str, Tensor]):
+class _SlotMapping(Mapping[str, Tensor]):
     """What stands in some places at the moment of asking."""
 
     def __init__(self, at: list[tuple[_Store, str, str]]) -> None:

@@ -45,7 +45,7 @@ def load_slim(
     path
         The folder that `save_slim` wrote.
     weights
-        Load the slim weights; without, the parameters are left uninitialised.
+        Load the slim weights; without, the parameters are left uninitialized.
     check
         Compare its outputs on a seeded input to those that were saved with it, which takes one forward on the CPU. Files
         are checked in any case.

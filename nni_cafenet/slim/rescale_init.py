@@ -1,4 +1,4 @@
-"""Untrained weights for a slim model, by the initialisation of the user's own model."""
+"""Untrained weights for a slim model, by the initialization of the user's own model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ['fit_initialisation']
+__all__ = ['fit_initialization']
 
 _LAWS = {
     'kaiming normal, fan out': lambda fan_in, fan_out: math.sqrt(2.0 / fan_out),
@@ -19,18 +19,18 @@ _LAWS = {
 }
 
 
-def fit_initialisation(full: nn.Module, slim: nn.Module) -> None:
-    """Rescale freshly initialised weights that were sliced from the full model to their new fans, in place.
+def fit_initialization(full: nn.Module, slim: nn.Module) -> None:
+    """Rescale freshly initialized weights that were sliced from the full model to their new fans, in place.
 
     Slices of a fresh model have the spread that was right for the full fans. For every weight of two or more
-    dimensions the law that its full tensor was drawn by is recognised from its spread (within 10 %), and the slice is
+    dimensions the law that its full tensor was drawn by is recognized from its spread (within 10 %), and the slice is
     scaled to what that law gives at the smaller size. Weights that follow no law of fans (a constant spread) stay.
     Biases of torch's default law, whose range depends on the fan-in, are scaled with their weights.
 
     Parameters
     ----------
     full
-        The freshly initialised full model.
+        The freshly initialized full model.
     slim
         Its slice; changed in place.
     """

@@ -2,7 +2,7 @@
 
 The files in the order of the work: ``bins`` (the widths that a group may have), ``checks`` (of
 widths and channel sets), ``width_space`` (the NNI model space),
-``mutator`` (the front door that makes one), ``slim`` (the really smaller model), ``initialise`` (its untrained
+``mutator`` (the front door that makes one), ``slim`` (the really smaller model), ``initialize`` (its untrained
 weights), ``slim_files`` (the slim model on disk; needs torch alone) and ``summary`` (widths and their cost, as NNI's
 web UI draws them); ``simplified`` is the space as NNI sends it to trials.
 """

@@ -57,14 +57,14 @@ class FlopsSensitiveBins(Bins):
 
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
         """Return the bin size of each group; groups that cost nothing in evaluation get ``max_bin``."""
-        dearest = max((group.macs_a_channel for group in groups), default=0)
+        dearest = max((group.macs_per_channel for group in groups), default=0)
         sizes = []
         for group in groups:
-            if group.macs_a_channel == 0:
+            if group.macs_per_channel == 0:
                 sizes.append(self.max_bin)
                 continue
             power = 0  # ceil(log2(dearest / cost)), in whole numbers
-            while group.macs_a_channel << power < dearest:
+            while group.macs_per_channel << power < dearest:
                 power += 1
             sizes.append(min(max(2**power, self.min_bin), self.max_bin))
         return sizes

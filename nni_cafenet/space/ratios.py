@@ -35,7 +35,7 @@ class _Bound:
 
 
 class KeptShares:
-    """The bounds of a model's groups. What can be wrong with them is told before the model is analysed.
+    """The bounds of a model's groups. What can be wrong with them is told before the model is analyzed.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """A width space in NNI's simplified format, which is what trials of the multi-trial strategies are made of.
 
-What NNI lacks: the parameter of a NAS trial is the serialised model space, which the web UI can neither draw nor list
+What NNI lacks: the parameter of a NAS trial is the serialized model space, which the web UI can neither draw nor list
 (every axis of its *Hyper-parameter* tab reads ``[object Object]``). The UI does read a key ``mutation_summary`` of the
 parameter, but ``SimplifiedModelSpace`` never writes one. So `SimplifiedModelSpace.from_model` is taught here to make a
 `SimplifiedWidthSpace` of a width space, which writes it; it makes what it always did of every other model space. And the
@@ -64,10 +64,10 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
     def freeze(self, sample: dict[str, Any]) -> SimplifiedWidthSpace:
         """Choose a network: ``{label: channels}``, with choices of the evaluator if it has any."""
         frozen: SimplifiedWidthSpace = super().freeze(sample)
-        frozen.mutation_summary = self.summarise(sample)
+        frozen.mutation_summary = self.summarize(sample)
         return frozen
 
-    def summarise(self, sample: dict[str, Any]) -> dict[str, str | int | float]:
+    def summarize(self, sample: dict[str, Any]) -> dict[str, str | int | float]:
         """Return the summary of a sample; empty where the live space is not at hand."""
         space = self.width_space
         if space is None:

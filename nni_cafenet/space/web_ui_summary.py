@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..utils import check_whole_number
 from .checks import check_widths
 
-__all__ = ['SummarisedSpace', 'mutation_summary', 'published_axes']
+__all__ = ['SummarizedSpace', 'mutation_summary', 'published_axes']
 
 Value = str | int | float
 
@@ -19,7 +19,7 @@ _COARSE = 4  # fewer axes than these say too little of a model
 _COSTS = ('MACs', 'MACs %', 'params')
 
 
-class SummarisedSpace(Protocol):
+class SummarizedSpace(Protocol):
     """What a summary needs to know of a space of widths; a `WidthSpace` has it."""
 
     @property
@@ -38,14 +38,14 @@ class SummarisedSpace(Protocol):
 
 
 def mutation_summary(
-    space: SummarisedSpace,
+    space: SummarizedSpace,
     widths: Mapping[str, int],
     *,
     stage: str | None = None,
     most: int = 24,
     **more: Value,
 ) -> dict[str, Value]:
-    """Tell the widths and the cost of a network as labelled values, for the web UI's axes and columns.
+    """Tell the widths and the cost of a network as labeled values, for the web UI's axes and columns.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def mutation_summary(
     most
         Largest number of axes for widths, 1 or more. With more groups than these the widths are summed up by the blocks
         of the model: the deepest level of its dotted names that gives at most so many, or, where every such level is
-        too coarse, runs of neighbours of the next.
+        too coarse, runs of neighbors of the next.
     more
         Further values, which come last.
 
@@ -95,7 +95,7 @@ def mutation_summary(
     return {**summary, **more}
 
 
-def published_axes(space: SummarisedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
+def published_axes(space: SummarizedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
     """Tell NNI's web UI which axes the widths of summaries have, as a search space in NNI's own form.
 
     They come before all other axes, with the same range from the first minute of an experiment to its last.
@@ -148,7 +148,7 @@ def _by_prefix(labels: Iterable[str], depth: int) -> dict[str, list[str]]:
 
 
 def _run_name(names: Sequence[str]) -> str:
-    """Name a run of neighbours by its ends: ``'encoder.layer.0-3'``, ``'conv1-conv4'``."""
+    """Name a run of neighbors by its ends: ``'encoder.layer.0-3'``, ``'conv1-conv4'``."""
     if len(names) == 1:
         return names[0]
     first, last = names[0].split('.'), names[-1].split('.')

@@ -15,11 +15,11 @@ from nni.nas.nn.pytorch import ModelSpace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..analysis import analyse, bare_model, fill_lazy_layers, with_known_batch
+from ..analysis import analyze_model, bare_model, fill_lazy_layers, with_known_batch
 from ..graph import ChannelGraph, ExampleInput, LayerPattern
-from ..nni_compat import keep, takes_kept
-from ..slicing import Running, Selection
-from ..slim import PathLike, fit_initialisation, save_slim, slim_model
+from ..nni_compat import pickle_argument, takes_pickled
+from ..slicing import ActiveModel, Selection
+from ..slim import PathLike, fit_initialization, save_slim, slim_model
 from ..utils import check_flag, check_instance, check_number, check_whole_number
 from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
 from .checks import check_array, check_channel_sets, check_widths
@@ -49,7 +49,7 @@ class WidthSpace(ModelSpace):
     ----------
     model
         The model, or a factory that makes it (needed where a space travels to another process, and for untrained slim
-        models with the initialisation of the model's own constructor). ``torch.compile`` and data parallelism are taken
+        models with the initialization of the model's own constructor). ``torch.compile`` and data parallelism are taken
         off, lazy layers are filled by one call. On the meta device the space has exact costs and makes slim models of
         that device; values at other widths are checked with random weights, up to 1 GiB.
     args, kwargs
@@ -91,14 +91,14 @@ class WidthSpace(ModelSpace):
     ValueError
         If no channel group can change, or an option is out of range.
     TypeError
-        If the model is no Python module that could run at other widths (TorchScript, an exported or quantised model).
+        If the model is no Python module that could run at other widths (TorchScript, an exported or quantized model).
     """
 
     full_model: nn.Module
     graph: ChannelGraph
     groups: tuple[BinnedGroup, ...]
 
-    @takes_kept
+    @takes_pickled
     def __init__(
         self,
         model: Any,
@@ -126,10 +126,10 @@ class WidthSpace(ModelSpace):
         self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
         shares = KeptShares(full_model, min_ratio, max_ratio)
-        self.graph = analyse(full_model, self._example, include=include, exclude=exclude, check=verify)
+        self.graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
         bins = bins or FlopsSensitiveBins()
         self.groups = tuple(binned(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
-        self._running = Running(full_model, self.graph)
+        self._active_model = ActiveModel(full_model, self.graph)
         self._active: Selection | None = None
         self._is_prepared = False
         if '__arch__' in (frozen_context.current() or {}):
@@ -140,7 +140,9 @@ class WidthSpace(ModelSpace):
 
     def save_init_arguments(self, *args: Any, **kwargs: Any) -> None:
         """Remember the arguments in a form in which they reach a trial unchanged (NNI calls this)."""
-        super().save_init_arguments(*map(keep, args), **{name: keep(value) for name, value in kwargs.items()})
+        super().save_init_arguments(
+            *map(pickle_argument, args), **{name: pickle_argument(value) for name, value in kwargs.items()}
+        )
 
     @classmethod
     def create_fixed_module(cls, sample: Widths, model: Any, *rest: Any, **options: Any) -> nn.Module:  # type: ignore[override]
@@ -298,14 +300,14 @@ class WidthSpace(ModelSpace):
         """
         self._check_not_prepared()
         selection = self._selection(widths, channel_sets)
-        self._running.use(selection)
+        self._active_model.select(selection)
         self._active = selection
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model on the active channel sets; all channels before the first `activate`."""
         if self._active is None or self._is_prepared:
             return self.full_model(*args, **kwargs)
-        return self._running.step(self._active, args, kwargs, training=self.training)
+        return self._active_model.call(self._active, args, kwargs, training=self.training)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[Mapping[str, Tensor]]:
@@ -320,7 +322,7 @@ class WidthSpace(ModelSpace):
             Inside another such block.
         """
         self._check_not_prepared()
-        with self._running.prepared(self._active or self._selection(self.full_widths, None)) as tensors:
+        with self._active_model.prepared(self._active or self._selection(self.full_widths, None)) as tensors:
             self._is_prepared = True
             try:
                 yield tensors
@@ -369,7 +371,7 @@ class WidthSpace(ModelSpace):
             return fresh
         full = self._make()
         fresh = slim_model(full, selection)
-        fit_initialisation(full, fresh)
+        fit_initialization(full, fresh)
         return fresh
 
     def freeze(self, sample: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:

@@ -1,15 +1,15 @@
 """What a run does, stage by stage, in whatever process it does it: train the supernet, score widths, train finalists."""
 
-from .captured_results import Reports, reports_may_fail, taken_reports
-from .context import RunSetup, named
+from .captured_results import CapturedResults, reports_may_fail, taken_reports
+from .context import StageContext, named
 from .equal_cost import EqualCost, at_once
-from .evaluator_factory import FreshEvaluators
+from .evaluator_factory import EvaluatorFactory
 from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
 from .finalist_selection import read_choice, with_folders, write_choice, write_trainings
 from .finite_outputs import computes_numbers
 from .first_seeds import with_first_seeds
 from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_run_path
-from .folder_lock import held
+from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
 from .options import FinalistOptions, RunOptions
@@ -33,17 +33,17 @@ from .training_curves import read_curves
 __all__ = [
     'BASELINE',
     'JOB_RECORD',
+    'CapturedResults',
     'EpochBar',
     'EqualCost',
+    'EvaluatorFactory',
     'Finalist',
     'FinalistOptions',
-    'FreshEvaluators',
     'InProcess',
     'Metric',
-    'Reports',
     'RunFolder',
     'RunOptions',
-    'RunSetup',
+    'StageContext',
     'Stages',
     'TrainedFinalist',
     'TrainedModel',
@@ -55,8 +55,8 @@ __all__ = [
     'evaluating',
     'finalist_name',
     'finalists_table',
-    'held',
     'keep_settings',
+    'locked_folder',
     'look_before_training',
     'named',
     'new_run_path',

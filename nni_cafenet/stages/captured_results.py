@@ -17,14 +17,14 @@ from nni.runtime.trial_command_channel import (
 
 from ..errors import first_line
 
-__all__ = ['Reports', 'reports_may_fail', 'taken_reports']
+__all__ = ['CapturedResults', 'reports_may_fail', 'taken_reports']
 
 _logger = logging.getLogger(__name__)
 
 _Channel = TypeVar('_Channel', bound=TrialCommandChannel)
 
 
-class Reports(TrialCommandChannel):
+class CapturedResults(TrialCommandChannel):
     """Takes what ``nni.report_intermediate_result`` and ``nni.report_final_result`` are called with.
 
     Parameters
@@ -90,9 +90,9 @@ def reports_may_fail() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def taken_reports(forward: Callable[[Any], Any] | None = None) -> Iterator[Reports]:
-    """Take all results that are reported in a block (see `Reports`)."""
-    with _channel(Reports(forward)) as reports:
+def taken_reports(forward: Callable[[Any], Any] | None = None) -> Iterator[CapturedResults]:
+    """Take all results that are reported in a block (see `CapturedResults`)."""
+    with _channel(CapturedResults(forward)) as reports:
         yield reports
 
 

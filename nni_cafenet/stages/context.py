@@ -18,22 +18,22 @@ from ..fingerprints import evaluator_record, loader_record, model_record, record
 from ..search import Scorer
 from ..space import WidthSpace
 from ..supernet import check_evaluator, training_loader, validation_loader
-from .evaluator_factory import FreshEvaluators
+from .evaluator_factory import EvaluatorFactory
 from .folder import RunFolder
 from .heldout_loss import HELDOUT_LOSS
 from .options import FinalistOptions, RunOptions
 from .short_evaluators import ShortEvaluators
 from .train_finalists import Finalist, Metric, TrainedFinalist, candidate_names, finalist_names, train_finalist
-from .train_supernet import SupernetRun
+from .train_supernet import SupernetStage
 
-__all__ = ['RunSetup', 'named']
+__all__ = ['StageContext', 'named']
 
 _PICKLE_LIMIT = 64 * 1024
 """Bytes of an object that travels pickled because it is not traced; NNI's own limit, which PICKLE_SIZE_LIMIT changes."""
 
 
 @dataclass
-class RunSetup:
+class StageContext:
     """All that a stage of a run needs.
 
     Parameters
@@ -61,16 +61,16 @@ class RunSetup:
 
     def __post_init__(self) -> None:
         check_evaluator(self.evaluator)
-        self._evaluators: FreshEvaluators | None = None
+        self._evaluators: EvaluatorFactory | None = None
         if self.finalist_evaluator is not None:
             check_evaluator(self.finalist_evaluator, 'finalist_evaluator')
         if self.finalists.trainings > 0:  # before the evaluator has run
-            self._evaluators = FreshEvaluators(self.finalist_evaluator or self.evaluator)
+            self._evaluators = EvaluatorFactory(self.finalist_evaluator or self.evaluator)
 
     @cached_property
-    def supernet(self) -> SupernetRun:
+    def supernet(self) -> SupernetStage:
         """The supernet, its data and its training."""
-        return SupernetRun(self.space, self.evaluator, self.options)
+        return SupernetStage(self.space, self.evaluator, self.options)
 
     @cached_property
     def loader(self) -> Any:
@@ -135,7 +135,7 @@ class RunSetup:
         return {
             'seed': options.seed,
             'sharing': named(options.sharing),
-            'patterns': options.patterns,
+            'channel_sets_per_step': options.channel_sets_per_step,
             'training': repr(options.training),
             'holdout': options.holdout if options.score_data is None else 'score_data',
             'macs': space.macs(space.full_widths),
@@ -150,7 +150,7 @@ class RunSetup:
         return {
             'score': options.score,
             'higher_is_better': options.higher_is_better,
-            'score_patterns': options.score_patterns,
+            'channel_sets_per_score': options.channel_sets_per_score,
             'temperature': options.temperature,
             'statistics_batches': options.statistics_batches,
             'score_data': self._score_data,
@@ -215,14 +215,14 @@ class RunSetup:
         text: str = nni.dump(parts, pickle_size_limit=limit)
         return text
 
-    def with_evaluators_of(self, text: str) -> RunSetup:
+    def with_evaluators_of(self, text: str) -> StageContext:
         """Return this setup with the evaluators that another process makes of a text of `dump`."""
         parts = json.loads(text)
         made = [nni.load(json.dumps(parts[name])) for name in ('evaluator', 'options', 'finalist_evaluator')]
-        return RunSetup(self.space, made[0], made[1], self.finalists, made[2], self.budgets)
+        return StageContext(self.space, made[0], made[1], self.finalists, made[2], self.budgets)
 
     @classmethod
-    def load(cls, text: str) -> RunSetup:
+    def load(cls, text: str) -> StageContext:
         """Make the object again. The space is built anew, with weights of its own."""
         parts: Mapping[str, Any] = nni.load(text)
         recipe = parts['space']

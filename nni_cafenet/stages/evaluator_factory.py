@@ -9,10 +9,10 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 
 from ..utils import loader_generators
 
-__all__ = ['FreshEvaluators']
+__all__ = ['EvaluatorFactory']
 
 
-class FreshEvaluators:
+class EvaluatorFactory:
     """Makes copies of an evaluator as it was when this object was made; the data are shared.
 
     Parameters

@@ -29,7 +29,7 @@ from ..errors import FirstBatchError, first_line
 from ..supernet import untouched
 from ..utils import quiet_training, seeded
 from .captured_results import taken_reports
-from .evaluator_factory import FreshEvaluators
+from .evaluator_factory import EvaluatorFactory
 from .interruption import keyboard_interrupts
 
 __all__ = ['Seen', 'look']
@@ -83,7 +83,7 @@ class Seen:
 
 
 def look(
-    evaluators: FreshEvaluators,
+    evaluators: EvaluatorFactory,
     make: Callable[[], nn.Module],
     *,
     known: Callable[[Seen], bool] = lambda seen: True,
@@ -138,7 +138,7 @@ def look(
 
 
 def _one_epoch(
-    evaluators: FreshEvaluators,
+    evaluators: EvaluatorFactory,
     make: Callable[[], nn.Module],
     data: Callable[[Lightning], tuple[Any, Any]] | None,
     more: Callable[[pl.Trainer, LightningModule], None],
@@ -215,7 +215,7 @@ class _OneBatch(pl.Trainer):
         return self.steps_of_training
 
 
-def _trainer(evaluators: FreshEvaluators, callbacks: list[pl.Callback], root: str, train: Any) -> pl.Trainer:
+def _trainer(evaluators: EvaluatorFactory, callbacks: list[pl.Callback], root: str, train: Any) -> pl.Trainer:
     options = {**evaluators.trainer_options(), **_OPTIONS, 'callbacks': callbacks, 'default_root_dir': root}
     options['logger'] = DummyLogger() if options.get('logger', True) else False
     options['limit_val_batches'] = 0 if options.get('limit_val_batches') == 0 else 1
@@ -233,7 +233,7 @@ def _trainer(evaluators: FreshEvaluators, callbacks: list[pl.Callback], root: st
     return trainer
 
 
-def _steps(evaluators: FreshEvaluators, train: Any) -> float:
+def _steps(evaluators: EvaluatorFactory, train: Any) -> float:
     option = evaluators.trainer_option
     epochs, steps = option('max_epochs', None), option('max_steps', -1)
     steps = math.inf if steps in (-1, None) else steps
@@ -250,7 +250,7 @@ def _steps(evaluators: FreshEvaluators, train: Any) -> float:
     return found if found == math.inf else max(1, math.ceil(found))
 
 
-def _callbacks_of(evaluators: FreshEvaluators) -> list[pl.Callback]:
+def _callbacks_of(evaluators: EvaluatorFactory) -> list[pl.Callback]:
     given = evaluators.trainer_option('callbacks', None) or []
     return list(given) if isinstance(given, (list, tuple)) else [given]
 

@@ -20,7 +20,7 @@ def with_first_seeds(there: str, now: str) -> str:
     Parameters
     ----------
     there, now
-        What `RunSetup.dump` returned when the run was started, and what it returns now.
+        What `StageContext.dump` returned when the run was started, and what it returns now.
 
     Returns
     -------

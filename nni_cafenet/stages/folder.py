@@ -15,7 +15,7 @@ from ..errors import FolderError, ResumeError, first_line
 from ..fingerprints import digest
 from ..supernet import read_checkpoint
 from ..utils import check_end, inside, read_record, write_record
-from .folder_lock import held
+from .folder_lock import locked_folder
 from .stage_records import changes_of, open_record, read_stages
 
 __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
@@ -60,7 +60,7 @@ class RunFolder:
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from doing this run, for the length of a block (see `held`)."""
-        return held(self.path) if self._make else contextlib.nullcontext()
+        return locked_folder(self.path) if self._make else contextlib.nullcontext()
 
     @property
     def checkpoint(self) -> Path:

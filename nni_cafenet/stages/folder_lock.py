@@ -22,7 +22,7 @@ fcntl: Any = None
 with contextlib.suppress(ImportError):  # on Windows
     import fcntl
 
-__all__ = ['held']
+__all__ = ['locked_folder']
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _here: set[str] = set()
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """Keep other processes from doing the run in a folder, for the length of a block; death lets go of it, too.
 
     Old temporary files of processes that were killed are removed.

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..search import Scored
 from ..utils import resume_hint
-from .context import RunSetup
+from .context import StageContext
 from .folder import RunFolder
 from .train_finalists import Finalist, TrainedFinalist, trainings_title
 
@@ -35,7 +35,7 @@ class Stages(Protocol):
         """Let go of what is left running, whether the run has ended or was interrupted."""
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
         """What a user does to resume the run, as a sentence."""
 
 
@@ -50,7 +50,7 @@ class InProcess:
         Runs the evaluators.
     """
 
-    def __init__(self, setup: RunSetup, folder: RunFolder, engine: ExecutionEngine) -> None:
+    def __init__(self, setup: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
         self.setup = setup
         self.folder = folder
         self.engine = engine
@@ -74,7 +74,7 @@ class InProcess:
                 yield call.result
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
         """What a user does to resume the run."""
         return resume_hint(self.folder.path)
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import FolderError, ResumeError, first_line
 from ..latency import LatencyOptions, LatencyTable
 from ..space import WidthSpace
-from .folder_lock import held
+from .folder_lock import locked_folder
 
 __all__ = ['check_directory', 'table_of_run']
 
@@ -75,7 +75,7 @@ def check_directory(spec: Any, directory: Path | None, trainer: Any) -> None:
 def _measure(options: LatencyOptions, space: WidthSpace, directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with held(directory):
+        with locked_folder(directory):
             table = options.table_for(space, directory / 'latency_times.jsonl')
             table.save(directory / _NAME)
     except OSError as error:

@@ -22,7 +22,8 @@ class RunOptions:
 
     Parameters
     ----------
-    sharing, patterns, score, higher_is_better, score_patterns, holdout, score_data, statistics_batches, seed, memory,
+    sharing, channel_sets_per_step, score, higher_is_better, channel_sets_per_score, holdout, score_data,
+    statistics_batches, seed, memory,
     temperature
         See `CafeNet`.
     training
@@ -30,10 +31,10 @@ class RunOptions:
     """
 
     sharing: Sharing
-    patterns: int
+    channel_sets_per_step: int
     score: str
     higher_is_better: bool
-    score_patterns: int
+    channel_sets_per_score: int
     holdout: float
     score_data: Any
     statistics_batches: int
@@ -47,10 +48,10 @@ class RunOptions:
         cls,
         *,
         sharing: Sharing | None,
-        patterns: int,
+        channel_sets_per_step: int,
         score: str,
         higher_is_better: bool | None,
-        score_patterns: int | None,
+        channel_sets_per_score: int | None,
         holdout: float,
         score_data: Any,
         statistics_batches: int,
@@ -62,14 +63,16 @@ class RunOptions:
         """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
         score = check_name('score', score, "'loss' or the name of a metric that validation_step logs")
         up = direction('higher_is_better', higher_is_better)
-        patterns = check_whole_number('patterns', patterns, 1)
+        channel_sets_per_step = check_whole_number('channel_sets_per_step', channel_sets_per_step, 1)
         return cls(
             sharing=check_instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
-            patterns=patterns,
+            channel_sets_per_step=channel_sets_per_step,
             score=score,
             higher_is_better=better_when_higher(score) if up is None else up,
-            score_patterns=check_whole_number(
-                'score_patterns', patterns if score_patterns is None else score_patterns, 1
+            channel_sets_per_score=check_whole_number(
+                'channel_sets_per_score',
+                channel_sets_per_step if channel_sets_per_score is None else channel_sets_per_score,
+                1,
             ),
             holdout=check_number(
                 'holdout', holdout, 0, 1, open=True, what='the share of training data that is kept for scores'

@@ -17,8 +17,8 @@ from ..errors import FirstBatchError, first_line
 from ..search import Logged, loss_step
 from ..supernet import LogCalls, TrainingData, each_batch, loss_of, training_loader
 from ..utils import nearest
-from .context import RunSetup
-from .evaluator_factory import FreshEvaluators
+from .context import StageContext
+from .evaluator_factory import EvaluatorFactory
 from .first_batch import Seen, look
 from .options import FinalistOptions
 from .train_finalists import Metric
@@ -28,7 +28,7 @@ __all__ = ['look_before_training']
 _logger = logging.getLogger(__name__)
 
 
-def look_before_training(setup: RunSetup) -> FinalistOptions:
+def look_before_training(setup: StageContext) -> FinalistOptions:
     """Look at one batch of everything that a run will read, and check the names of metrics.
 
     Parameters
@@ -58,9 +58,9 @@ def look_before_training(setup: RunSetup) -> FinalistOptions:
     return finalists if evaluators is None else _look_at_finalists(setup, evaluators)
 
 
-def _copies(evaluator: Lightning) -> FreshEvaluators | None:
+def _copies(evaluator: Lightning) -> EvaluatorFactory | None:
     try:
-        return FreshEvaluators(evaluator)
+        return EvaluatorFactory(evaluator)
     except Exception as error:  # noqa: BLE001  whatever copying raises
         _logger.warning(
             'The first batch was not looked at beforehand: the evaluator has no copy (%s).', first_line(error)
@@ -68,7 +68,7 @@ def _copies(evaluator: Lightning) -> FreshEvaluators | None:
         return None
 
 
-def _look_at_training(setup: RunSetup, evaluators: FreshEvaluators) -> None:
+def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None:
     """Look at the supernet's training, on the cut data, and at scores."""
     options, by_epoch = setup.options, setup.finalists.drawn > 0
     heldout: list[Any] = []
@@ -113,7 +113,7 @@ def _look_at_training(setup: RunSetup, evaluators: FreshEvaluators) -> None:
         )
 
 
-def _look_at_finalists(setup: RunSetup, evaluators: FreshEvaluators) -> FinalistOptions:
+def _look_at_finalists(setup: StageContext, evaluators: EvaluatorFactory) -> FinalistOptions:
     """Look at the training of finalists, on the user's own data, and at the metric that ranks them."""
     finalists = setup.finalists
     metric = Metric.of(evaluators.module, finalists.metric, finalists.higher_is_better)

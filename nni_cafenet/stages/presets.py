@@ -16,7 +16,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         'width_sampling': UniformWidths(),
         'search': Evolution(population=50, generations=20),
         'temperature': 1.0,
-        'score_patterns': 2,
+        'channel_sets_per_score': 2,
     },
 }
 """Options of `CafeNet`, by the name of a preset; those that it does not have are the paper's by default."""

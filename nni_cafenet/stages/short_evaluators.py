@@ -9,7 +9,7 @@ from typing import Any
 from nni.nas.evaluator.pytorch import Lightning
 
 from ..supernet import TrainingData, batches_begun, training_loader, with_data
-from .evaluator_factory import FreshEvaluators
+from .evaluator_factory import EvaluatorFactory
 from .heldout_loss import HeldoutLoss
 from .options import RunOptions
 
@@ -34,7 +34,7 @@ class ShortEvaluators:
     whatever ``check_val_every_n_epoch`` is.
     """
 
-    def __init__(self, evaluators: FreshEvaluators, epochs: int, options: RunOptions) -> None:
+    def __init__(self, evaluators: EvaluatorFactory, epochs: int, options: RunOptions) -> None:
         self._evaluators = evaluators
         self._epochs = epochs
         self._options = options

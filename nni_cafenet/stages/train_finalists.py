@@ -20,8 +20,8 @@ from ..search import Scored, better_when_higher
 from ..slim import save_slim
 from ..supernet import KeepRandomness, SaveEveryEpoch
 from ..utils import read_record, seeded, write_record
-from .captured_results import Reports, taken_reports
-from .evaluator_factory import FreshEvaluators
+from .captured_results import CapturedResults, taken_reports
+from .evaluator_factory import EvaluatorFactory
 from .finite_outputs import computes_numbers
 from .folder import check_checkpoint
 from .interruption import keyboard_interrupts
@@ -218,7 +218,7 @@ def train_finalist(
     folder: Path,
     *,
     make: Callable[[], nn.Module],
-    evaluators: FreshEvaluators | ShortEvaluators,
+    evaluators: EvaluatorFactory | ShortEvaluators,
     metric: Metric,
     seed: int,
     example: ExampleInput | None = None,
@@ -354,7 +354,7 @@ def _reported(value: Any) -> Any:
 class _ReportEpochs(pl.Callback):
     """Report an epoch to NNI where the user's module does not."""
 
-    def __init__(self, reports: Reports, metric: Metric) -> None:
+    def __init__(self, reports: CapturedResults, metric: Metric) -> None:
         self._reports = reports
         self._metric = metric
         self._before = 0

@@ -35,12 +35,12 @@ from .options import RunOptions
 from .overtraining_check import WatchUniform, evaluating, overtraining
 from .training_curves import KeepCurves
 
-__all__ = ['SupernetRun']
+__all__ = ['SupernetStage']
 
 _logger = logging.getLogger(__name__)
 
 
-class SupernetRun:
+class SupernetStage:
     """Trains a supernet with the user's own recipe, and scores widths on it.
 
     Parameters
@@ -87,7 +87,7 @@ class SupernetRun:
         module = MinMinModule(
             evaluator.module,
             sharing=options.sharing,
-            patterns=options.patterns,
+            channel_sets_per_step=options.channel_sets_per_step,
             seed=options.seed,
             loader_generator=self.data.generator,
             memory=options.memory,
@@ -153,7 +153,7 @@ class SupernetRun:
     def _look(self) -> Scorer:
         """Return what scores the supernet while it trains: by its loss, on a few batches."""
         batches = min(5, self.options.statistics_batches)
-        scorer = self.scorer(patterns=1, statistics_batches=batches, heldout_batches=10)
+        scorer = self.scorer(channel_sets_per_step=1, statistics_batches=batches, heldout_batches=10)
         scorer.metric, scorer.higher_is_better, scorer.asked_temperature = 'loss', False, 1
         return scorer
 
@@ -177,7 +177,7 @@ class SupernetRun:
     def scorer(
         self,
         *,
-        patterns: int | None = None,
+        channel_sets_per_step: int | None = None,
         statistics_batches: int | None = None,
         heldout_batches: int | None = None,
     ) -> Scorer:
@@ -185,7 +185,7 @@ class SupernetRun:
 
         Parameters
         ----------
-        patterns, statistics_batches, heldout_batches
+        channel_sets_per_step, statistics_batches, heldout_batches
             Others than the run was asked for (all held-out batches): for a look at the supernet while it trains.
         """
         trainer, module, options = self.trainer, self.module, self.options
@@ -208,7 +208,9 @@ class SupernetRun:
             score=options.score,
             higher_is_better=options.higher_is_better,
             temperature=options.temperature,
-            patterns=options.score_patterns if patterns is None else patterns,
+            channel_sets_per_step=options.channel_sets_per_score
+            if channel_sets_per_step is None
+            else channel_sets_per_step,
             seed=options.seed,
             context=trainer.precision_plugin.forward_context,
         )

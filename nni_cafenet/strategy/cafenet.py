@@ -44,7 +44,7 @@ from ..stages import (
     Metric,
     RunFolder,
     RunOptions,
-    RunSetup,
+    StageContext,
     Stages,
     TrainedFinalist,
     TrainedModel,
@@ -98,7 +98,7 @@ class CafeNet(OneShotStrategy):
         out of one supernet: widths are searched, and finalists trained, under each of them.
     sharing
         Which channel sets stand for a width; default ``LocallyFree(offset=1)``.
-    patterns
+    channel_sets_per_step
         Channel sets that are compared in a training step, 1 or more.
     memory
         What a training step keeps while it compares m channel sets. ``'fast'``: two graphs, that of the best channel set so
@@ -129,8 +129,8 @@ class CafeNet(OneShotStrategy):
         that the score is the cross-entropy of the model's output (of classes, pixels, tokens, soft or several labels),
         else 1, and the log says why. Training is not touched. At 1, a supernet that knows its training images ranks
         widths by over-confidence.
-    score_patterns
-        Channel sets that are tried to score a width; default ``patterns``.
+    channel_sets_per_score
+        Channel sets that are tried to score a width; default ``channel_sets_per_step``.
     headroom
         Random widths of the budget's cost that are scored before the search, to say how many of them the uniform network is
         better than (see `headroom` of the strategy and `report`). None: a tenth of the search's, 200 at most; where
@@ -186,7 +186,7 @@ class CafeNet(OneShotStrategy):
         budget: Any,
         *,
         sharing: Sharing | None = None,
-        patterns: int = 2,
+        channel_sets_per_step: int = 2,
         memory: str = 'auto',
         width_sampling: WidthSampling | None = None,
         combine: Combination | str = 'min',
@@ -196,7 +196,7 @@ class CafeNet(OneShotStrategy):
         score: str = 'loss',
         higher_is_better: bool | None = None,
         temperature: float | None = None,
-        score_patterns: int | None = None,
+        channel_sets_per_score: int | None = None,
         headroom: int | None = None,
         holdout: float = 0.1,
         score_data: Any = None,
@@ -221,7 +221,7 @@ class CafeNet(OneShotStrategy):
             width_sampling=width_sampling,
             search=search,
             temperature=temperature,
-            score_patterns=score_patterns,
+            channel_sets_per_score=channel_sets_per_score,
         )
         search = left_open['search']
         training = TrainingOptions.checked(
@@ -231,12 +231,12 @@ class CafeNet(OneShotStrategy):
         self.headroom_widths = None if headroom is None else check_whole_number('headroom', headroom, 0)
         self.options = RunOptions.checked(
             sharing=left_open['sharing'],
-            patterns=patterns,
+            channel_sets_per_step=channel_sets_per_step,
             memory=memory,
             score=score,
             higher_is_better=higher_is_better,
             temperature=left_open['temperature'],
-            score_patterns=left_open['score_patterns'],
+            channel_sets_per_score=left_open['channel_sets_per_score'],
             holdout=holdout,
             score_data=score_data,
             statistics_batches=statistics_batches,
@@ -258,8 +258,8 @@ class CafeNet(OneShotStrategy):
         )
         self._budget_names = _budget_names(budget)
         self._budgets: list[Budget] = []
-        self._setup: RunSetup | None = None
-        self._asked: RunSetup | None = None
+        self._setup: StageContext | None = None
+        self._asked: StageContext | None = None
         self._history: History | None = None
         self._trained: list[TrainedFinalist] = []
         self._short: list[Finalist] = []
@@ -290,7 +290,7 @@ class CafeNet(OneShotStrategy):
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
             self._check_travels(space, evaluator)
-        self._setup = setup = RunSetup(
+        self._setup = setup = StageContext(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self._budget_names
         )
         try:
@@ -355,7 +355,7 @@ class CafeNet(OneShotStrategy):
         except LimitReachedError as error:
             _logger.warning('%s', error)
         except KeyboardInterrupt as error:
-            raise self._interrupted(error, stages.how_to_go_on) from None
+            raise self._interrupted(error, stages.resume_hint) from None
         else:
             self._finished = True
         finally:
@@ -367,7 +367,7 @@ class CafeNet(OneShotStrategy):
         self._search(folder, stages)
 
     def _stages(self, folder: RunFolder) -> Stages:
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         if isinstance(self.engine, SequentialExecutionEngine):
             return InProcess(setup, folder, self.engine)
         from ..trials import AsTrials
@@ -413,7 +413,7 @@ class CafeNet(OneShotStrategy):
             **training,
         }
 
-    def _as_asked(self) -> RunSetup:
+    def _as_asked(self) -> StageContext:
         """Return the setup with the data that the run works on: of trials, those that it was started with."""
         if self._asked is None:
             setup, folder = _known(self._setup), RunFolder(_known(self.directory))
@@ -508,7 +508,7 @@ class CafeNet(OneShotStrategy):
 
     def _in_folders(self, finalists: Sequence[Finalist], folder: RunFolder) -> list[Finalist]:
         """Give finalists, or candidates of one rung, the folders of their trainings."""
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         epochs = finalists[0].epochs if finalists else None
         record = self._as_asked().training_record(epochs)
         found, trainings = with_folders(
@@ -566,7 +566,7 @@ class CafeNet(OneShotStrategy):
     @property
     def metric(self) -> Metric:
         """What trained finalists are ranked by."""
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         return setup.metric
 
     def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
@@ -646,7 +646,7 @@ class CafeNet(OneShotStrategy):
 
         Below it: where the uniform network is the best, and what there was to win by the supernet's scores.
         """
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         if self._trained:
             table = finalists_table(sorted(self._trained, key=self._trained_rank), self._space, setup.metric)
         else:
@@ -721,7 +721,7 @@ class CafeNet(OneShotStrategy):
     @property
     def _scorer(self) -> Scorer:
         """What scored the widths; where trials did, the supernet is fetched from its checkpoint first."""
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         if not isinstance(self.engine, SequentialExecutionEngine) and 'scorer' not in vars(setup):
             setup.supernet.restore(RunFolder(_known(self.directory)))
         return setup.scorer
@@ -738,13 +738,14 @@ class CafeNet(OneShotStrategy):
     def extra_repr(self) -> str:
         """Return the options that matter most."""
         return (
-            f'budget={self.budget_spec!r}, sharing={self.options.sharing!r}, patterns={self.options.patterns}, '
+            f'budget={self.budget_spec!r}, sharing={self.options.sharing!r}, '
+            f'channel_sets_per_step={self.options.channel_sets_per_step}, '
             f'search={self.search!r}'
         )
 
     @property
     def _space(self) -> WidthSpace:
-        setup: RunSetup = _known(self._setup)
+        setup: StageContext = _known(self._setup)
         return setup.space
 
 
@@ -780,7 +781,7 @@ def _live_space(model_space: Any, engine: Any) -> Any:
     )
 
 
-def _default_directory(engine: Any, setup: RunSetup) -> Path:
+def _default_directory(engine: Any, setup: StageContext) -> Path:
     if isinstance(engine, SequentialExecutionEngine):
         return new_run_path(setup.supernet.trainer.default_root_dir)
     experiment = engine.nodejs_binding

@@ -132,7 +132,11 @@ class ShortTrainings(CafeNet):
 
     def _supernet_record(self) -> dict[str, Any]:
         record = super()._supernet_record()
-        return {name: value for name, value in record.items() if name not in ('sharing', 'patterns', 'training')}
+        return {
+            name: value
+            for name, value in record.items()
+            if name not in ('sharing', 'channel_sets_per_step', 'training')
+        }
 
     def _scores_record(self) -> dict[str, Any]:
         return {**super()._scores_record(), 'epochs': list(self.halving.epochs)}

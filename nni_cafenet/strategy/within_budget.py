@@ -110,7 +110,7 @@ class WithinBudget(StrategyMiddleware):
         self._counts['moved'] += 1
         model.sample = {**model.sample, **moved}
         if isinstance(model, SimplifiedWidthSpace):
-            model.mutation_summary = self.model_space.summarise(model.sample)
+            model.mutation_summary = self.model_space.summarize(model.sample)
         _logger.debug('Moved into the budget: %s to %s', widths, moved)
 
     def _move(self, levels: IntArray) -> IntArray:

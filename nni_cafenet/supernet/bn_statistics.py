@@ -1,4 +1,4 @@
-"""Running statistics of batch normalisation for one width, without a trace in the supernet."""
+"""Running statistics of batch normalization for one width, without a trace in the supernet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def estimate_statistics(
     Notes
     -----
     Source: the same authors' code re-estimates with a cumulative average over 20 training batches before it scores a
-    width. Only batch normalisation is in training mode meanwhile (dropout is not).
+    width. Only batch normalization is in training mode meanwhile (dropout is not).
     """
     model.eval()
     batches = list(batches)

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .combination import Combination
-from .min_step import BestOf, Run, Steps, take_back
+from .min_step import MinStep, StepFunctions, StepResult, take_back
 from .side_effects import SideEffects
 from .step_output import loss_of, sum_of, with_loss
 
-__all__ = ['AllOf']
+__all__ = ['CombinedStep']
 
 
-class AllOf:
+class CombinedStep:
     """Runs a step with all channel sets on the same state and the same random numbers, and weighs their losses.
 
     The graphs of all of them are kept. Side effects and logs are those of the one with the smallest loss.
@@ -28,11 +28,11 @@ class AllOf:
         Weighs the losses.
     """
 
-    def __init__(self, best_of: BestOf, combination: Combination) -> None:
+    def __init__(self, best_of: MinStep, combination: Combination) -> None:
         self._best_of = best_of
         self._combination = combination
 
-    def __call__(self, sets: Sequence[dict[str, Tensor]], steps: Steps) -> tuple[Run, list[float]]:
+    def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
         """Run the step with each of several channel sets.
 
         Returns
@@ -42,12 +42,12 @@ class AllOf:
         losses : list of float
             All losses, in the order of the channel sets.
         """
-        before, runs = SideEffects(self._best_of.module), list[Run]()
+        before, runs = SideEffects(self._best_of.module), list[StepResult]()
         for channel_sets in sets:
             if runs:
                 take_back(before)
             runs.append(self._best_of.run(channel_sets, steps))
-            runs[-1].after = before.now()
+            runs[-1].after = before.snapshot()
         losses = [run.loss for run in runs]
         best = min(runs, key=lambda run: math.inf if math.isnan(run.loss) else run.loss)
         if best.after is not None:

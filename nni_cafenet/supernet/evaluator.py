@@ -28,7 +28,7 @@ def check_evaluator(evaluator: Any, argument: str = 'evaluator') -> None:
         )
     if not evaluator.module.automatic_optimization:
         raise ValueError(
-            f'{type(evaluator.module).__name__} uses manual optimisation, so a step cannot be run without optimising. '
+            f'{type(evaluator.module).__name__} uses manual optimization, so a step cannot be run without optimizing. '
             'Return the loss from training_step and leave automatic_optimization on.'
         )
 

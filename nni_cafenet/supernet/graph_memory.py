@@ -7,7 +7,7 @@ import logging
 import psutil
 import torch
 
-__all__ = ['MEMORY', 'Room', 'check_memory']
+__all__ = ['MEMORY', 'GraphMemory', 'check_memory']
 
 MEMORY = ('auto', 'fast', 'lean')
 """What a user may ask for."""
@@ -22,7 +22,7 @@ def check_memory(memory: str) -> str:
     return memory
 
 
-class Room:
+class GraphMemory:
     """Whether two graphs fit side by side.
 
     Parameters
@@ -33,7 +33,7 @@ class Room:
 
     Attributes
     ----------
-    for_two
+    keeps_two
         Whether two graphs fit.
     is_open
         Whether that may still turn out to be wrong.
@@ -45,7 +45,7 @@ class Room:
     """
 
     def __init__(self, memory: str) -> None:
-        self.for_two = check_memory(memory) != 'lean'
+        self.keeps_two = check_memory(memory) != 'lean'
         self.is_open = memory == 'auto'
         self._before: int | None = None
         self._largest = 0
@@ -63,11 +63,11 @@ class Room:
         self._largest = graph
         return graph > _free(device)
 
-    def close(self, why: str) -> None:
+    def fall_back(self, why: str) -> None:
         """Make do with one graph from now on."""
-        if self.for_two:
+        if self.keeps_two:
             _logger.info("%s: from now on a training step keeps one graph (memory='lean'; same results).", why)
-        self.for_two = self.is_open = False
+        self.keeps_two = self.is_open = False
 
 
 def _used(device: torch.device) -> int:

@@ -21,9 +21,9 @@ from ..space import WidthSpace
 from ..utils import RandomnessOnResume
 from .bn_statistics import held_in_eval, norms_in_eval
 from .combination import Min
-from .combined_step import AllOf
-from .graph_memory import Room
-from .min_step import BestOf, LogCalls, Run, Steps
+from .combined_step import CombinedStep
+from .graph_memory import GraphMemory
+from .min_step import LogCalls, MinStep, StepFunctions, StepResult
 from .several_widths import at_several_widths
 from .sharing import Sharing, distinct
 from .step_output import loss_of
@@ -59,10 +59,10 @@ _FORWARDED = (
 class MinMinModule(BaseOneShotLightningModule):
     """Train the best of several channel sets of a random width, on every batch.
 
-    ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and ``patterns`` channel sets
+    ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and several channel sets
     of it, runs the user's own ``training_step`` with each on the same batch and the same random numbers, and returns the
-    smallest loss to Lightning, which goes on as ever (automatic optimisation). What the others did to running statistics,
-    metrics, attributes, logs and random generators is taken back (see `BestOf`).
+    smallest loss to Lightning, which goes on as ever (automatic optimization). What the others did to running statistics,
+    metrics, attributes, logs and random generators is taken back (see `MinStep`).
 
     With several processes every one draws the same widths and channel sets, and all choose by the mean loss.
 
@@ -72,7 +72,7 @@ class MinMinModule(BaseOneShotLightningModule):
         The user's Lightning module, with the supernet as its model.
     sharing
         The rule that gives channel sets to widths.
-    patterns
+    channel_sets_per_step
         Channel sets a step, 1 or more.
     seed
         Seed of widths and channel sets; the state of the generator is saved with Lightning's checkpoints.
@@ -87,7 +87,7 @@ class MinMinModule(BaseOneShotLightningModule):
 
     Notes
     -----
-    Source: Su et al. 2021, min-min optimisation; that it is done on single batches with a few channel sets is our
+    Source: Su et al. 2021, min-min optimization; that it is done on single batches with a few channel sets is our
     reading. Logs ``cafenet/loss`` (of the winner), ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of
     groups whose winning channel set is the leftmost one).
     """
@@ -97,7 +97,7 @@ class MinMinModule(BaseOneShotLightningModule):
         training_module: LightningModule,
         *,
         sharing: Sharing,
-        patterns: int,
+        channel_sets_per_step: int,
         seed: int,
         loader_generator: torch.Generator | None = None,
         memory: str = 'auto',
@@ -105,12 +105,12 @@ class MinMinModule(BaseOneShotLightningModule):
     ) -> None:
         super().__init__(training_module)
         self.sharing = sharing
-        self.patterns = patterns
+        self.channel_sets_per_step = channel_sets_per_step
         self.rng = np.random.default_rng(seed)
         self.options = TrainingOptions() if options is None else options
-        self._best_of = BestOf(training_module, Room(memory))
+        self._best_of = MinStep(training_module, GraphMemory(memory))
         combine = self.options.combine
-        self._all_of = None if isinstance(combine, Min) else AllOf(self._best_of, combine)
+        self._all_of = None if isinstance(combine, Min) else CombinedStep(self._best_of, combine)
         self._frozen: frozenset[str] | None = None
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
@@ -119,7 +119,7 @@ class MinMinModule(BaseOneShotLightningModule):
 
     @property
     def automatic_optimization(self) -> bool:
-        """Lightning optimises: schedulers, accumulation, clipping and precision work as in the user's module."""
+        """Lightning optimizes: schedulers, accumulation, clipping and precision work as in the user's module."""
         return True
 
     @property
@@ -143,7 +143,8 @@ class MinMinModule(BaseOneShotLightningModule):
             self._frozen = norms_in_eval(self.space)
         drawn = self.options.sampling.draw(self.space, self.rng)
         sets = [
-            distinct(self.sharing.sample_several(self.space.groups, each, self.patterns, self.rng)) for each in drawn
+            distinct(self.sharing.sample_several(self.space.groups, each, self.channel_sets_per_step, self.rng))
+            for each in drawn
         ]
         step = partial(self.training_module.training_step, batch, batch_idx, *extra)
         if len(drawn) > 1:
@@ -154,7 +155,7 @@ class MinMinModule(BaseOneShotLightningModule):
         elif len(sets[0]) == 1:
             self.space.activate(drawn[0], sets[0][0])
             output = step()
-            best = Run(sets[0][0], self._loss(output), True, output)
+            best = StepResult(sets[0][0], self._loss(output), True, output)
             losses = [[best.loss]]
         else:
             best, own = self._at_a_width(sets[0], self._steps(drawn[0], step))
@@ -166,12 +167,12 @@ class MinMinModule(BaseOneShotLightningModule):
         self._report(best.loss, float(np.mean([_gap(own) for own in losses])), best.channel_sets)
         return best.output
 
-    def _steps(self, widths: dict[str, int], step: Callable[[], Any]) -> Steps:
+    def _steps(self, widths: dict[str, int], step: Callable[[], Any]) -> StepFunctions:
         """Return how a step is run at some widths."""
         any_process = self._any if self.trainer.world_size > 1 else None
-        return Steps(partial(self.space.activate, widths), step, self._loss, self.device, any_process)
+        return StepFunctions(partial(self.space.activate, widths), step, self._loss, self.device, any_process)
 
-    def _at_a_width(self, sets: Sequence[dict[str, Tensor]], steps: Steps) -> tuple[Run, list[float]]:
+    def _at_a_width(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
         """Run a step with the channel sets of a width; return the run that counts, and all losses."""
         if len(sets) == 1:
             run = self._best_of.run(sets[0], steps)

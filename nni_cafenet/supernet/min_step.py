@@ -11,10 +11,10 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor
 
-from .graph_memory import Room
+from .graph_memory import GraphMemory
 from .side_effects import SideEffects
 
-__all__ = ['BestOf', 'LogCalls', 'Run', 'Steps']
+__all__ = ['LogCalls', 'MinStep', 'StepFunctions', 'StepResult']
 
 
 class LogCalls:
@@ -29,7 +29,7 @@ class LogCalls:
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepFunctions:
     """How a step is run on one batch, and judged.
 
     Parameters
@@ -54,7 +54,7 @@ class Steps:
 
 
 @dataclass
-class Run:
+class StepResult:
     """What a step made of a batch with one channel set.
 
     Parameters
@@ -83,7 +83,7 @@ class Run:
         self.complete, self.output, self.logs, self.after = False, None, LogCalls(), None
 
 
-class BestOf:
+class MinStep:
     """Runs a step with channel sets one after the other, each on the same state and the same random numbers.
 
     Where there is room for two graphs, that of the best run is kept while the next one runs. Where there is not, all runs
@@ -98,12 +98,12 @@ class BestOf:
         Whether there is room for two graphs.
     """
 
-    def __init__(self, module: LightningModule, room: Room) -> None:
+    def __init__(self, module: LightningModule, room: GraphMemory) -> None:
         self.module = module
         self._room = room
         self._graph_in_step = False
 
-    def __call__(self, sets: Sequence[dict[str, Tensor]], steps: Steps) -> tuple[Run, list[float]]:
+    def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
         """Run the step with each of several channel sets.
 
         Returns
@@ -114,7 +114,7 @@ class BestOf:
             All losses, in the order of the channel sets.
         """
         before = SideEffects(self.module)
-        best: Run | None = None
+        best: StepResult | None = None
         winner, losses = 0, list[float]()
         for index, channel_sets in enumerate(sets):
             last = index + 1 == len(sets)
@@ -126,11 +126,11 @@ class BestOf:
             losses.append(run.loss)
             if best is None or run.loss < best.loss or math.isnan(best.loss):
                 best, winner = run, index
-                best.after = before.now() if run.complete and not last else None
+                best.after = before.snapshot() if run.complete and not last else None
             del run  # a loser's graph goes before the next one is made
             if index == 0:
                 self._look_for_room(steps)
-            if not last and not self._room.for_two:
+            if not last and not self._room.keeps_two:
                 best.give_up_graph()
         if best is None:
             raise ValueError('sets=[]: a step needs at least one channel set.')
@@ -144,24 +144,31 @@ class BestOf:
         return best, losses
 
     def _run_in_room(
-        self, channel_sets: dict[str, Tensor], steps: Steps, before: SideEffects, best: Run | None, last: bool
-    ) -> Run:
+        self,
+        channel_sets: dict[str, Tensor],
+        steps: StepFunctions,
+        before: SideEffects,
+        best: StepResult | None,
+        last: bool,
+    ) -> StepResult:
         """Run the step with a graph where there is room for it; make room where there turns out to be too little."""
-        if not self._room.for_two:
+        if not self._room.keeps_two:
             return self.run(channel_sets, steps) if last else self._run_without_graph(channel_sets, steps, before)
         try:
             return self.run(channel_sets, steps)
         except torch.OutOfMemoryError as error:
             if best is None or not self._room.is_open or steps.any_process is not None:
                 raise  # one graph alone is too much, or the user's word counts, or other processes would wait
-            self._room.close(str(error).splitlines()[0])
+            self._room.fall_back(str(error).splitlines()[0])
         best.give_up_graph()  # here the traceback, which holds the graph that was too much, is gone
         take_back(before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return self._run_in_room(channel_sets, steps, before, best, last)
 
-    def _run_without_graph(self, channel_sets: dict[str, Tensor], steps: Steps, before: SideEffects) -> Run:
+    def _run_without_graph(
+        self, channel_sets: dict[str, Tensor], steps: StepFunctions, before: SideEffects
+    ) -> StepResult:
         """Run the step for its loss alone."""
         if not self._graph_in_step:
             try:
@@ -179,7 +186,7 @@ class BestOf:
         run.give_up_graph()
         return run
 
-    def run(self, channel_sets: dict[str, Tensor], steps: Steps) -> Run:
+    def run(self, channel_sets: dict[str, Tensor], steps: StepFunctions) -> StepResult:
         """Run the step with one channel set, as it is; what it logs waits."""
         steps.activate(channel_sets)
         logs = LogCalls()
@@ -191,15 +198,15 @@ class BestOf:
         finally:
             del own['log']
             own.update({} if log is None else {'log': log})
-        return Run(channel_sets, steps.loss(output), True, output, logs)
+        return StepResult(channel_sets, steps.loss(output), True, output, logs)
 
-    def _look_for_room(self, steps: Steps) -> None:
+    def _look_for_room(self, steps: StepFunctions) -> None:
         """Decide, in all processes alike, whether another graph fits beside the first one of a step."""
         if not self._room.is_open:
             return
         short = self._room.is_short(steps.device)
         if short if steps.any_process is None else steps.any_process(short):
-            self._room.close('Too little memory is free for two graphs')
+            self._room.fall_back('Too little memory is free for two graphs')
 
 
 def take_back(before: SideEffects) -> None:

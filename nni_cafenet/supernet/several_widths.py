@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .divergence import Divergence, logits_of
-from .min_step import Run, Steps, take_back
+from .min_step import StepFunctions, StepResult, take_back
 from .side_effects import SideEffects
 from .step_output import loss_of, sum_of, with_loss
 
@@ -22,10 +22,10 @@ Channels = dict[str, Tensor]
 def at_several_widths(
     module: nn.Module,
     model: nn.Module,
-    widths: Sequence[tuple[Sequence[Channels], Steps]],
-    run: Callable[[Sequence[Channels], Steps], tuple[Run, list[float]]],
+    widths: Sequence[tuple[Sequence[Channels], StepFunctions]],
+    run: Callable[[Sequence[Channels], StepFunctions], tuple[StepResult, list[float]]],
     divergence: Divergence | None,
-) -> tuple[Run, list[list[float]]]:
+) -> tuple[StepResult, list[list[float]]]:
     """Run a step at several widths, each on the same state and the same random numbers; train the mean of their losses.
 
     Parameters
@@ -49,7 +49,7 @@ def at_several_widths(
     losses : list of list of float
         The losses of the channel sets of each width.
     """
-    before, runs, losses, teacher = SideEffects(module), list[Run](), list[list[float]](), None
+    before, runs, losses, teacher = SideEffects(module), list[StepResult](), list[list[float]](), None
     after = before
     for sets, steps in widths:
         if runs:
@@ -66,7 +66,7 @@ def at_several_widths(
         runs.append(found)
         losses.append(its_losses)
         if len(runs) == 1:
-            after = before.now()
+            after = before.snapshot()
         if found.output is None:  # the step skips the batch
             break
     first = runs[0]

@@ -90,7 +90,7 @@ class LocallyFree(Sharing):
 
     Counted in units from 1, a width of c units in a group of n is
 
-    - ``centred``: the base 1..c-r-1 and any r+1 units of the zone c-r..c+r (1, 3, 10, 35 sets for r = 0, 1, 2, 3);
+    - ``centered``: the base 1..c-r-1 and any r+1 units of the zone c-r..c+r (1, 3, 10, 35 sets for r = 0, 1, 2, 3);
     - ``one-sided``: the base 1..c-r and any r units of the zone c-r+1..c+r (1, 2, 6, 20 sets).
 
     At the borders the zone is clipped to the group, and the free units are as many as bring the total to c. ``offset=0``
@@ -101,7 +101,7 @@ class LocallyFree(Sharing):
     offset
         r, in units. 0 or more.
     zone
-        ``'centred'`` (default) or ``'one-sided'``.
+        ``'centered'`` (default) or ``'one-sided'``.
     unit
         ``'bin'`` (default): units are the bins of the group. A last bin with fewer channels than the others cannot take
         the place of a whole one, so it belongs to the full width only; of a width that is no whole number of bins the
@@ -114,13 +114,13 @@ class LocallyFree(Sharing):
     """
 
     offset: int = 1
-    zone: str = 'centred'
+    zone: str = 'centered'
     unit: str = 'bin'
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'offset', check_whole_number('offset', self.offset, 0))
-        if self.zone not in ('centred', 'one-sided'):
-            raise ValueError(f"zone={self.zone!r} must be 'centred' or 'one-sided'.")
+        if self.zone not in ('centered', 'one-sided'):
+            raise ValueError(f"zone={self.zone!r} must be 'centered' or 'one-sided'.")
         if self.unit not in ('bin', 'channel'):
             raise ValueError(f"unit={self.unit!r} must be 'bin' or 'channel'.")
 
@@ -140,7 +140,7 @@ class LocallyFree(Sharing):
         count = math.ceil(width / unit)
         if width >= group.full or count > whole:
             return count, count, 0
-        base = max(count - self.offset - (1 if self.zone == 'centred' else 0), 0)
+        base = max(count - self.offset - (1 if self.zone == 'centered' else 0), 0)
         end = min(count + self.offset, whole)
         return base, end, count - base
 

@@ -45,7 +45,7 @@ class SideEffects:
         self._keepers = [each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)]
         self._read()
 
-    def now(self) -> SideEffects:
+    def snapshot(self) -> SideEffects:
         """Return the side effects of the same modules as they are by now."""
         other = copy.copy(self)
         other._read()
@@ -74,7 +74,7 @@ class _Buffers:
     """The values of buffers.
 
     Autograd saves buffers, and refuses the backward of a graph if one of them was written to since. So only those that
-    the step itself wrote to are written to here. Version counters tell, but for normalisations, which write their
+    the step itself wrote to are written to here. Version counters tell, but for normalizations, which write their
     statistics without counting; these are brought back without counting too.
     """
 

@@ -20,7 +20,7 @@ from ..stages import (
     BASELINE,
     Finalist,
     RunFolder,
-    RunSetup,
+    StageContext,
     TrainedFinalist,
     check_checkpoint,
     read_choice,
@@ -29,7 +29,7 @@ from ..stages import (
     with_first_seeds,
 )
 from ..utils import random_state, save_torch
-from .heartbeat import Session
+from .heartbeat import RunHeartbeat
 from .runner import Job, TrialRunner
 from .search_pool import SearchPool
 from .watchdog import ends_with_this_process
@@ -61,7 +61,7 @@ class AsTrials:
 
     def __init__(
         self,
-        setup: RunSetup,
+        setup: StageContext,
         folder: RunFolder,
         engine: TrainingServiceExecutionEngine,
         trial_directory: str | None = None,
@@ -76,7 +76,7 @@ class AsTrials:
             check_checkpoint(path)
         manager = engine.nodejs_binding._proc
         self._release = None if manager is None else ends_with_this_process(manager.pid)
-        self.runner = TrialRunner(engine, Session(folder.path), trial_directory or str(folder.path))
+        self.runner = TrialRunner(engine, RunHeartbeat(folder.path), trial_directory or str(folder.path))
         self.runner.retire_others(but=self._jobs_to_do())
         self._check_room()
         self._publish_axes()
@@ -189,9 +189,9 @@ class AsTrials:
             raise self.runner.error(lost[0])
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
         """What a user does to resume the run."""
-        return self.runner.manager.how_to_go_on
+        return self.runner.manager.resume_hint
 
     def close(self) -> None:
         """Tell search trials to end; the manager goes on until NNI stops it."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from ..search import Scored, widths_key
 from ..utils import RecordReader, append_record
 
-__all__ = ['Mailbox']
+__all__ = ['FileQueue']
 
 
-class Mailbox:
+class FileQueue:
     """The folder through which the main process and one search trial talk.
 
     Parameters
@@ -29,7 +29,7 @@ class Mailbox:
 
     # --- the main process's side ------------------------------------------------------------------
 
-    def give(self, widths: Mapping[str, int]) -> None:
+    def put(self, widths: Mapping[str, int]) -> None:
         """Ask for the score of some widths."""
         append_record(self._widths.path, {'widths': dict(widths)})
 
@@ -44,7 +44,7 @@ class Mailbox:
     # --- the trial's side -------------------------------------------------------------------------
 
     def tasks(self, wait: Callable[[], None] = lambda: time.sleep(0.05)) -> Iterator[dict[str, int]]:
-        """Yield widths as they come, until the mailbox is closed; what has a score already is passed over."""
+        """Yield widths as they come, until the queue is closed; what has a score already is passed over."""
         done = {widths_key(scored.widths) for scored in self.take_scores()}
         while True:
             for record in self._widths.read():
@@ -54,6 +54,6 @@ class Mailbox:
                     yield record['widths']
             wait()
 
-    def answer(self, scored: Scored) -> None:
+    def reply(self, scored: Scored) -> None:
         """Send a score; it is on disk when this returns."""
         append_record(self._scores.path, scored.to_json())

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..utils import inside, read_record, write_record
 
-__all__ = ['Session', 'TrialSeat']
+__all__ = ['RunHeartbeat', 'TrialClient']
 
 _LOOK = 2.0
 """Seconds between two looks at the folder."""
@@ -32,7 +32,7 @@ _UNASSIGNED = 30.0
 """Seconds that a trial goes on after another main process took over, which may assign its job again."""
 
 
-class Session:
+class RunHeartbeat:
     """The main process's side: it says that it lives, and what job works on what.
 
     Parameters
@@ -64,7 +64,7 @@ class Session:
         write_record(_assignment(self.path, job), {**task, 'session': self.token})
 
 
-class TrialSeat:
+class TrialClient:
     """A trial's side: it waits for its task, and leaves when it is no longer wanted.
 
     Parameters

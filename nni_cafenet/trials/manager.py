@@ -116,10 +116,10 @@ class Manager:
             end_group(self._process.pid, grace=0.0)
             self.gone(within=10.0)
         self.experiment._proc = None
-        return ExperimentEndedError(f'The experiment has ended before its run: {why}.{errors}{self.how_to_go_on}')
+        return ExperimentEndedError(f'The experiment has ended before its run: {why}.{errors}{self.resume_hint}')
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
         """What a user does to resume the experiment."""
         return (
             'Nothing that was trained or scored is lost. To continue: NasExperiment(space, evaluator, strategy, config, '

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import first_line
-from ..nni_compat import RecipePickler, is_recorded
+from ..nni_compat import RecordPickler, is_recorded
 from ..utils import format_count
 
 __all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
@@ -44,7 +44,7 @@ class _Counter(io.RawIOBase):
         return size
 
 
-class _Scale(RecipePickler):
+class _Scale(RecordPickler):
     """Pickles into nothing: tells the size, without touching the values of tensors, and the modules that are needed."""
 
     def __init__(self, counter: _Counter, recipes: bool) -> None:
@@ -101,7 +101,7 @@ def measured(value: Any, recipes: bool) -> Measure:
     value
         Anything. The values of tensors and arrays are not touched; other objects are counted up to 16 MiB.
     recipes
-        Whether objects that remember how they were made are pickled as that (see `RecipePickler`).
+        Whether objects that remember how they were made are pickled as that (see `RecordPickler`).
     """
     counter = _Counter()
     scale = _Scale(counter, recipes)

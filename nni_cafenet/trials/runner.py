@@ -17,7 +17,7 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 
 from ..errors import LimitReachedError, TrialFailedError
-from .heartbeat import Session
+from .heartbeat import RunHeartbeat
 from .manager import Manager, indented, lines_of
 from .trial import CafeNetTrial
 
@@ -115,7 +115,7 @@ class TrialRunner:
         Whether the experiment has time left.
     """
 
-    def __init__(self, engine: TrainingServiceExecutionEngine, session: Session, path: str) -> None:
+    def __init__(self, engine: TrainingServiceExecutionEngine, session: RunHeartbeat, path: str) -> None:
         self.engine = engine
         self.session = session
         self.path = path
@@ -228,7 +228,7 @@ class TrialRunner:
         self.poll(now=True)
         self._retire([trial for trial in self._others.values() if self._did(trial) not in but])
 
-    def retire(self, does: str) -> None:
+    def release(self, does: str) -> None:
         """Let those trials end that NNI has started again and that did one thing (`Job.does`)."""
         self._retire([trial for trial in self._others.values() if self._did(trial) == does])
 
@@ -322,7 +322,7 @@ class TrialRunner:
 
     def failure(self, job: Job) -> str:
         """Say how a job failed: with what error, and where its log is."""
-        how = 'was killed or cancelled' if job.status == 'USER_CANCELED' else f'has ended as {job.status}'
+        how = 'was killed or canceled' if job.status == 'USER_CANCELED' else f'has ended as {job.status}'
         text = f'Trial {job.trial or "?"} ({job.name}) {how}.'
         if job.log is None:
             return text

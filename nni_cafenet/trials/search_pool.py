@@ -10,7 +10,7 @@ from typing import Any
 
 from ..search import Scored, WidthsKey, widths_key
 from ..stages import RunFolder
-from .file_queue import Mailbox
+from .file_queue import FileQueue
 from .runner import Job, TrialRunner
 
 __all__ = ['SearchPool']
@@ -19,13 +19,13 @@ __all__ = ['SearchPool']
 @dataclass
 class _Worker:
     job: Job
-    mailbox: Mailbox
+    queue: FileQueue
     given: dict[WidthsKey, None] = field(default_factory=dict)  # in this order
     closing: bool = False
 
     def close(self) -> None:
         if not self.closing:
-            self.mailbox.close()
+            self.queue.close()
             self.closing = True
 
 
@@ -55,7 +55,7 @@ class SearchPool:
         self._number = 0
         for path in sorted(folder.search.glob('*')):
             self._number = max(self._number, int(path.name))
-            self._keep(Mailbox(path).take_scores())
+            self._keep(FileQueue(path).take_scores())
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Yield the scores of some widths, in their order, as soon as they are known.
@@ -73,8 +73,8 @@ class SearchPool:
             while widths_key(widths) not in self._known:
                 self.runner.poll()
                 self._take()
-                self._bury(pending)
-                self._staff(len(pending) + sum(len(worker.given) for worker in self._workers))
+                self._requeue_dead(pending)
+                self._scale(len(pending) + sum(len(worker.given) for worker in self._workers))
                 self._give(pending, wanted)
                 time.sleep(0.02)
             yield self._known[widths_key(widths)]
@@ -83,7 +83,7 @@ class SearchPool:
         """Let all search trials end, and wait until they have."""
         for worker in self._workers:
             worker.close()
-        self.runner.retire('search')
+        self.runner.release('search')
         while wait and any(worker.job.active for worker in self._workers):
             self.runner.poll()
             time.sleep(0.1)
@@ -93,12 +93,12 @@ class SearchPool:
 
     def _take(self) -> None:
         for worker in self._workers:
-            scores = worker.mailbox.take_scores()
+            scores = worker.queue.take_scores()
             self._keep(scores)
             for scored in scores:
                 worker.given.pop(widths_key(scored.widths), None)
 
-    def _bury(self, pending: deque[WidthsKey]) -> None:
+    def _requeue_dead(self, pending: deque[WidthsKey]) -> None:
         """Take back what dead trials were given."""
         for worker in [worker for worker in self._workers if not worker.job.active]:
             self._workers.remove(worker)
@@ -111,7 +111,7 @@ class SearchPool:
                 raise self.runner.error(worker.job)
             self.runner.failed_for_good(worker.job)
 
-    def _staff(self, work: int) -> None:
+    def _scale(self, work: int) -> None:
         """Start search trials while there is room and work for them; let one go where the concurrency was lowered."""
         runner, working = self.runner, [worker for worker in self._workers if not worker.closing]
         if not runner.is_open or (not self._workers and not runner.may_start('search')):
@@ -120,11 +120,11 @@ class SearchPool:
         for _ in range(int(min(runner.concurrency - len(self._workers), work - len(working), room))):
             self._number += 1
             name = f'{self._number:03d}'
-            job = Job(f'search {self._number}', {'stage': 'search', 'mailbox': name}, {'stage': 'search'}, self.details)
-            self._workers.append(_Worker(job, Mailbox(self.folder.search / name)))
+            job = Job(f'search {self._number}', {'stage': 'search', 'queue': name}, {'stage': 'search'}, self.details)
+            self._workers.append(_Worker(job, FileQueue(self.folder.search / name)))
             runner.submit(job)
         if len(self._workers) >= runner.concurrency:
-            runner.retire('search')  # those that were not taken over
+            runner.release('search')  # those that were not taken over
         if len(working) > max(1, runner.concurrency):
             working[-1].close()
 
@@ -136,4 +136,4 @@ class SearchPool:
                 key = pending.popleft()
                 if key not in self._known:
                     worker.given[key] = None
-                    worker.mailbox.give(wanted[key])
+                    worker.queue.put(wanted[key])

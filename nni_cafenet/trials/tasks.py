@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 
 from ..errors import ResumeError
 from ..search import Scored, Scorer
-from ..stages import Finalist, Reports, RunFolder, RunSetup, evaluating, taken_reports
+from ..stages import CapturedResults, Finalist, RunFolder, StageContext, evaluating, taken_reports
 from ..utils import inside, load_random_state, load_torch
-from .file_queue import Mailbox
+from .file_queue import FileQueue
 
 __all__ = ['rounded', 'run_task']
 
@@ -33,17 +33,17 @@ def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
     folder
         The folder of the run.
     task
-        ``{'stage': 'supernet'}``, ``{'stage': 'search', 'mailbox': ...}`` or ``{'stage': 'finalist', 'finalist': ...}``;
+        ``{'stage': 'supernet'}``, ``{'stage': 'search', 'queue': ...}`` or ``{'stage': 'finalist', 'finalist': ...}``;
         ``{'stage': 'none'}`` for a trial that NNI started again and nobody needs.
     """
     if task['stage'] == 'none':
         return
-    setup = RunSetup.load(folder.read_setup())
+    setup = StageContext.load(folder.read_setup())
     folder.check_space(setup.space)
     {'supernet': _supernet, 'search': _search, 'finalist': _finalist}[task['stage']](setup, folder, task)
 
 
-def _supernet(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+def _supernet(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
     initial = load_torch(folder.initial, remedy='delete it and the checkpoint to train the supernet anew')
     setup.space.load_state_dict(initial['weights'])
     supernet = setup.supernet
@@ -52,9 +52,9 @@ def _supernet(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> No
         supernet.train(folder, callbacks=[_LookEveryEpoch(setup, reports)])
 
 
-def _search(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+def _search(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
     _load_supernet(setup, folder)
-    mailbox = Mailbox(inside(folder.search, task['mailbox']))
+    queue = FileQueue(inside(folder.search, task['queue']))
     sign = 1 if setup.options.higher_is_better else -1
     best: Scored | None = None
     number, reported, last = 0, -1, -math.inf
@@ -72,9 +72,9 @@ def _search(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None
             report()
         time.sleep(0.05)
 
-    for widths in mailbox.tasks(wait):
+    for widths in queue.tasks(wait):
         scored = setup.scorer.score(widths)
-        mailbox.answer(scored)
+        queue.reply(scored)
         number += 1
         if not math.isnan(scored.score) and (best is None or sign * scored.score > sign * best.score):
             best = scored
@@ -83,14 +83,14 @@ def _search(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None
     report()
 
 
-def _finalist(setup: RunSetup, folder: RunFolder, task: Mapping[str, Any]) -> None:
+def _finalist(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
     if setup.finalists.weights == 'inherited':
         _load_supernet(setup, folder)
     trained = setup.train_finalist(Finalist.from_json(task['finalist']), folder)
     nni.report_final_result({name: rounded(value) for name, value in trained.report().items()})
 
 
-def _load_supernet(setup: RunSetup, folder: RunFolder) -> None:
+def _load_supernet(setup: StageContext, folder: RunFolder) -> None:
     if not setup.supernet.restore(folder):
         raise ResumeError(f'{folder.checkpoint} is not that of a supernet whose training has ended.')
 
@@ -98,7 +98,7 @@ def _load_supernet(setup: RunSetup, folder: RunFolder) -> None:
 class _LookEveryEpoch(pl.Callback):
     """Report, after every epoch, the held-out scores of three widths: uniform 50 %, the largest and the smallest."""
 
-    def __init__(self, setup: RunSetup, reports: Reports) -> None:
+    def __init__(self, setup: StageContext, reports: CapturedResults) -> None:
         self._setup = setup
         self._reports = reports
         self._scorer: Scorer | None = None
@@ -108,7 +108,7 @@ class _LookEveryEpoch(pl.Callback):
         with evaluating(pl_module):
             if self._scorer is None:
                 batches = min(_LOOK_BATCHES, self._setup.options.statistics_batches)
-                self._scorer = self._setup.supernet.scorer(patterns=1, statistics_batches=batches)
+                self._scorer = self._setup.supernet.scorer(channel_sets_per_step=1, statistics_batches=batches)
             scores = {
                 'default': self._scorer.score(space.uniform_widths(0.5)).score,
                 'largest': self._scorer.score(space.full_widths).score,

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from ..errors import TravelError, first_line
-from ..nni_compat import Kept, is_recorded, limit, remake, remake_part, unkept
+from ..nni_compat import PickledArgument, is_recorded, pickle_limit, remake, remake_part, unpickle_argument
 from ..supernet import MinMinModule
 from .pickled_size import format_bytes, heaviest, measured
 
@@ -85,8 +85,8 @@ def check_travels(space: Any, evaluator: Any, **others: Any) -> None:
         lines = [f'\n  {culprit}' for culprit in journey.culprits]
         raise TravelError(
             f'{len(lines)} thing{"s" if len(lines) > 1 else ""} cannot be sent to trial processes. What was made by '
-            f'nni_cafenet.traced or nni.trace is sent as the call that made it, anything else pickled, up to {limit()} '
-            f'bytes (or what the environment variable PICKLE_SIZE_LIMIT says).{"".join(lines)}'
+            f'nni_cafenet.traced or nni.trace is sent as the call that made it, anything else pickled, up to '
+            f'{pickle_limit()} bytes (or what the environment variable PICKLE_SIZE_LIMIT says).{"".join(lines)}'
         )
     for note in journey.notes:
         _logger.warning('%s', note)
@@ -104,7 +104,7 @@ class _Journey:
 
     def look_at(self, path: str, value: Any) -> None:
         """Look at a value and at what it is made of."""
-        if isinstance(value, Kept):
+        if isinstance(value, PickledArgument):
             self._pickled(path, value.value, kept=True)
         elif isinstance(value, MinMinModule):
             self._refuse(path, value, 'is what CafeNet has made of a module')
@@ -144,7 +144,7 @@ class _Journey:
         if symbol in (remake, remake_part):
             symbol, _, *args = args  # what was called, and the seed
             self.look_at(path, symbol)
-            symbol = unkept(symbol)
+            symbol = unpickle_argument(symbol)
         else:
             self._symbol(path, value, symbol)
         for index, argument in enumerate(args):
@@ -185,7 +185,10 @@ class _Journey:
     def _changed(self, path: str, value: Any, symbol: Any) -> None:
         """Note what was set on an object after it was made."""
         now = vars(value)
-        given = {**_defaults(symbol), **{name: unkept(argument) for name, argument in value.trace_kwargs.items()}}
+        given = {
+            **_defaults(symbol),
+            **{name: unpickle_argument(argument) for name, argument in value.trace_kwargs.items()},
+        }
         names = [name for name, before in given.items() if name in now and _differ(now[name], before)]
         if not names:
             return
@@ -208,13 +211,13 @@ class _Journey:
         if measure.problem is not None:
             self._refuse(path, value, f'cannot be pickled ({measure.problem})')
             return
-        if 0 < limit() * (_COMPRESSED if kept else 1) < measure.size:
+        if 0 < pickle_limit() * (_COMPRESSED if kept else 1) < measure.size:
             self._refuse(path, value, f'has {measure}{heaviest(path, value, kept)}')
             return
         for module in measure.modules:
             self._needs(module, path)
         try:
-            text = nni.dump(Kept(value) if kept else value, pickle_size_limit=limit())
+            text = nni.dump(PickledArgument(value) if kept else value, pickle_size_limit=pickle_limit())
             back = value if kept else nni.load(text)
         except Exception as error:  # noqa: BLE001  whatever a class of the user raises
             if isinstance(error, PayloadTooLarge) or 'Pickle too large' in str(error):  # of a class or function
@@ -224,7 +227,7 @@ class _Journey:
             else:
                 self._refuse(path, value, f'fails on the way ({type(error).__name__}: {first_line(error)})')
         else:
-            if 0 < limit() < len(text) and isinstance(value, np.ndarray):
+            if 0 < pickle_limit() < len(text) and isinstance(value, np.ndarray):
                 self._refuse(path, value, f'has {format_bytes(len(text))} as text')
             elif type(back).__qualname__ != type(value).__qualname__:
                 self._arrives(path, value, type(back).__name__)
@@ -288,7 +291,7 @@ def _look(value: Any) -> str:
 
 
 def _warn_of_size(**sent: Any) -> None:
-    size = len(nni.dump(sent, pickle_size_limit=limit()))
+    size = len(nni.dump(sent, pickle_size_limit=pickle_limit()))
     if size > _HEAVY:
         _logger.warning(
             'The parameters of every trial have %s, which slows NNI and its web page down. Most of it are arguments of '

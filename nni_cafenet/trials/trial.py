@@ -12,7 +12,7 @@ import nni.trial
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
 from ..stages import RunFolder, reports_may_fail
-from .heartbeat import TrialSeat
+from .heartbeat import TrialClient
 from .tasks import run_task
 
 __all__ = ['CafeNetTrial']
@@ -65,7 +65,7 @@ class CafeNetTrial(ExecutableModelSpace):
                 f'{path} is not there, on the machine of this trial. The folder of the run must be shared by all machines: '
                 'give CafeNet(directory=..., trial_directory=...), the second as the machines of the trials see it.'
             )
-        seat = TrialSeat(path, os.environ.get('NNI_TRIAL_JOB_ID', nni.get_trial_id()))
+        seat = TrialClient(path, os.environ.get('NNI_TRIAL_JOB_ID', nni.get_trial_id()))
         task = seat.wait_for_task()
         seat.watch()
         if nni.trial._params is not None:  # results belong to the trial that runs, whosever parameter came

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.graph.attributes import Attribute
 from nni_cafenet.graph.example_input import ExampleInput
 
@@ -33,7 +33,7 @@ class Attention(nn.Module):
 def graph_of(how: str):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 12), nn.LayerNorm(12), Attention(how), nn.LayerNorm(12), nn.Linear(12, 2))
-    return analyse(net, ExampleInput.of((1, 5, 3), net))
+    return analyze_model(net, ExampleInput.of((1, 5, 3), net))
 
 
 def test_attention_as_wide_as_its_input():

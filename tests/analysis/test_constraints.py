@@ -55,9 +55,9 @@ def test_agreement_with_a_fixed_dimension_fixes():
 def test_a_dimension_without_identities_gets_fixed_ones():
     constraints = Constraints()
     dim = constraints.new(2)
-    assert constraints.solid(dim, 2) is dim
+    assert constraints.ids_or_fixed(dim, 2) is dim
     assert constraints.fixed == []
-    assert constraints.solid(None, 3).tolist() == [2, 3, 4]
+    assert constraints.ids_or_fixed(None, 3).tolist() == [2, 3, 4]
     assert [(ids.tolist(), reason) for ids, reason in constraints.fixed] == [([2, 3, 4], '')]
 
 

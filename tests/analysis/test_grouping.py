@@ -31,7 +31,7 @@ def test_a_chain_gives_a_group_between_two_layers():
     # 6 a product: a 3*4, b 4*5, c 5*2.
     assert graph.cost.macs_of(np.array([[4, 5], [1, 2]])).tolist() == [6 * (12 + 20 + 10), 6 * (3 + 2 + 4)]
     assert graph.cost.params_of(np.array([[4, 5], [1, 2]])).tolist() == [42, 9]
-    assert graph.groups[0].macs_a_channel == 6 * (3 + 5)
+    assert graph.groups[0].macs_per_channel == 6 * (3 + 5)
     # One layout for the output of a and the input of b.
     assert graph.dims == {'a.weight': (0, None), 'b.weight': (1, 0), 'c.weight': (None, 1)}
     assert len(graph.layouts) == 2
@@ -57,8 +57,8 @@ def test_a_group_of_one_channel_is_fixed():
     assert (first.width, first.reason) == (2, 'is first; is a single channel')
 
 
-def test_a_layer_with_one_output_is_listed(analysed):
-    graph = analysed(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1)), (1, 3, 4, 4))
+def test_a_layer_with_one_output_is_listed(analyzed):
+    graph = analyzed(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1)), (1, 3, 4, 4))
     assert [group.label for group in graph.groups] == ['1']
     assert [(record.label, record.width) for record in graph.fixed] == [('0', 1), ('2', 2)]
     assert graph.fixed[0].reason == 'is a single channel'
@@ -101,10 +101,10 @@ def test_groups_of_resnet18_in_order(full_size):
     groups = {group.label: group for group in full_size('resnet18').groups}
     # The stem and the four convolutions that end the blocks of stage 1 meet in sums.
     assert groups['conv1'].producers == ('conv1', 'layer1.0.conv2', 'layer1.1.conv2')
-    assert groups['conv1'].readers == (
+    assert groups['conv1'].consumers == (
         'layer1.0.conv1', 'layer1.1.conv1', 'layer2.0.conv1', 'layer2.0.downsample.0',
     )  # fmt: skip
     assert groups['layer2.0.conv2'].producers == ('layer2.0.conv2', 'layer2.0.downsample.0', 'layer2.1.conv2')
-    assert groups['layer4.0.conv2'].readers == ('layer4.1.conv1', 'fc')
+    assert groups['layer4.0.conv2'].consumers == ('layer4.1.conv1', 'fc')
     assert groups['layer1.0.conv1'].members == ('layer1.0.conv1', 'layer1.0.bn1', 'layer1.0.conv2')
     assert list(groups)[:3] == ['conv1', 'layer1.0.conv1', 'layer1.1.conv1']

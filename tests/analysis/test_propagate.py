@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.errors import TraceError
 from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.slicing.module_call import using_mode
@@ -34,7 +34,7 @@ def test_the_model_is_left_as_it_was(wired):
     before = copy.deepcopy(model.state_dict())
     own = dict(model.named_parameters())
     shown = repr(model)
-    graph = analyse(model, ExampleInput.of(PICTURE, model))
+    graph = analyze_model(model, ExampleInput.of(PICTURE, model))
     assert widths(graph) == {'a': 4}
     assert [module.training for module in model.modules()] == [True, True, False, True, True]
     assert [p.requires_grad for p in model.b.parameters()] == [False, False]
@@ -62,10 +62,10 @@ def headed(net, x):
 
 def test_heads_that_only_training_uses_are_followed_but_cost_nothing(wired):
     model = wired(headed, a=Conv(3, 4, 1), b=Conv(4, 2, 1), head=Conv(4, 6, 1), end=Conv(6, 2, 1))
-    graph = analyse(model, ExampleInput.of(PICTURE, model))
+    graph = analyze_model(model, ExampleInput.of(PICTURE, model))
     assert widths(graph) == {'a': 4, 'head': 6}
     assert graph.layout_of('head.weight', 1)[0].label == 'a'
-    assert [group.macs_a_channel for group in graph.groups] == [36 * (3 + 2), 0]
+    assert [group.macs_per_channel for group in graph.groups] == [36 * (3 + 2), 0]
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 36 * (12 + 8)
     # a 3*4 + 4, b 4*2 + 2, head 4*6 + 6, end 6*2 + 2
     assert int(graph.cost.params_of(graph.full_widths[None])[0]) == 16 + 10 + 30 + 14
@@ -73,7 +73,7 @@ def test_heads_that_only_training_uses_are_followed_but_cost_nothing(wired):
 
 def test_what_nothing_uses_does_not_change(wired):
     model = wired(lambda net, x: net.b(net.a(x)), a=Conv(3, 4, 1), b=Conv(4, 2, 1), spare=nn.Linear(4, 6))
-    graph = analyse(model, ExampleInput.of(PICTURE, model))
+    graph = analyze_model(model, ExampleInput.of(PICTURE, model))
     assert widths(graph) == {'a': 4}
     assert 'spare.weight' not in graph.dims
     assert int(graph.cost.params_of(graph.full_widths[None])[0]) == 16 + 10 + 30
@@ -88,7 +88,7 @@ def test_tied_parameters_are_one(wired):
         d=nn.Linear(4, 2),
     )
     model.c.weight = model.b.weight
-    graph = analyse(model, ExampleInput.of((1, 3), model))
+    graph = analyze_model(model, ExampleInput.of((1, 3), model))
     # What b makes is what c reads, by the same rows and columns: one group.
     assert widths(graph) == {'a': 4}
     assert int(graph.cost.params_of(graph.full_widths[None])[0]) == 16 + 16 + 10
@@ -102,22 +102,22 @@ def test_several_inputs_keywords_and_outputs_of_any_kind(wired):
 
     model = wired(both, a=Conv(3, 4, 1), b=Conv(2, 4, 1), c=Conv(4, 5, 1), d=Conv(4, 2, 1))
     example = {'x': torch.randn(1, 3, 6, 6), 'other': torch.randn(1, 2, 6, 6), 'factor': 2.0}
-    graph = analyse(model, ExampleInput.of(example, model))
+    graph = analyze_model(model, ExampleInput.of(example, model))
     assert widths(graph) == {'a': 4}
     assert {record.label: record.reason for record in graph.fixed} == dict.fromkeys('cd', 'is an output of the model')
 
 
 def test_outputs_keep_their_channels(wired):
     model = wired(lambda net, x: (net.b(net.a(x)), net.c(net.a(x))), a=Conv(3, 4, 1), b=Conv(4, 2, 1), c=Conv(4, 5, 1))
-    assert widths(analyse(model, ExampleInput.of(PICTURE, model))) == {'a': 4}
+    assert widths(analyze_model(model, ExampleInput.of(PICTURE, model))) == {'a': 4}
     shown = wired(lambda net, x: (lambda y: (y, net.b(y)))(net.a(x)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
     with pytest.raises(ValueError, match='no channel group that can change'):
-        analyse(shown, ExampleInput.of(PICTURE, shown))
+        analyze_model(shown, ExampleInput.of(PICTURE, shown))
 
 
 def test_costs_are_of_one_sample(wired):
     one, many = (
-        analyse(
+        analyze_model(
             wired(lambda net, x: net.b(net.a(x)), a=Conv(3, 4, 1), b=Conv(4, 2, 1)), ExampleInput.of(shape, nn.ReLU())
         )
         for shape in (PICTURE, (5, 3, 6, 6))
@@ -134,9 +134,9 @@ def test_an_input_that_the_model_rejects(wired):
     with pytest.raises(
         TraceError, match=r'example_input \(\(1, 5, 6, 6\)\) is rejected by the model Wired: RuntimeError'
     ):
-        analyse(model, ExampleInput.of((1, 5, 6, 6), model))
+        analyze_model(model, ExampleInput.of((1, 5, 6, 6), model))
     with pytest.raises(ValueError, match='Give an input that model\\(example_input\\) accepts'):
-        analyse(model, ExampleInput.of((torch.zeros(PICTURE), torch.zeros(1)), model))
+        analyze_model(model, ExampleInput.of((torch.zeros(PICTURE), torch.zeros(1)), model))
 
 
 class Branching(nn.Module):
@@ -152,7 +152,7 @@ def test_a_model_that_cannot_be_exported_names_the_part(wired):
     with pytest.raises(
         TraceError, match=r"rejects its part 'inner\.branch' with .*exclude=\['inner\.branch'\], or build"
     ):
-        analyse(model, ExampleInput.of(PICTURE, model))
+        analyze_model(model, ExampleInput.of(PICTURE, model))
     assert model.training
 
 
@@ -167,14 +167,14 @@ def test_a_model_is_left_as_it_was_when_a_part_of_it_stays_whole(wired):
     )
     model = nn.Sequential(model, Conv(5, 2, 1))
     before = copy.deepcopy(model.state_dict())
-    assert analyse(model, ExampleInput.of(PICTURE, model), exclude=['0.part']).labels == ('0.b',)
+    assert analyze_model(model, ExampleInput.of(PICTURE, model), exclude=['0.part']).labels == ('0.b',)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_model_that_cannot_be_exported_as_a_whole(wired):
     model = wired(lambda net, x: net.b(net.a(x) if x.sum() > 0 else -net.a(x)), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
     with pytest.raises(TraceError, match='torch.export rejects it with .*Build the space from a sub-module'):
-        analyse(model, ExampleInput.of(PICTURE, model))
+        analyze_model(model, ExampleInput.of(PICTURE, model))
 
 
 def test_a_model_without_a_group_says_why(wired):
@@ -182,4 +182,4 @@ def test_a_model_without_a_group_says_why(wired):
     with pytest.raises(
         ValueError, match=r'(?s)Wired has no channel group that can change.*output of the model.*Include'
     ):
-        analyse(model, ExampleInput.of(PICTURE, model))
+        analyze_model(model, ExampleInput.of(PICTURE, model))

@@ -61,7 +61,7 @@ def exported() -> nn.Module:
     return torch.export.export(pair(), (CALL,)).module()
 
 
-def quantised() -> nn.Module:
+def quantized() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(pair())
 
 
@@ -78,7 +78,7 @@ def observed() -> nn.Module:
         (lambda: torch.jit.trace(pair(), CALL), 'it is TorchScript. Give the Python module'),
         (lambda: nn.Sequential(torch.jit.script(nn.Linear(3, 4))), "its part '0' is TorchScript"),
         (exported, 'it came out of torch.export, for one width. Give the module that was exported'),
-        (quantised, r"its part '0' is quantised \(Linear\).*Build the space from the float model"),
+        (quantized, r"its part '0' is quantized \(Linear\).*Build the space from the float model"),
         (observed, "its part '0.activation_post_process' observes values.*before torch.ao.quantization.prepare"),
         (lambda: nn.ModuleList([nn.Linear(3, 4)]), 'it has no forward'),
         (nn.Module, 'it has no forward'),

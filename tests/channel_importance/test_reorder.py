@@ -223,7 +223,7 @@ def test_a_detector(detector, training):
 
 
 @pytest.fixture
-def neighbours(monkeypatch, wired):
+def neighbors(monkeypatch, wired):
     """Two of four layers come before a sum of all channels so far, which runs at any width: zeros change nothing in it."""
     monkeypatch.setattr(registry, '_RULES', dict(registry._RULES))
     register_rule('aten.cumsum')(lambda call, x, axis: x.dims)
@@ -236,8 +236,8 @@ def neighbours(monkeypatch, wired):
     return space
 
 
-def test_groups_whose_order_matters_keep_it(neighbours, caplog):
-    space = neighbours.double()
+def test_groups_whose_order_matters_keep_it(neighbors, caplog):
+    space = neighbors.double()
     original, x = state(space), torch.randn(PICTURE, dtype=torch.float64)
     before = outputs(space, x)
     order = order_channels(space, numbers(space))
@@ -303,7 +303,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     ids=['sgd', 'adamw', 'adafactor'],
 )
 def test_the_state_of_an_optimizer_and_gradients_move_along(chain, make):
-    space = chain.double().eval()  # in training a bias before a batch normalisation has noise for a gradient
+    space = chain.double().eval()  # in training a bias before a batch normalization has noise for a gradient
     plain = copy.deepcopy(space.full_model)
     left, right = make(plain.parameters()), make(space.parameters())
     for model, optimizer in ((plain, left), (space, right)):
@@ -365,7 +365,7 @@ PARAMETRISED = {
 
 @pytest.mark.parametrize('name', PARAMETRISED)
 @pytest.mark.filterwarnings('ignore::FutureWarning')
-def test_parametrised_weights(chain, same_in_any_order, name):
+def test_parametrized_weights(chain, same_in_any_order, name):
     model = copy.deepcopy(chain.full_model)
     PARAMETRISED[name](model.b)
     space = WidthSpace(model.double(), example_input=PICTURE)
@@ -375,8 +375,8 @@ def test_parametrised_weights(chain, same_in_any_order, name):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
-def test_other_precisions_are_held_to_all_digits(neighbours, dtype):
-    space = WidthSpace(neighbours.full_model.to(dtype), example_input=PICTURE)
+def test_other_precisions_are_held_to_all_digits(neighbors, dtype):
+    space = WidthSpace(neighbors.full_model.to(dtype), example_input=PICTURE)
     order = order_channels(space, importance(space))
     assert set(order.kept) <= {'a', 'c'}
     assert {parameter.dtype for parameter in space.parameters()} == {dtype}

@@ -131,7 +131,7 @@ def test_attention_counts_every_head_of_queries_with_keys(wired):
     assert_close(importance(space)['a'], share(*a) + share(*qkv) + share(*out))
 
 
-def test_normalisations_and_groups_without_one(wired):
+def test_normalizations_and_groups_without_one(wired):
     model = wired(
         lambda net, x: net.c(net.b(net.second(F.relu(net.first(net.a(x)))))),
         a=nn.Linear(3, 4),
@@ -145,7 +145,7 @@ def test_normalisations_and_groups_without_one(wired):
     assert_close(found['b'], l1(model.b.weight))
 
 
-def test_frozen_normalisation_keeps_its_scale_in_a_buffer(wired):
+def test_frozen_normalization_keeps_its_scale_in_a_buffer(wired):
     from torchvision.ops import FrozenBatchNorm2d
 
     model = wired(lambda net, x: net.b(net.n(net.a(x))), a=Conv(3, 4, 1), n=FrozenBatchNorm2d(4), b=Conv(4, 2, 1))
@@ -165,7 +165,7 @@ def test_tied_weights_count_once(wired):
     assert_close(importance(space)['a'], l1(model.a.weight) + l1(model.b.weight))
 
 
-def test_the_computed_weight_of_a_parametrised_layer_counts(chain, wired):
+def test_the_computed_weight_of_a_parametrized_layer_counts(chain, wired):
     model = copy.deepcopy(chain.full_model)
     nn.utils.parametrizations.weight_norm(model.a, dim=1)  # by inputs, so that the scale is of no channel
     with torch.no_grad():

@@ -9,7 +9,7 @@ import torch
 
 from nni_cafenet.errors import ExportError
 from nni_cafenet.export.compare import Sample
-from nni_cafenet.export.exporters import Way, checked_path, first_that_agrees
+from nni_cafenet.export.exporters import Exporter, checked_path, export_checked
 from nni_cafenet.graph.example_input import ExampleInput
 
 SAMPLES = [
@@ -33,15 +33,13 @@ def load(file):
 
 
 def run(tmp_path, *ways, **options):
-    return first_that_agrees(
-        ways, tmp_path / 'a.txt', **{'load': load, 'samples': SAMPLES, 'tolerance': 0.1, **options}
-    )
+    return export_checked(ways, tmp_path / 'a.txt', **{'load': load, 'samples': SAMPLES, 'tolerance': 0.1, **options})
 
 
-EXACT = Way('exact', False, partial(write, '1'))
-WIDE = Way('wide', True, partial(write, '1'))
-WRONG = Way('wrong', False, partial(write, '3'))
-FAILING = Way('failing', False, fail)
+EXACT = Exporter('exact', False, partial(write, '1'))
+WIDE = Exporter('wide', True, partial(write, '1'))
+WRONG = Exporter('wrong', False, partial(write, '3'))
+FAILING = Exporter('failing', False, fail)
 
 
 def test_the_first_that_agrees_is_kept(tmp_path):

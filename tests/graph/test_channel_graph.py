@@ -12,9 +12,9 @@ Conv = nn.Conv2d
 
 
 @pytest.fixture
-def graph(analysed):
+def graph(analyzed):
     """0 makes 4 channels, 1 makes 6, 2 makes 2, which are the output."""
-    return analysed(nn.Sequential(Conv(3, 4, 1), Conv(4, 6, 1), Conv(6, 2, 1)), (1, 3, 2, 2))
+    return analyzed(nn.Sequential(Conv(3, 4, 1), Conv(4, 6, 1), Conv(6, 2, 1)), (1, 3, 2, 2))
 
 
 def test_a_listing_prints_as_a_table():
@@ -33,14 +33,14 @@ def test_the_row_of_a_group_shortens_long_lists():
     assert group.row() == {
         'group': 'a',
         'width': 8,
-        'MACs a channel': 100,
-        'made by': 'a, b, c and 2 more',
-        'read by': 'f',
+        'MACs per channel': 100,
+        'producers': 'a, b, c and 2 more',
+        'consumers': 'f',
     }
     assert group.members == ('a', 'b', 'c', 'd', 'e', 'n', 'f')
 
 
-def test_segments_tell_repeats_from_neighbours():
+def test_segments_tell_repeats_from_neighbors():
     groups = [ChannelGroup('a', 3, (), (), (), 0), ChannelGroup('b', 2, (), (), (), 0)]
     layout = Layout(
         # a repeated: 0 1 2 0 1 2; two fixed; b with three positions a channel: 0 0 0 1 1 1
@@ -68,7 +68,7 @@ def test_places_that_channels_change(graph):
     assert [place is None for place in graph.places({'0': [0, 1, 2, 3]})] == [True] * len(graph.layouts)
 
 
-def test_places_in_a_layout_of_repeats_neighbours_and_fixed_runs(graph):
+def test_places_in_a_layout_of_repeats_neighbors_and_fixed_runs(graph):
     layout = Layout(
         groups=np.array([0] * 8 + [-1] * 2 + [1] * 12),
         channels=np.array([0, 1, 2, 3] * 2 + [0] * 2 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
@@ -77,9 +77,9 @@ def test_places_in_a_layout_of_repeats_neighbours_and_fixed_runs(graph):
     assert place.tolist() == [3, 1, 0, 2, 7, 5, 4, 6, 8, 9, 20, 21, *range(12, 20), 10, 11]
 
 
-def test_the_dimensions_that_are_output_channels(wired, analysed):
+def test_the_dimensions_that_are_output_channels(wired, analyzed):
     layers = {'a': Conv(3, 4, 1), 'b': nn.ConvTranspose2d(4, 5, 1), 'c': Conv(5, 2, 1)}
-    graph = analysed(wired(lambda net, x: net.c(net.b(net.a(x))), **layers), (1, 3, 2, 2))
+    graph = analyzed(wired(lambda net, x: net.c(net.b(net.a(x))), **layers), (1, 3, 2, 2))
     assert graph.produced == (('a.weight', 0), ('b.weight', 1), ('c.weight', 0))
 
 
@@ -111,19 +111,19 @@ def test_fixing_nothing_changes_nothing(graph):
     assert graph.without({}) is graph
 
 
-def test_fixing_drops_what_follows_a_width(analysed):
+def test_fixing_drops_what_follows_a_width(analyzed):
     model = nn.Sequential(Conv(3, 4, 1), Conv(4, 4, 3, groups=4), Conv(4, 2, 1))
-    graph = analysed(model, (1, 3, 4, 4))
+    graph = analyzed(model, (1, 3, 4, 4))
     assert [attribute.module for attribute in graph.attributes] == ['1']
     assert graph.without({'0': 'is excluded'}).attributes == ()
 
 
-def test_a_layout_keeps_the_segments_of_other_groups(analysed, wired):
+def test_a_layout_keeps_the_segments_of_other_groups(analyzed, wired):
     import torch
 
     model = wired(
         lambda net, x: net.c(torch.cat([net.a(x), net.b(x)], 1)), a=Conv(3, 4, 1), b=Conv(3, 2, 1), c=Conv(6, 2, 1)
     )
-    graph = analysed(model, (1, 3, 2, 2)).without({'a': 'is excluded'})
+    graph = analyzed(model, (1, 3, 2, 2)).without({'a': 'is excluded'})
     assert graph.layout_of('c.weight', 1) == [Segment(None, 4), Segment('b', 2)]
     assert graph.positions({'b': [1]})[graph.dims['c.weight'][1]].tolist() == [0, 1, 2, 3, 5]

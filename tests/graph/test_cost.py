@@ -30,7 +30,7 @@ def test_sizes_are_fixed_channels_and_channels_of_groups():
     # one row: s = (1, 54): 7 + 2 + 162 + 2916
     assert cost.macs_of(np.array([[1, 1]])).tolist() == [3087]
     # d/dw0 = (2 + 3*54) * 1 + (3 + 108) * 49, d/dw1 = 111 * 2
-    assert cost.macs_a_channel(np.array([1, 1])).tolist() == [164 + 5439, 222]
+    assert cost.macs_per_channel(np.array([1, 1])).tolist() == [164 + 5439, 222]
 
 
 def test_costs_beyond_32_bits_are_exact():
@@ -56,11 +56,11 @@ def test_published_numbers(full_size, name, options, macs, params):
     assert params is None or int(graph.cost.params_of(full)[0]) == params
 
 
-def test_vgg19_for_cifar(analysed):
+def test_vgg19_for_cifar(analyzed):
     from torchvision.models.vgg import cfgs, make_layers
 
     model = nn.Sequential(make_layers(cfgs['E']), nn.Flatten(), nn.Linear(512, 10))
-    graph = analysed(model, (1, 3, 32, 32))
+    graph = analyzed(model, (1, 3, 32, 32))
     assert len(graph.groups) == 16
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 398_136_320
 
@@ -81,7 +81,7 @@ def test_a_channel_costs_what_the_full_model_loses_without_it(full_size):
     for index, group in enumerate(graph.groups):
         narrower = full.copy()
         narrower[index] -= 1
-        assert int(graph.cost.macs_of(full[None])[0] - graph.cost.macs_of(narrower[None])[0]) == group.macs_a_channel
+        assert int(graph.cost.macs_of(full[None])[0] - graph.cost.macs_of(narrower[None])[0]) == group.macs_per_channel
 
 
 def test_matrix_products_without_a_rule_are_measured(verified, wired, monkeypatch):

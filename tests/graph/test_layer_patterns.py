@@ -5,7 +5,7 @@ import re
 import pytest
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.graph.example_input import ExampleInput
 
 
@@ -23,7 +23,7 @@ def pick(wired):
         top=nn.Conv2d(4, 6, 1),
         head=nn.Linear(2, 2),
     )
-    return lambda **options: analyse(model, ExampleInput.of((1, 3, 2, 2), model), **options)
+    return lambda **options: analyze_model(model, ExampleInput.of((1, 3, 2, 2), model), **options)
 
 
 class Named(nn.Conv2d):
@@ -88,7 +88,7 @@ def nested(wired):
     b = wired(chain('conv1', 'conv2'), conv1=conv(5, 6, 1), conv2=inner)
     a = wired(chain('only', 'b'), only=conv(4, 5, 1), b=b)
     model = wired(chain('conv3', 'a', 'head'), conv3=conv(3, 4, 1), a=a, head=conv(7, 2, 1))
-    return lambda **options: analyse(model, ExampleInput.of((1, 3, 2, 2), model), **options).labels
+    return lambda **options: analyze_model(model, ExampleInput.of((1, 3, 2, 2), model), **options).labels
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_whole_name_goes_before_the_end_of_others(wired):
     part = wired(lambda net, x: x, conv=nn.Conv2d(4, 5, 1))
     model = wired(both, conv=nn.Conv2d(3, 4, 1), part=part, head=nn.Conv2d(5, 2, 1))
     example = ExampleInput.of((1, 3, 2, 2), model)
-    assert analyse(model, example, include=['conv']).labels == ('conv',)
-    assert analyse(model, example, include=['*conv']).labels == ('conv', 'part.conv')
+    assert analyze_model(model, example, include=['conv']).labels == ('conv',)
+    assert analyze_model(model, example, include=['*conv']).labels == ('conv', 'part.conv')
 
 
 def test_exclude_wins_and_says_so(pick):

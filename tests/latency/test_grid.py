@@ -6,7 +6,7 @@ import numpy as np
 
 from nni_cafenet.latency.grid import Region, grid_of, terms_of
 from nni_cafenet.latency.recorded_ops import tensor_sizes
-from nni_cafenet.latency.symbolic_sizes import Follower
+from nni_cafenet.latency.symbolic_sizes import SymbolicOp
 
 REGION = Region({'a': (2, 4, 8), 'b': (1, 3), 'c': (5, 6, 7, 8, 9)}, points=3)
 
@@ -23,7 +23,7 @@ def follower(name, *shapes):
         for shape in shapes
     ]
     rows = np.array([size for shape in shapes for size in shape])
-    return Follower(name, [tensors, {}], rows[:, 0], rows[:, 1:])
+    return SymbolicOp(name, [tensors, {}], rows[:, 0], rows[:, 1:])
 
 
 def shapes(operator):
@@ -69,7 +69,7 @@ def test_a_tensor_that_shrinks_is_not_measured_and_another_number_may():
     pad = follower('pad', [(9, -1, 0, 0)])
     assert grid_of(pad, REGION) is None
     tensor = {'.tensor': 'float32', 'shape': [0], 'order': '0', 'expanded': ''}
-    number = Follower('pad', [[tensor, 0], {}], np.array([0, 8]), np.array([[1, 0, 0], [-1, 0, 0]]))
+    number = SymbolicOp('pad', [[tensor, 0], {}], np.array([0, 8]), np.array([[1, 0, 0], [-1, 0, 0]]))
     grid = grid_of(number, REGION)
     assert [points.tolist() for points in grid.points] == [[2, 5, 8]]
     assert [json.loads(each.arguments)[0][1] for each in grid.operators] == [6, 3, 0]

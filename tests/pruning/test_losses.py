@@ -36,7 +36,7 @@ def test_auxiliary_outputs_are_trained_too(output, weight):
     torch.testing.assert_close(LOSSES['cross_entropy'](output, CLASSES), wanted)
 
 
-def test_pixels_that_are_not_labelled_count_nothing():
+def test_pixels_that_are_not_labeled_count_nothing():
     pixels = torch.randn(1, 3, 2, 2)
     target = torch.tensor([[[0, 1], [255, 255]]])
     wanted = cross_entropy(pixels[0, :, 0].T, torch.tensor([0, 1]))

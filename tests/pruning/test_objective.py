@@ -210,7 +210,7 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[16] == pytest.approx(0.1 * 0.529, rel=0.02)  # half-way down the cosine
 
 
-def test_frozen_parameters_are_not_optimised():
+def test_frozen_parameters_are_not_optimized():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
     model[0].requires_grad_(False)
     before = [p.detach().clone() for p in model.parameters()]

@@ -49,7 +49,7 @@ def test_fixed_and_layers(found):
 def test_totals(found):
     assert found.inputs == ((1, 3, 4, 4),)
     assert (found.name, found.macs, found.smallest_macs) == ('tiny', 916, 16 * 3 + 16 + 5)
-    # Weights and biases 24 + 8 and 32 + 4 and 20 + 5, batch normalisation 16; then 3 + 1, 1 + 1, 5 + 5 and 2.
+    # Weights and biases 24 + 8 and 32 + 4 and 20 + 5, batch normalization 16; then 3 + 1, 1 + 1, 5 + 5 and 2.
     assert (found.params, found.smallest_params) == (109, 18)
     assert found.log10_widths == pytest.approx(math.log10(5 * 4))
     assert found.log10_widths_without_bins == pytest.approx(math.log10(8 * 4))
@@ -67,7 +67,7 @@ def test_a_group_that_makes_and_reads_a_layer_counts_its_macs_once():
 
     (group,) = inspect_space(WidthSpace(Residual(), example_input=(2, 3))).groups
     assert (group.macs, group.share) == (18 + 36 + 12, 1.0)
-    assert group.macs_a_channel == 3 + 2 * 6 + 2
+    assert group.macs_per_channel == 3 + 2 * 6 + 2
 
 
 def test_a_module_that_uses_the_weights_of_layers_makes_the_group_of_the_last():
@@ -92,8 +92,8 @@ def test_plain_values_and_csv(found):
     assert plain['groups'][0]['widths'] == [1, 2, 4, 6, 8]
     assert plain['layers'][2] == {'layer': '5', 'macs': 20, 'share': 20 / 916, 'group': None}
     first, second = csv.DictReader(io.StringIO(found.to_csv()))
-    assert (first['label'], first['widths'], first['made_by'], first['others']) == ('0', '1 2 4 6 8', '0', '1')
-    assert (second['macs_a_channel'], float(second['share'])) == ('133', 532 / 916)
+    assert (first['label'], first['widths'], first['producers'], first['others']) == ('0', '1 2 4 6 8', '0', '1')
+    assert (second['macs_per_channel'], float(second['share'])) == ('133', 532 / 916)
 
 
 def test_it_prints_as_tables(found):

@@ -58,6 +58,6 @@ def test_totals_and_the_size_of_the_space():
 
 def test_csv():
     assert inspection_csv(FOUND) == (
-        'label,width,bin,widths,macs,share,macs_a_channel,made_by,read_by,others\n'
+        'label,width,bin,widths,macs,share,macs_per_channel,producers,consumers,others\n'
         'conv1,100,32,10 32 64 96 100,5000000,0.25,50000,conv1,conv2 fc,\n'
     )

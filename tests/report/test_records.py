@@ -75,7 +75,7 @@ def test_networks_that_make_no_report(networks, says):
     [
         ({'format': 2}, 'format 2, this version reads 1'),
         ({'networks': None}, 'incomplete, or another version'),
-        ({'colour': 'red'}, 'colour'),
+        ({'color': 'red'}, 'color'),
     ],
 )
 def test_a_file_of_another_kind_is_refused(change, says):

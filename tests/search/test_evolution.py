@@ -195,7 +195,7 @@ def test_options_after_the_sizes_are_keywords():
         Evolution(40, 20, None)
 
 
-def test_text_equality_and_serialisation():
+def test_text_equality_and_serialization():
     searcher = Evolution(4, 3, initial=[{'a': 8}], eta=5)
     assert repr(searcher) == (
         "Evolution(population=4, generations=3, initial=[{'a': 8}], crossover_probability=0.9, "

@@ -97,12 +97,12 @@ def make(trained):
     def make(user=None, kind=Scorer, **options):
         inner = User() if user is None else user
         inner.set_model(copy.deepcopy(trained))
-        module = MinMinModule(inner, sharing=LocallyFree(2), patterns=2, seed=0)
+        module = MinMinModule(inner, sharing=LocallyFree(2), channel_sets_per_step=2, seed=0)
         defaults = {
             'sharing': LocallyFree(2),
             'heldout': HELDOUT,
             'statistics': STATISTICS,
-            'patterns': 2,
+            'channel_sets_per_step': 2,
             'context': contextlib.nullcontext,
         }
         return kind(module, **{**defaults, **options})
@@ -236,7 +236,7 @@ def test_a_score_depends_on_nothing_that_was_scored_before(make, score):
 
 def test_the_seed_counts(make):
     widths = widths_of(make(), 0)
-    scores = {make(seed=seed, patterns=4).score(widths).scores for seed in range(3)}
+    scores = {make(seed=seed, channel_sets_per_step=4).score(widths).scores for seed in range(3)}
     assert len(scores) == 3
 
 
@@ -265,7 +265,7 @@ def test_scoring_leaves_the_supernet_as_it_was(make):
 
 @pytest.mark.parametrize('statistics', [STATISTICS, []], ids=['re-estimated', 'as trained'])
 def test_the_slim_model_has_the_recorded_score(make, statistics):
-    scorer = make(Plain(), statistics=statistics, patterns=1)
+    scorer = make(Plain(), statistics=statistics, channel_sets_per_step=1)
     for number in range(3):
         scored = scorer.score(widths_of(scorer, number))
         slim = scorer.slim(scored).eval()
@@ -280,7 +280,7 @@ def test_the_slim_model_has_the_recorded_score(make, statistics):
 
 
 def test_the_best_channel_set_stands_for_the_width(make):
-    scorer = make(Plain(), patterns=5)
+    scorer = make(Plain(), channel_sets_per_step=5)
     better = 0
     for number in range(4):
         widths = widths_of(scorer, number)
@@ -299,15 +299,15 @@ def test_the_best_channel_set_stands_for_the_width(make):
 
 
 def test_a_higher_score_can_be_better(make):
-    scorer = make(score='val_loss', higher_is_better=True, patterns=4)
+    scorer = make(score='val_loss', higher_is_better=True, channel_sets_per_step=4)
     scored = scorer.score(widths_of(scorer, 0))
     assert scored.score == max(scored.scores) > min(scored.scores)
 
 
 def test_fixed_sharing_has_one_channel_set(make):
-    scorer = make(sharing=Fixed(), patterns=4)
+    scorer = make(sharing=Fixed(), channel_sets_per_step=4)
     assert len(scorer.score(widths_of(scorer, 0)).scores) == 1
-    assert len(make(patterns=1).score(widths_of(scorer, 0)).scores) == 1
+    assert len(make(channel_sets_per_step=1).score(widths_of(scorer, 0)).scores) == 1
 
 
 def test_nan_in_one_channel_set_loses_and_in_all_is_recorded(make):
@@ -492,7 +492,7 @@ def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
     ],
 )
 def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(make, user, losses, metrics):
-    scorer, seen = make(USERS[user](), patterns=1), {'loss': 0, 'metric': 0}
+    scorer, seen = make(USERS[user](), channel_sets_per_step=1), {'loss': 0, 'metric': 0}
 
     def count(name):
         return lambda *_: seen.update({name: seen[name] + 1})

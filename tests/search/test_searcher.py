@@ -101,7 +101,7 @@ def test_another_number_of_scores(sent):
         proposals.send(sent)
 
 
-def test_text_equality_and_serialisation():
+def test_text_equality_and_serialization():
     searcher = RandomSearch(7, floor=0.5)
     assert repr(searcher) == 'RandomSearch(n=7, floor=0.5, batch=50)'
     assert eval(repr(searcher)) == searcher

@@ -108,7 +108,7 @@ def test_a_scaler_of_gradients(space, scale):
 OPTIMIZERS = {
     'SGD': lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1, nesterov=True),
     'SGD, foreach': lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1, foreach=True),
-    'Adam, maximising': lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1, maximize=True),
+    'Adam, maximizing': lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1, maximize=True),
     'AdamW, fused': lambda p: torch.optim.AdamW(p, 0.01, fused=True),
     'Adagrad': lambda p: torch.optim.Adagrad(p, 0.01, weight_decay=0.1),
     'RMSprop': lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.1),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from nni_cafenet.slicing.index_runs import (
-    Runs,
+    IndexRuns,
     bounding_box,
     covers,
     in_blocks,
@@ -17,7 +17,7 @@ from nni_cafenet.slicing.index_runs import (
 from nni_cafenet.slicing.selection import put, take
 
 
-def runs_of(positions: list[int]) -> Runs:
+def runs_of(positions: list[int]) -> IndexRuns:
     """The runs of ascending positions, the slow way."""
     starts, lengths = [], []
     for position in positions:
@@ -26,7 +26,7 @@ def runs_of(positions: list[int]) -> Runs:
         else:
             starts.append(position)
             lengths.append(1)
-    return Runs(starts, lengths)
+    return IndexRuns(starts, lengths)
 
 
 def subset(size: int) -> st.SearchStrategy:
@@ -43,22 +43,22 @@ def selections(draw):
 
 
 def test_runs_by_hand():
-    runs = Runs([0, 5, 9], [3, 1, 2])
+    runs = IndexRuns([0, 5, 9], [3, 1, 2])
     assert (runs.size, runs.span) == (6, 11)
     assert runs.blocks == [(0, 0, 3), (5, 3, 1), (9, 4, 2)]
     assert runs.index().tolist() == runs.positions().tolist() == [0, 1, 2, 5, 9, 10]
 
 
 def test_nothing_selected():
-    runs = Runs([], [])
+    runs = IndexRuns([], [])
     assert (runs.size, runs.span, runs.index().tolist()) == (0, 0, [])
     assert read(torch.arange(6.0).reshape(2, 3), (None, runs)).shape == (2, 0)
 
 
 def test_one_block_is_a_view_and_several_are_not():
     x = torch.arange(12.0).reshape(3, 4)
-    assert read(x, (Runs([1], [2]), None)).data_ptr() == x[1].data_ptr()
-    assert read(x, (Runs([0, 2], [1, 1]), None)).tolist() == x[[0, 2]].tolist()
+    assert read(x, (IndexRuns([1], [2]), None)).data_ptr() == x[1].data_ptr()
+    assert read(x, (IndexRuns([0, 2], [1, 1]), None)).tolist() == x[[0, 2]].tolist()
     assert read(x, ()) is x
 
 

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from nni_cafenet import WidthSpace
 from nni_cafenet.slicing import recomputation
 from nni_cafenet.slicing.selection import Selection, put
-from nni_cafenet.supernet.graph_memory import Room
-from nni_cafenet.supernet.min_step import BestOf, Steps
+from nni_cafenet.supernet.graph_memory import GraphMemory
+from nni_cafenet.supernet.min_step import MinStep, StepFunctions
 
 
 def block(before: int, after: int) -> nn.Sequential:
@@ -169,14 +169,14 @@ def test_min_min_with_checkpointing(kind, memory):
     ]
     module = LightningModule()
     module.set_model(space)
-    steps = Steps(
+    steps = StepFunctions(
         lambda chosen: space.activate(widths, chosen),
         lambda: loss_of(space),
         lambda loss: float(loss.detach()),
         torch.device('cpu'),
     )
     before = copy.deepcopy(space)
-    best, losses = BestOf(module, Room(memory))(sets, steps)
+    best, losses = MinStep(module, GraphMemory(memory))(sets, steps)
     best.output.backward()
     slim = before.slim(widths, best.channel_sets)
     assert best.loss == min(losses)

@@ -15,7 +15,7 @@ def at(*positions) -> tuple:
     return tuple(None if p is None else torch.tensor(p) for p in positions)
 
 
-def test_neighbours_are_taken_as_a_view_others_as_a_copy():
+def test_neighbors_are_taken_as_a_view_others_as_a_copy():
     view = take(MATRIX, at(None, [1, 2]))
     assert view.tolist() == [[1, 2], [5, 6], [9, 10]]
     assert view.untyped_storage().data_ptr() == MATRIX.untyped_storage().data_ptr()
@@ -46,8 +46,8 @@ def test_gradients_arrive_at_the_taken_entries():
 
 
 @pytest.fixture
-def network(wired, analysed):
-    """a makes 4 channels, a depthwise layer and a normalisation follow, b reads 4 x 4 positions of each."""
+def network(wired, analyzed):
+    """a makes 4 channels, a depthwise layer and a normalization follow, b reads 4 x 4 positions of each."""
     model = wired(
         lambda net, x: net.b(net.n(net.d(net.a(x))).flatten(1)),
         a=nn.Conv2d(3, 4, 1),
@@ -55,7 +55,7 @@ def network(wired, analysed):
         n=nn.BatchNorm2d(8),
         b=nn.Linear(8 * 4, 2),
     ).eval()
-    return model, analysed(model, (1, 3, 2, 2))
+    return model, analyzed(model, (1, 3, 2, 2))
 
 
 def test_slices_by_hand(network):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nni_cafenet.slicing.tensor_slots import Places
+from nni_cafenet.slicing.tensor_slots import TensorSlots
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def model(wired):
 def test_other_tensors_for_the_length_of_a_block(model):
     own = model.a.weight
     tensors = {'a.weight': torch.ones(3, 3), 'n.running_mean': torch.ones(3)}
-    with Places(model).holding(tensors):
+    with TensorSlots(model).replaced(tensors):
         assert model.a.weight is tensors['a.weight']
         assert model.n.running_mean.sum() == 3
         model.n.running_mean = torch.zeros(3)
@@ -25,24 +25,24 @@ def test_other_tensors_for_the_length_of_a_block(model):
 
 def test_the_model_comes_back_after_an_error(model):
     own = model.a.weight
-    with pytest.raises(RuntimeError), Places(model).holding({'a.weight': torch.ones(3, 3)}):
+    with pytest.raises(RuntimeError), TensorSlots(model).replaced({'a.weight': torch.ones(3, 3)}):
         raise RuntimeError
     assert model.a.weight is own
 
 
 def test_tied_tensors_have_one_name_and_several_places(model):
     model.b.weight = model.a.weight
-    places = Places(model)
+    places = TensorSlots(model)
     assert 'b.weight' not in places.parameters()
     assert places.name_of(model.b, 'weight') == 'a.weight'
     other = torch.zeros(3, 3)
-    with places.holding({'a.weight': other}):
+    with places.replaced({'a.weight': other}):
         assert model.b.weight is other
     assert model.b.weight is model.a.weight
 
 
 def test_tensors_that_now_stand_there(model):
-    places = Places(model)
+    places = TensorSlots(model)
     model.a.weight = nn.Parameter(torch.zeros(3, 3))
     assert places.parameters()['a.weight'] is model.a.weight
     model.n.running_mean = None
@@ -63,7 +63,7 @@ def test_tensors_that_now_stand_there(model):
     ids=['another child', 'one child more', 'one buffer more', 'one parameter more'],
 )
 def test_a_model_that_has_changed(model, change):
-    places = Places(model)
+    places = TensorSlots(model)
     assert places.still_there
     change(model)
     assert not places.still_there

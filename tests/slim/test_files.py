@@ -75,7 +75,7 @@ def test_a_failed_save_leaves_the_old_files(space, saved):
     assert sorted(path.name for path in folder.iterdir()) == ['slim.pt', 'widths.json']
 
 
-def test_depthwise_groups_and_normalisations_come_back(wired, tmp_path):
+def test_depthwise_groups_and_normalizations_come_back(wired, tmp_path):
     def make():
         return wired(
             lambda net, x: net.b(net.n(net.d(net.a(x)))),

@@ -79,7 +79,7 @@ def test_a_rule_that_forgets_a_tie_is_caught(wrong_rule, wired):
     ('hide', 'label'), [('zero', 'c'), ('nan', 'c'), ('zero', 'b')], ids=['zero head', 'nan head', 'zero middle']
 )
 def test_weights_that_hide_the_error_do_not_save_it(wrong_rule, wired, hide, label):
-    # A last layer of zeros (as residual blocks are initialised), or one that training has ruined.
+    # A last layer of zeros (as residual blocks are initialized), or one that training has ruined.
     wrong_rule('aten.flip', lambda call, x, axes: x.dims)
     model = chain(wired, lambda net, x: x.mean(1, True) + net.c(F.relu(net.b(F.relu(net.a(x)).flip(1)))))
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_a_model_without_parameters(model):
 
 def test_python_control_flow_on_values(wired):
     model = chain(wired, lambda net, x: net.c(net.b(net.a(x))) if x.sum() > 0 else net.c(net.b(-net.a(x))))
-    with pytest.raises(TraceError, match='The model Wired cannot be analysed'):
+    with pytest.raises(TraceError, match='The model Wired cannot be analyzed'):
         WidthSpace(model, example_input=PICTURE)
 
 

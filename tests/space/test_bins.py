@@ -42,7 +42,7 @@ def test_large_costs_are_compared_exactly():
 
 def test_first_bins_of_mobilenet_v2(full_size):
     graph = full_size('mobilenet_v2')
-    macs = {group.label: group.macs_a_channel for group in graph.groups}
+    macs = {group.label: group.macs_per_channel for group in graph.groups}
     # Stem, 112 x 112: 3*3*3 of the stem, 3*3 of the depthwise convolution, 16 outputs of the projection.
     assert macs['features.0.0'] == (27 + 9 + 16) * 112**2 == 652_288
     # First projection: 32 inputs, read by the 96 filters of the next expansion.
@@ -63,10 +63,10 @@ def test_first_bins_of_mobilenet_v2(full_size):
     assert [wide[label] for label in first] == [4, 2, 8, 2, 64]
 
 
-def test_bins_of_vgg19(analysed):
+def test_bins_of_vgg19(analyzed):
     from torchvision.models.vgg import cfgs, make_layers
 
-    graph = analysed(nn.Sequential(make_layers(cfgs['E']), nn.Flatten(), nn.Linear(512, 10)), (1, 3, 32, 32))
+    graph = analyzed(nn.Sequential(make_layers(cfgs['E']), nn.Flatten(), nn.Linear(512, 10)), (1, 3, 32, 32))
     # 9 products an input channel and position; a pool halves the picture before the next layer reads.
     macs = [
         (27 + 9 * 64) * 1024,  # 32 x 32: 3 inputs, 64 readers                      617,472
@@ -82,7 +82,7 @@ def test_bins_of_vgg19(analysed):
         *[9 * 512 * 4 * 2] * 3,  # 2 x 2                                             36,864
         9 * 512 * 4 + 10,  # read by 10 classes                                      18,442
     ]
-    assert [group.macs_a_channel for group in graph.groups] == macs
+    assert [group.macs_per_channel for group in graph.groups] == macs
     # 884736 over each: 1.4, 1, 2, 2, 4, 3, 3, 4, 8, 6, 6, 9.6, 24, 24, 24, 47.97; rounded up to powers of two, 4 to 64.
     expected = [4, 4, 4, 4, 4, 4, 4, 4, 8, 8, 8, 16, 32, 32, 32, 64]
     assert FlopsSensitiveBins(4, 64).sizes(graph.groups) == expected

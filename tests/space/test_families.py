@@ -78,7 +78,7 @@ def test_training_statistics_return_to_their_own_channels_only(family, draw, nam
         put(expected, positions.get(key, (None,) * expected.dim()), buffer)
         torch.testing.assert_close(dict(space.named_buffers())[key], expected, rtol=1e-9, atol=1e-9)
         changed += int(not torch.equal(expected, before[key]))
-    if name != 'squeezenet1_1':  # the one family without batch normalisation
+    if name != 'squeezenet1_1':  # the one family without batch normalization
         assert changed > 10
 
 

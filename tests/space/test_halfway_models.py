@@ -1,4 +1,4 @@
-"""Models as people have them: half precision, compiled, wrapped, parametrised, lazy, without values."""
+"""Models as people have them: half precision, compiled, wrapped, parametrized, lazy, without values."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ PARAMETRISED = {
 
 @pytest.mark.parametrize('name', PARAMETRISED)
 @pytest.mark.filterwarnings('ignore::FutureWarning')
-def test_parametrised_weights(exact, name, tmp_path):
+def test_parametrized_weights(exact, name, tmp_path):
     make, options, groups = PARAMETRISED[name]
 
     def factory():
@@ -232,17 +232,17 @@ def test_a_slim_model_after_a_training_step_of_old_weight_norm():
     assert slim(torch.randn(PICTURE)).shape == (2, 4)
 
 
-# --- quantisation ----------------------------------------------------------------------------------------
+# --- quantization ----------------------------------------------------------------------------------------
 
 
-def test_quantisation_stubs(exact):
+def test_quantization_stubs(exact):
     space = WidthSpace(Stubbed(), example_input=PICTURE)
     assert space.full_widths == GROUPS
     exact(space)
 
 
 @pytest.mark.filterwarnings('ignore')
-def test_quantisation_aware_training(exact):
+def test_quantization_aware_training(exact):
     model = Stubbed().train()
     model.qconfig = torch.ao.quantization.get_default_qat_qconfig('x86')
     model = torch.ao.quantization.prepare_qat(model)
@@ -257,7 +257,7 @@ def test_quantisation_aware_training(exact):
 
 
 @pytest.mark.filterwarnings('ignore')
-def test_fake_quantisation_that_has_seen_nothing_keeps_its_widths():
+def test_fake_quantization_that_has_seen_nothing_keeps_its_widths():
     model = Stubbed().train()
     model.qconfig = torch.ao.quantization.get_default_qat_qconfig('x86')
     model = torch.ao.quantization.prepare_qat(model)

@@ -324,8 +324,8 @@ def selective(rank, c, a, b):
     ), out
 
 
-def standardised(rank, c, a, b):
-    """A convolution whose weight is standardised in every forward."""
+def standardized(rank, c, a, b):
+    """A convolution whose weight is standardized in every forward."""
     out = pick(WIDTHS, a)
     function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
 
@@ -356,7 +356,7 @@ def recurrent(rank, c, a, b):
 
 
 def windows(rank, c, a, b):
-    """Pairs of neighbouring positions, merged into the channels and taken apart again."""
+    """Pairs of neighboring positions, merged into the channels and taken apart again."""
 
     def wiring(net, x):
         t = x.flatten(2).transpose(1, 2)
@@ -519,7 +519,7 @@ def mixed_experts(rank, c, a, b):
 
 
 def whole_norm(rank, c, a, b):
-    """Normalisation by hand and in other forms, and a weight that is normalised."""
+    """Normalization by hand and in other forms, and a weight that is normalized."""
 
     def over_everything(net, x):
         return net.norm(x)
@@ -528,8 +528,8 @@ def whole_norm(rank, c, a, b):
         return net.rms(x.movedim(1, -1)).movedim(-1, 1)
 
     def by_hand(net, x):
-        centred = x - x.mean(1, keepdim=True)
-        return centred / (x.var(1, correction=0, keepdim=True) + 1).sqrt() * net.g
+        centered = x - x.mean(1, keepdim=True)
+        return centered / (x.var(1, correction=0, keepdim=True) + 1).sqrt() * net.g
 
     def by_length(net, x):
         return x / (1 + x.norm(dim=1, keepdim=True)) * net.g
@@ -545,7 +545,7 @@ def whole_norm(rank, c, a, b):
 
 
 def positions(rank, c, a, b):
-    """Coordinates as channels, cut pictures, and neighbouring positions as channels."""
+    """Coordinates as channels, cut pictures, and neighboring positions as channels."""
     out = pick(WIDTHS, b)
 
     def coordinates(net, x):
@@ -630,7 +630,7 @@ BLOCKS = {
     for block in (
         *(conv, depthwise, transposed, norm, activation, residual, concatenation, dense, shuffle, halves, scale),
         *(squeeze_and_excite, spatial_gate, twice, gated, perceptron, mixer, attention, pooled, shifted, pixels),
-        *(selective, standardised, siamese, recurrent, windows, grouped_queries, tokens, crossed, tied, compared),
+        *(selective, standardized, siamese, recurrent, windows, grouped_queries, tokens, crossed, tied, compared),
         *(efficient_gate, maxout, ghost, hierarchical, mixed_experts, whole_norm, positions, einsums, uneven, trained),
     )
 }

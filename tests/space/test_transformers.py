@@ -1,4 +1,4 @@
-"""The contracts (docs/contracts.md) on small models of torchvision that attend, normalise channels, or shuffle them."""
+"""The contracts (docs/contracts.md) on small models of torchvision that attend, normalize channels, or shuffle them."""
 
 from __future__ import annotations
 

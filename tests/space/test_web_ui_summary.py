@@ -103,7 +103,7 @@ def test_many_groups_are_summed_up_by_the_deepest_level_that_fits():
         ),
     ],
 )
-def test_where_levels_are_too_coarse_neighbours_are_joined(labels, expected):
+def test_where_levels_are_too_coarse_neighbors_are_joined(labels, expected):
     space = named(*labels)
     assert list(mutation_summary(space, space.widths(0.5), most=3))[:-3] == expected
 

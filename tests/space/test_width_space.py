@@ -175,7 +175,7 @@ def test_backward_of_one_set_after_the_forward_of_another(space, draw):
         torch.testing.assert_close(take(own[name].grad, positions.get(name, (None,) * parameter.dim())), parameter.grad)
 
 
-def test_functional_normalisation_also_keeps_its_statistics(wired):
+def test_functional_normalization_also_keeps_its_statistics(wired):
     def normed(net, x):
         y = nn.functional.batch_norm(net.a(x), net.mean, net.variance, training=net.training)
         return net.b(y)

@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 from nni_cafenet import EqualBins, WidthMutator, traced
 from nni_cafenet.search.history import Scored
-from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.options import FinalistOptions, RunOptions
 from nni_cafenet.stages.train_finalists import Finalist, TrainedFinalist
@@ -42,10 +42,10 @@ def setup(number=0, weights='fresh', finalist_evaluator=None, **options):
     checked = RunOptions.checked(
         **{
             'sharing': None,
-            'patterns': 2,
+            'channel_sets_per_step': 2,
             'score': 'loss',
             'higher_is_better': None,
-            'score_patterns': None,
+            'channel_sets_per_score': None,
             'holdout': 0.25,
             'score_data': None,
             'statistics_batches': 1,
@@ -54,7 +54,7 @@ def setup(number=0, weights='fresh', finalist_evaluator=None, **options):
         }
     )
     finalists = FinalistOptions.checked(number=number, weights=weights, metric=None, higher_is_better=None)
-    return RunSetup(space, evaluator(), checked, finalists, finalist_evaluator)
+    return StageContext(space, evaluator(), checked, finalists, finalist_evaluator)
 
 
 def smallest(made, name='1'):
@@ -63,8 +63,8 @@ def smallest(made, name='1'):
 
 
 def test_another_process_makes_the_same_of_it():
-    made = setup(number=2, patterns=3)
-    again = RunSetup.load(made.dump())
+    made = setup(number=2, channel_sets_per_step=3)
+    again = StageContext.load(made.dump())
     assert again.options == made.options
     assert again.finalists == made.finalists
     assert again.finalist_evaluator is None
@@ -93,7 +93,7 @@ def test_evaluators_that_cannot_train_are_refused_by_name():
     with pytest.raises(TypeError, match='finalist_evaluator'):
         setup(number=1, finalist_evaluator='mine')
     with pytest.raises(TypeError):
-        RunSetup(setup().space, None, setup().options, setup().finalists)
+        StageContext(setup().space, None, setup().options, setup().finalists)
 
 
 def test_a_finalist_is_trained_from_the_start_that_was_asked_for(tmp_path):

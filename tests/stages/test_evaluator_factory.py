@@ -6,7 +6,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nni_cafenet.stages.evaluator_factory import FreshEvaluators
+from nni_cafenet.stages.evaluator_factory import EvaluatorFactory
 
 
 class User(LightningModule):
@@ -33,7 +33,7 @@ def evaluator(**fit):
 
 def test_each_one_is_as_the_evaluator_was_at_first():
     given = evaluator()
-    evaluators = FreshEvaluators(given)
+    evaluators = EvaluatorFactory(given)
     given.module.steps.append('used')
     given.module.weights.data.fill_(7)
     seen = []
@@ -53,7 +53,7 @@ def test_each_one_is_as_the_evaluator_was_at_first():
 
 def test_trainers_are_made_with_the_same_settings_but_share_nothing():
     given = evaluator()
-    evaluators = FreshEvaluators(given)
+    evaluators = EvaluatorFactory(given)
     first, second = evaluators.make(), evaluators.make()
     assert first.trainer.max_epochs == second.trainer.max_epochs == 2
     assert first.trainer is not second.trainer
@@ -67,7 +67,7 @@ def test_trainers_are_made_with_the_same_settings_but_share_nothing():
 
 def test_data_are_shared_and_options_copied():
     given = evaluator(ckpt_path=None)
-    first, second = FreshEvaluators(given).make(), FreshEvaluators(given).make()
+    first, second = EvaluatorFactory(given).make(), EvaluatorFactory(given).make()
     assert first.train_dataloaders is second.train_dataloaders is given.train_dataloaders
     first.fit_kwargs['ckpt_path'] = 'mine'
     assert second.fit_kwargs == given.fit_kwargs == {'ckpt_path': None}

@@ -8,7 +8,7 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import EqualBins, WidthMutator, traced
-from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.first_seeds import with_first_seeds
 from nni_cafenet.stages.options import FinalistOptions, RunOptions
 from nni_cafenet.testing import SmallResNet
@@ -41,17 +41,17 @@ def dump(dataset=None, *, width=4, epochs=2, rate=0.1, batch=8, evaluator=True):
     )
     options = RunOptions.checked(
         sharing=None,
-        patterns=2,
+        channel_sets_per_step=2,
         score='loss',
         higher_is_better=None,
-        score_patterns=None,
+        channel_sets_per_score=None,
         holdout=0.1,
         score_data=None,
         statistics_batches=2,
         seed=0,
     )
     finalists = FinalistOptions.checked(number=0, weights='fresh', metric=None, higher_is_better=None)
-    return RunSetup(space, make(), options, finalists, None if evaluator else make()).dump()
+    return StageContext(space, make(), options, finalists, None if evaluator else make()).dump()
 
 
 def test_the_same_run_goes_on_with_the_random_numbers_that_its_data_were_made_with():

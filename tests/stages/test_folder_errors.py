@@ -7,7 +7,7 @@ import pytest
 
 from nni_cafenet.errors import FolderError
 from nni_cafenet.stages.folder_errors import folder_errors
-from nni_cafenet.stages.folder_lock import held
+from nni_cafenet.stages.folder_lock import locked_folder
 from nni_cafenet.utils.files import write_text
 
 
@@ -32,7 +32,7 @@ def test_a_folder_that_is_removed(tmp_path):
     folder.mkdir()
 
     def run():
-        with held(folder):
+        with locked_folder(folder):
             shutil.rmtree(folder)
             (folder / 'history.jsonl').read_text()
 

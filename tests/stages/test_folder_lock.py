@@ -12,7 +12,7 @@ import pytest
 from nni_cafenet.errors import CafeNetError, FolderInUseError
 from nni_cafenet.stages import folder_lock as lock
 from nni_cafenet.stages.folder import RunFolder
-from nni_cafenet.stages.folder_lock import held
+from nni_cafenet.stages.folder_lock import locked_folder
 from nni_cafenet.stages.stage_records import stages_record
 
 pytest.importorskip('fcntl', reason='nothing is locked on this system')
@@ -42,7 +42,7 @@ def other(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_who_it_is(tmp_path, other):
-    with pytest.raises(FolderInUseError) as error, held(tmp_path):
+    with pytest.raises(FolderInUseError) as error, locked_folder(tmp_path):
         pass
     said = str(error.value)
     assert f'process {other.pid} on {socket.gethostname()} is doing this run, since 20' in said
@@ -55,7 +55,7 @@ def test_it_is_let_go_at_the_end_of_the_block(tmp_path, other):
     other.stdin.write('\n')
     other.stdin.flush()
     assert other.stdout.readline() == 'let go\n'
-    with held(tmp_path):
+    with locked_folder(tmp_path):
         assert json.loads((tmp_path / 'process.json').read_text())['pid'] == os.getpid()
     assert other.poll() is None
 
@@ -63,14 +63,14 @@ def test_it_is_let_go_at_the_end_of_the_block(tmp_path, other):
 def test_it_is_let_go_by_death(tmp_path, other):
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
-    with held(tmp_path):
+    with locked_folder(tmp_path):
         assert json.loads((tmp_path / 'process.json').read_text())['pid'] == os.getpid()
 
 
 def test_an_error_lets_go(tmp_path):
-    with pytest.raises(ZeroDivisionError), held(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked_folder(tmp_path):
         raise ZeroDivisionError
-    with held(tmp_path):
+    with locked_folder(tmp_path):
         pass
     assert lock._here == set()
 
@@ -78,10 +78,10 @@ def test_an_error_lets_go(tmp_path):
 def test_a_second_run_in_the_same_process_is_refused(tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'link').symlink_to(tmp_path / 'run')
-    with held(tmp_path / 'run'):
-        with pytest.raises(FolderInUseError, match=f'process {os.getpid()} on'), held(tmp_path / 'link'):
+    with locked_folder(tmp_path / 'run'):
+        with pytest.raises(FolderInUseError, match=f'process {os.getpid()} on'), locked_folder(tmp_path / 'link'):
             pass
-        with pytest.raises(FolderInUseError), held(tmp_path / 'run'):
+        with pytest.raises(FolderInUseError), locked_folder(tmp_path / 'run'):
             pass
 
 
@@ -100,7 +100,7 @@ with held(pathlib.Path({str(tmp_path)!r})):
         forked = int(process.stdout.readline())
         process.wait()
         try:
-            with held(tmp_path):
+            with locked_folder(tmp_path):
                 pass
         finally:
             os.kill(forked, signal.SIGKILL)
@@ -111,13 +111,13 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
         raise OSError(38, 'Function not implemented')
 
     monkeypatch.setattr(lock.fcntl, 'lockf', lockf)
-    with held(tmp_path):
+    with locked_folder(tmp_path):
         assert json.loads((tmp_path / 'process.json').read_text())['pid'] == os.getpid()
 
 
 def test_a_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, 'fcntl', None)
-    with held(tmp_path):
+    with locked_folder(tmp_path):
         assert (tmp_path / 'process.json').exists()
 
 
@@ -131,10 +131,10 @@ def test_only_the_process_that_makes_the_folder_holds_it(tmp_path, other):
 def test_a_folder_that_is_removed_and_made_again_is_told(tmp_path, caplog):
     folder = tmp_path / 'run'
     folder.mkdir()
-    with held(folder):
+    with locked_folder(folder):
         pass
     assert not caplog.records
-    with held(folder):
+    with locked_folder(folder):
         folder.rename(tmp_path / 'elsewhere')
         folder.mkdir()
     assert 'was removed or renamed during the run' in caplog.text

@@ -12,7 +12,7 @@ from nni_cafenet.latency.calibration import Calibration, PredictionError
 from nni_cafenet.latency.interpolation import Axis, Term
 from nni_cafenet.latency.table import LatencyTable, identity
 from nni_cafenet.stages import latency_table as latency
-from nni_cafenet.stages.folder_lock import held
+from nni_cafenet.stages.folder_lock import locked_folder
 from nni_cafenet.stages.latency_table import check_directory, table_of_run
 
 FIRST = SimpleNamespace(is_global_zero=True, world_size=1)
@@ -89,7 +89,7 @@ def test_a_damaged_table_is_named(space, tmp_path):
 
 
 def test_two_processes_do_not_measure_in_one_folder(space, measured, tmp_path):
-    with held(tmp_path), pytest.raises(FolderInUseError):
+    with locked_folder(tmp_path), pytest.raises(FolderInUseError):
         table_of_run(SPEC, space, tmp_path, FIRST)
     assert measured == []
 

@@ -13,10 +13,10 @@ from nni_cafenet.utils.validation import check_instance, check_whole_number
 
 GIVEN = {
     'sharing': None,
-    'patterns': 3,
+    'channel_sets_per_step': 3,
     'score': 'loss',
     'higher_is_better': None,
-    'score_patterns': None,
+    'channel_sets_per_score': None,
     'holdout': 0.25,
     'score_data': None,
     'statistics_batches': 0,
@@ -31,7 +31,7 @@ FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better'
 def test_what_is_left_open_is_filled_in():
     options = RunOptions.checked(**GIVEN)
     assert isinstance(options.sharing, LocallyFree)
-    assert options.score_patterns == 3
+    assert options.channel_sets_per_score == 3
     assert options.higher_is_better is False
     assert RunOptions.checked(**{**GIVEN, 'score': 'val_acc'}).higher_is_better is True
     assert RunOptions.checked(**{**GIVEN, 'score': 'val_error'}).higher_is_better is False
@@ -39,11 +39,11 @@ def test_what_is_left_open_is_filled_in():
 
 def test_what_is_given_is_kept():
     sharing, loader = Fixed(), [1, 2]
-    given = {**GIVEN, 'sharing': sharing, 'score_patterns': 1, 'higher_is_better': True, 'score_data': loader}
+    given = {**GIVEN, 'sharing': sharing, 'channel_sets_per_score': 1, 'higher_is_better': True, 'score_data': loader}
     options = RunOptions.checked(**given)
     assert {field.name for field in dataclasses.fields(options)} == GIVEN.keys()
     assert options.training == TrainingOptions(ema=0.9)
-    assert (options.sharing, options.score_data, options.score_patterns) == (sharing, loader, 1)
+    assert (options.sharing, options.score_data, options.channel_sets_per_score) == (sharing, loader, 1)
     assert options.higher_is_better is True
 
 
@@ -51,10 +51,10 @@ def test_what_is_given_is_kept():
     ('name', 'value', 'error', 'says'),
     [
         ('sharing', 'leftmost', TypeError, "sharing='leftmost' must be a Sharing"),
-        ('patterns', 0, ValueError, 'patterns=0 must be a whole number, 1 or more'),
-        ('patterns', 2.0, ValueError, 'patterns=2.0'),
-        ('patterns', True, ValueError, 'patterns=True'),
-        ('score_patterns', 0, ValueError, 'score_patterns=0'),
+        ('channel_sets_per_step', 0, ValueError, 'channel_sets_per_step=0 must be a whole number, 1 or more'),
+        ('channel_sets_per_step', 2.0, ValueError, 'channel_sets_per_step=2.0'),
+        ('channel_sets_per_step', True, ValueError, 'channel_sets_per_step=True'),
+        ('channel_sets_per_score', 0, ValueError, 'channel_sets_per_score=0'),
         ('holdout', 0, ValueError, 'holdout=0 must be a number between 0 and 1'),
         ('holdout', 1.0, ValueError, 'holdout=1.0'),
         ('holdout', '10%', ValueError, "holdout='10%'"),

@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from nni_cafenet.errors import FirstBatchError
 from nni_cafenet.space.width_space import WidthSpace
-from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.options import FinalistOptions, RunOptions
 from nni_cafenet.stages.preflight import look_before_training
 from nni_cafenet.utils.rng import random_state
@@ -116,10 +116,10 @@ def setup(module=None, train=None, validate=None, *, finalists=1, metric=None, t
         train_dataloaders=loader() if train is None else train,
         val_dataloaders=loader(shuffle=False) if validate is None else validate,
     )
-    given = dict.fromkeys(('sharing', 'higher_is_better', 'score_patterns', 'score_data'))
-    given.update(patterns=2, score='loss', holdout=0.2, statistics_batches=2, seed=0)
+    given = dict.fromkeys(('sharing', 'higher_is_better', 'channel_sets_per_score', 'score_data'))
+    given.update(channel_sets_per_step=2, score='loss', holdout=0.2, statistics_batches=2, seed=0)
     chosen = FinalistOptions.checked(number=finalists, weights='fresh', metric=metric, higher_is_better=None)
-    return RunSetup(space, evaluator, RunOptions.checked(**{**given, **options}), chosen)
+    return StageContext(space, evaluator, RunOptions.checked(**{**given, **options}), chosen)
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from nni_cafenet.supernet.width_sampling import UniformWidths
 
 def test_the_settings_of_the_paper():
     paper = CafeNet('50%', preset='paper')
-    assert paper.options.sharing == LocallyFree(offset=1, zone='centred', unit='bin')
-    assert (paper.options.patterns, paper.options.score_patterns) == (2, 2)
+    assert paper.options.sharing == LocallyFree(offset=1, zone='centered', unit='bin')
+    assert (paper.options.channel_sets_per_step, paper.options.channel_sets_per_score) == (2, 2)
     assert paper.options.temperature == 1
     assert paper.options.training.sampling == UniformWidths(1)
     assert paper.options.training.combine == Min()

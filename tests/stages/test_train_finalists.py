@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from nni_cafenet.errors import DamagedFileError
 from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.search.history import Scored
-from nni_cafenet.stages.evaluator_factory import FreshEvaluators
+from nni_cafenet.stages.evaluator_factory import EvaluatorFactory
 from nni_cafenet.stages.finite_outputs import computes_numbers
 from nni_cafenet.stages.train_finalists import BASELINE, Finalist, Metric, TrainedFinalist, read_result, train_finalist
 from nni_cafenet.stages.training_curves import read_curves
@@ -60,7 +60,7 @@ def evaluators(logs='val_loss', crash_at=None, generator=False, counts=False, **
     loader = DataLoader(data, batch_size=5, shuffle=True, generator=own)
     trainer = Trainer(accelerator='cpu', **(limit or {'max_epochs': 4}), **QUIET)
     plain = DataLoader(data, batch_size=5)
-    return FreshEvaluators(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=plain))
+    return EvaluatorFactory(Lightning(user, trainer, train_dataloaders=loader, val_dataloaders=plain))
 
 
 def make():

@@ -342,7 +342,7 @@ def test_a_latency_is_measured_once_a_run_and_limits_the_search(run, tmp_path, c
 
 
 def test_the_score_may_be_a_metric(run):
-    strategy = small(score='val_acc', patterns=1)
+    strategy = small(score='val_acc', channel_sets_per_step=1)
     run(strategy)
     scores = [record.score for record in strategy.history]
     assert all(round(40 * score, 3) % 1 == 0 for score in scores)  # shares of 40 held-out samples
@@ -351,13 +351,13 @@ def test_the_score_may_be_a_metric(run):
 
 
 def test_more_channel_sets_for_scores_than_for_training(run):
-    strategy = small(score_patterns=3, patterns=1)
+    strategy = small(channel_sets_per_score=3, channel_sets_per_step=1)
     run(strategy)
     assert max(len(record.scores) for record in strategy.history) == 3
 
 
 def test_a_lightning_module_of_the_user(run, options):
-    strategy = small(score='top1', sharing=Fixed(), patterns=1)
+    strategy = small(score='top1', sharing=Fixed(), channel_sets_per_step=1)
     run(strategy, Lightning(User(), Trainer(**options), train_dataloaders=loader()))
     assert strategy.history.best(1)[0].score == max(record.score for record in strategy.history)
     with pytest.raises(ValueError, match="score='val_acc': .* It logs top1"):
@@ -523,9 +523,9 @@ def test_bad_budgets(refuse, budget, match):
     refuse(small(budget=budget), (ValueError, TypeError), match)
 
 
-def test_manual_optimisation(refuse, options):
+def test_manual_optimization(refuse, options):
     evaluator = Lightning(Manual(), Trainer(**options), train_dataloaders=loader())
-    refuse(small(), ValueError, 'Manual uses manual optimisation', evaluator)
+    refuse(small(), ValueError, 'Manual uses manual optimization', evaluator)
 
 
 def test_no_training_data(refuse, options):
@@ -560,11 +560,11 @@ def test_another_engine_or_format(refuse):
 @pytest.mark.parametrize(
     ('options', 'error', 'match'),
     [
-        ({'patterns': 0}, ValueError, 'patterns=0 must be a whole number, 1 or more'),
-        ({'patterns': 1.5}, ValueError, 'patterns=1.5'),
-        ({'patterns': True}, ValueError, 'patterns=True'),
+        ({'channel_sets_per_step': 0}, ValueError, 'channel_sets_per_step=0 must be a whole number, 1 or more'),
+        ({'channel_sets_per_step': 1.5}, ValueError, 'channel_sets_per_step=1.5'),
+        ({'channel_sets_per_step': True}, ValueError, 'channel_sets_per_step=True'),
         ({'memory': 2}, ValueError, 'memory=2 must be'),
-        ({'score_patterns': 0}, ValueError, 'score_patterns=0'),
+        ({'channel_sets_per_score': 0}, ValueError, 'channel_sets_per_score=0'),
         ({'statistics_batches': -1}, ValueError, 'statistics_batches=-1'),
         ({'seed': -1}, ValueError, 'seed=-1'),
         ({'holdout': 0}, ValueError, 'holdout=0 must be a number between 0 and 1'),

@@ -81,7 +81,7 @@ def test_drawn_channels_are_used_evenly():
 groups = st.builds(group, st.integers(1, 24), st.integers(1, 6)).filter(lambda g: g.bin <= g.full)
 rules = st.one_of(
     st.just(Fixed()),
-    st.builds(LocallyFree, st.integers(0, 3), zone=st.sampled_from(['centred', 'one-sided'])),
+    st.builds(LocallyFree, st.integers(0, 3), zone=st.sampled_from(['centered', 'one-sided'])),
 )
 
 
@@ -149,7 +149,7 @@ def test_options():
         Bilateral(coupled=1)
     with pytest.raises(ValueError, match='offset=4 is wider than every layer'):
         Bilateral(LocallyFree(offset=4)).check([group(6, 2)])
-    assert repr(FREE) == "Bilateral(rule=LocallyFree(offset=1, zone='centred', unit='bin'), coupled=True)"
+    assert repr(FREE) == "Bilateral(rule=LocallyFree(offset=1, zone='centered', unit='bin'), coupled=True)"
     assert pickle.loads(pickle.dumps(FREE)) == FREE
     assert Bilateral() != FREE
 

@@ -77,7 +77,7 @@ def test_without_batches_nothing_happens():
     assert not model.training
 
 
-def test_a_model_that_is_a_normalisation():
+def test_a_model_that_is_a_normalization():
     model = nn.BatchNorm1d(2)
     tensors = tensors_of(model)
     estimate(model, tensors, [torch.tensor([[1.0, 2.0], [3.0, 6.0]])])

@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from nni_cafenet.supernet.graph_memory import Room
+from nni_cafenet.supernet.graph_memory import GraphMemory
 
 CPU = torch.device('cpu')
 
@@ -25,18 +25,18 @@ def machine(monkeypatch):
 @pytest.mark.parametrize('memory', ['', 'slow', None, 1])
 def test_anything_else_is_refused(memory):
     with pytest.raises(ValueError, match="must be 'auto', 'fast' .two graphs at once. or 'lean'"):
-        Room(memory)
+        GraphMemory(memory)
 
 
 def test_what_the_user_says_stands(machine):
     machine.used = 100
-    for memory, for_two in (('fast', True), ('lean', False)):
-        room = Room(memory)
-        assert (room.for_two, room.is_open) == (for_two, False)
+    for memory, keeps_two in (('fast', True), ('lean', False)):
+        room = GraphMemory(memory)
+        assert (room.keeps_two, room.is_open) == (keeps_two, False)
 
 
 def test_a_second_graph_must_fit_into_what_is_free(machine):
-    room = Room('auto')
+    room = GraphMemory('auto')
     machine.used, machine.free = 1000, 50
     room.before_graph(CPU)
     machine.used = 1050
@@ -46,7 +46,7 @@ def test_a_second_graph_must_fit_into_what_is_free(machine):
 
 
 def test_growth_counts_from_before_the_first_step_and_only_new_sizes_are_looked_at(machine):
-    room = Room('auto')
+    room = GraphMemory('auto')
     machine.used, machine.free = 1000, 500
     room.before_graph(CPU)
     machine.used = 1400
@@ -59,11 +59,11 @@ def test_growth_counts_from_before_the_first_step_and_only_new_sizes_are_looked_
 
 
 def test_closed_for_good(caplog):
-    room = Room('auto')
+    room = GraphMemory('auto')
     with caplog.at_level('INFO', 'nni_cafenet'):
-        room.close('No memory left')
-        room.close('Again')
-    assert (room.for_two, room.is_open) == (False, False)
+        room.fall_back('No memory left')
+        room.fall_back('Again')
+    assert (room.keeps_two, room.is_open) == (False, False)
     assert [record.getMessage() for record in caplog.records] == [
         "No memory left: from now on a training step keeps one graph (memory='lean'; same results)."
     ]

@@ -108,11 +108,13 @@ def space(template):
 def make(template):
     """``make(user, ...)``: a min-min module around a user's, with a fresh copy of the same supernet."""
 
-    def make(user=None, *, dropout=0.0, sharing=None, patterns=2, seed=0, memory='fast'):
+    def make(user=None, *, dropout=0.0, sharing=None, channel_sets_per_step=2, seed=0, memory='fast'):
         inner = Module() if user is None else user
         inner.set_model(copy.deepcopy(template[dropout]))
         sharing = sharing or LocallyFree(offset=2)
-        return MinMinModule(inner, sharing=sharing, patterns=patterns, seed=seed, memory=memory)
+        return MinMinModule(
+            inner, sharing=sharing, channel_sets_per_step=channel_sets_per_step, seed=seed, memory=memory
+        )
 
     return make
 
@@ -150,12 +152,14 @@ def trainer(tmp_path):
     return make
 
 
-def draw(module, patterns, seed=0):
+def draw(module, channel_sets_per_step, seed=0):
     """The widths that a module draws next, and some channel sets of them."""
     rng = copy.deepcopy(module.rng)
     widths = {g.label: g.choices[int(rng.integers(len(g.choices)))] for g in module.space.groups}
     rng = np.random.default_rng(seed)
-    return widths, [LocallyFree(offset=3).sample_all(module.space.groups, widths, rng) for _ in range(patterns)]
+    return widths, [
+        LocallyFree(offset=3).sample_all(module.space.groups, widths, rng) for _ in range(channel_sets_per_step)
+    ]
 
 
 def gradients(module):
@@ -168,7 +172,7 @@ def gradients(module):
 @pytest.mark.parametrize('memory', ['fast', 'lean'])
 def test_the_winner_has_the_smallest_loss_and_its_gradients_alone_stay(make, memory):
     torch.manual_seed(0)
-    module = alone(make(patterns=3, memory=memory))
+    module = alone(make(channel_sets_per_step=3, memory=memory))
     winners = set()
     for step in range(6):
         widths, sets = draw(module, 3, seed=step)
@@ -259,8 +263,12 @@ def effects(module):
 @pytest.mark.parametrize('memory', ['fast', 'lean'])
 @pytest.mark.parametrize('position', [0, 1, 2])
 def test_nothing_that_a_loser_did_stays(make, position, memory):
-    def ready(patterns, sets):
-        module = alone(make(Noisy(), dropout=0.5, patterns=patterns, sharing=Scripted(sets), memory=memory))
+    def ready(channel_sets_per_step, sets):
+        module = alone(
+            make(
+                Noisy(), dropout=0.5, channel_sets_per_step=channel_sets_per_step, sharing=Scripted(sets), memory=memory
+            )
+        )
         module.training_step(BATCH, 0).backward()  # some state to start from
         module.zero_grad()
         DRAWN.clear()
@@ -305,7 +313,7 @@ def test_all_candidates_have_the_same_dropout(make, memory):
         with torch.random.fork_rng():
             masks.append(nn.functional.dropout(torch.ones_like(inputs[0])))
 
-    module = alone(make(dropout=0.5, patterns=3, sharing=LocallyFree(offset=3), memory=memory))
+    module = alone(make(dropout=0.5, channel_sets_per_step=3, sharing=LocallyFree(offset=3), memory=memory))
     module.space.dropout.register_forward_pre_hook(replay)
     first = []
     for number in range(3):
@@ -319,7 +327,7 @@ def test_all_candidates_have_the_same_dropout(make, memory):
 
 
 def test_the_running_statistics_are_those_of_the_winner(make):
-    module = alone(make(patterns=2))
+    module = alone(make(channel_sets_per_step=2))
     before = {name: buffer.clone() for name, buffer in module.space.named_buffers()}
     widths, sets = draw(module, 2)
     module.sharing = Scripted(sets)
@@ -344,7 +352,7 @@ def test_one_pattern_runs_the_step_once(make):
             self.calls += 1
             return super().training_step(batch, batch_idx)
 
-    module = alone(make(Counting(), patterns=1))
+    module = alone(make(Counting(), channel_sets_per_step=1))
     loss = module.training_step(BATCH, 0)
     assert module.training_module.calls == 1
     assert module.logs['cafenet/loss'] == module.logs['train_loss'] == float(loss)
@@ -359,14 +367,14 @@ def test_equal_channel_sets_are_run_once(make):
             self.calls += 1
             return super().training_step(batch, batch_idx)
 
-    module = alone(make(Counting(), patterns=4, sharing=Fixed()))
+    module = alone(make(Counting(), channel_sets_per_step=4, sharing=Fixed()))
     module.training_step(BATCH, 0)
     assert module.training_module.calls == 1
     assert module.logs['cafenet/fixed'] == 1
 
 
 def test_the_share_of_fixed_patterns(make):
-    module = alone(make(patterns=1))
+    module = alone(make(channel_sets_per_step=1))
     labels = module.space.labels
     widths, _ = draw(module, 1)
     fixed = {label: torch.arange(widths[label]) for label in labels}
@@ -393,7 +401,7 @@ def test_widths_are_uniform_over_the_choices(make):
 
 def test_the_seed_decides_widths_and_sets(make):
     def record(seed):
-        module = alone(make(seed=seed, patterns=2))
+        module = alone(make(seed=seed, channel_sets_per_step=2))
         seen = []
         module.space.register_forward_hook(
             lambda space, *_: seen.append({k: v.tolist() for k, v in channel_sets(space).items()})
@@ -408,7 +416,7 @@ def test_the_seed_decides_widths_and_sets(make):
 
 
 def channel_sets(space):
-    """The channel sets that a space runs on, told from its slices of the first normalisation's weights."""
+    """The channel sets that a space runs on, told from its slices of the first normalization's weights."""
     marks = space._active.positions
     return {
         name: marks[name][0] if marks[name][0] is not None else torch.arange(8) for name in ('bn1.bias', 'bn2.bias')
@@ -430,30 +438,30 @@ class Returning(Module):
 
 
 def test_a_dict_with_more_than_the_loss(make):
-    module = alone(make(Returning(lambda i, loss: {'loss': loss + 1 - i, 'index': i}), patterns=2))
+    module = alone(make(Returning(lambda i, loss: {'loss': loss + 1 - i, 'index': i}), channel_sets_per_step=2))
     output = module.training_step(BATCH, 0)
     assert output['index'] == 1
     output['loss'].backward()
     assert module.logs['cafenet/loss'] == float(output['loss'])
 
 
-@pytest.mark.parametrize('patterns', [1, 2])
-def test_none_skips_the_batch(make, patterns):
-    module = alone(make(Returning(lambda i, loss: None), patterns=patterns))
+@pytest.mark.parametrize('channel_sets_per_step', [1, 2])
+def test_none_skips_the_batch(make, channel_sets_per_step):
+    module = alone(make(Returning(lambda i, loss: None), channel_sets_per_step=channel_sets_per_step))
     assert module.training_step(BATCH, 0) is None
     assert 'cafenet/loss' not in module.logs
 
 
-@pytest.mark.parametrize('patterns', [1, 2])
-def test_no_loss_at_all(make, patterns):
-    module = alone(make(Returning(lambda i, loss: {'value': loss}), patterns=patterns))
+@pytest.mark.parametrize('channel_sets_per_step', [1, 2])
+def test_no_loss_at_all(make, channel_sets_per_step):
+    module = alone(make(Returning(lambda i, loss: {'value': loss}), channel_sets_per_step=channel_sets_per_step))
     with pytest.raises(TypeError, match="a dict with the key 'loss'"):
         module.training_step(BATCH, 0)
 
 
 @pytest.mark.parametrize('bad', [0, 1, 2])
 def test_nan_in_one_candidate_never_wins(make, bad):
-    module = alone(make(Returning(lambda i, loss: loss * math.nan if i == bad else loss), patterns=3))
+    module = alone(make(Returning(lambda i, loss: loss * math.nan if i == bad else loss), channel_sets_per_step=3))
     loss = module.training_step(BATCH, 0)
     assert math.isfinite(float(loss))
     loss.backward()
@@ -462,14 +470,14 @@ def test_nan_in_one_candidate_never_wins(make, bad):
 
 
 def test_infinity_in_one_candidate(make):
-    module = alone(make(Returning(lambda i, loss: loss / 0 if i == 0 else loss), patterns=2))
+    module = alone(make(Returning(lambda i, loss: loss / 0 if i == 0 else loss), channel_sets_per_step=2))
     assert math.isfinite(float(module.training_step(BATCH, 0)))
     assert module.logs['cafenet/gap'] == 0
 
 
-@pytest.mark.parametrize('patterns', [1, 3])
-def test_nan_in_all_candidates_stops_the_training(make, patterns):
-    module = alone(make(Returning(lambda i, loss: loss * math.nan), patterns=patterns))
+@pytest.mark.parametrize('channel_sets_per_step', [1, 3])
+def test_nan_in_all_candidates_stops_the_training(make, channel_sets_per_step):
+    module = alone(make(Returning(lambda i, loss: loss * math.nan), channel_sets_per_step=channel_sets_per_step))
     widths, _ = draw(module, 1)
     with pytest.raises(TrainingDivergedError, match=r'At step 7 .* [1-3] channel sets') as error:
         module.training_step(BATCH, 0)
@@ -496,7 +504,7 @@ def test_the_model_must_be_a_width_space():
     inner = Module()
     inner.set_model(Other())
     with pytest.raises(TypeError, match='must be a WidthSpace, not Other'):
-        MinMinModule(inner, sharing=Fixed(), patterns=1, seed=0).space
+        MinMinModule(inner, sharing=Fixed(), channel_sets_per_step=1, seed=0).space
 
 
 # --- with Lightning ---------------------------------------------------------------------------------
@@ -613,7 +621,7 @@ def test_logs_and_checkpoints(make, trainer, tmp_path):
 
     logger = CSVLogger(tmp_path, name='logs', version=0)
     checkpoint = ModelCheckpoint(tmp_path / 'checkpoints', monitor='val_loss', save_last=True)
-    module = make(Stepwise(), patterns=3)
+    module = make(Stepwise(), channel_sets_per_step=3)
     run = trainer(
         logger=logger,
         enable_checkpointing=True,
@@ -771,7 +779,7 @@ def test_the_hooks_of_the_user_are_called_as_without_us(make, trainer, space, tm
     expected = fit(plain, plain)
     assert set(expected) == set(HOOKS)
     user = Recorder()
-    assert fit(user, make(user, patterns=1)) == expected
+    assert fit(user, make(user, channel_sets_per_step=1)) == expected
 
 
 def test_a_hook_that_skips_the_epoch(make, trainer):

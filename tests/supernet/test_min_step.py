@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from nni_cafenet import EqualBins, LocallyFree, WidthMutator
-from nni_cafenet.supernet.graph_memory import Room
-from nni_cafenet.supernet.min_step import BestOf, Steps
+from nni_cafenet.supernet.graph_memory import GraphMemory
+from nni_cafenet.supernet.min_step import MinStep, StepFunctions
 
 MEMORY = ['fast', 'lean']
 X = torch.randn(16, 3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -98,8 +98,8 @@ class Contest:
         self.user.set_model(space)
         self.user.train()
         self.user.log = lambda *args, **kwargs: None
-        self.room = Room(memory) if room is None else room
-        self.best_of = BestOf(self.user, self.room)
+        self.room = GraphMemory(memory) if room is None else room
+        self.best_of = MinStep(self.user, self.room)
         self.runs = 0
 
     def __call__(self, number, *, seed=0, step=None):
@@ -115,7 +115,7 @@ class Contest:
             )
 
         activate = lambda chosen: self.user.model.activate(widths, chosen)  # noqa: E731
-        return self.best_of(sets, Steps(activate, run, loss, torch.device('cpu')))
+        return self.best_of(sets, StepFunctions(activate, run, loss, torch.device('cpu')))
 
     def state(self):
         """All that a step may change, and the random numbers that come next."""
@@ -288,7 +288,7 @@ class Cramped(User):
         return output
 
 
-class Wide(Room):
+class Wide(GraphMemory):
     """A room that only an error closes."""
 
     def is_short(self, device):
@@ -301,7 +301,7 @@ def test_where_memory_runs_out_it_goes_on_with_one_graph(template, which):
     contest = Contest(template(), 'auto', Cramped(which), room=Wide('auto'))
     found = outcome(contest)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert not contest.room.for_two
+    assert not contest.room.keeps_two
 
 
 @pytest.mark.parametrize(('memory', 'which'), [('auto', 0), ('fast', 1), ('lean', 0)])
@@ -312,7 +312,7 @@ def test_where_nothing_can_be_given_up_the_error_arrives(template, memory, which
 
 
 def test_the_first_graph_of_a_step_tells_that_there_is_no_room(template):
-    class Short(Room):
+    class Short(GraphMemory):
         def is_short(self, device):
             return True
 

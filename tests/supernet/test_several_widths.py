@@ -57,11 +57,15 @@ def template():
 
 @pytest.fixture
 def make(template):
-    def make(sharing=None, patterns=2, **options):
+    def make(sharing=None, channel_sets_per_step=2, **options):
         user = User()
         user.set_model(copy.deepcopy(template))
         module = MinMinModule(
-            user, sharing=sharing or LocallyFree(2), patterns=patterns, seed=0, options=TrainingOptions(**options)
+            user,
+            sharing=sharing or LocallyFree(2),
+            channel_sets_per_step=channel_sets_per_step,
+            seed=0,
+            options=TrainingOptions(**options),
         )
         module.trainer = SimpleNamespace(
             strategy=SimpleNamespace(reduce=lambda value, reduce_op: value), global_step=7, world_size=1
@@ -80,7 +84,9 @@ def drawn_by(module):
     rng = copy.deepcopy(module.rng)
     widths = module.options.sampling.draw(module.space, rng)
     groups = module.space.groups
-    return widths, [distinct(module.sharing.sample_several(groups, each, module.patterns, rng)) for each in widths]
+    return widths, [
+        distinct(module.sharing.sample_several(groups, each, module.channel_sets_per_step, rng)) for each in widths
+    ]
 
 
 def forward(module, widths, sets):
@@ -134,7 +140,7 @@ def of_sets(combination, module, widths, sets):
 @pytest.mark.parametrize('combination', [Min(), Mean(), SoftMin(0.05)])
 @pytest.mark.parametrize('per_step', [1, 2, 4])
 def test_widths_a_step_and_combinations(make, combination, per_step):
-    module = make(patterns=3, sampling=UniformWidths(per_step), combine=combination)
+    module = make(channel_sets_per_step=3, sampling=UniformWidths(per_step), combine=combination)
     for _ in range(2):
         module.zero_grad()
         assert_step_is(
@@ -144,7 +150,7 @@ def test_widths_a_step_and_combinations(make, combination, per_step):
 
 
 def test_the_gradient_of_a_soft_minimum_is_that_of_its_definition(make):
-    module = make(patterns=3, combine=SoftMin(0.2))
+    module = make(channel_sets_per_step=3, combine=SoftMin(0.2))
     loop = copy.deepcopy(module)
     widths, sets = drawn_by(module)
     torch.manual_seed(1)
@@ -175,7 +181,7 @@ def test_a_sandwich_and_distillation(make, divergence):
 
 
 def test_logs_and_side_effects_are_those_of_the_first_width(make):
-    module = make(sampling=UniformWidths(3), patterns=2)
+    module = make(sampling=UniformWidths(3), channel_sets_per_step=2)
     module.training_module.as_dict = True
     alone = copy.deepcopy(module)
     widths, sets = drawn_by(module)
@@ -189,7 +195,7 @@ def test_logs_and_side_effects_are_those_of_the_first_width(make):
     assert dict(module.logs)['cafenet/loss'] == pytest.approx(float(output['loss']), rel=1e-5)
     statistics = {name: buffer.clone() for name, buffer in module.space.named_buffers()}
     winner = min(sets[0], key=lambda each: float(plain_loss(alone, widths[0], each)))
-    fresh = make(patterns=1)
+    fresh = make(channel_sets_per_step=1)
     forward(fresh, widths[0], winner)
     for name, buffer in fresh.space.named_buffers():
         torch.testing.assert_close(statistics[name], buffer, msg=name)

@@ -21,7 +21,7 @@ def every(sharing, group, width):
     return [tuple(chosen.tolist()) for chosen in sharing.every(group, width)]
 
 
-# Counted from 1 as in docs/paper.md, n = 6, r = 1. Centred: base 1..c-2, then any 2 of c-1..c+1 (clipped to 1..6).
+# Counted from 1 as in docs/paper.md, n = 6, r = 1. Centered: base 1..c-2, then any 2 of c-1..c+1 (clipped to 1..6).
 # One-sided: base 1..c-1, then 1 of c..c+1.
 CENTRED = {
     1: [(1,), (2,)],  # no base, and the zone 0..2 loses its 0: 1 of {1, 2}
@@ -41,7 +41,7 @@ ONE_SIDED = {
 }
 
 
-@pytest.mark.parametrize(('zone', 'expected'), [('centred', CENTRED), ('one-sided', ONE_SIDED)])
+@pytest.mark.parametrize(('zone', 'expected'), [('centered', CENTRED), ('one-sided', ONE_SIDED)])
 @pytest.mark.parametrize('unit', ['bin', 'channel'])
 def test_six_channels_with_offset_one(zone, expected, unit):
     sharing = LocallyFree(offset=1, zone=zone, unit=unit)
@@ -50,7 +50,7 @@ def test_six_channels_with_offset_one(zone, expected, unit):
         assert every(sharing, group(6), width) == from_zero, width
 
 
-@pytest.mark.parametrize(('zone', 'counts'), [('centred', (1, 3, 10, 35)), ('one-sided', (1, 2, 6, 20))])
+@pytest.mark.parametrize(('zone', 'counts'), [('centered', (1, 3, 10, 35)), ('one-sided', (1, 2, 6, 20))])
 def test_numbers_of_patterns_away_from_the_borders(zone, counts):
     for offset, count in enumerate(counts):
         assert len(every(LocallyFree(offset=offset, zone=zone), group(20), 10)) == count
@@ -68,7 +68,7 @@ def test_offset_two_at_both_borders():
 
 def test_offset_zero_is_the_fixed_pattern():
     rng = np.random.default_rng(0)
-    for zone in ('centred', 'one-sided'):
+    for zone in ('centered', 'one-sided'):
         for size in (1, 3, 4):
             for width in range(1, 11):
                 free, fixed = LocallyFree(offset=0, zone=zone), Fixed()
@@ -78,7 +78,7 @@ def test_offset_zero_is_the_fixed_pattern():
 
 
 def test_units_are_bins():
-    # 12 channels in bins of 3: 0-2, 3-5, 6-8, 9-11. Width 6 = 2 bins, centred: no base, 2 of the bins 1..3.
+    # 12 channels in bins of 3: 0-2, 3-5, 6-8, 9-11. Width 6 = 2 bins, centered: no base, 2 of the bins 1..3.
     sharing = LocallyFree(offset=1)
     assert every(sharing, group(12, 3), 6) == [
         (0, 1, 2, 3, 4, 5),
@@ -117,7 +117,7 @@ groups = st.builds(group, st.integers(1, 24), st.integers(1, 6)).filter(lambda g
 rules = st.builds(
     LocallyFree,
     offset=st.integers(0, 4),
-    zone=st.sampled_from(['centred', 'one-sided']),
+    zone=st.sampled_from(['centered', 'one-sided']),
     unit=st.sampled_from(['bin', 'channel']),
 )
 
@@ -136,7 +136,7 @@ def test_every_channel_set_is_valid_and_comes_once(sharing, binned, data):
         assert chosen[-1] < binned.full
     unit = binned.bin if sharing.unit == 'bin' else 1
     count = math.ceil(width / unit)
-    base = max(count - sharing.offset - (sharing.zone == 'centred'), 0) * unit
+    base = max(count - sharing.offset - (sharing.zone == 'centered'), 0) * unit
     assert all(chosen[: min(base, width)] == tuple(range(min(base, width))) for chosen in sets)
     assert all(chosen[-1] < (count + sharing.offset) * unit for chosen in sets)
     drawn = sharing.sample(binned, width, np.random.default_rng(data.draw(st.integers(0, 99))))
@@ -222,7 +222,7 @@ def test_a_rule_of_ones_own():
     full=st.integers(1, 40),
     unit=st.integers(1, 9),
     offset=st.integers(0, 4),
-    zone=st.sampled_from(['centred', 'one-sided']),
+    zone=st.sampled_from(['centered', 'one-sided']),
     data=st.data(),
 )
 def test_drawn_as_unit_by_unit(full, unit, offset, zone, data):

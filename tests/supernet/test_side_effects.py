@@ -116,7 +116,7 @@ def test_a_state_of_its_own_for_the_winner():
     assert state_of(module) == expected
 
 
-def test_statistics_of_a_normalisation_come_back_before_its_backward():
+def test_statistics_of_a_normalization_come_back_before_its_backward():
     # torch.batch_norm saves the running statistics for backward, and writes to them without raising their versions.
     torch.manual_seed(0)
     module, x = Module(), torch.randn(4, 3)
@@ -188,7 +188,7 @@ def test_attributes_of_the_winner_come_back():
     module = Keeper()
     before = SideEffects(module)
     module.step(torch.randn(4, 3))
-    winner, losses, features = before.now(), list(module.losses), module.layer.features
+    winner, losses, features = before.snapshot(), list(module.losses), module.layer.features
     before.restore()
     module.layer.gone = 1
     module.step(torch.randn(5, 3))

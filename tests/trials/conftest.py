@@ -300,10 +300,10 @@ def manager(tmp_path):
 @pytest.fixture
 def make_runner(manager):
     """``make_runner()``: a runner of a main process that has just started; a second one has resumed the experiment."""
-    from nni_cafenet.trials.heartbeat import Session
+    from nni_cafenet.trials.heartbeat import RunHeartbeat
     from nni_cafenet.trials.runner import TrialRunner
 
-    return lambda: TrialRunner(manager, Session(manager.folder / 'run'), str(manager.folder / 'run'))
+    return lambda: TrialRunner(manager, RunHeartbeat(manager.folder / 'run'), str(manager.folder / 'run'))
 
 
 @pytest.fixture(scope='session')

@@ -12,14 +12,14 @@ from nni.nas.space import RawFormatModelSpace
 
 from nni_cafenet import ShortTrainings
 from nni_cafenet.errors import ResumeError, RunInterrupted, TrialFailedError
-from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.in_process import InProcess
 from nni_cafenet.stages.options import FinalistOptions
 from nni_cafenet.trials import as_trials, tasks
 from nni_cafenet.trials.as_trials import AsTrials
-from nni_cafenet.trials.file_queue import Mailbox
-from nni_cafenet.trials.heartbeat import Session
+from nni_cafenet.trials.file_queue import FileQueue
+from nni_cafenet.trials.heartbeat import RunHeartbeat
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +48,12 @@ def in_turn(manager):
             tasks.run_task(folder, task)
             return 'SUCCEEDED'
         if folder not in ready:
-            ready[folder] = RunSetup.load(folder.read_setup())
+            ready[folder] = StageContext.load(folder.read_setup())
             assert ready[folder].supernet.restore(folder)
-        mailbox = Mailbox(folder.search / task['mailbox'])
+        queue = FileQueue(folder.search / task['queue'])
         try:
-            for widths in mailbox.tasks(enough):
-                mailbox.answer(ready[folder].scorer.score(widths))
+            for widths in queue.tasks(enough):
+                queue.reply(ready[folder].scorer.score(widths))
         except EnoughError:
             return None
         return 'SUCCEEDED'
@@ -238,11 +238,11 @@ def test_what_is_done_needs_no_trials(make, resumed, in_turn):
 
 def start_again(manager, *does):
     """Trials of a former session that were doing something, as NNI has them when an experiment is resumed."""
-    session = Session(manager.folder / 'run')
+    session = RunHeartbeat(manager.folder / 'run')
     for name in does:
         trial = manager.add({'task': f'former {name}', 'run': str(manager.folder / 'run')}, 'ADD_RESUMED')
         stage = {'supernet': 'supernet', 'search': 'search'}.get(name.split()[0], 'finalist')
-        session.assign(trial.trialJobId, {'stage': stage, 'name': name, 'mailbox': '001'})
+        session.assign(trial.trialJobId, {'stage': stage, 'name': name, 'queue': '001'})
 
 
 def test_trials_that_nni_starts_again_need_no_room(make, manager, in_turn):
@@ -423,9 +423,9 @@ def test_the_manager_ends_with_the_main_process(make, manager, released, monkeyp
 
 
 def test_how_to_go_on(make, manager, tmp_path):
-    assert "id='digits').resume(port)" in make().stages().how_to_go_on
+    assert "id='digits').resume(port)" in make().stages().resume_hint
     in_process = make('in process', path=tmp_path / 'one').stages()
-    assert f"run again with directory='{tmp_path / 'one'}'." in in_process.how_to_go_on
+    assert f"run again with directory='{tmp_path / 'one'}'." in in_process.resume_hint
 
 
 def test_an_interrupted_run_says_how_to_go_on(make, manager, caplog):

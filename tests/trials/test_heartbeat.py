@@ -6,7 +6,7 @@ import time
 import pytest
 
 from nni_cafenet.trials import heartbeat as session_module
-from nni_cafenet.trials.heartbeat import Session, TrialSeat
+from nni_cafenet.trials.heartbeat import RunHeartbeat, TrialClient
 from nni_cafenet.utils.json_records import read_record
 
 
@@ -39,35 +39,35 @@ def clock(monkeypatch):
 
 
 def seat_of(session, job='j1'):
-    return TrialSeat(session.path, job)
+    return TrialClient(session.path, job)
 
 
 # --- the main process -----------------------------------------------------------------------------
 
 
 def test_a_main_process_says_that_it_lives(tmp_path, clock):
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     first = read_record(tmp_path / 'session.json', remedy='')
     session.beat()
     assert read_record(tmp_path / 'session.json', remedy='') == first  # not at every call
     clock.now += 10
     session.beat()
     assert read_record(tmp_path / 'session.json', remedy='') == {**first, 'beat': first['beat'] + 1}
-    assert Session(tmp_path).token != session.token
+    assert RunHeartbeat(tmp_path).token != session.token
 
 
 def test_what_a_job_was_told_is_remembered_by_the_next_main_process(tmp_path):
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     assert session.assigned('j1') is None
     session.assign('j1', {'stage': 'search'})
-    assert Session(tmp_path).assigned('j1') == {'stage': 'search', 'session': session.token}
+    assert RunHeartbeat(tmp_path).assigned('j1') == {'stage': 'search', 'session': session.token}
 
 
 # --- waiting for a task ---------------------------------------------------------------------------
 
 
 def test_a_trial_waits_for_its_task(tmp_path, clock):
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     clock.events += [
         (3, lambda: session.assign('j2', {'stage': 'another'})),
         (5, lambda: session.assign('j1', {'stage': 'search'})),
@@ -77,14 +77,14 @@ def test_a_trial_waits_for_its_task(tmp_path, clock):
 
 
 def test_a_task_of_a_former_main_process_does_not_count(tmp_path, clock):
-    Session(tmp_path).assign('j1', {'stage': 'search'})
-    session = Session(tmp_path)
+    RunHeartbeat(tmp_path).assign('j1', {'stage': 'search'})
+    session = RunHeartbeat(tmp_path)
     clock.events.append((4, lambda: session.assign('j1', {'stage': 'none'})))
     assert seat_of(session).wait_for_task()['stage'] == 'none'
 
 
 def test_a_trial_that_nobody_knows_ends(tmp_path, clock):
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     with pytest.raises(TimeoutError, match='Nobody assigned a task to trial j1 within 60 s') as error:
         seat_of(session).wait_for_task(60)
     assert str(tmp_path) in str(error.value)
@@ -94,7 +94,7 @@ def test_a_trial_that_nobody_knows_ends(tmp_path, clock):
 
 @pytest.mark.parametrize('half', ['', '{"session": "', '{"stage"', '\0\0\0'])
 def test_files_that_are_being_written_are_read_once_more(tmp_path, clock, half):
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     whole = (tmp_path / 'session.json').read_text()
     session.assign('j1', {'stage': 'search'})
     task = (tmp_path / 'jobs' / 'j1.json').read_text()
@@ -114,7 +114,7 @@ def test_files_that_are_being_written_are_read_once_more(tmp_path, clock, half):
 @pytest.fixture
 def seated(tmp_path, clock):
     """A session whose trial j1 works."""
-    session = Session(tmp_path)
+    session = RunHeartbeat(tmp_path)
     session.assign('j1', {'stage': 'search'})
     seat = seat_of(session)
     seat.wait_for_task()
@@ -162,7 +162,7 @@ def test_it_leaves_when_the_experiment_was_resumed_without_it(seated, clock):
     beats(clock, session, 600)
 
     def resume():
-        session.token = Session(session.path).token  # and its beats
+        session.token = RunHeartbeat(session.path).token  # and its beats
 
     clock.events.append((100, resume))
     assert 'resumed without this trial' in watched(clock, seat, 1000)
@@ -173,7 +173,7 @@ def test_it_goes_on_where_the_resumed_experiment_assigns_it_again(seated, clock)
     session, seat = seated
 
     def resume():
-        session.token = Session(session.path).token
+        session.token = RunHeartbeat(session.path).token
 
     beats(clock, session, 600)
     clock.events += [(100, resume), (120, lambda: session.assign('j1', {'stage': 'search'}))]
@@ -212,8 +212,8 @@ def test_leaving_ends_the_process(tmp_path):
 
 def test_the_watch_is_a_thread_that_does_not_hold_the_process(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(TrialSeat, '_watch', lambda seat: seen.append(threading.current_thread().daemon))
-    TrialSeat(tmp_path, 'j1').watch()
+    monkeypatch.setattr(TrialClient, '_watch', lambda seat: seen.append(threading.current_thread().daemon))
+    TrialClient(tmp_path, 'j1').watch()
     end = time.monotonic() + 10
     while not seen and time.monotonic() < end:
         time.sleep(0.01)

@@ -111,7 +111,7 @@ def test_killed(new_run, expected, stage, how):
         os.kill(trials[0], signal.SIGKILL)
         run.open(gate)
         assert run.wait() == 0
-        assert 'was killed or cancelled' in run.output()
+        assert 'was killed or canceled' in run.output()
         assert_same(run.outcome(), expected)
         return
     end(run, how)

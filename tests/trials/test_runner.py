@@ -82,7 +82,7 @@ def test_what_fails_is_tried_once_more(manager, make_runner, done, caplog):
     assert run(make_runner(), [finalist('1'), finalist('2')], done) == (['finalist 1', 'finalist 2'], [])
     assert len(manager.trials) == 3
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith(f'Trial {failures[0].trialJobId} (finalist 2) was killed or cancelled. Its log is in ')
+    assert message.startswith(f'Trial {failures[0].trialJobId} (finalist 2) was killed or canceled. Its log is in ')
     assert message.endswith('It is tried once more.')
 
 
@@ -303,13 +303,13 @@ def test_one_that_fails_is_tried_once_more_as_a_new_trial(manager, make_runner, 
 def test_one_search_trial_is_as_good_as_another(manager, make_runner):
     first = make_runner()
     manager.work = lambda trial, task: None
-    first.submit(Job('search 1', {'stage': 'search', 'mailbox': '001'}, {}))
+    first.submit(Job('search 1', {'stage': 'search', 'queue': '001'}, {}))
     first.poll()
     manager.trials[0].status = 'ADD_RESUMED'
     runner = make_runner()
     runner.poll()
-    runner.submit(Job('search 2', {'stage': 'search', 'mailbox': '002'}, {}))
-    assert manager.assigned(manager.trials[0])['mailbox'] == '002'
+    runner.submit(Job('search 2', {'stage': 'search', 'queue': '002'}, {}))
+    assert manager.assigned(manager.trials[0])['queue'] == '002'
     assert len(manager.trials) == 1
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from nni_cafenet.errors import LimitReachedError, TrialFailedError
 from nni_cafenet.search.history import Scored
 from nni_cafenet.stages.folder import RunFolder
-from nni_cafenet.trials.file_queue import Mailbox
-from nni_cafenet.trials.heartbeat import Session
+from nni_cafenet.trials.file_queue import FileQueue
+from nni_cafenet.trials.heartbeat import RunHeartbeat
 from nni_cafenet.trials.runner import TrialRunner
 from nni_cafenet.trials.search_pool import SearchPool
 
@@ -24,8 +24,8 @@ class Worker:
     """What a search trial does in its process, a width a step."""
 
     def __init__(self, path):
-        self.mailbox = Mailbox(path)
-        self.tasks = self.mailbox.tasks(self.wait)
+        self.queue = FileQueue(path)
+        self.tasks = self.queue.tasks(self.wait)
 
     def wait(self):
         raise InterruptedError
@@ -35,10 +35,10 @@ class Worker:
         try:
             widths = next(self.tasks, 'end')
         except InterruptedError:  # a generator that has raised is at its end
-            self.tasks = self.mailbox.tasks(self.wait)
+            self.tasks = self.queue.tasks(self.wait)
             return None
         if widths != 'end':
-            self.mailbox.answer(scored(widths))
+            self.queue.reply(scored(widths))
         return widths
 
 
@@ -49,7 +49,7 @@ def workers(manager):
     scores = []
 
     def work(trial, task):
-        worker = by_trial.setdefault(trial.trialJobId, Worker(folder / task['mailbox']))
+        worker = by_trial.setdefault(trial.trialJobId, Worker(folder / task['queue']))
         widths = worker.step()
         if widths == 'end':
             return 'SUCCEEDED'
@@ -124,14 +124,14 @@ def test_what_a_dead_trial_was_given_is_given_to_another_one(manager, make_pool,
     manager.work = work
     assert scores_of(make_pool(), 5, 3, 8, 1, 2) == [5, 3, 8, 1, 2]
     assert sorted(workers.scores) == [1, 2, 3, 5, 8]
-    assert 'Trial t0 (search 1) was killed or cancelled.' in caplog.text
+    assert 'Trial t0 (search 1) was killed or canceled.' in caplog.text
 
 
 def test_a_width_at_which_two_trials_have_died_ends_the_run(manager, make_pool, workers):
     def work(trial, task):
-        worker = workers.by_trial.setdefault(trial.trialJobId, Worker(manager.folder / 'run/search' / task['mailbox']))
-        asked = [record['widths']['a'] for record in Mailbox(worker.mailbox.path)._widths.read() if 'widths' in record]
-        answered = [record.widths['a'] for record in Mailbox(worker.mailbox.path).take_scores()]
+        worker = workers.by_trial.setdefault(trial.trialJobId, Worker(manager.folder / 'run/search' / task['queue']))
+        asked = [record['widths']['a'] for record in FileQueue(worker.queue.path)._widths.read() if 'widths' in record]
+        answered = [record.widths['a'] for record in FileQueue(worker.queue.path).take_scores()]
         if [number for number in asked if number not in answered][:1] == [8]:
             log = manager.folder / 'trials' / trial.trialJobId / 'trial.stderr'
             log.write_text('Traceback (most recent call last):\nZeroDivisionError: this width fails\n')
@@ -245,7 +245,7 @@ def test_trials_that_nni_has_started_again_go_on_searching(manager, make_pool, w
     pool = make_pool()
     assert scores_of(pool, 4, 5, 6, 7) == [4, 5, 6, 7]
     assert len(manager.trials) == 2
-    assert [manager.assigned(trial)['mailbox'] for trial in manager.trials] == ['003', '004']
+    assert [manager.assigned(trial)['queue'] for trial in manager.trials] == ['003', '004']
     pool.close()
     assert [trial.status for trial in manager.trials] == ['SUCCEEDED', 'SUCCEEDED']
 
@@ -266,12 +266,12 @@ def test_those_that_are_too_many_are_told_to_end(manager, make_pool, workers):
 
 def test_a_mailbox_is_never_used_twice(manager, make_pool, workers):
     search = manager.folder / 'run' / 'search'
-    Mailbox(search / '001').answer(scored({'a': 1}))
-    closed = Mailbox(search / '002')  # its trial had been asked for a width, and to end, but died before
-    closed.give({'a': 2})
+    FileQueue(search / '001').reply(scored({'a': 1}))
+    closed = FileQueue(search / '002')  # its trial had been asked for a width, and to end, but died before
+    closed.put({'a': 2})
     closed.close()
     assert scores_of(make_pool(), 1, 2, 3) == [1, 2, 3]
-    assert {manager.assigned(trial)['mailbox'] for trial in manager.trials} == {'003', '004'}
+    assert {manager.assigned(trial)['queue'] for trial in manager.trials} == {'003', '004'}
     assert sorted(workers.scores) == [2, 3]
 
 
@@ -303,9 +303,9 @@ def test_scores_come_in_order_whatever_the_trials_do(managers, generations, conc
         def work(trial, task):
             manager.concurrency = concurrency[manager.steps % len(concurrency)]
             fate = fates[(manager.steps + int(trial.trialJobId[1:])) % len(fates)]
-            worker = by_trial.setdefault(trial.trialJobId, Worker(root / 'run' / 'search' / task['mailbox']))
-            asked = [record.get('widths') for record in Mailbox(worker.mailbox.path)._widths.read()]
-            answered = [record.widths for record in Mailbox(worker.mailbox.path).take_scores()]
+            worker = by_trial.setdefault(trial.trialJobId, Worker(root / 'run' / 'search' / task['queue']))
+            asked = [record.get('widths') for record in FileQueue(worker.queue.path)._widths.read()]
+            answered = [record.widths for record in FileQueue(worker.queue.path).take_scores()]
             in_hand = next((widths['a'] for widths in asked if widths and widths not in answered), None)
             if fate == 'die' and in_hand not in deaths:
                 deaths.add(in_hand)  # at each width once
@@ -319,7 +319,7 @@ def test_scores_come_in_order_whatever_the_trials_do(managers, generations, conc
             return None
 
         manager.work = work
-        runner = TrialRunner(manager, Session(root / 'run'), str(root / 'run'))
+        runner = TrialRunner(manager, RunHeartbeat(root / 'run'), str(root / 'run'))
         pool = SearchPool(runner, RunFolder(root / 'run'), {}, reserved=0)
         for numbers in generations:
             assert list(pool.score(batch(*numbers))) == [scored({'a': number}) for number in numbers]

@@ -12,12 +12,12 @@ from nni.runtime.trial_command_channel import (
 )
 
 from nni_cafenet.errors import ResumeError
-from nni_cafenet.stages.context import RunSetup
+from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.stage_records import stages_record
 from nni_cafenet.stages.train_finalists import Finalist
 from nni_cafenet.trials import tasks
-from nni_cafenet.trials.file_queue import Mailbox
+from nni_cafenet.trials.file_queue import FileQueue
 from nni_cafenet.trials.tasks import rounded, run_task
 from nni_cafenet.utils.json_records import write_record
 from nni_cafenet.utils.rng import random_state, seeded
@@ -55,7 +55,7 @@ def texts(digits_run):
             strategy = digits_run.make('sequential').strategy
             options = strategy.finalist_options.__class__(2, weights, 'val_loss', None)
             experiment = digits_run.make('sequential')
-            setup = RunSetup(
+            setup = StageContext(
                 experiment.model_space,
                 experiment.evaluator,
                 strategy.options,
@@ -131,15 +131,15 @@ def test_looking_does_not_change_the_training(tmp_path, texts, reported, trained
 
 
 def test_widths_of_the_mailbox_are_scored_as_in_process(trained, texts, reported):
-    setup = RunSetup.load(texts()[0])
+    setup = StageContext.load(texts()[0])
     assert setup.supernet.restore(trained)
     widths = [setup.space.smallest_widths, setup.space.uniform_widths(0.5), setup.space.full_widths]
-    mailbox = Mailbox(trained.search / '001')
+    queue = FileQueue(trained.search / '001')
     for each in widths:
-        mailbox.give(each)
-    mailbox.close()
-    run_task(trained, {'stage': 'search', 'mailbox': '001'})
-    found = mailbox.take_scores()
+        queue.put(each)
+    queue.close()
+    run_task(trained, {'stage': 'search', 'queue': '001'})
+    found = queue.take_scores()
     assert found == [setup.scorer.score(each) for each in widths]
     best = min(found, key=lambda scored: scored.score)
     assert reported.intermediate[-1] == {
@@ -153,17 +153,17 @@ def test_widths_of_the_mailbox_are_scored_as_in_process(trained, texts, reported
 
 
 def test_a_mailbox_without_widths(trained, reported):
-    Mailbox(trained.search / '002').close()
-    run_task(trained, {'stage': 'search', 'mailbox': '002'})
+    FileQueue(trained.search / '002').close()
+    run_task(trained, {'stage': 'search', 'queue': '002'})
     assert reported.intermediate == []
-    assert Mailbox(trained.search / '002').take_scores() == []
+    assert FileQueue(trained.search / '002').take_scores() == []
 
 
 def test_nothing_is_scored_on_a_supernet_in_training(tmp_path, texts):
     folder = prepare(tmp_path, *texts())
-    Mailbox(folder.search / '001').close()
+    FileQueue(folder.search / '001').close()
     with pytest.raises(ResumeError, match='not that of a supernet whose training has ended'):
-        run_task(folder, {'stage': 'search', 'mailbox': '001'})
+        run_task(folder, {'stage': 'search', 'queue': '001'})
 
 
 # --- finalists ------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_nothing_is_scored_on_a_supernet_in_training(tmp_path, texts):
 
 @pytest.mark.parametrize('weights', ['fresh', 'inherited'])
 def test_a_finalist_is_trained_and_reported(trained, texts, reported, weights):
-    setup = RunSetup.load(texts(weights)[0])
+    setup = StageContext.load(texts(weights)[0])
     setup.supernet.restore(trained)
     trained.write_setup(texts(weights)[0])
     finalist = Finalist(weights, setup.scorer.score(setup.space.smallest_widths))

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, Weighte
 
 from nni_cafenet import CafeNet, RandomSearch, WidthSpace, check_travels, factory_of, traced, traced_tensors
 from nni_cafenet.errors import CafeNetError, TravelError
-from nni_cafenet.stages.train_supernet import SupernetRun
+from nni_cafenet.stages.train_supernet import SupernetStage
 from nni_cafenet.testing import SmallResNet, digits
 
 QUIET = {
@@ -328,7 +328,7 @@ def test_code_of_the_script_that_nni_does_not_send(culprits):
 
 def test_the_evaluator_that_cafenet_made(space, culprits):
     evaluator = Classification(num_classes=10, train_dataloaders=DataLoader(digits()), **QUIET)
-    made = SupernetRun(space, evaluator, CafeNet('50%').options).evaluator
+    made = SupernetStage(space, evaluator, CafeNet('50%').options).evaluator
     lines = culprits(made)
     assert any('is what CafeNet has made of a module. Give the evaluator as you made it.' in line for line in lines)
 
@@ -555,7 +555,11 @@ def test_a_search_is_the_same_with_traced_parts(tmp_path):
         torch.manual_seed(0)
         space = WidthSpace(SmallResNet, (), {'width': 4}, example_input=(1, 1, 8, 8), verify=False)
         strategy = CafeNet(
-            '50%', patterns=1, statistics_batches=1, search=RandomSearch(3), directory=tmp_path / make.__name__
+            '50%',
+            channel_sets_per_step=1,
+            statistics_batches=1,
+            search=RandomSearch(3),
+            directory=tmp_path / make.__name__,
         )
         strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
         histories.append([(dict(record.widths), record.score) for record in strategy.history])

@@ -9,7 +9,7 @@ import requests
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
 
 from nni_cafenet.trials import trial as trial_module
-from nni_cafenet.trials.heartbeat import Session
+from nni_cafenet.trials.heartbeat import RunHeartbeat
 from nni_cafenet.trials.trial import CafeNetTrial
 
 
@@ -22,7 +22,7 @@ def in_trial(tmp_path, monkeypatch):
     """What a trial process of NNI has: the id of its job, and a parameter that another trial was to get."""
     monkeypatch.setenv('NNI_TRIAL_JOB_ID', 'job1')
     monkeypatch.setattr(nni.trial, '_params', {'parameter_id': 7})
-    monkeypatch.setattr('nni_cafenet.trials.heartbeat.TrialSeat.watch', lambda seat: None)
+    monkeypatch.setattr('nni_cafenet.trials.heartbeat.TrialClient.watch', lambda seat: None)
     return tmp_path
 
 
@@ -37,7 +37,7 @@ def test_what_nni_sends_and_makes_again():
 
 
 def test_it_does_what_its_job_was_assigned(in_trial, monkeypatch):
-    Session(in_trial).assign('job1', {'stage': 'finalist', 'finalist': {'name': '2'}, 'parameter_id': 3})
+    RunHeartbeat(in_trial).assign('job1', {'stage': 'finalist', 'finalist': {'name': '2'}, 'parameter_id': 3})
     done = []
     monkeypatch.setattr(trial_module, 'run_task', lambda folder, task: done.append((folder.path, task['finalist'])))
     trial(in_trial).execute()
@@ -49,7 +49,7 @@ def test_results_that_nobody_takes_do_not_end_it(in_trial, monkeypatch, caplog):
     def refused(*_, **__):
         raise requests.exceptions.ConnectionError('Connection refused')
 
-    Session(in_trial).assign('job1', {'stage': 'search', 'parameter_id': 3})
+    RunHeartbeat(in_trial).assign('job1', {'stage': 'search', 'parameter_id': 3})
     channel = get_default_trial_command_channel()
     monkeypatch.setattr(channel, 'send_metric', refused)
     monkeypatch.setattr(trial_module, 'run_task', lambda folder, task: nni.report_final_result(0.5))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nni_cafenet.errors import FolderError
-from nni_cafenet.stages.folder_lock import held
+from nni_cafenet.stages.folder_lock import locked_folder
 from nni_cafenet.utils.files import append_line, write_text
 from nni_cafenet.utils.json_records import append_record, write_record
 from nni_cafenet.utils.links import inside
@@ -40,7 +40,7 @@ def test_the_lock_is_no_way_through_either(tmp_path: Path) -> None:
     run.mkdir()
     mine.write_text('mine')
     (run / 'process.json').symlink_to(mine)
-    with pytest.raises(FolderError), held(run):
+    with pytest.raises(FolderError), locked_folder(run):
         pass
     assert mine.read_text() == 'mine'
 

@@ -55,7 +55,7 @@ def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: 
     outputs = weight.dims[0]
     per_group_in, per_group_out = in_channels // groups, weight.shape[0] // groups
     whole_groups = groups >= per_group_in and call.attribute('groups', weight, 0, per_group_out)
-    out_rows = call.constraints.solid(outputs, weight.shape[0]).reshape(groups, per_group_out)
+    out_rows = call.constraints.ids_or_fixed(outputs, weight.shape[0]).reshape(groups, per_group_out)
     if whole_groups:
         call.fix(weight.dims[1], reason='')
         if inputs is None:
@@ -136,7 +136,7 @@ def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> 
         return np.repeat(rows[:, 0], per_group_out)
     for row in range(1, groups):
         call.same(rows[0], rows[row])
-    return np.tile(call.constraints.solid(weight.dims[1], per_group_out), groups)
+    return np.tile(call.constraints.ids_or_fixed(weight.dims[1], per_group_out), groups)
 
 
 @register_rule('aten.embedding')

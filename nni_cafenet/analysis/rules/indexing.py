@@ -27,8 +27,8 @@ def concatenation(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
         elif all(part is None for part in parts):
             dims.append(None)
         else:
-            solid = [call.constraints.solid(part, tensor.shape[axis]) for part, tensor in zip(parts, tensors)]
-            dims.append(np.concatenate(solid))
+            kept = [call.constraints.ids_or_fixed(part, tensor.shape[axis]) for part, tensor in zip(parts, tensors)]
+            dims.append(np.concatenate(kept))
     return dims
 
 
@@ -137,7 +137,7 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
 
 def _parts_of_one_size(call: Call, dim: Ids, parts: Sequence[Dim], reason: str) -> list[Dim]:
     """Tie parts of one size; single positions never change."""
-    call.constraints.doubtful.append((dim, reason))
+    call.constraints.unverified.append((dim, reason))
     first: dict[int, Ids] = {}
     result: list[Dim] = []
     for part in parts:

@@ -20,7 +20,7 @@ def matrix_product(call: Call, left: Symbol, right: Symbol) -> Any:
     if left.name is None and right.name is None:
         call.constraints.mix(inner)  # what the model divides the products by may follow their length
         if right.dims[-1] is not None:
-            call.constraints.attended.append(right.dims[-1])
+            call.constraints.attention_outputs.append(right.dims[-1])
     if right.name is not None:
         call.produces(right, len(right.shape) - 1)
         call.reads(right, len(right.shape) - 2)
@@ -59,7 +59,7 @@ def attention(
 ) -> Any:
     """Attend: query (..., heads, rows, width), key (..., heads, columns, width), value (..., heads, columns, out).
 
-    Grouped queries (``enable_gqa``): every head of key and value serves as many neighbouring heads of the query.
+    Grouped queries (``enable_gqa``): every head of key and value serves as many neighboring heads of the query.
     """
     symbols = [query, key, value, *([mask] if isinstance(mask, Symbol) else [])]
     if len({len(s.shape) for s in symbols[:3]}) > 1:
@@ -72,7 +72,7 @@ def attention(
     width = call.same(query.dims[-1], key.dims[-1])
     call.constraints.mix(width)  # the products are divided by the root of their length
     call.constraints.mix(value.dims[-1])
-    call.constraints.attended.extend(dim for dim in (*leading, value.dims[-1]) if dim is not None)
+    call.constraints.attention_outputs.extend(dim for dim in (*leading, value.dims[-1]) if dim is not None)
     batch = list(zip(query.shape[:-2], leading))
     products = query.shape[-2] * key.shape[-2]
     call.cost(products, [*batch, (query.shape[-1], width)])
@@ -130,7 +130,7 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
         call.cost(1, factors, vanishing=width)
     for letter in letters[-1]:
         if len(tensors) == 2 and letter in output and letter not in shared and dims[letter] is not None:
-            call.constraints.attended.append(dims[letter])  # type: ignore[arg-type]
+            call.constraints.attention_outputs.append(dims[letter])  # type: ignore[arg-type]
     return [dims[letter] for letter in output]
 
 

@@ -1,4 +1,4 @@
-"""Normalisation: of every channel by itself, of groups of channels, and of all channels of a position."""
+"""Normalization: of every channel by itself, of groups of channels, and of all channels of a position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batch_norm(
     variance: Symbol | None = None,
     *_: Any,
 ) -> Dims:
-    """Normalise every channel (dimension 1) by itself."""
+    """Normalize every channel (dimension 1) by itself."""
     channels = x.dims[1]
     for vector in (weight, bias, mean, variance):
         if vector is not None:
@@ -37,14 +37,14 @@ def layer_norm(
     *_: Any,
     **__: Any,
 ) -> Dims:
-    """Normalise over the last dimensions together. Weight and bias: those dimensions.
+    """Normalize over the last dimensions together. Weight and bias: those dimensions.
 
     ``normalized_shape`` is a number of the model that follows the weight (`size_attributes`); without a weight there is
     nothing that it could follow.
     """
     first = len(x.shape) - len(normalized_shape)
     if weight is None:
-        call.fix(*x.dims[first:], reason=f'is normalised by {call.operator} without a weight whose size could follow')
+        call.fix(*x.dims[first:], reason=f'is normalized by {call.operator} without a weight whose size could follow')
         return (*x.dims[:first], *(None,) * len(normalized_shape))
     dims: list[Dim] = list(x.dims[:first])
     for index in range(len(normalized_shape)):
@@ -65,7 +65,7 @@ def group_norm(
     bias: Symbol | None = None,
     *_: Any,
 ) -> Dims:
-    """Normalise groups of neighbouring channels (dimension 1), by the finer of the two ways in which they can shrink.
+    """Normalize groups of neighboring channels (dimension 1), by the finer of the two ways in which they can shrink.
 
     Either whole groups go, or every group keeps the same of its channels. A module's ``num_groups`` follows its weight.
     """

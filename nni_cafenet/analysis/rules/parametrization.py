@@ -1,4 +1,4 @@
-"""Weights that a model computes from its parameters: weight and spectral normalisation, fake quantisation."""
+"""Weights that a model computes from its parameters: weight and spectral normalization, fake quantization."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def dot_product(call: Call, left: Symbol, right: Symbol) -> Dims:
 
 
 @register_rule('aten.fused_moving_avg_obs_fake_quant')
-def observed_fake_quantisation(
-    call: Call, x: Symbol, observer_on: Any, quantiser_on: Any, low: Symbol, high: Symbol, *arguments: Any
+def observed_fake_quantization(
+    call: Call, x: Symbol, observer_on: Any, quantizer_on: Any, low: Symbol, high: Symbol, *arguments: Any
 ) -> Dims:
     """Round to what a few bits can hold, after statistics of the whole tensor or of every position of one axis.
 
@@ -51,19 +51,19 @@ def observed_fake_quantisation(
             dims[axis] = call.same(dims[axis], vector.dims[0])
         else:
             call.fix(
-                dims[axis], reason='is fake-quantised by statistics that no forward in training mode has filled yet'
+                dims[axis], reason='is fake-quantized by statistics that no forward in training mode has filled yet'
             )
     return dims
 
 
 @register_rule('aten.fake_quantize_per_tensor_affine')
-def fake_quantisation(call: Call, x: Symbol, *_: Any) -> Dims:
+def fake_quantization(call: Call, x: Symbol, *_: Any) -> Dims:
     """Round to what a few bits can hold, everywhere alike."""
     return x.dims
 
 
 @register_rule('aten.fake_quantize_per_channel_affine')
-def fake_quantisation_of_channels(call: Call, x: Symbol, scale: Symbol, zero_point: Symbol, axis: int, *_: Any) -> Dims:
+def fake_quantization_of_channels(call: Call, x: Symbol, scale: Symbol, zero_point: Symbol, axis: int, *_: Any) -> Dims:
     """Round to what a few bits can hold, every position of one axis by its own scale."""
     dims = list(x.dims)
     for vector in (scale, zero_point):

@@ -104,7 +104,7 @@ def padding(call: Call, x: Symbol, amounts: Sequence[int], *_: Any, **__: Any) -
     *(f'aten.{name}' for name in 'mean sum amax amin var std logsumexp softmax log_softmax softmin _softmax'.split())
 )
 def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
-    """Reduce over dimensions, or normalise along one."""
+    """Reduce over dimensions, or normalize along one."""
     if not isinstance(axes, (int, list, tuple)) or isinstance(axes, bool):
         return call.fixed(x)[0]
     reduced = {axis % len(x.shape) for axis in ([axes] if isinstance(axes, int) else axes)}

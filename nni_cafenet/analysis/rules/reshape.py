@@ -15,7 +15,7 @@ from .registry import Call, Dims, register_rule
 @register_rule('aten.flatten', 'aten.view', 'aten.reshape', 'aten.unflatten', 'aten._unsafe_view', 'aten.squeeze')
 @register_rule('aten.unsqueeze', 'aten.squeeze_', 'aten.unsqueeze_', 'aten.reshape_as', 'aten.view_as')
 def reshape(call: Call, x: Symbol, *sizes: Any, **__: Any) -> Dims:
-    """Split and merge neighbouring dimensions, block by block.
+    """Split and merge neighboring dimensions, block by block.
 
     Of the parts of a channel dimension the one changes whose size the model leaves open (-1: heads in
     ``x.view(batch, rows, -1, 64)``), else the last.
@@ -169,7 +169,7 @@ def repeat_interleave(call: Call, x: Symbol, repeats: Any, axis: int | None = No
 
 @register_rule('aten.pixel_shuffle')
 def pixel_shuffle(call: Call, x: Symbol, factor: int) -> Dims:
-    """Turn factor * factor neighbouring channels into the pixels of one; those go together."""
+    """Turn factor * factor neighboring channels into the pixels of one; those go together."""
     dim = x.dims[-3]
     call.fix(*x.dims[-2:], reason='')
     if dim is not None:
@@ -182,7 +182,7 @@ def pixel_shuffle(call: Call, x: Symbol, factor: int) -> Dims:
 
 @register_rule('aten.pixel_unshuffle')
 def pixel_unshuffle(call: Call, x: Symbol, factor: int) -> Dims:
-    """Turn the pixels of a channel into factor * factor neighbouring channels."""
+    """Turn the pixels of a channel into factor * factor neighboring channels."""
     call.fix(*x.dims[-2:], reason='')
     dim = x.dims[-3]
     return (*x.dims[:-3], None if dim is None else np.repeat(dim, factor * factor), None, None)
@@ -202,7 +202,7 @@ def channel_shuffle(call: Call, x: Symbol, groups: int) -> Dims:
 
 @register_rule('aten.col2im')
 def fold(call: Call, x: Symbol, size: Any, kernel: Sequence[int], *_: Any) -> Dims:
-    """Add up the kernel positions of every channel, which are neighbours, to a picture: (N, C, H, W)."""
+    """Add up the kernel positions of every channel, which are neighbors, to a picture: (N, C, H, W)."""
     dim = x.dims[-2]
     call.fix(x.dims[-1], reason='')
     if dim is not None:
@@ -215,7 +215,7 @@ def fold(call: Call, x: Symbol, size: Any, kernel: Sequence[int], *_: Any) -> Di
 
 @register_rule('aten.im2col')
 def unfold(call: Call, x: Symbol, kernel: Sequence[int], *_: Any) -> Dims:
-    """Turn the kernel positions of every channel into neighbouring channels: (N, C * kernel, L)."""
+    """Turn the kernel positions of every channel into neighboring channels: (N, C * kernel, L)."""
     call.fix(*x.dims[-2:], reason='')
     dim = x.dims[-3]
     return (*x.dims[:-3], None if dim is None else np.repeat(dim, kernel[0] * kernel[1]), None)

@@ -2,7 +2,7 @@
 
 A part is opaque where its class is registered with a rule of its own (`register_layer`), which then states how channels
 pass through; or where it is excluded and cannot be exported: what reaches it, what it returns and all that is inside
-keep their widths. The rest of the model is analysed as ever, and real forwards run the real part.
+keep their widths. The rest of the model is analyzed as ever, and real forwards run the real part.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _PartCall:
 
 
 _calls: dict[str, list[_PartCall]] = {}
-"""The calls of each part that is opaque now; read by the operator and its rule while a model is analysed."""
+"""The calls of each part that is opaque now; read by the operator and its rule while a model is analyzed."""
 
 
 @functools.cache

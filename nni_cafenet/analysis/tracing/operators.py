@@ -116,7 +116,7 @@ def _rejection(model: nn.Module, error: Exception) -> TraceError:
         else 'Build the space from a sub-module that can be exported, without Python control flow on values.'
     )
     return TraceError(
-        f'The model {type(model).__name__} cannot be analysed: torch.export rejects {where} with '
+        f'The model {type(model).__name__} cannot be analyzed: torch.export rejects {where} with '
         f'{type(error).__name__}: {first_line(error)}. {remedy}'
     )
 

@@ -3,7 +3,7 @@
 ``torch.export`` runs a model on fake tensors under several layers of tracing, half a millisecond to ten an operator: half
 to nine tenths of the time in which a space was built. What the analysis needs of it is the operators, in order, and the
 shapes of what they return. So the model is run once on the meta device, where operators compute shapes alone, and a mode
-writes down each operator where export's own tracer stands: before torch takes convolutions, normalisation or attention
+writes down each operator where export's own tracer stands: before torch takes convolutions, normalization or attention
 apart. Building DenseNet-121 for the first time in a process this takes 0.1 s instead of 4.5.
 
 It counts only where it cannot differ from the export. No value can be read, since there are none; a model that writes into
@@ -239,7 +239,7 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
 def _returned(func: Any, args: Any, kwargs: Any) -> Any:
     """Return what an operator returns, below the modes that list it.
 
-    Torch computes the shapes of normalisation and of many activations in Python, in 1 to 10 ms: half of the run.
+    Torch computes the shapes of normalization and of many activations in Python, in 1 to 10 ms: half of the run.
     """
     first = args[0] if args else None
     if isinstance(first, Tensor) and first.is_meta and first.is_floating_point() and _keeps_shape(func, first, args):

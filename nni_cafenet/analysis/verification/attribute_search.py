@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from ...graph import Attribute, ChannelGraph
 from .width_attributes import candidates, distinct
 
-__all__ = ['Repair']
+__all__ = ['AttributeSearch']
 
 _MOST_AT_A_PLACE = 32
 """Forwards that are tried for one place in a model's code."""
@@ -38,7 +38,7 @@ Progress = tuple[int, Lines]
 _DONE = (2**62, (0,))
 
 
-class Repair:
+class AttributeSearch:
     """Attributes that follow widths, found one failing place of the model's code at a time.
 
     Parameters
@@ -55,11 +55,11 @@ class Repair:
         self._wrong: set[tuple[Attribute, ...]] = set()
         self._hopeless: set[tuple[tuple[type, Lines], ...]] = set()
 
-    def reject(self, graph: ChannelGraph) -> None:
+    def forbid(self, graph: ChannelGraph) -> None:
         """Never return a graph with these attributes again: the model runs with them, but computes something else."""
         self._wrong.add(graph.attributes)
 
-    def further(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
+    def advance(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
         """Make numbers follow so that a forward gets further than it does; None if none are found.
 
         Parameters

@@ -18,11 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import first_line
 from ...graph import ExampleInput
-from ...slicing import Places, call_with, using_mode
+from ...slicing import TensorSlots, call_with, using_mode
 from ...utils import tensors_in
 from ..model_state import untouched
-from .overrides import Substitute, replaced
-from .probe_values import check_device, telling_inputs, telling_tensors
+from .overrides import ValueOverride, replaced
+from .probe_values import check_device, probe_inputs, probe_tensors
 
 __all__ = ['with_known_batch']
 
@@ -149,7 +149,7 @@ class _Independence:
         self._model = model
         self._device = check_device(model)
         if any(parameter.is_meta for parameter in model.parameters()):
-            example = telling_inputs(example, self._device)
+            example = probe_inputs(example, self._device)
         self._examples = [example.map(_varied), example]
         self._stand_ins: dict[str, Tensor] | None = None
         self._whole: tuple[ExampleInput, list[Tensor]] | None = None
@@ -191,19 +191,19 @@ class _Independence:
 
     def _run(self, example: ExampleInput) -> list[Tensor]:
         if self._stand_ins is None:
-            self._stand_ins = telling_tensors(self._model, self._device)
-        places = Places(self._model)
+            self._stand_ins = probe_tensors(self._model, self._device)
+        places = TensorSlots(self._model)
         change = replaced(self._stand_ins)
         buffers = {name: change(name, buffer).clone() for name, buffer in places.buffers().items()}
         inputs = example.fresh()
         with untouched(self._model) as state, using_mode(self._model, training=False), torch.no_grad():
             torch.manual_seed(0)  # brought back by `untouched`
-            with state.watching(), Substitute(places.parameters(), change), _OwnStatistics():
+            with state.watching(), ValueOverride(places.parameters(), change), _OwnStatistics():
                 return tensors_in(call_with(self._model, buffers, inputs.args, inputs.kwargs, places))
 
 
 class _OwnStatistics(TorchFunctionMode):
-    """Batch normalisation without running statistics normalises by fixed ones: those of the batch tie its samples."""
+    """Batch normalization without running statistics normalizes by fixed ones: those of the batch tie its samples."""
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
         if function is nn.functional.batch_norm:

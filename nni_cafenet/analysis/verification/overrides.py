@@ -13,20 +13,30 @@ from torch.utils import _pytree as pytree
 
 from ...graph import ChannelGraph
 
-__all__ = ['Change', 'InDouble', 'Substitute', 'changed', 'converted', 'masked', 'permuted', 'reordered', 'replaced']
+__all__ = [
+    'InDouble',
+    'Transform',
+    'ValueOverride',
+    'changed',
+    'converted',
+    'masked',
+    'permuted',
+    'reordered',
+    'replaced',
+]
 
-Change = Callable[[str, Tensor], Tensor]
+Transform = Callable[[str, Tensor], Tensor]
 """Gives the other value of a parameter or buffer, from its name and its own value."""
 
 
-def changed(name: str, tensor: Tensor, *changes: Change) -> Tensor:
+def changed(name: str, tensor: Tensor, *changes: Transform) -> Tensor:
     """Apply changes to a parameter or buffer, one after the other."""
     for change in changes:
         tensor = change(name, tensor)
     return tensor
 
 
-class Substitute(TorchFunctionMode):
+class ValueOverride(TorchFunctionMode):
     """Inside this block every operator gets other values for the parameters of a model.
 
     A value is made when an operator asks for it and dropped when that has run. The parameters stay as they are.
@@ -39,7 +49,7 @@ class Substitute(TorchFunctionMode):
         Applied one after the other.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], *changes: Change) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], *changes: Transform) -> None:
         super().__init__()
         self._names = {id(tensor): name for name, tensor in parameters.items()}
         self._changes = changes
@@ -85,17 +95,17 @@ class InDouble(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def replaced(values: Mapping[str, Tensor]) -> Change:
+def replaced(values: Mapping[str, Tensor]) -> Transform:
     """Return the change of some tensors to given ones."""
     return lambda name, tensor: values.get(name, tensor)
 
 
-def converted(dtype: torch.dtype) -> Change:
+def converted(dtype: torch.dtype) -> Transform:
     """Return the change of floating-point tensors to another precision."""
     return lambda _, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Change:
+def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Transform:
     """Return the change that sets everything to zero that channel sets do not select."""
     dropped = [
         None if kept is None else torch.from_numpy(np.setdiff1d(np.arange(len(layout)), kept)).to(device)
@@ -120,7 +130,7 @@ def permuted(
     rng: np.random.Generator,
     device: torch.device,
     within: Mapping[str, Any] | None = None,
-) -> Change:
+) -> Transform:
     """Return the change that puts the channels of some groups in another order, the same everywhere.
 
     With ``within``, channel sets of these groups, the channels of each set change places among themselves.
@@ -135,7 +145,7 @@ def permuted(
     return reordered(graph, orders, device)
 
 
-def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.device) -> Change:
+def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.device) -> Transform:
     """Return the change that puts the channels of some groups in given orders (see `ChannelGraph.places`).
 
     Of a tensor that has one element for all positions of a dimension that dimension stays.

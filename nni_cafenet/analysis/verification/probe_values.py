@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...graph import ExampleInput
 
-__all__ = ['check_device', 'telling_inputs', 'telling_tensors']
+__all__ = ['check_device', 'probe_inputs', 'probe_tensors']
 
 _MOST = 2**30
 """Bytes of a model on the meta device up to which it is given values."""
@@ -40,7 +40,7 @@ def check_device(model: nn.Module) -> torch.device:
     return torch.device('cpu' if size <= _MOST else 'meta')
 
 
-def telling_inputs(example: ExampleInput, device: torch.device) -> ExampleInput:
+def probe_inputs(example: ExampleInput, device: torch.device) -> ExampleInput:
     """Return an example input for a model without values: seeded values on the CPU, or all of it on the meta device."""
     if device.type == 'meta':
         return example.map(lambda tensor: tensor.to('meta'))
@@ -56,7 +56,7 @@ def telling_inputs(example: ExampleInput, device: torch.device) -> ExampleInput:
     return example.map(filled)
 
 
-def telling_tensors(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
+def probe_tensors(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
     """Return seeded random values for tensors whose own do not show what the model computes.
 
     Parameters that are all zero (a last layer, a gate that training opens) or hold values that are not finite hide

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-__all__ = ['Decision', 'Decisions']
+__all__ = ['Decision', 'OpReplay']
 
 _ALONG = {'topk': 2, 'kthvalue': 2, 'sort': 1, 'max': 1, 'min': 1, 'median': 1, 'mode': 1, 'cummax': 1, 'cummin': 1}
 """Operators that return values and their positions along a dimension, and which argument that is."""
@@ -31,7 +31,7 @@ class Decision:
     chosen: list[Tensor]
 
 
-class Decisions(TorchFunctionMode):
+class OpReplay(TorchFunctionMode):
     """Record the decisions of a run, or repeat recorded ones.
 
     Parameters

@@ -46,7 +46,7 @@ class SteadyTraining(TorchFunctionMode):
     Parameters
     ----------
     statistics
-        False: batch normalisation uses its running statistics, as in evaluation mode.
+        False: batch normalization uses its running statistics, as in evaluation mode.
 
     Attributes
     ----------

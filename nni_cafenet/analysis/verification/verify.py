@@ -3,7 +3,7 @@
 At random widths and random channel sets the model is run twice: on slices of its tensors (as the slim model runs), and
 whole, with everything that was not selected set to zero. Where no operator mixes channels the two must agree. Elsewhere
 the slices must run, and the full model must not notice when the channels of a group change places, everywhere at once:
-normalisation, softmax and means do not depend on the order. A group that does not stand this is fixed, unless the model
+normalization, softmax and means do not depend on the order. A group that does not stand this is fixed, unless the model
 stands it once numbers that its modules keep follow the widths (`repair`).
 """
 
@@ -24,18 +24,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import first_line
 from ...graph import ChannelGraph, ExampleInput, Polynomial
-from ...slicing import Places, Positions, Selection, call_with, open_index, take, using_attributes, using_mode
+from ...slicing import Positions, Selection, TensorSlots, call_with, open_index, take, using_attributes, using_mode
 from ...utils import tensors_in
 from ..model_state import ModelState, untouched
-from .attribute_search import Repair
+from .attribute_search import AttributeSearch
 from .batch_dimension import with_known_batch
 from .macs import PassingCounter, without_fused_attention
-from .overrides import Change, InDouble, Substitute, changed, converted, masked, permuted, replaced
-from .probe_values import check_device, telling_inputs, telling_tensors
-from .replay import Decision, Decisions
+from .overrides import InDouble, Transform, ValueOverride, changed, converted, masked, permuted, replaced
+from .probe_values import check_device, probe_inputs, probe_tensors
+from .replay import Decision, OpReplay
 from .steady_training import PHASES, SteadyTraining
 
-__all__ = ['Unchanged', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'verify', 'warn_of']
+__all__ = ['SameOutputs', 'beyond_masks', 'confirmed', 'random_channel_sets', 'repaired', 'verify', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ _REDRAWS = 20
 """How often a channel set is drawn until it is another one from the other end."""
 
 _IN_VAIN = 4
-"""How often the culprits may be looked for in vain until all groups that are left are taken for culprits."""
+"""How often the failing_groups may be looked for in vain until all groups that are left are taken for failing_groups."""
 
 
 def verify(
@@ -83,7 +83,7 @@ def verify(
     """
     checks = _Checks(model, graph, with_known_batch(example, model), np.random.default_rng(seed))
     with checks.running():
-        reasons = checks.culprits(list(graph.labels))
+        reasons = checks.failing_groups(list(graph.labels))
         if not quiet:
             warn_of(reasons)
         graph = checks.graph.without(reasons)
@@ -99,11 +99,11 @@ def warn_of(reasons: Mapping[str, str]) -> None:
 def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
     """Return the verified graph if the model can really change all its groups together; None if not.
 
-    As `verify`, without looking for culprits.
+    As `verify`, without looking for failing_groups.
     """
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with checks.running():
-        return _with_measured_macs(graph, checks) if checks.problem(list(graph.labels)) is None else None
+        return _with_measured_macs(graph, checks) if checks.failure(list(graph.labels)) is None else None
 
 
 def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
@@ -111,7 +111,7 @@ def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed:
     checks = _Checks(model, graph, example, np.random.default_rng(seed))
     with checks.running():
         labels = list(graph.labels)
-        stands_now = checks.problem(labels) is None or checks.repair(labels)
+        stands_now = checks.failure(labels) is None or checks.repair(labels)
         return _with_measured_macs(checks.graph, checks) if stands_now else None
 
 
@@ -120,7 +120,7 @@ def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, s
 
     With every parameter zero wherever it is not selected, and buffers as they are, the full model must compute what the
     slices compute: to 1e-9 of the largest output in float64, 1e4 times the rounding of a model that does not run in it.
-    Normalisation over cut channels, softmax and numbers that follow a width make a difference.
+    Normalization over cut channels, softmax and numbers that follow a width make a difference.
 
     Parameters
     ----------
@@ -129,10 +129,10 @@ def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, s
     """
     checks = _MaskChecks(model, graph, example, np.random.default_rng(seed))
     with checks.running():
-        return checks.culprits(list(graph.labels))
+        return checks.failing_groups(list(graph.labels))
 
 
-class Unchanged:
+class SameOutputs:
     """Tells whether a model still computes what it computed when this was made: in evaluation mode, but for rounding.
 
     Parameters
@@ -193,24 +193,24 @@ class _Checks:
         self.example = example
         self.rng = rng
         self.recorded = graph.recorded
-        self.mixed = {group.label for group in graph.groups if group.mixed}
+        self.channel_mixing = {group.label for group in graph.groups if group.channel_mixing}
         self.device = check_device(model)
-        self.stand_ins = telling_tensors(model, self.device)
+        self.stand_ins = probe_tensors(model, self.device)
         self._telling = replaced(self.stand_ins)
         if any(tensor.is_meta for tensor in model.parameters()):
-            self.example = telling_inputs(example, self.device)
+            self.example = probe_inputs(example, self.device)
         macs = int(graph.cost.macs_of(graph.full_widths[None])[0]) * example.batch_size if graph.groups else 0
         self.draws = 3 if macs < _CHEAP else 1
-        self.trained_only = {group.label for group in graph.groups if group.macs_a_channel == 0}
+        self.trained_only = {group.label for group in graph.groups if group.macs_per_channel == 0}
         self._full: dict[torch.dtype | None, list[Tensor]] = {}
         self._taken: dict[torch.dtype | None, list[Decision]] = {}
-        self._places = Places(model)
+        self._places = TensorSlots(model)
         modules = self._places.modules
         self.failed: Mapping[str, Any] | None = None
         self._macs: dict[bool, int | None] = {}  # of the whole model, and at the widths of these sets
         self._counted: Mapping[str, Any] = {}
         self._attributes = graph.attributes
-        self._repair = Repair(model)
+        self._search = AttributeSearch(model)
         self._training: _TrainingChecks | None = None
         self._state: ModelState | None = None
         self._kept_in: torch.dtype | None = None
@@ -233,20 +233,20 @@ class _Checks:
             self._state.restore()
         self._kept_in = dtype
 
-    def culprits(self, labels: list[str]) -> dict[str, str]:
+    def failing_groups(self, labels: list[str]) -> dict[str, str]:
         """Find the groups with which the model fails, and why, until it stands with all others together."""
         reasons: dict[str, str] = {}
         left, in_vain = labels, 0
-        while (problem := self.problem(left)) is not None and not self.repair(left):
+        while (problem := self.failure(left)) is not None and not self.repair(left):
             found: dict[str, str] = {}
-            self._accept([], left, found)
+            self._bisect([], left, found)
             in_vain += not found
             reasons.update(found if in_vain < _IN_VAIN else dict.fromkeys(left, problem))
             left = [label for label in left if label not in reasons]
         return reasons
 
-    def _accept(self, accepted: list[str], candidates: list[str], reasons: dict[str, str]) -> list[str]:
-        problem = self.problem([*accepted, *candidates]) if candidates else None
+    def _bisect(self, accepted: list[str], candidates: list[str], reasons: dict[str, str]) -> list[str]:
+        problem = self.failure([*accepted, *candidates]) if candidates else None
         if problem is None:
             return [*accepted, *candidates]
         if len(candidates) == 1:
@@ -255,8 +255,8 @@ class _Checks:
             reasons[candidates[0]] = problem
             return accepted
         half = len(candidates) // 2
-        accepted = self._accept(accepted, candidates[:half], reasons)
-        return self._accept(accepted, candidates[half:], reasons)
+        accepted = self._bisect(accepted, candidates[:half], reasons)
+        return self._bisect(accepted, candidates[half:], reasons)
 
     def repair(self, labels: list[str]) -> bool:
         """Let numbers of modules follow widths until the model stands with these groups; False if it does not.
@@ -268,33 +268,33 @@ class _Checks:
             sets = self.failed
             if sets is None:
                 break
-            found = self._repair.further(self.graph, partial(self.run_slices, sets, self.example, None))
+            found = self._search.advance(self.graph, partial(self.run_slices, sets, self.example, None))
             if found is None:
                 break
             known, self.graph = self.graph, found
-            if self.problem(labels) is None:
+            if self.failure(labels) is None:
                 return True
             if found is known:
                 break
             if self.failed is None:
-                self._repair.reject(found)
+                self._search.forbid(found)
                 self.graph, self.failed = known, sets
         self.graph = before
         return False
 
-    def problem(self, labels: list[str]) -> str | None:
+    def failure(self, labels: list[str]) -> str | None:
         """Run the model with these groups at several random widths; say what is wrong, or None.
 
         One channel set may hide what is wrong: a wrong order of channels, where the set is the same in both orders.
         """
         self._macs.pop(False, None)
         for _ in range(self.draws if labels else 0):
-            found = self._problem_of_one_draw(labels)
+            found = self._failure_of_one_draw(labels)
             if found is not None:
                 return found
-        return self._problem_in_training(labels)
+        return self._failure_in_training(labels)
 
-    def _problem_in_training(self, labels: list[str]) -> str | None:
+    def _failure_in_training(self, labels: list[str]) -> str | None:
         """Say what is wrong in training mode alone: channels that change places there, or are chosen."""
         if not labels or not self.graph.trains_otherwise or self.recorded or self.device.type == 'meta':
             return None
@@ -302,15 +302,15 @@ class _Checks:
             self._training = _TrainingChecks(self.model, self.graph, self.example.with_batch_of_two(), self.rng)
         self._training.graph, self.failed = self.graph, None
         with self._training.running():
-            found = self._training.problem(labels) if self._training.runs else None
+            found = self._training.failure(labels) if self._training.runs else None
         return None if found is None else f'in training mode, {found}'
 
-    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
+    def _failure_of_one_draw(self, labels: list[str]) -> str | None:
         sets = random_channel_sets(self.graph, labels, self.rng)
         self.failed = None
-        pure = {label: chosen for label, chosen in sets.items() if label not in self.mixed}
+        pure = {label: chosen for label, chosen in sets.items() if label not in self.channel_mixing}
         try:
-            mixed = [label for label in sets if label in self.mixed]
+            mixed = [label for label in sets if label in self.channel_mixing]
             if mixed:
                 with self._counting(sets):
                     self.run_slices(sets, self.example)
@@ -366,7 +366,7 @@ class _Checks:
         """Whether the full model gives the same when the channels of these groups change places."""
         return self.unchanged(permuted(self.graph, labels, self.rng, self.device))
 
-    def unchanged(self, *changes: Change) -> bool:
+    def unchanged(self, *changes: Transform) -> bool:
         """Whether the full model gives with other values what it gave `in_order`, but for rounding."""
         if self.device.type == 'meta':
             return True
@@ -414,9 +414,9 @@ class _Checks:
         return _alike(*runs)
 
     @contextlib.contextmanager
-    def _deciding(self, taken: Sequence[Decision] = ()) -> Iterator[Decisions]:
+    def _deciding(self, taken: Sequence[Decision] = ()) -> Iterator[OpReplay]:
         """Record the decisions of a run, or repeat those taken, where they matter."""
-        decisions = Decisions(taken)
+        decisions = OpReplay(taken)
         with decisions if self.recorded else contextlib.nullcontext():
             yield decisions
 
@@ -454,21 +454,21 @@ class _Checks:
     def _watching_writes(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._state is None else self._state.watching()
 
-    def _outputs(self, dtype: torch.dtype | None, *changes: Change) -> list[Tensor]:
+    def _outputs(self, dtype: torch.dtype | None, *changes: Transform) -> list[Tensor]:
         """Run the whole model in some precision, with other values for its tensors; it is left as it was."""
         self._in(dtype)
         example = _converted(self.example, dtype)
         every = (self._telling, *changes, *(() if dtype is None else (converted(dtype),)))
         places = self._standing
         buffers = {name: changed(name, buffer, *every).clone() for name, buffer in places.buffers().items()}
-        with _precision(dtype), self._noise(), Substitute(places.parameters(), *every):
+        with _precision(dtype), self._noise(), ValueOverride(places.parameters(), *every):
             return self._watching(lambda: call_with(self.model, buffers, example.args, example.kwargs, places))
 
     @property
-    def _standing(self) -> Places:
+    def _standing(self) -> TensorSlots:
         """The places of the model's tensors; a forward may have put other modules into it."""
         if not self._places.still_there:
-            self._places = Places(self.model)
+            self._places = TensorSlots(self.model)
         return self._places
 
     def _watching(self, call: Callable[[], Any]) -> list[Tensor]:
@@ -493,7 +493,7 @@ class _Checks:
         example: ExampleInput,
         dtype: torch.dtype | None = None,
         graph: ChannelGraph | None = None,
-        change: Change | None = None,
+        change: Transform | None = None,
         watch: contextlib.AbstractContextManager[Any] | None = None,
     ) -> Any:
         """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
@@ -522,7 +522,7 @@ class _Checks:
 class _TrainingChecks(_Checks):
     """The same questions in training mode, without its noise (see `SteadyTraining`).
 
-    Batch normalisation uses its running statistics: of the few values that deep layers of small pictures have, those of
+    Batch normalization uses its running statistics: of the few values that deep layers of small pictures have, those of
     the batch have a variance of rounding alone, and dividing by it makes rounding as large as what is computed.
     """
 
@@ -548,25 +548,25 @@ class _TrainingChecks(_Checks):
             return False
         return True
 
-    def problem(self, labels: list[str]) -> str | None:
+    def failure(self, labels: list[str]) -> str | None:
         phases = PHASES if self._mode.drew else PHASES[:1]
         for phase in itertools.islice(itertools.cycle(phases), max(self.draws, len(phases))):
             if phase != self._mode.phase:
                 self._full.clear()
                 self._taken.clear()
             self._mode.phase = phase
-            found = self._problem_of_one_draw(labels)
+            found = self._failure_of_one_draw(labels)
             if found is not None:
                 return found
         return None
 
-    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
+    def _failure_of_one_draw(self, labels: list[str]) -> str | None:
         try:
             if not self._unordered(labels):  # what is chosen by chance may be the same in slices
                 return 'its channels do not stand where the analysis thinks'
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             return f'the model fails with {type(error).__name__}: {first_line(error, 200)}'
-        return super()._problem_of_one_draw(labels)
+        return super()._failure_of_one_draw(labels)
 
     def _noise(self) -> contextlib.AbstractContextManager[Any]:
         return self._mode
@@ -576,12 +576,12 @@ class _TrainingChecks(_Checks):
 
 
 class _MaskChecks(_Checks):
-    """The same search for culprits, with another question."""
+    """The same search for failing_groups, with another question."""
 
     def repair(self, labels: list[str]) -> bool:
         return False
 
-    def _problem_of_one_draw(self, labels: list[str]) -> str | None:
+    def _failure_of_one_draw(self, labels: list[str]) -> str | None:
         sets = random_channel_sets(self.graph, labels, self.rng)
         zeros = masked(self.graph, sets, self.device)
         parameters = dict(self.model.named_parameters())
@@ -595,7 +595,7 @@ class _MaskChecks(_Checks):
             )
         if [leaf.shape for leaf in whole] == [leaf.shape for leaf in sliced] and all(map(_equal, whole, sliced)):
             return None
-        return 'zeros in its weights do not do what its removal does (normalisation, softmax, a scale by the width)'
+        return 'zeros in its weights do not do what its removal does (normalization, softmax, a scale by the width)'
 
 
 def _with_measured_macs(graph: ChannelGraph, checks: _Checks) -> ChannelGraph:

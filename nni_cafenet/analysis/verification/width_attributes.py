@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from ...graph import Attribute, ChannelGraph, Cut, Layout, Place
+from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
 
 __all__ = ['Options', 'candidates', 'distinct']
 
@@ -116,7 +116,7 @@ class _Surroundings:
             parts += beside
         return {'sizes': tuple(mixed), 'parts': tuple(parts)}
 
-    def _at(self, place: Place, name: str, index: int | None, value: int) -> Iterator[Attribute]:
+    def _at(self, place: DimSlice, name: str, index: int | None, value: int) -> Iterator[Attribute]:
         span = (place.start, place.stop)
         yield from self._following(Attribute(self.path, name, place.parameter, place.axis, 1, index, span), value)
 
@@ -128,20 +128,20 @@ class _Surroundings:
             if _share(self.graph, found) is not None:
                 yield found
 
-    def _near(self, places: Iterable[Place | None]) -> list[Place]:
+    def _near(self, places: Iterable[DimSlice | None]) -> list[DimSlice]:
         """Return the nearest places that can change: those whose channels reach the module, then those of near layers."""
         dims = self.graph.dims
         found = [p for p in places if p and dims.get(p.parameter, (None,) * 9)[p.axis] is not None]
         found.sort(key=lambda place: (not self._reached(place), -_common(place.parameter, self.path)))
         return found[:_MOST_CUTS]
 
-    def _reached(self, place: Place) -> bool:
+    def _reached(self, place: DimSlice) -> bool:
         span = (place.start, place.stop)
         layout = _layout(self.graph, Attribute('', '', place.parameter, place.axis, 1, None, span))
         return not self.groups.isdisjoint(layout.groups.tolist())
 
 
-def _whole(cut: Cut) -> Place | None:
+def _whole(cut: Cut) -> DimSlice | None:
     """Return the positions that a cut cuts, if they follow each other."""
     first, last = cut.parts[0], cut.parts[-1]
     if first is None or last is None or first.stop - first.start + last.stop - last.start > sum(cut.lengths):

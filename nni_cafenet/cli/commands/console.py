@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ...utils import quiet_training
 
-__all__ = ['check_output_file', 'command_line', 'loading', 'say']
+__all__ = ['check_output_file', 'command_line', 'echo', 'loading']
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Tell the user what is going on, on the error stream: results alone go to the output."""
     print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
 
@@ -23,7 +23,7 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
     """Say that heavy packages are loaded, and keep them from warning and logging while a block runs."""
-    say('loading torch and NNI ...')
+    echo('loading torch and NNI ...')
     with quiet_training():
         yield
 

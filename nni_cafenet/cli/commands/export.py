@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from .consent import refuse_without_consent
-from .console import check_output_file, loading, say
+from .console import check_output_file, echo, loading
 from .network_option import add_network, the_network
 
 __all__ = ['add']
@@ -72,5 +72,5 @@ def _run(options: argparse.Namespace) -> int:
         example = example_of([InputShape(record.input)], slim)
         for kind, export in (('onnx', export_onnx), ('torchscript', export_torchscript)):
             if kind in files:
-                say(str(export(slim, files[kind], example)))
+                echo(str(export(slim, files[kind], example)))
     return 0

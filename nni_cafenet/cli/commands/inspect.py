@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import check_output_file, say
+from .console import check_output_file, echo
 from .space_options import add_space_options, space_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
     files.add_argument(
         '--plot',
         metavar='FILE',
-        help='a picture of the MACs of each layer, coloured by channel group: .svg, .png or .pdf',
+        help='a picture of the MACs of each layer, colored by channel group: .svg, .png or .pdf',
     )
     inspect.set_defaults(run=_run)
 
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     space = space_of(options)
     from ...report import inspect_space
 
-    say('counting the MACs of each layer ...')
+    echo('counting the MACs of each layer ...')
     found = inspect_space(space, options.model)
     _write_inspection(found, options)
     return 0
@@ -97,14 +97,14 @@ def _write_inspection(found: Inspection, options: argparse.Namespace) -> None:
         print(found)
     if options.json not in (None, '-'):
         write_json(options.json, found.to_dict())
-        say(f'wrote {options.json}')
+        echo(f'wrote {options.json}')
     if options.csv not in (None, '-'):
         write_text(options.csv, found.to_csv())
-        say(f'wrote {options.csv}')
+        echo(f'wrote {options.csv}')
     if options.plot is not None:
         from ...report import layers_plot
 
         layers = [(record.layer, record.macs, record.group) for record in found.layers]
         title = f'{found.name}: {found.macs:,} MACs'
         write_bytes(options.plot, layers_plot(layers, title=title, suffix=Path(options.plot).suffix))
-        say(f'wrote {options.plot}')
+        echo(f'wrote {options.plot}')

@@ -12,12 +12,12 @@ from ..config.flags import add_flags, given_flags
 from ..config.missing_files import missing_files
 from ..data import FORMS
 from .consent import add_trust, refuse_without_consent
-from .console import check_output_file, command_line, loading, say
+from .console import check_output_file, command_line, echo, loading
 
 if TYPE_CHECKING:
     from ..jobs.prepare import Prepared
 
-__all__ = ['SOURCES', 'add_job', 'begin', 'configuration_of', 'how_to_go_on']
+__all__ = ['SOURCES', 'add_job', 'begin', 'configuration_of', 'resume_hint']
 
 SOURCES = 'SOURCE of data is one of\n' + '\n'.join(f'  {form:<25} {what}' for form, what in FORMS.items())
 
@@ -41,7 +41,7 @@ def add_job(
     add_trust(files, 'the YAML file')
     files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
     add_flags(parser)
-    parser.set_defaults(run=run, stopped=how_to_go_on)
+    parser.set_defaults(run=run, stopped=resume_hint)
 
 
 def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
@@ -54,7 +54,7 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
         from ...utils import write_text
 
         write_text(options.save_config, configuration.to_yaml())
-        say(f'wrote {options.save_config}')
+        echo(f'wrote {options.save_config}')
     if options.dry_run:
         print(configuration.to_yaml(), end='')
         return None
@@ -74,14 +74,14 @@ def begin(command: str, configuration: Configuration) -> Prepared:
         folder.check(command, configuration)
         from ..jobs.prepare import prepare
 
-        prepared = prepare(configuration, say)
+        prepared = prepare(configuration, echo)
     if folder.started:
-        say(f'going on with the run in {folder.path}')
+        echo(f'going on with the run in {folder.path}')
     folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
     return prepared
 
 
-def how_to_go_on(options: argparse.Namespace) -> str:
+def resume_hint(options: argparse.Namespace) -> str:
     """Return what a user whose job was interrupted is told."""
     return f'What was done is kept; to go on from there:\n  {command_line(options)}'
 

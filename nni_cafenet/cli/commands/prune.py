@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ...utils import quiet_training
-from .console import say
+from .console import echo
 from .job_options import add_job, begin, configuration_of
 
 __all__ = ['add', 'run_prune']
@@ -79,6 +79,6 @@ def run_prune(configuration: Any) -> int:
         page = write_report(configuration['output'], report)
     print(result.report)
     for member in members:
-        say(f'{member.macs:,} MACs, {member.params:,} parameters: widths.json and slim.pt in {member.directory}')
-    say(f'wrote {page} and report.md beside it')
+        echo(f'{member.macs:,} MACs, {member.params:,} parameters: widths.json and slim.pt in {member.directory}')
+    echo(f'wrote {page} and report.md beside it')
     return 0

@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
         from ..quickstart import QuickstartOptions, quickstart
 
     chosen = QuickstartOptions(budget=options.budget, seed=options.seed)
-    result = quickstart(options.output, chosen, say=print)
+    result = quickstart(options.output, chosen, echo=print)
     print(f'\n{result.table}\n')
     print(
         f"The searched network with the supernet's weights, untrained since: {result.inherited:.2f} % of the test images."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FolderError
-from .console import loading, say
+from .console import echo, loading
 
 __all__ = ['add']
 
@@ -49,5 +49,5 @@ def _run(options: argparse.Namespace) -> int:
         report = read_report(folder)
         page = write_report(options.output or folder, report)
     print(report)
-    say(f'wrote {page} and report.md beside it')
+    echo(f'wrote {page} and report.md beside it')
     return 0

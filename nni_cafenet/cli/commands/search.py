@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...utils import quiet_training
-from .console import say
+from .console import echo
 from .job_options import add_job, begin, configuration_of
 from .prune import run_prune
 
@@ -68,6 +68,6 @@ def _run(options: argparse.Namespace) -> int:
         page = write_report(configuration['output'], report_of(prepared, result.found))
     print(result.table)
     for folder in result.found.folders:
-        say(f'widths.json and slim.pt in {folder}')
-    say(f'wrote {page} and report.md beside it')
+        echo(f'widths.json and slim.pt in {folder}')
+    echo(f'wrote {page} and report.md beside it')
     return 0

@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
-from .console import say
+from .console import echo
 
 if TYPE_CHECKING:
     from ...space import WidthSpace
@@ -67,7 +67,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
     from ..loading.model_spec import InputShape, example_of, load_model
 
     shapes = [InputShape.read(words) for words in options.input]
-    say('loading torch and NNI ...')
+    echo('loading torch and NNI ...')
     with warnings.catch_warnings():  # NNI warns of every class that is newer than itself
         warnings.simplefilter('ignore')
         import torch
@@ -82,11 +82,11 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
             divisor=options.divisor,
         )
         torch.manual_seed(0)
-        say(f'making {options.model} ...')
+        echo(f'making {options.model} ...')
         model = load_model(options.model, unpickle=options.unpickle)
         inputs = ', '.join(map(str, shapes))
-        say(f'reading its channel groups from {inputs}, and holding them against real forwards ...')
+        echo(f'reading its channel groups from {inputs}, and holding them against real forwards ...')
         start = time.monotonic()
         space = mutator.mutate(model, example_input=example_of(shapes, model))
-    say(f'{len(space.groups)} channel groups in {time.monotonic() - start:.1f} s')
+    echo(f'{len(space.groups)} channel groups in {time.monotonic() - start:.1f} s')
     return space

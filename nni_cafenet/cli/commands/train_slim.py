@@ -10,8 +10,8 @@ from ...utils import whole_path
 from ..config import Given
 from ..config.flags import add_flags, given_flags
 from .consent import refuse_without_consent
-from .console import loading, say
-from .job_options import SOURCES, how_to_go_on
+from .console import echo, loading
+from .job_options import SOURCES, resume_hint
 from .network_option import add_network, chosen
 
 __all__ = ['add']
@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument('--output', metavar='DIR', help='folder of the training (default: RUN/trained/FROM-SEED)')
     add_flags(parser, _FIELDS)
-    parser.set_defaults(run=_run, stopped=how_to_go_on)
+    parser.set_defaults(run=_run, stopped=resume_hint)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -101,12 +101,12 @@ def _run(options: argparse.Namespace) -> int:
         from ..jobs.prepare import prepare
         from ..jobs.train_slim import train_slim, trainings_table
 
-        prepared = prepare(asked, say)
+        prepared = prepare(asked, echo)
         results = []
         for network in networks:
-            say(f'training {network.name or "the slim network"} from {options.start} weights')
+            echo(f'training {network.name or "the slim network"} from {options.start} weights')
             target = folder / network.name
             results.append(train_slim(prepared, record, network, target, inherited=options.start == 'inherited'))
     print(trainings_table(results))
-    say(f'widths.json, slim.pt and result.json in {", ".join(str(each.folder) for each in results)}')
+    echo(f'widths.json, slim.pt and result.json in {", ".join(str(each.folder) for each in results)}')
     return 0

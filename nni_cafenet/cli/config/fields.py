@@ -248,7 +248,12 @@ FIELDS = (
         metavar='EPOCHS',
     ),
     Field('search.keep', _share, 0.5, 'share of the networks that reach the next rung', metavar='SHARE'),
-    Field('search.patterns', kinds.whole(1), 2, 'channel sets that are compared in a training step of the supernet'),
+    Field(
+        'search.channel_sets_per_step',
+        kinds.whole(1),
+        2,
+        'channel sets that are compared in a training step of the supernet',
+    ),
     Field(
         'search.memory',
         kinds.choice('auto', 'fast', 'lean'),

@@ -76,7 +76,7 @@ def check_images(files: Sequence[Path]) -> None:
 
 
 def open_image(path: str | os.PathLike[str], channels: int = 3) -> Any:
-    """Return a picture, decoded, in colour or grey; an error about it names the file."""
+    """Return a picture, decoded, in color or gray; an error about it names the file."""
     from PIL import Image
 
     try:

@@ -21,7 +21,7 @@ class Pixels:
     Parameters
     ----------
     channels
-        1 for grey, 3 for colour (red, green, blue).
+        1 for gray, 3 for color (red, green, blue).
     height, width
         In pixels.
     resize

@@ -51,7 +51,7 @@ class DataRequest:
             batch_size=self.batch_size,
             shuffle=train,
             generator=torch.Generator().manual_seed(self.seed) if train else None,
-            # The rest of an epoch may be a single picture, of which batch normalisation knows no spread.
+            # The rest of an epoch may be a single picture, of which batch normalization knows no spread.
             drop_last=train and len(dataset) >= 2 * self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

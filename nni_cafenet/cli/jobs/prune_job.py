@@ -26,7 +26,7 @@ def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         finetune_epochs=asked['training.finetune_epochs'],
         importance=None if importance == 'none' else importance,
         distill=asked['training.distill'],
-        patterns=asked['search.patterns'],
+        channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
         search=search_of(asked),
         score=asked['search.score'],

@@ -100,7 +100,7 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         return ShortTrainings(asked['budget'], asked['search.candidates'], rungs, keep, **options), training
     strategy = CafeNet(
         asked['budget'],
-        patterns=asked['search.patterns'],
+        channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
         search=search_of(asked),
         temperature=asked['search.temperature'],

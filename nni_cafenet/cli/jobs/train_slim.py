@@ -15,7 +15,7 @@ from ...errors import TrainingDivergedError
 from ...graph import ExampleInput
 from ...search import Scored
 from ...space import WidthMutator
-from ...stages import Finalist, FreshEvaluators, Metric, held, keep_settings, train_finalist
+from ...stages import EvaluatorFactory, Finalist, Metric, keep_settings, locked_folder, train_finalist
 from ...utils import as_table, format_count, quiet_training
 from ..config import Configuration
 from .job_folder import JobRecord
@@ -79,12 +79,12 @@ def train_slim(
     recipes, metric = recipes_of(prepared)
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder / _RECORD, _settings(asked, network, inherited))
-    with quiet_training(), held(folder):
+    with quiet_training(), locked_folder(folder):
         trained = train_finalist(
             Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
             folder,
             make=partial(network.load, prepared.make) if inherited else _fresh(prepared, record, network),
-            evaluators=FreshEvaluators(
+            evaluators=EvaluatorFactory(
                 recipes.training('Training', asked['training.finetune_epochs'], ['train_loss', metric])
             ),
             metric=Metric.of(recipes.module(), metric, None),

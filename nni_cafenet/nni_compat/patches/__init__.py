@@ -18,10 +18,10 @@ from .resuming import load_checkpoints_of_strategies
 from .starting import wait_for_managers
 from .viewing import leave_no_search_space
 
-__all__ = ['mend_nni']
+__all__ = ['patch_nni']
 
 
-def mend_nni() -> None:
+def patch_nni() -> None:
     """Mend what experiments need; a second call does nothing."""
     read_whole_messages()
     mark_only_what_is_traced()

@@ -32,7 +32,7 @@ from torch.utils.data import (
 
 from ...errors import first_line
 from ...utils import seeded
-from .pickled_argument import importable, is_recorded, keep, unkept
+from .pickled_argument import importable, is_recorded, pickle_argument, unpickle_argument
 
 __all__ = ['Recorded', 'remake', 'remake_part', 'traced']
 
@@ -102,7 +102,7 @@ def traced(what: _T) -> _T:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Recipe:
+class _ConstructorRecord:
     """A call that makes an object: what was called, with what, under which seed; where in the result the object is."""
 
     made_by: Any
@@ -111,31 +111,31 @@ class _Recipe:
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
     place: tuple[Any, ...] = ()
 
-    def __deepcopy__(self, memo: Any) -> _Recipe:
+    def __deepcopy__(self, memo: Any) -> _ConstructorRecord:
         return self
 
     def __reduce__(self) -> Any:  # what is decorated is not found under its own name
         name = get_hybrid_cls_or_func_name(self.made_by, sys.maxsize) if _has_name(self.made_by) else self.made_by
-        return _recipe, (name, self.seed, self.args, self.kwargs, self.place)
+        return _record_of_call, (name, self.seed, self.args, self.kwargs, self.place)
 
 
 def _has_name(made_by: Any) -> bool:
     return isinstance(made_by, type) or inspect.isroutine(made_by)
 
 
-def _recipe(name: Any, *rest: Any) -> _Recipe:
-    return _Recipe(import_cls_or_func_from_hybrid_name(name) if isinstance(name, str) else name, *rest)
+def _record_of_call(name: Any, *rest: Any) -> _ConstructorRecord:
+    return _ConstructorRecord(import_cls_or_func_from_hybrid_name(name) if isinstance(name, str) else name, *rest)
 
 
 def remake(made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
     """Make an object again; this is what NNI calls in a trial."""
-    recipe = _Recipe(unkept(made_by), seed, args, kwargs)
+    recipe = _ConstructorRecord(unpickle_argument(made_by), seed, args, kwargs)
     return _recorded(_call(recipe.made_by, seed, args, kwargs), recipe)
 
 
 def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
     """Make one of several objects that a function returned again."""
-    return functools.reduce(operator.getitem, unkept(place), remake(made_by, seed, *args, **kwargs))
+    return functools.reduce(operator.getitem, unpickle_argument(place), remake(made_by, seed, *args, **kwargs))
 
 
 remake._traced = remake_part._traced = True  # type: ignore[attr-defined]  # NNI calls them as they are
@@ -145,7 +145,12 @@ def _record(made_by: Any, signature_of: Any, args: tuple[Any, ...], kwargs: dict
     """Call something for the first time."""
     args, kwargs = _by_name(signature_of, args, kwargs)
     seed = int(torch.randint(2**31, ()))  # below 2**53: the numbers of JavaScript
-    recipe = _Recipe(made_by, seed, tuple(map(keep, args)), {name: keep(value) for name, value in kwargs.items()})
+    recipe = _ConstructorRecord(
+        made_by,
+        seed,
+        tuple(map(pickle_argument, args)),
+        {name: pickle_argument(value) for name, value in kwargs.items()},
+    )
     return _recorded(_call(made_by, seed, args, kwargs), recipe)
 
 
@@ -156,7 +161,9 @@ def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
     elif getattr(made_by, '_traced', False):
         made_by = made_by.__wrapped__
     with seeded(seed):
-        return made_by(*map(unkept, args), **{name: unkept(value) for name, value in kwargs.items()})
+        return made_by(
+            *map(unpickle_argument, args), **{name: unpickle_argument(value) for name, value in kwargs.items()}
+        )
 
 
 def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -171,7 +178,7 @@ def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     return (), {**dict(zip(names, args)), **kwargs}
 
 
-def _recorded(made: Any, recipe: _Recipe) -> Any:
+def _recorded(made: Any, recipe: _ConstructorRecord) -> Any:
     """Give an object its recipe; of several objects each one gets a recipe of its own."""
     if type(made) in (list, tuple):
         return type(made)(_part_of(item, recipe, index) for index, item in enumerate(made))
@@ -193,7 +200,7 @@ def _recorded(made: Any, recipe: _Recipe) -> Any:
     return made
 
 
-def _part_of(item: Any, recipe: _Recipe, part: Any) -> Any:
+def _part_of(item: Any, recipe: _ConstructorRecord, part: Any) -> Any:
     if item is None or isinstance(item, (bool, int, float, str)):
         return item
     return _recorded(item, dataclasses.replace(recipe, place=(*recipe.place, part)))
@@ -237,8 +244,8 @@ class Recorded:
     def trace_args(self) -> list[Any]:
         """What was called, the seed, and positional arguments."""
         recipe = self._recipe_of()
-        first = [keep(list(recipe.place))] if recipe.place else []
-        return [*first, keep(recipe.made_by), recipe.seed, *recipe.args]
+        first = [pickle_argument(list(recipe.place))] if recipe.place else []
+        return [*first, pickle_argument(recipe.made_by), recipe.seed, *recipe.args]
 
     @property
     def trace_kwargs(self) -> dict[str, Any]:
@@ -249,9 +256,9 @@ class Recorded:
         """Return the recipe without the object."""
         return SerializableObject(self.trace_symbol, list(self.trace_args), dict(self.trace_kwargs))
 
-    def _recipe_of(self) -> _Recipe:
+    def _recipe_of(self) -> _ConstructorRecord:
         try:
-            recipe: _Recipe = self.__dict__[_RECIPE]
+            recipe: _ConstructorRecord = self.__dict__[_RECIPE]
         except KeyError:
             raise AttributeError(f'This {type(self).__name__} does not know how it was made.') from None
         return recipe

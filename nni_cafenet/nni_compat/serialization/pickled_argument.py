@@ -30,26 +30,35 @@ from nni.common.serializer import (
 from nni.mutable import Mutable
 
 from ...utils import format_count
-from ..patches import mend_nni
+from ..patches import patch_nni
 
-__all__ = ['Kept', 'RecipePickler', 'importable', 'is_recorded', 'keep', 'limit', 'takes_kept', 'unkept']
+__all__ = [
+    'PickledArgument',
+    'RecordPickler',
+    'importable',
+    'is_recorded',
+    'pickle_argument',
+    'pickle_limit',
+    'takes_pickled',
+    'unpickle_argument',
+]
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 _RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
-mend_nni()  # what is sent must also be read
+patch_nni()  # what is sent must also be read
 
 
-def limit() -> int:
+def pickle_limit() -> int:
     """Return how many bytes an object may have that is sent to a trial pickled: NNI's own limit, and its variable."""
     return int(os.environ.get('PICKLE_SIZE_LIMIT', 64 * 1024))
 
 
-class Kept:
+class PickledArgument:
     """An argument that reaches another process as it is, pickled.
 
     What is called with it gets the value: by `nni.trace`, by `nni_cafenet.traced`, or where it is decorated with
-    `takes_kept`. Inside the value, objects that remember how they were made are sent as that (see `RecipePickler`).
+    `takes_kept`. Inside the value, objects that remember how they were made are sent as that (see `RecordPickler`).
 
     Parameters
     ----------
@@ -69,20 +78,21 @@ class Kept:
 
     def _dump(self) -> dict[str, str]:
         file = io.BytesIO()
-        RecipePickler(file).dump(self.value)
+        RecordPickler(file).dump(self.value)
         packed = zlib.compress(file.getvalue())
-        if len(packed) > limit() > 0:
+        if len(packed) > pickle_limit() > 0:
             raise PayloadTooLarge(
-                f'A {type(self.value).__name__} has {format_count(len(packed))}B pickled; the limit is {limit()} bytes.'
+                f'A {type(self.value).__name__} has {format_count(len(packed))}B pickled; the limit is '
+                f'{pickle_limit()} bytes.'
             )
         return {'pickle': base64.urlsafe_b64encode(packed).decode()}
 
     @classmethod
-    def _load(cls, pickle: str) -> Kept:
+    def _load(cls, pickle: str) -> PickledArgument:
         return cls(cloudpickle.loads(zlib.decompress(base64.urlsafe_b64decode(pickle))))
 
 
-class RecipePickler(cloudpickle.Pickler):
+class RecordPickler(cloudpickle.Pickler):
     """Pickles objects that remember how they were made (`is_recorded`) as that, not with their contents."""
 
     def reducer_override(self, obj: Any) -> Any:
@@ -111,24 +121,24 @@ def is_recorded(value: Any) -> bool:
         return False
 
 
-def keep(value: Any) -> Any:
-    """Return a value in a form that NNI's serialisation brings to another process unchanged.
+def pickle_argument(value: Any) -> Any:
+    """Return a value in a form that NNI's serialization brings to another process unchanged.
 
     Plain JSON values, recorded objects, importable classes and functions and NNI's mutables stay as they are; anything
     else becomes a `Kept`. Of random generators the state of this moment is kept.
     """
     if _survives(value):
         return value
-    return Kept(copy.deepcopy(value) if isinstance(value, _RANDOM) else value)
+    return PickledArgument(copy.deepcopy(value) if isinstance(value, _RANDOM) else value)
 
 
-def unkept(value: Any) -> Any:
+def unpickle_argument(value: Any) -> Any:
     """Return what was kept, as the function that takes it gets it; also the default of a mutable."""
     unwrap = getattr(value, '_unwrap_parameter', None)
     return value if unwrap is None or isinstance(value, type) else unwrap()
 
 
-def takes_kept(function: _Function) -> _Function:
+def takes_pickled(function: _Function) -> _Function:
     """Let a function be called with `Kept` arguments, of which it gets the values."""
 
     @functools.wraps(function)
@@ -139,7 +149,7 @@ def takes_kept(function: _Function) -> _Function:
 
 
 def _value(value: Any) -> Any:
-    return unkept(value) if isinstance(value, Kept) else value
+    return unpickle_argument(value) if isinstance(value, PickledArgument) else value
 
 
 def importable(value: Any) -> bool:
@@ -163,4 +173,4 @@ def _survives(value: Any) -> bool:
         return False  # nni.trace of a function has marked it, and NNI takes it for an object
     if isinstance(value, type) or inspect.isroutine(value):
         return '.' not in getattr(value, '__qualname__', '.') and importable(value)
-    return isinstance(value, (Kept, Mutable)) or is_recorded(value)
+    return isinstance(value, (PickledArgument, Mutable)) or is_recorded(value)

@@ -93,7 +93,7 @@ class SavedModel:
     """
 
     makes_trained_models = True
-    """Its weights are no initialisation: for training from scratch `WidthSpace` resets the modules instead."""
+    """Its weights are no initialization: for training from scratch `WidthSpace` resets the modules instead."""
 
     def __init__(self, path: str, content: str | None = None) -> None:
         self.path = path

@@ -70,7 +70,7 @@ class CafeNetPruner:
         computes what the pruned network computes.
     fixed
         ``{label: why}``: channel groups that keep their width because zeros in weights do not do what removing channels
-        does, in a layer normalisation for instance. `prune`, which makes no masks, changes these, too.
+        does, in a layer normalization for instance. `prune`, which makes no masks, changes these, too.
     pruned
         The `Pruned` that was found, with its widths, costs and history; None before `compress`.
 

@@ -77,11 +77,11 @@ def _panel(axes: Any, curves: Mapping[str, Mapping[str, Sequence[tuple[float, fl
 
 
 def _line(stage: str, number: int) -> Any:
-    """The line of a stage, without its points: colour and dashes tell stages apart, in black and white too."""
+    """The line of a stage, without its points: color and dashes tell stages apart, in black and white too."""
     from matplotlib.lines import Line2D
 
     turn, place = divmod(number, len(_COLOURS))
-    colour, dashes = _COLOURS[place], cast('Any', _LINES[(place + turn) % len(_LINES)])
+    color, dashes = _COLOURS[place], cast('Any', _LINES[(place + turn) % len(_LINES)])
     return Line2D(
-        [], [], color=colour, linestyle=dashes, linewidth=1.4, markersize=2.8, label=plain(shortened(stage, 34))
+        [], [], color=color, linestyle=dashes, linewidth=1.4, markersize=2.8, label=plain(shortened(stage, 34))
     )

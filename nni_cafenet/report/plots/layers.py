@@ -1,4 +1,4 @@
-"""A picture of the MACs of each layer, coloured by channel group."""
+"""A picture of the MACs of each layer, colored by channel group."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, su
     Returns
     -------
     bytes
-        The file: the same bytes for the same layers. Layers that make the same group have one colour and name the group
-        behind their bars; neighbouring groups have different colours, but colours come again after eighteen groups.
+        The file: the same bytes for the same layers. Layers that make the same group have one color and name the group
+        behind their bars; neighboring groups have different colors, but colors come again after eighteen groups.
 
     Raises
     ------
@@ -93,11 +93,11 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
 
     tab20 = colormaps['tab20']
     groups = list(dict.fromkeys(group for *_, group in layers if group is not None))
-    # Nine strong colours, then nine light ones; the grey pair of the palette looks like _NO_GROUP.
+    # Nine strong colors, then nine light ones; the gray pair of the palette looks like _NO_GROUP.
     order = [*range(0, 14, 2), 16, 18, *range(1, 15, 2), 17, 19]
-    colours: dict[str | None, Any] = {group: tab20(order[index % len(order)]) for index, group in enumerate(groups)}
+    colors: dict[str | None, Any] = {group: tab20(order[index % len(order)]) for index, group in enumerate(groups)}
     rows = range(len(layers))
-    axes.barh(rows, [macs for _, macs, _ in layers], color=[colours.get(group, _NO_GROUP) for *_, group in layers])
+    axes.barh(rows, [macs for _, macs, _ in layers], color=[colors.get(group, _NO_GROUP) for *_, group in layers])
     axes.set_yticks(rows, [plain(shortened(name or '(the model itself)', _LETTERS)) for name, *_ in layers])
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.set_xlim(0, max(macs for _, macs, _ in layers) or 1)
@@ -111,7 +111,7 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
 
 
 def _subtitle(layers: Sequence[tuple[str, int, str | None]], drawn: Sequence[tuple[str, int, str | None]]) -> str:
-    text = 'MACs of each layer; colour and the name behind the bar: the channel group that the layer makes'
+    text = 'MACs of each layer; color and the name behind the bar: the channel group that the layer makes'
     if len(drawn) < len(layers):
         share = sum(macs for _, macs, _ in drawn) / max(sum(macs for _, macs, _ in layers), 1)
         text += f'; {len(drawn)} of {len(layers)} layers, {100 * share:.1f} % of the MACs'

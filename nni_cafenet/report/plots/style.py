@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 BEFORE, NOW = '#c9dcee', '#1d5c96'
-"""Colours of the full network and of a slim one, as in `widths_plot`."""
+"""Colors of the full network and of a slim one, as in `widths_plot`."""
 ACCENT = '#c2410c'
 GREY, GRID = '#5f6c7b', '#e4e8ed'
 

@@ -158,8 +158,8 @@ def _heading(page: _Page) -> Iterator[str]:
         y += _SUBTITLE_LINE
         yield _text(x, y, line, f'font-size="{_SUBTITLE_SIZE}" fill="{_GREY}"')
     x, y = page.left, page.top - _TICKS - 14
-    for colour, text in ((_CHOSEN, 'chosen width'), (_FULL, 'full width')):
-        yield _bar(x, y - 10, 18, colour)
+    for color, text in ((_CHOSEN, 'chosen width'), (_FULL, 'full width')):
+        yield _bar(x, y - 10, 18, color)
         yield _text(x + 25, y, text, f'font-size="{_SIZE}"')
         x += 135
 
@@ -168,8 +168,8 @@ def _axis(page: _Page) -> Iterator[str]:
     """Vertical lines, and their numbers of channels above and below."""
     yield f'<g font-size="{_SIZE}" fill="{_GREY}" text-anchor="middle">'
     for channels in range(0, page.channels + 1, page.step):
-        x, colour = page.x(channels), _GRID if channels else _AXIS
-        yield f'<path d="M{x:.1f} {page.top - 4:.1f}V{page.bottom + 4:.1f}" stroke="{colour}"/>'
+        x, color = page.x(channels), _GRID if channels else _AXIS
+        yield f'<path d="M{x:.1f} {page.top - 4:.1f}V{page.bottom + 4:.1f}" stroke="{color}"/>'
         yield _text(x, page.top - 11, str(channels))
         yield _text(x, page.bottom + 19, str(channels))
     yield _text(page.left - _GAP, page.top - 11, _AXIS_NAME, _RIGHT)
@@ -186,8 +186,8 @@ def _row(page: _Page, row: int, label: str, full: int, width: int) -> Iterator[s
     top = middle - _ROW / 2
     yield f'<rect y="{top:.1f}" width="100%" height="{_ROW}" fill="{_PAPER}" fill-opacity="0"/>'
     yield _text(page.left - _GAP, base, _shortened(label), _RIGHT)
-    for channels, colour in ((full, _FULL), (width, _CHOSEN)):
-        yield _bar(page.left, middle - _BAR / 2, max(page.x(channels) - page.left, 1), colour)
+    for channels, color in ((full, _FULL), (width, _CHOSEN)):
+        yield _bar(page.left, middle - _BAR / 2, max(page.x(channels) - page.left, 1), color)
     yield _text(page.counts_right, base, f'{width} / {full}', _RIGHT)
     yield _text(page.width - _MARGIN, base, percent, f'{_RIGHT} fill="{_GREY}"')
     yield '</g>'
@@ -197,8 +197,8 @@ def _text(x: float, y: float, text: str, attributes: str = '') -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" {attributes}>{_safe(text)}</text>'
 
 
-def _bar(x: float, y: float, length: float, colour: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>'
+def _bar(x: float, y: float, length: float, color: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{_BAR}" fill="{color}"/>'
 
 
 def _tick_step(widest: int) -> int:

@@ -12,16 +12,16 @@ from torch import Tensor
 from ...graph import ChannelGraph
 from ..index_runs import Axes, index_of
 from ..selection import Selection
-from .large_tensors import SelectedBlocks, Separate
-from .small_tensors import Joined, SelectedRows
+from .large_tensors import LargeTensors, SelectedBlocks
+from .small_tensors import SelectedRows, SmallTensors
 
-__all__ = ['Chunk', 'chunks_of']
+__all__ = ['ParameterBlock', 'blocks_of']
 
 _CHUNK = 1 << 20  # elements after which a chunk of parameters ends
 _SHORT = 1 << 14  # elements up to which a tensor is short
 
 
-class Chunk:
+class ParameterBlock:
     """Parameters whose parts are taken, and whose gradients are written, together.
 
     Parameters
@@ -45,9 +45,9 @@ class Chunk:
         for kind, names in list(short.items()):
             if len(names) == 1:
                 separate.setdefault(kind[:2], []).extend(short.pop(kind))
-        self._bundles: list[Joined | Separate] = [
-            *(Joined(graph, names) for names in short.values()),
-            *(Separate(graph, {name: parameters[name] for name in names}) for names in separate.values()),
+        self._bundles: list[SmallTensors | LargeTensors] = [
+            *(SmallTensors(graph, names) for names in short.values()),
+            *(LargeTensors(graph, {name: parameters[name] for name in names}) for names in separate.values()),
         ]
 
     def parts(self, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
@@ -65,19 +65,19 @@ class Chunk:
         if not given:
             return {}
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given):
-            return dict(zip(taken.names, _Parts.apply(taken, *given)))
+            return dict(zip(taken.names, SliceFunction.apply(taken, *given)))
         with torch.no_grad():
             return dict(zip(taken.names, taken.read(given)))
 
 
-def chunks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[Chunk]:
+def blocks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[ParameterBlock]:
     """Cut the parameters that a graph knows into chunks, so that data parallelism can send gradients before the last."""
     chunks: list[dict[str, Tensor]] = [{}]
     for name in [name for name in parameters if name in graph.dims]:
         if sum(parameter.numel() for parameter in chunks[-1].values()) >= _CHUNK:
             chunks.append({})
         chunks[-1][name] = parameters[name]
-    return [Chunk(graph, chunk) for chunk in chunks]
+    return [ParameterBlock(graph, chunk) for chunk in chunks]
 
 
 class _Taken:
@@ -105,7 +105,7 @@ class _Taken:
         return [gradient for bundle, own in self._bundles for gradient in bundle.spread(parts[own])]
 
 
-class _Parts(torch.autograd.Function):
+class SliceFunction(torch.autograd.Function):
     """Parts of parameters; backward gives each of these a gradient of full size."""
 
     @staticmethod

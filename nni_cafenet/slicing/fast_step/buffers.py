@@ -11,7 +11,7 @@ from torch import Tensor
 from ...graph import ChannelGraph
 from ..index_runs import read, shares_memory, write
 from ..selection import Selection
-from .small_tensors import Joined
+from .small_tensors import SmallTensors
 
 __all__ = ['BufferCopies', 'Buffers']
 
@@ -39,7 +39,7 @@ class Buffers:
                 statistics.setdefault(kind, []).append(name)
             else:
                 self.others.append(name)
-        self.joined = [Joined(graph, names) for names in statistics.values()]
+        self.joined = [SmallTensors(graph, names) for names in statistics.values()]
         self.counters = list(counters.values())
 
 

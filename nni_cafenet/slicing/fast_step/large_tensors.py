@@ -11,13 +11,13 @@ from torch import Tensor
 from ...graph import ChannelGraph
 from ..index_runs import Axes, bounding_box, gather, paired_blocks, selected_shape
 from ..selection import Selection
-from .reused_gradients import KeptGradients
-from .reused_memory import LeftMemory, memory_format_of
+from .reused_gradients import ReusedGradients
+from .reused_memory import ReusedMemory, memory_format_of
 
-__all__ = ['SelectedBlocks', 'Separate']
+__all__ = ['LargeTensors', 'SelectedBlocks']
 
 
-class Separate:
+class LargeTensors:
     """Some tensors of one dtype and device.
 
     Parameters
@@ -31,8 +31,8 @@ class Separate:
     def __init__(self, graph: ChannelGraph, tensors: Mapping[str, Tensor]) -> None:
         self._layouts = [(name, graph.dims[name]) for name in tensors]
         self._channels_last = [memory_format_of(each) != torch.contiguous_format for each in tensors.values()]
-        self._gradients = KeptGradients(list(tensors.values()))
-        self._memory = LeftMemory(self._gradients.size, next(iter(tensors.values())))
+        self._gradients = ReusedGradients(list(tensors.values()))
+        self._memory = ReusedMemory(self._gradients.size, next(iter(tensors.values())))
 
     def selected(self, selection: Selection) -> SelectedBlocks:
         """Return what is selected of those that are not selected whole."""
@@ -66,8 +66,8 @@ class SelectedBlocks:
         names: Sequence[str],
         chosen: Mapping[int, Axes],
         channels_last: Sequence[bool],
-        gradients: KeptGradients,
-        memory: LeftMemory,
+        gradients: ReusedGradients,
+        memory: ReusedMemory,
     ) -> None:
         self.names = names
         self._chosen = chosen

@@ -6,7 +6,7 @@ the new ones are written: work in proportion to the slices. On one thread a step
 a quarter of its channels, takes 1.2 times the step of the slim network instead of 1.55 times (docs/performance.md).
 
 The gradients of many parameters stand in one piece of memory, so that one look tells whether it may be used again: it is
-only where nobody else still holds a part of it (an optimiser, a user who compares the gradients of two steps), and it is
+only where nobody else still holds a part of it (an optimizer, a user who compares the gradients of two steps), and it is
 set to zero as a whole where someone may have written to it meanwhile.
 """
 
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ..index_runs import Axes, bounding_box, covers, write
-from .reused_memory import KeptMemory, whole_lines
+from .reused_memory import HeldMemory, whole_lines
 
-__all__ = ['KeptGradients']
+__all__ = ['ReusedGradients']
 
 _PROBES = 16  # entries of each kept gradient that are looked at
 _KEPT = 2  # pieces of memory: somebody may hold the gradients of the last step
@@ -29,7 +29,7 @@ _KEPT = 2  # pieces of memory: somebody may hold the gradients of the last step
 _Form = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides and offset of a gradient
 
 
-class KeptGradients:
+class ReusedGradients:
     """Gradients of full size for some parameters of one dtype and device.
 
     On other devices than a CPU nothing is kept: zeros are made at once there, and looking at values would wait for them.
@@ -83,7 +83,7 @@ class KeptGradients:
         return gradients
 
 
-class _Kept(KeptMemory):
+class _Kept(HeldMemory):
     """Memory that is zero but for what was written last."""
 
     def __init__(self, memory: Tensor, forms: Sequence[_Form], probes: Tensor) -> None:

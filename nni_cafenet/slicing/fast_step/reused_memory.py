@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ['KeptMemory', 'LeftMemory', 'memory_format_of', 'whole_lines']
+__all__ = ['HeldMemory', 'ReusedMemory', 'memory_format_of', 'whole_lines']
 
 _LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
 _GRAPHS = 2  # that are alive at once in min-min training
 _UNKNOWN = itertools.count()
 
 
-class KeptMemory:
+class HeldMemory:
     """Memory of which others may be given parts.
 
     Parameters
@@ -34,7 +34,7 @@ class KeptMemory:
         return _holders(self.memory) == self._alone
 
 
-class LeftMemory:
+class ReusedMemory:
     """Memory for parts of tensors of one dtype and device, used again once nobody holds it.
 
     To fill fresh memory takes twice as long: the operating system hands out a page at a time, and is given them back
@@ -52,7 +52,7 @@ class LeftMemory:
         self._size = size
         self._like = like.new_empty(0)
         self._keeps = like.device.type == 'cpu'
-        self._left: list[KeptMemory] = []
+        self._left: list[HeldMemory] = []
 
     def pieces(self, sizes: Sequence[int]) -> Sequence[Tensor]:
         """Return memory for tensors of some numbers of elements; each counts its versions by itself."""
@@ -64,7 +64,7 @@ class LeftMemory:
             return self._like.new_empty(size)
         left = next((each for each in self._left if each.is_free), None)
         if left is None:
-            left = KeptMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
+            left = HeldMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
             self._left = [*self._left, left][-_GRAPHS:]
         return left.memory[:size]
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from ...graph import ChannelGraph
 from ..selection import Selection
 
-__all__ = ['Joined', 'SelectedRows']
+__all__ = ['SelectedRows', 'SmallTensors']
 
 
-class Joined:
+class SmallTensors:
     """Some tensors of one kind whose first dimension follows widths, and no other one does.
 
     Parameters

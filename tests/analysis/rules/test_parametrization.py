@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.analysis.constraints import Constraints, layer_of
 from nni_cafenet.graph.example_input import ExampleInput
 
@@ -16,7 +16,7 @@ PICTURE = (2, 3, 5, 5)
 
 
 def graph_of(model, example=PICTURE):
-    return analyse(model, ExampleInput.of(example, model))
+    return analyze_model(model, ExampleInput.of(example, model))
 
 
 def labels_of(graph, parameter):
@@ -31,7 +31,11 @@ def test_weight_norm_ties_lengths_to_rows(wired):
         nn.utils.parametrizations.weight_norm(layer)
     graph = graph_of(model)
     assert {group.label: group.width for group in graph.groups} == {'a': 4}
-    assert (graph.groups[0].producers, graph.groups[0].readers, graph.groups[0].mixed) == (('a',), ('b',), True)
+    assert (graph.groups[0].producers, graph.groups[0].readers, graph.groups[0].channel_mixing) == (
+        ('a',),
+        ('b',),
+        True,
+    )
     assert labels_of(graph, 'a.parametrizations.weight.original0') == [['a'], [], [], []]
     assert labels_of(graph, 'a.parametrizations.weight.original1') == [['a'], [], [], []]
     assert labels_of(graph, 'b.parametrizations.weight.original1') == [[], ['a'], [], []]
@@ -71,7 +75,7 @@ def test_a_masked_weight_belongs_to_its_layer(wired):
 
 
 @pytest.mark.parametrize('channels', [False, True])
-def test_fake_quantisation(wired, channels):
+def test_fake_quantization(wired, channels):
     def run(net, x):
         y = net.a(x)
         if channels:

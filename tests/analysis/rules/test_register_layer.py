@@ -27,7 +27,7 @@ def registry(monkeypatch):
 
 
 class Norm(nn.Module):
-    """Normalisation over channels, which keeps their number twice."""
+    """Normalization over channels, which keeps their number twice."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ def test_a_layer_that_cannot_be_exported_passes_channels_by_its_rule(between, dr
     assert not caplog.records
     assert widths(space) == {'a': 8, 'b': 5}
     assert space.graph.groups[0].others == ('layer',)
-    assert space.graph.groups[0].macs_a_channel == 16 * (3 + 9 * 5)
+    assert space.graph.groups[0].macs_per_channel == 16 * (3 + 9 * 5)
     assert 'forward' not in space.full_model.layer.__dict__
 
 
@@ -235,7 +235,7 @@ def test_a_rule_states_layers_costs_and_several_outputs(wired, draw):
     model = wired(wiring, a=nn.Linear(48, 8), pair=Pair(), b=nn.Linear(6, 2), c=nn.Linear(8, 2))
     space = exact(model, draw)
     assert widths(space) == {'a': 8, 'pair.inner': 6}
-    assert space.graph.groups[1].macs_a_channel == 8 + 2
+    assert space.graph.groups[1].macs_per_channel == 8 + 2
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ def registry(monkeypatch):
 
 
 @pytest.fixture
-def groups(analysed, verified, wired, caplog):
+def groups(analyzed, verified, wired, caplog):
     """``groups(shape, wiring, a=...)``: the graph of a tiny network that real forwards confirm."""
 
     def run(example, wiring, **layers):
         model = wired(wiring, **layers)
-        graph = analysed(model, example)
+        graph = analyzed(model, example)
         with caplog.at_level(logging.WARNING, 'nni_cafenet'):
             checked = verified(model, example)
         assert checked.labels == graph.labels
@@ -72,7 +72,7 @@ def test_convolutions_share_the_channels_between_them(groups):
     assert graph.groups[0].producers == ('a',)
     assert graph.groups[0].readers == ('b',)
     # a: 4x4 positions of 3*3*3 products, b: 4x4 positions of 5 products.
-    assert graph.groups[0].macs_a_channel == 16 * 27 + 16 * 5
+    assert graph.groups[0].macs_per_channel == 16 * 27 + 16 * 5
     one = [('a', 4, 1, 1)]
     assert layout(graph, 'a.weight') == [one, [], [], []]
     assert layout(graph, 'a.bias') == [one]
@@ -87,7 +87,7 @@ def test_convolutions_of_other_ranks(groups, convolution, shape):
     )
     positions = 6 if convolution is nn.Conv1d else 64
     assert widths(graph) == {'a': 4}
-    assert graph.groups[0].macs_a_channel == positions * (3 + 2)
+    assert graph.groups[0].macs_per_channel == positions * (3 + 2)
 
 
 def test_a_depthwise_convolution_follows_its_input(groups):
@@ -97,7 +97,7 @@ def test_a_depthwise_convolution_follows_its_input(groups):
     assert widths(graph) == {'a': 4}
     assert graph.groups[0].producers == ('a', 'd')
     # 36 positions * 3 inputs, then 16 positions * 9 of the depthwise one, then 16 positions * 2 outputs.
-    assert graph.groups[0].macs_a_channel == 36 * 3 + 16 * 9 + 16 * 2
+    assert graph.groups[0].macs_per_channel == 36 * 3 + 16 * 9 + 16 * 2
     assert layout(graph, 'd.weight') == [[('a', 4, 1, 1)], [], [], []]
     assert graph.attributes == (Attribute('d', 'groups', 'd.weight', 0, 1),)
 
@@ -124,7 +124,7 @@ def test_few_wide_groups_shrink_inside(groups):
     assert layout(graph, 'b.weight') == [[], [('g', 12, 2, 1)], [], []]
     assert graph.attributes == ()
     # A channel of a: 2 of the 8 outputs of a (3 inputs each), and 1 of the 4 inputs of each of the 12 outputs of g.
-    assert graph.groups[0].macs_a_channel == 36 * (2 * 3 + 12)
+    assert graph.groups[0].macs_per_channel == 36 * (2 * 3 + 12)
 
 
 def test_many_narrow_groups_go_as_wholes(groups):
@@ -138,7 +138,7 @@ def test_many_narrow_groups_go_as_wholes(groups):
     assert layout(graph, 'b.weight') == [[], [('a', 12, 1, 3)], [], []]
     assert graph.attributes == (Attribute('g', 'groups', 'g.weight', 0, 3),)
     # A channel of a: 2 outputs of a (3 inputs each), 3 outputs of g (2 inputs each), 3 inputs of b (2 outputs each).
-    assert graph.groups[0].macs_a_channel == 36 * (2 * 3 + 3 * 2 + 3 * 2)
+    assert graph.groups[0].macs_per_channel == 36 * (2 * 3 + 3 * 2 + 3 * 2)
 
 
 def test_groups_over_the_models_input(groups):
@@ -156,11 +156,11 @@ def test_linear_layers_work_on_the_last_dimension(groups):
     graph = groups((2, 5, 3), lambda net, x: net.b(net.a(x)), a=Linear(3, 4), b=Linear(4, 2))
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'b.weight') == [[], [('a', 4, 1, 1)]]
-    assert graph.groups[0].macs_a_channel == 5 * 3 + 5 * 2  # one sample: 5 rows
+    assert graph.groups[0].macs_per_channel == 5 * 3 + 5 * 2  # one sample: 5 rows
     assert graph.groups[0].readers == ('b',)
 
 
-def test_batch_normalisation_follows_its_input(groups):
+def test_batch_normalization_follows_its_input(groups):
     graph = groups(
         PICTURE, lambda net, x: net.b(net.n(net.a(x))), a=Conv(3, 4, 1), n=nn.BatchNorm2d(4), b=Conv(4, 2, 1)
     )
@@ -264,7 +264,7 @@ def test_reductions_over_pictures_keep_channels(groups):
 
     graph = groups(PICTURE, reduced, a=Conv(3, 4, 1), b=Linear(4, 2))
     assert widths(graph) == {'a': 4}
-    assert not graph.groups[0].mixed
+    assert not graph.groups[0].channel_mixing
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_reductions_over_pictures_keep_channels(groups):
 def test_reductions_over_channels_mix_them(groups, wiring):
     graph = groups(PICTURE, wiring, a=Conv(3, 4, 1), b=Conv(4, 2, 1))
     assert widths(graph) == {'a': 4}
-    assert graph.groups[0].mixed
+    assert graph.groups[0].channel_mixing
 
 
 def test_reductions_over_everything_fix(groups):
@@ -321,7 +321,7 @@ def test_flatten_gives_a_linear_layer_every_position_of_a_channel(groups):
     graph = groups((1, 3, 7, 7), lambda net, x: net.b(torch.flatten(net.a(x), 1)), a=Conv(3, 4, 1), b=Linear(4 * 49, 2))
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'b.weight') == [[], [('a', 196, 1, 49)]]
-    assert graph.groups[0].macs_a_channel == 49 * 3 + 49 * 2
+    assert graph.groups[0].macs_per_channel == 49 * 3 + 49 * 2
     # Channel 2 of a stands at 98 .. 146.
     positions = graph.positions({'a': [2]})[graph.dims['b.weight'][1]]
     assert positions.tolist() == list(range(98, 147))
@@ -334,7 +334,7 @@ def shuffle(x, groups=2):
 
 def test_channel_shuffle_ties_the_parts_that_it_interleaves(groups):
     graph = groups(PICTURE, lambda net, x: net.b(shuffle(net.a(x))), a=Conv(3, 8, 1), b=Conv(8, 2, 1))
-    # Channels c and 4 + c become neighbours 2c and 2c + 1.
+    # Channels c and 4 + c become neighbors 2c and 2c + 1.
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'a.weight')[0] == [('a', 8, 2, 1)]
     assert layout(graph, 'b.weight')[1] == [('a', 8, 1, 2)]
@@ -358,7 +358,7 @@ def test_unequal_chunks_fix(groups):
 def test_permute_takes_channels_along(groups):
     graph = groups(PICTURE, lambda net, x: net.b(net.a(x).permute(0, 2, 3, 1)), a=Conv(3, 4, 1), b=Linear(4, 2))
     assert widths(graph) == {'a': 4}
-    assert graph.groups[0].macs_a_channel == 36 * (3 + 2)
+    assert graph.groups[0].macs_per_channel == 36 * (3 + 2)
 
 
 def test_transpose_and_squeeze_take_channels_along(groups):
@@ -392,10 +392,10 @@ def test_matrix_products_tie_what_they_sum_over_and_are_counted(groups, wired):
     assert widths(graph) == {'q': 4, 'm': 6, 'v': 5}  # q and k are multiplied, v goes on to o
     assert fixed(graph) == {'o': OUTPUT}
     assert graph.groups[0].producers == ('q', 'k')
-    assert graph.groups[0].mixed
+    assert graph.groups[0].channel_mixing
     # A channel of q: 7 rows of 3 products in q and in k, and one of each of the 49 products of rows.
     # A channel of v: 7 rows of 6 products in v and 2 in o, and 49 products of the scores with it.
-    assert [group.macs_a_channel for group in graph.groups] == [2 * 21 + 49, 7 * (3 + 5), 7 * (6 + 2) + 49]
+    assert [group.macs_per_channel for group in graph.groups] == [2 * 21 + 49, 7 * (3 + 5), 7 * (6 + 2) + 49]
     # 7 rows: q and k 12 each, m 18, v 30, o 10; the products 7*7*4 and 7*7*5.
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (12 + 12 + 18 + 30 + 10) + 49 * 9
     model = wired(attention, **layers)
@@ -406,10 +406,10 @@ def test_matrix_products_tie_what_they_sum_over_and_are_counted(groups, wired):
 
 
 def test_scaled_dot_product_attention_is_counted(groups):
-    def attended(net, x):
+    def attention_outputs(net, x):
         return F.scaled_dot_product_attention(net.q(x), net.k(x), net.v(x))
 
-    graph = groups((1, 1, 7, 3), attended, q=Linear(3, 4), k=Linear(3, 4), v=Linear(3, 5))
+    graph = groups((1, 1, 7, 3), attention_outputs, q=Linear(3, 4), k=Linear(3, 4), v=Linear(3, 5))
     assert widths(graph) == {'q': 4}
     assert fixed(graph) == {'v': OUTPUT}
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (12 + 12 + 15) + 49 * (4 + 5)
@@ -481,19 +481,19 @@ def test_a_rule_can_be_replaced():
     ],
     ids=['too few dims', 'nothing', 'error'],
 )
-def test_a_broken_rule_fixes_and_says_so(analysed, wired, caplog, rule, reason):
+def test_a_broken_rule_fixes_and_says_so(analyzed, wired, caplog, rule, reason):
     register_rule('nni_cafenet_tests.twice')(rule)
-    graph = analysed(wired(doubled, **three()), PICTURE)
+    graph = analyzed(wired(doubled, **three()), PICTURE)
     assert widths(graph) == {'b': 5}
     assert reason in fixed(graph)['a']
     assert reason in caplog.text
 
 
-def test_real_forwards_find_a_wrong_rule(analysed, verified, wired, caplog):
+def test_real_forwards_find_a_wrong_rule(analyzed, verified, wired, caplog):
     # A flip of the channels does not keep them in place: channel c of the slim model is another one.
     register_rule('aten.flip')(lambda call, x, axes: x.dims)
     model = wired(lambda net, x: net.c(net.b(net.a(x).flip(1))), **three())
-    assert widths(analysed(model, PICTURE)) == {'a': 4, 'b': 5}
+    assert widths(analyzed(model, PICTURE)) == {'a': 4, 'b': 5}
     graph = verified(model, PICTURE)
     assert widths(graph) == {'b': 5}
     assert fixed(graph)['a'] == 'at another width the network computes something else'

@@ -1,4 +1,4 @@
-"""Normalisation, transposed convolutions, cutting, moving and products, with the groups worked out by hand."""
+"""Normalization, transposed convolutions, cutting, moving and products, with the groups worked out by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.graph.attributes import Attribute
 from nni_cafenet.graph.example_input import ExampleInput
 
@@ -21,12 +21,12 @@ OUTPUT = 'is an output of the model'
 
 
 @pytest.fixture
-def groups(analysed, verified, wired, caplog):
+def groups(analyzed, verified, wired, caplog):
     """``groups(shape, wiring, a=...)``: the graph of a tiny network that real forwards and torch's counter confirm."""
 
     def run(example, wiring, **layers):
         model = wired(wiring, **layers)
-        graph = analysed(model, example)
+        graph = analyzed(model, example)
         with caplog.at_level(logging.WARNING, 'nni_cafenet'):
             checked = verified(model, example)
         assert checked.labels == graph.labels
@@ -64,18 +64,18 @@ def chain(net, x):
     return net.b(net.n(net.a(x)))
 
 
-# --- normalisation --------------------------------------------------------------------------------
+# --- normalization --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('norm', [nn.LayerNorm, nn.RMSNorm], ids=['layer', 'rms'])
-def test_layer_normalisation_follows_its_input_and_mixes(groups, norm):
+def test_layer_normalization_follows_its_input_and_mixes(groups, norm):
     graph = groups((1, 5, 3), chain, a=Linear(3, 4), n=norm(4), b=Linear(4, 2))
     assert widths(graph) == {'a': 4}
-    assert graph.groups[0].mixed
+    assert graph.groups[0].channel_mixing
     assert layout(graph, 'n.weight') == [[('a', 4, 1, 1)]]
 
 
-def test_layer_normalisation_of_pictures_with_channels_last(groups):
+def test_layer_normalization_of_pictures_with_channels_last(groups):
     graph = groups(
         PICTURE,
         lambda net, x: net.b(net.n(net.a(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * net.scale),
@@ -86,38 +86,38 @@ def test_layer_normalisation_of_pictures_with_channels_last(groups):
     assert layout(graph, 'scale') == [[('a', 4, 1, 1)], [], []]
 
 
-def test_layer_normalisation_over_whole_pictures(groups):
+def test_layer_normalization_over_whole_pictures(groups):
     graph = groups(PICTURE, chain, **between(nn.LayerNorm((4, 6, 6))))
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'n.weight') == [[('a', 4, 1, 1)], [], []]
 
 
-def test_layer_normalisation_without_a_weight_fixes(groups):
+def test_layer_normalization_without_a_weight_fixes(groups):
     graph = groups((1, 5, 3), chain, a=Linear(3, 4), n=nn.LayerNorm(4, elementwise_affine=False), b=Linear(4, 2))
-    assert fixed(graph)['a'] == 'is normalised by aten.layer_norm without a weight whose size could follow'
+    assert fixed(graph)['a'] == 'is normalized by aten.layer_norm without a weight whose size could follow'
 
 
-def test_few_groups_of_a_normalisation_shrink_inside(groups):
+def test_few_groups_of_a_normalization_shrink_inside(groups):
     graph = groups(PICTURE, chain, **between(nn.GroupNorm(2, 6), 6))
     assert widths(graph) == {'a': 3}  # both groups keep the same of their 3 channels
     assert layout(graph, 'n.weight') == layout(graph, 'n.bias') == [[('a', 6, 2, 1)]]
-    assert graph.groups[0].mixed
+    assert graph.groups[0].channel_mixing
     assert graph.attributes == ()
 
 
-def test_many_groups_of_a_normalisation_go_as_wholes(groups):
+def test_many_groups_of_a_normalization_go_as_wholes(groups):
     graph = groups(PICTURE, chain, **between(nn.GroupNorm(4, 8), 8))
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'n.weight') == [[('a', 8, 1, 2)]]
-    assert not graph.groups[0].mixed
+    assert not graph.groups[0].channel_mixing
     assert graph.attributes == (Attribute('n', 'num_groups', 'n.weight', 0, 2),)
 
 
 @pytest.mark.parametrize('affine', [False, True])
-def test_instance_normalisation_keeps_channels_apart(groups, affine):
+def test_instance_normalization_keeps_channels_apart(groups, affine):
     graph = groups(PICTURE, chain, **between(nn.InstanceNorm2d(4, affine=affine)))
     assert widths(graph) == {'a': 4}
-    assert not graph.groups[0].mixed
+    assert not graph.groups[0].channel_mixing
 
 
 # --- layers ---------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_queries_beside_keys_and_values_of_another_input(wired, caplog):
     layers = {'a': Linear(3, 4), 'other': Linear(3, 4), 'attend': attend, 'b': Linear(4, 2)}
     model = wired(crossed, **layers)
     example = ExampleInput.of((1, 5, 3), model)
-    graph = analyse(model, example)
+    graph = analyze_model(model, example)
     assert 'keep their width' not in caplog.text
     assert widths(graph)['a'] == 2  # of each of the 2 heads
     assert layout(graph, 'attend.in_proj_weight')[0] == [('a', 12, 6, 1)]
@@ -329,7 +329,7 @@ def test_rolling_pictures_and_channels(groups):
     assert fixed(graph)['a'] == 'is shifted by a fixed number of positions in aten.roll'
 
 
-def test_pixel_shuffle_takes_neighbours_together(groups):
+def test_pixel_shuffle_takes_neighbors_together(groups):
     graph = groups(PICTURE, lambda net, x: net.b(F.pixel_shuffle(net.a(x), 2)), a=Conv(3, 12, 1), b=Conv(3, 2, 1))
     assert widths(graph) == {'a': 3}
     assert layout(graph, 'a.weight')[0] == [('a', 12, 1, 4)]
@@ -383,7 +383,7 @@ def shuffled_halves(blocks: int):
 
 def test_halves_and_shuffles_leave_what_every_block_can_keep_apart(groups):
     # Halves keep the same positions: c and c + 4 of the 8 outputs of a. The first shuffle interleaves them with the 4
-    # outputs of c0, whose neighbours then are 0 0 1 1 | 2 2 3 3: halves of that tie 0 with 2 and 1 with 3.
+    # outputs of c0, whose neighbors then are 0 0 1 1 | 2 2 3 3: halves of that tie 0 with 2 and 1 with 3.
     graph = groups(PICTURE, shuffled_halves(1), a=Conv(3, 8, 1), c0=Conv(4, 4, 1), b=Conv(8, 2, 1))
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'b.weight')[1] == [('a', 8, 1, 2)]
@@ -404,17 +404,17 @@ def test_too_many_shuffles_tie_all_channels(groups):
 
 
 def test_einsum_lines_letters_up(groups, wired):
-    def attended(net, x):
+    def attention_outputs(net, x):
         scores = torch.einsum('b i d, b j d -> b i j', net.q(x), net.k(x)).softmax(-1)
         return net.o(torch.einsum('bij,bjd->bid', scores, net.v(x)))
 
     layers = {'q': Linear(3, 4), 'k': Linear(3, 4), 'v': Linear(3, 5), 'o': Linear(5, 2)}
-    graph = groups((1, 7, 3), attended, **layers)
+    graph = groups((1, 7, 3), attention_outputs, **layers)
     assert widths(graph) == {'q': 4, 'v': 5}
     # Down to one, the first product is made element by element, which no counter sees: 49 * 5 of the second are left.
     one = int(graph.cost.macs_of(graph.full_widths[None] * 0 + [[1, 5]])[0])
     assert one == 7 * (3 + 3 + 15 + 10) + 49 * 5
-    slim = wired(attended, q=Linear(3, 1), k=Linear(3, 1), v=Linear(3, 5), o=Linear(5, 2))
+    slim = wired(attention_outputs, q=Linear(3, 1), k=Linear(3, 1), v=Linear(3, 5), o=Linear(5, 2))
     counter = FlopCounterMode(display=False)
     with counter:
         slim(torch.randn(1, 7, 3))
@@ -459,7 +459,7 @@ def test_a_bare_matrix_is_a_layer(groups):
         b=Linear(5, 2),
     )
     assert widths(graph) == {'a': 4, 'w': 5}
-    assert not graph.groups[0].mixed
+    assert not graph.groups[0].channel_mixing
 
 
 # --- whole heads, folds, masks --------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_a_layer_that_the_run_does_not_reach_is_refused():
             z = self.b(y)
             return z if z.norm() >= 0 else self.c(y)
 
-    with pytest.raises(TraceError, match='Exit cannot be analysed'):
+    with pytest.raises(TraceError, match='Exit cannot be analyzed'):
         WidthSpace(Exit(), example_input=(2, 3))
 
 

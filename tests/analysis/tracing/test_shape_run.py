@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyse
+from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.analysis.tracing import operators
 from nni_cafenet.analysis.tracing.shape_run import run_on_shapes
 from nni_cafenet.graph.example_input import ExampleInput
@@ -119,9 +119,9 @@ def test_the_operators_are_those_of_an_export(make, example, training, monkeypat
 def test_the_graph_of_channels_is_that_of_an_export(make, monkeypatch):
     model = make()
     example = ExampleInput.of((2, 5, 4) if make is attention else (2, 1, 8, 8), model)
-    found = analyse(model, example)
+    found = analyze_model(model, example)
     monkeypatch.setattr(operators, 'run_on_shapes', lambda *_: None)
-    exported = analyse(model, example)
+    exported = analyze_model(model, example)
     assert (found.groups, found.fixed, found.dims) == (exported.groups, exported.fixed, exported.dims)
     assert (found.attributes, found.cuts, found.produced) == (exported.attributes, exported.cuts, exported.produced)
 

@@ -20,8 +20,8 @@ def net() -> nn.Module:
 
 
 @pytest.fixture(scope='module')
-def graph(net, analysed):
-    return analysed(net, (1, 3, 2, 2))
+def graph(net, analyzed):
+    return analyzed(net, (1, 3, 2, 2))
 
 
 @given(seed=st.integers(0, 30), labels=st.sampled_from([('0',), ('2',), ('0', '2'), ()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torchvision
 
-from nni_cafenet.analysis.verification.replay import Decisions
+from nni_cafenet.analysis.verification.replay import OpReplay
 
 
 def best(scores, boxes):
@@ -25,7 +25,7 @@ def example():
 
 def test_decisions_are_recorded():
     scores, boxes = example()
-    decisions = Decisions()
+    decisions = OpReplay()
     with decisions:
         result = best(scores, boxes)
     assert [decision.operator for decision in decisions.taken] == ['gt', 'topk', 'nms', 'max', 'sort']
@@ -36,11 +36,11 @@ def test_decisions_are_recorded():
 
 def test_they_are_repeated_where_rounding_would_decide_otherwise():
     scores, boxes = example()
-    decisions = Decisions()
+    decisions = OpReplay()
     with decisions:
         best(scores, boxes)
     other = torch.tensor([0.71, 0.1, 0.3, 0.7, 0.2])  # now positive, and another order
-    with Decisions(decisions.taken):
+    with OpReplay(decisions.taken):
         values, kept, largest, ordered = best(other, boxes)
     assert values.tolist() == other[[3, 2]].tolist()
     assert torch.equal(kept, boxes[[3, 2]])
@@ -50,9 +50,9 @@ def test_they_are_repeated_where_rounding_would_decide_otherwise():
 
 def test_a_run_of_other_shapes_decides_itself():
     scores, boxes = example()
-    decisions = Decisions()
+    decisions = OpReplay()
     with decisions:
         best(scores, boxes)
-    with Decisions(decisions.taken):
+    with OpReplay(decisions.taken):
         result = best(scores[:4], boxes[:4])
     torch.testing.assert_close(result, best(scores[:4], boxes[:4]))

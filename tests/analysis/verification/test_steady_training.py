@@ -46,7 +46,7 @@ class ByMode(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Batch normalisation by hand."""
+    """Batch normalization by hand."""
 
     def __init__(self) -> None:
         super().__init__()

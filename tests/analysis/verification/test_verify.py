@@ -10,7 +10,7 @@ from torch import nn
 
 from nni_cafenet.analysis.rules import registry as rules
 from nni_cafenet.analysis.verification import verify as verifying
-from nni_cafenet.analysis.verification.verify import Unchanged, confirmed, random_channel_sets, verify
+from nni_cafenet.analysis.verification.verify import SameOutputs, confirmed, random_channel_sets, verify
 from nni_cafenet.graph.example_input import ExampleInput
 
 Conv = nn.Conv2d
@@ -21,9 +21,9 @@ def chain(wired, wiring):
     return wired(wiring, a=Conv(3, 4, 1), b=Conv(4, 5, 1), c=Conv(5, 6, 1), d=Conv(6, 2, 1))
 
 
-def test_a_right_graph_passes_unchanged(analysed, verified, wired, caplog):
+def test_a_right_graph_passes_unchanged(analyzed, verified, wired, caplog):
     model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
-    assert verified(model, PICTURE).labels == analysed(model, PICTURE).labels == ('a', 'b', 'c')
+    assert verified(model, PICTURE).labels == analyzed(model, PICTURE).labels == ('a', 'b', 'c')
     assert 'keep their width' not in caplog.text
 
 
@@ -35,9 +35,9 @@ def test_a_right_graph_passes_unchanged(analysed, verified, wired, caplog):
     ],
     ids=['view', 'reshape'],
 )
-def test_a_number_in_the_models_code_is_found_among_good_groups(analysed, verified, wired, caplog, wiring):
+def test_a_number_in_the_models_code_is_found_among_good_groups(analyzed, verified, wired, caplog, wiring):
     model = chain(wired, wiring)
-    assert analysed(model, PICTURE).labels == ('a', 'b', 'c')
+    assert analyzed(model, PICTURE).labels == ('a', 'b', 'c')
     graph = verified(model, PICTURE)
     assert graph.labels == ('a', 'c')
     reason = {record.label: record.reason for record in graph.fixed}['b']
@@ -63,11 +63,11 @@ def test_several_wrong_groups_are_all_found(verified, wired):
     assert verified(chain(wired, numbers), PICTURE).labels == ('b',)
 
 
-def test_a_missed_tie_is_found(monkeypatch, analysed, verified, wired):
+def test_a_missed_tie_is_found(monkeypatch, analyzed, verified, wired):
     # A sum whose rule forgets that both sides must agree.
     monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.add': lambda call, x, y, **_: x.dims})
     model = wired(lambda net, x: net.c(net.a(x) + net.b(x)), a=Conv(3, 4, 1), b=Conv(3, 4, 1), c=Conv(4, 2, 1))
-    assert analysed(model, PICTURE).labels == ('a', 'b')
+    assert analyzed(model, PICTURE).labels == ('a', 'b')
     # Either may not change while the other stays.
     assert verified(model, PICTURE).labels == ()
 
@@ -99,8 +99,8 @@ def test_a_network_of_zeros_is_no_reason(verified, wired):
     assert verified(model, PICTURE).labels == ('a',)
 
 
-def test_the_same_seed_gives_the_same_sets(analysed, wired):
-    graph = analysed(chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x))))), PICTURE)
+def test_the_same_seed_gives_the_same_sets(analyzed, wired):
+    graph = analyzed(chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x))))), PICTURE)
     drawn = [random_channel_sets(graph, ('a', 'c'), np.random.default_rng(3)) for _ in range(2)]
     assert list(drawn[0]) == ['a', 'c']
     for label, full in (('a', 4), ('c', 6)):
@@ -111,8 +111,8 @@ def test_the_same_seed_gives_the_same_sets(analysed, wired):
         assert 0 <= chosen[0] <= chosen[-1] < full
 
 
-def test_mixed_channels_in_the_wrong_place_are_found(monkeypatch, analysed, verified, wired):
-    # Layer normalisation mixes, so that zeros say nothing; another order of the channels does.
+def test_mixed_channels_in_the_wrong_place_are_found(monkeypatch, analyzed, verified, wired):
+    # Layer normalization mixes, so that zeros say nothing; another order of the channels does.
     monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.flip': lambda call, x, axes: x.dims})
 
     def flipped(net, x):
@@ -120,14 +120,14 @@ def test_mixed_channels_in_the_wrong_place_are_found(monkeypatch, analysed, veri
 
     members = {'a': nn.Linear(3, 4), 'n': nn.LayerNorm(4), 'b': nn.Linear(4, 2)}
     model = wired(flipped, **members)
-    assert analysed(model, (1, 5, 3)).labels == ('a',)
+    assert analyzed(model, (1, 5, 3)).labels == ('a',)
     graph = verified(model, (1, 5, 3))
     assert graph.labels == ()
     assert {r.label: r.reason for r in graph.fixed}['a'] == 'its channels do not stand where the analysis thinks'
 
 
 @pytest.mark.parametrize('seed', range(8))
-def test_a_reversed_order_is_found_whatever_is_drawn(monkeypatch, analysed, wired, seed):
+def test_a_reversed_order_is_found_whatever_is_drawn(monkeypatch, analyzed, wired, seed):
     # Many channel sets of 4 channels are the same in both orders: {1, 2}, {0, 3}. One draw would not do.
     monkeypatch.setattr(rules, '_RULES', {**rules._RULES, 'aten.flip': lambda call, x, axes: x.dims})
 
@@ -140,13 +140,13 @@ def test_a_reversed_order_is_found_whatever_is_drawn(monkeypatch, analysed, wire
         g=nn.Parameter(torch.rand(4)),
     )
     example = ExampleInput.of(PICTURE, model)
-    graph = analysed(model, PICTURE)
+    graph = analyzed(model, PICTURE)
     assert graph.labels == ('a', 'b', 'c')
     assert 'b' not in verify(model, graph, example, seed).labels
     assert confirmed(model, graph, example, seed) is None
 
 
-def test_code_that_insists_on_float32_is_held_to_all_digits(analysed, wired, caplog):
+def test_code_that_insists_on_float32_is_held_to_all_digits(analyzed, wired, caplog):
     # A norm that is computed in float32, as in most language models; its channels may be in any order.
     def run(net, x):
         y = net.a(x)
@@ -156,8 +156,8 @@ def test_code_that_insists_on_float32_is_held_to_all_digits(analysed, wired, cap
 
     model = wired(run, a=Conv(3, 6, 1), b=Conv(6, 2, 1), g=nn.Parameter(torch.rand(6)))
     before = torch.get_default_dtype()
-    graph = analysed(model, PICTURE)
-    assert graph.groups[0].mixed
+    graph = analyzed(model, PICTURE)
+    assert graph.groups[0].channel_mixing
     assert verify(model, graph, ExampleInput.of(PICTURE, model)).labels == ('a',)
     assert 'keep their width' not in caplog.text
     assert torch.get_default_dtype() is before
@@ -165,11 +165,11 @@ def test_code_that_insists_on_float32_is_held_to_all_digits(analysed, wired, cap
 
 @pytest.mark.parametrize('large', [10**8, 0], ids=['small', 'large'])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_whether_a_model_still_computes_the_same(analysed, wired, monkeypatch, dtype, large):
+def test_whether_a_model_still_computes_the_same(analyzed, wired, monkeypatch, dtype, large):
     monkeypatch.setattr(verifying, '_LARGE', large)  # float64 is for small models
     model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
     example = ExampleInput.of(PICTURE, model)  # in the precision that the model had
-    unchanged = Unchanged(model.to(dtype).train(), analysed(model, PICTURE), example)
+    unchanged = SameOutputs(model.to(dtype).train(), analyzed(model, PICTURE), example)
     assert unchanged.stand_ins == {}
     assert unchanged()
     for tensor, axis in ((model.a.weight, 0), (model.a.bias, 0), (model.b.weight, 1)):
@@ -179,10 +179,10 @@ def test_whether_a_model_still_computes_the_same(analysed, wired, monkeypatch, d
     assert model.training
 
 
-def test_stand_ins_show_what_zeros_hide(analysed, wired):
+def test_stand_ins_show_what_zeros_hide(analyzed, wired):
     model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x)))))
     nn.init.zeros_(model.d.weight)
-    unchanged = Unchanged(model, analysed(model, PICTURE), ExampleInput.of(PICTURE, model))
+    unchanged = SameOutputs(model, analyzed(model, PICTURE), ExampleInput.of(PICTURE, model))
     assert list(unchanged.stand_ins) == ['d.weight']
     with torch.no_grad():
         model.c.weight.copy_(model.c.weight.flip(0))
@@ -192,9 +192,9 @@ def test_stand_ins_show_what_zeros_hide(analysed, wired):
     assert unchanged()
 
 
-def test_noise_is_no_change(analysed, wired):
+def test_noise_is_no_change(analyzed, wired):
     model = chain(wired, lambda net, x: net.d(net.c(net.b(net.a(x + torch.rand_like(x))))))
     before = torch.get_rng_state()
-    unchanged = Unchanged(model, analysed(model, PICTURE), ExampleInput.of(PICTURE, model))
+    unchanged = SameOutputs(model, analyzed(model, PICTURE), ExampleInput.of(PICTURE, model))
     assert unchanged()
     assert torch.equal(torch.get_rng_state(), before)

@@ -27,7 +27,7 @@ def plain():
 
 
 def paint(folder: Path) -> None:
-    """Three classes by colour, 12 pictures each."""
+    """Three classes by color, 12 pictures each."""
     generator = torch.Generator().manual_seed(0)
     for index, name in enumerate(('blue', 'green', 'red')):
         (folder / name).mkdir(parents=True)

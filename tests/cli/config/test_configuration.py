@@ -192,8 +192,8 @@ def test_a_record_from_before_a_field_that_changes_nothing():
     nested = made.nested()
     del nested['search']['memory']
     assert dict(Configuration.from_nested(nested)) == dict(made)
-    del nested['search']['patterns']
-    with pytest.raises(ConfigurationError, match=r'^search.patterns is missing$'):
+    del nested['search']['channel_sets_per_step']
+    with pytest.raises(ConfigurationError, match=r'^search.channel_sets_per_step is missing$'):
         Configuration.from_nested(nested)
 
 

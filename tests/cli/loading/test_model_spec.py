@@ -133,7 +133,7 @@ def test_a_module_that_does_not_import(folder):
     assert 'my_typo' not in sys.modules
 
 
-def test_a_file_finds_its_neighbours_and_the_working_directory(folder):
+def test_a_file_finds_its_neighbors_and_the_working_directory(folder):
     (folder / 'nets').mkdir()
     (folder / 'nets' / 'my_blocks.py').write_text('WIDTH = 5\n')
     (folder / 'my_sizes.py').write_text('IN = 3\n')
@@ -214,9 +214,9 @@ def test_segmentation_and_detection_download_no_backbone(monkeypatch, name):
     assert any(part.startswith('backbone') for part, _ in load_model(name).named_children())
 
 
-def test_googlenet_skips_its_own_slow_initialisation(monkeypatch):
+def test_googlenet_skips_its_own_slow_initialization(monkeypatch):
     def refuse(*args, **kwargs):
-        raise AssertionError('slow initialisation')
+        raise AssertionError('slow initialization')
 
     monkeypatch.setattr(nn.init, 'trunc_normal_', refuse)
     with warnings.catch_warnings():

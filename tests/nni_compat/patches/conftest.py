@@ -18,7 +18,7 @@ import pytest
 from nni.nas.experiment import NasExperimentConfig
 from websockets.sync.client import connect
 
-from nni_cafenet.nni_compat.patches import credentials, manager_process, mend_nni
+from nni_cafenet.nni_compat.patches import credentials, manager_process, patch_nni
 
 TOKEN = '0123456789abcdef' * 2
 
@@ -142,7 +142,7 @@ def fake_tensorboard(root: Path, patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope='module')
 def start_manager(tmp_path_factory):
     """``start_manager(address=None, prefix='', mode='background', port=None)``: a manager, which is killed at the end."""
-    mend_nni()
+    patch_nni()
     started = []
     with pytest.MonkeyPatch.context() as patch:
 

@@ -11,9 +11,9 @@ import pytest
 from nni.runtime.tuner_command_channel import TunerCommandChannel
 from nni.runtime.tuner_command_channel.command_type import CommandType, ReportMetricData, RequestTrialJobs, TrialEnd
 
-from nni_cafenet.nni_compat.patches import mend_nni
+from nni_cafenet.nni_compat.patches import patch_nni
 
-mend_nni()
+patch_nni()
 
 
 class Channel(TunerCommandChannel):
@@ -111,5 +111,5 @@ def test_malformed_messages_are_passed_over(command, caplog):
 
 def test_mending_twice_changes_nothing():
     before = TunerCommandChannel.receive
-    mend_nni()
+    patch_nni()
     assert TunerCommandChannel.receive is before

@@ -8,7 +8,7 @@ from nni.experiment import Experiment
 from nni.experiment.config import RemoteConfig, RemoteMachineConfig
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 
-from nni_cafenet.nni_compat.patches import credentials, mend_nni
+from nni_cafenet.nni_compat.patches import credentials, patch_nni
 from nni_cafenet.nni_compat.patches.credentials import split
 
 TOKEN = '~' + 'a' * 32
@@ -33,7 +33,7 @@ def test_split(prefix, parts):
 @pytest.fixture
 def start(monkeypatch, caplog):
     """``start(config, experiment)``: start the manager of an experiment, and return what the launcher was told."""
-    mend_nni()
+    patch_nni()
     told = {}
 
     def start_experiment(action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, tags):
@@ -75,7 +75,7 @@ def test_each_start_has_another_token_and_keeps_the_prefix_of_the_user(start):
 
 
 def test_an_experiment_that_is_not_of_nas(start):
-    mend_nni()
+    patch_nni()
     experiment = Experiment('local')
     experiment.config.search_space, experiment.config.trial_command = {}, 'true'
     experiment.config.trial_concurrency = 1
@@ -119,7 +119,7 @@ def test_trials_on_other_machines_need_an_address(start, tmp_path):
 
 
 def test_an_experiment_that_is_connected_to(monkeypatch):
-    mend_nni()
+    patch_nni()
     monkeypatch.setattr(Experiment, 'get_experiment_profile', lambda self: {'id': 'mine'})
     monkeypatch.setattr(Experiment, 'get_status', lambda self: 'RUNNING')
     monkeypatch.setattr(Experiment, 'get_experiment_metadata', lambda self, id: {'pid': None})
@@ -134,7 +134,7 @@ def test_an_experiment_that_is_connected_to(monkeypatch):
 
 
 def test_mending_twice_changes_nothing():
-    mend_nni()
+    patch_nni()
     before = Experiment._start_nni_manager, NasExperiment._start_nni_manager
-    mend_nni()
+    patch_nni()
     assert (Experiment._start_nni_manager, NasExperiment._start_nni_manager) == before

@@ -5,14 +5,14 @@ import json
 import pytest
 from nni.experiment.data import TrialJob
 
-from nni_cafenet.nni_compat.patches import mend_nni
+from nni_cafenet.nni_compat.patches import patch_nni
 
 GOOD = {'parameter_id': 3, 'parameter_source': 'algorithm', 'parameters': {'x': 1}, 'parameter_index': 0}
 METRIC = {'timestamp': 1, 'trialJobId': 'abc', 'parameterId': 3, 'type': 'FINAL', 'sequence': 0, 'data': '"0.5"'}
 
 
 def job(*parameters, metrics=()):
-    mend_nni()
+    patch_nni()
     return TrialJob(
         trialJobId='abc',
         status='RUNNING',
@@ -45,7 +45,7 @@ def test_metrics_of_others(metric):
 
 
 def test_mending_twice_changes_nothing():
-    mend_nni()
+    patch_nni()
     before = TrialJob.__init__
-    mend_nni()
+    patch_nni()
     assert TrialJob.__init__ is before

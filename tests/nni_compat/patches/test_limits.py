@@ -7,7 +7,7 @@ import pytest
 from nni.nas.experiment import NasExperimentConfig
 from requests.exceptions import ConnectionError as NoConnection
 
-from nni_cafenet.nni_compat.patches import limits, mend_nni
+from nni_cafenet.nni_compat.patches import limits, patch_nni
 
 
 class Manager:
@@ -90,5 +90,5 @@ def test_a_manager_that_does_not_answer(start, caplog):
 
 def test_mending_twice_changes_nothing(start):
     before = launcher.start_experiment
-    mend_nni()
+    patch_nni()
     assert launcher.start_experiment is before

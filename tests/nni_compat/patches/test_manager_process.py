@@ -10,7 +10,7 @@ import nni.experiment.launcher as launcher
 import pytest
 
 from nni_cafenet.errors import UnprotectedManagerError
-from nni_cafenet.nni_compat.patches import mend_nni
+from nni_cafenet.nni_compat.patches import patch_nni
 
 
 def test_nobody_else_reads_the_token(manager):
@@ -24,7 +24,7 @@ def test_nobody_else_reads_the_token(manager):
 
 
 def test_a_manager_without_a_token_is_not_started(tmp_path, monkeypatch):
-    mend_nni()
+    patch_nni()
     monkeypatch.setattr(subprocess, 'Popen', None)
     args = SimpleNamespace(url_prefix='own', experiments_directory=str(tmp_path), experiment_id='x')
     with pytest.raises(UnprotectedManagerError, match='without a token in url_prefix'):
@@ -44,7 +44,7 @@ def test_the_environment_is_that_of_this_process(manager):
 
 
 def test_mending_twice_changes_nothing():
-    mend_nni()
+    patch_nni()
     before = launcher._start_rest_server, launcher._check_rest_server
-    mend_nni()
+    patch_nni()
     assert (launcher._start_rest_server, launcher._check_rest_server) == before

@@ -7,9 +7,9 @@ import pytest
 from nni.common.serializer import is_traceable
 from torch.utils.data import TensorDataset
 
-from nni_cafenet.nni_compat.patches import mend_nni
+from nni_cafenet.nni_compat.patches import patch_nni
 
-mend_nni()
+patch_nni()
 
 
 class Texts(TensorDataset):

@@ -8,9 +8,9 @@ import torch
 from nni.nas.utils.serializer import TorchSerializer
 
 from nni_cafenet.errors import UntrustedFileError
-from nni_cafenet.nni_compat.patches import mend_nni, resuming
+from nni_cafenet.nni_compat.patches import patch_nni, resuming
 
-mend_nni()
+patch_nni()
 
 
 def released(function):
@@ -55,5 +55,5 @@ def test_plain_checkpoints_are_read_as_ever(tmp_path, monkeypatch):
 
 def test_mending_twice_changes_nothing():
     before = TorchSerializer.load
-    mend_nni()
+    patch_nni()
     assert TorchSerializer.load is before

@@ -9,7 +9,7 @@ import nni.experiment.launcher as launcher
 import pytest
 from requests.exceptions import ConnectionError as NoConnection
 
-from nni_cafenet.nni_compat.patches import mend_nni, starting
+from nni_cafenet.nni_compat.patches import patch_nni, starting
 
 
 class Manager:
@@ -89,7 +89,7 @@ def test_patience_ends(start, monkeypatch):
 
 
 def test_mending_twice_changes_nothing():
-    mend_nni()
+    patch_nni()
     before = launcher._check_rest_server, launcher._start_rest_server
-    mend_nni()
+    patch_nni()
     assert (launcher._check_rest_server, launcher._start_rest_server) == before

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from nni.nas.experiment import NasExperiment
 
-from nni_cafenet.nni_compat.patches import mend_nni
+from nni_cafenet.nni_compat.patches import patch_nni
 
 
 @pytest.fixture
 def experiment(monkeypatch):
     """An experiment whose manager is gone, and what it was told before."""
-    mend_nni()
+    patch_nni()
     experiment = NasExperiment.__new__(NasExperiment)
     experiment.told, experiment._proc, experiment._action, experiment.port = [], object(), 'create', None
     monkeypatch.setattr(NasExperiment, 'update_search_space', lambda self, space: self.told.append(space))
@@ -41,5 +41,5 @@ def test_a_manager_that_does_not_answer_is_stopped_all_the_same(experiment, monk
 
 def test_mending_twice_does_nothing(experiment):
     mended = NasExperiment._stop_nni_manager
-    mend_nni()
+    patch_nni()
     assert NasExperiment._stop_nni_manager is mended

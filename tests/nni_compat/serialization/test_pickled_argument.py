@@ -14,19 +14,19 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from nni_cafenet.nni_compat.serialization.pickled_argument import (
-    Kept,
+    PickledArgument,
     importable,
     is_recorded,
-    keep,
-    takes_kept,
-    unkept,
+    pickle_argument,
+    takes_pickled,
+    unpickle_argument,
 )
 
 Pair = collections.namedtuple('Pair', 'a b')
 
 
 def arrives(value):
-    return unkept(nni.load(nni.dump({'value': keep(value)}))['value'])
+    return unpickle_argument(nni.load(nni.dump({'value': pickle_argument(value)}))['value'])
 
 
 @nni.trace
@@ -79,9 +79,9 @@ def test_values_arrive_as_they_are(value):
 def test_what_nni_leaves_as_it_is_is_not_wrapped():
     choice = Categorical([1, 2], label='a')
     for value in (1, 'a', None, [1, {'a': 2.0}], nn.ReLU, len, choice, Numbers(3)):
-        assert keep(value) is value
-    assert unkept(nn.ReLU) is nn.ReLU
-    assert unkept(3) == 3
+        assert pickle_argument(value) is value
+    assert unpickle_argument(nn.ReLU) is nn.ReLU
+    assert unpickle_argument(3) == 3
 
 
 def test_functions_without_a_name_of_their_own_arrive():
@@ -97,17 +97,17 @@ def test_random_generators_keep_the_state_of_when_they_were_given(make):
         return generator.random(3).tolist()
 
     generator, expected = make(), draw(make())
-    kept = keep(generator)
+    kept = pickle_argument(generator)
     draw(generator)
-    assert draw(unkept(kept)) == expected
-    assert draw(unkept(kept)) == expected
-    assert draw(unkept(nni.load(nni.dump(kept)))) == expected
+    assert draw(unpickle_argument(kept)) == expected
+    assert draw(unpickle_argument(kept)) == expected
+    assert draw(unpickle_argument(nni.load(nni.dump(kept)))) == expected
 
 
 def test_traced_objects_inside_are_sent_as_the_call_that_made_them():
-    text = nni.dump(keep(Subset(Numbers(10**6), [3, 5])))
+    text = nni.dump(pickle_argument(Subset(Numbers(10**6), [3, 5])))
     assert len(text) < 1000
-    back = unkept(nni.load(text))
+    back = unpickle_argument(nni.load(text))
     assert back[1] == (torch.tensor(5),)
     assert back.dataset.trace_kwargs == {'size': 10**6}
 
@@ -115,20 +115,20 @@ def test_traced_objects_inside_are_sent_as_the_call_that_made_them():
 def test_too_much_is_refused(monkeypatch):
     noise = np.random.default_rng(0).bytes(70_000)
     with pytest.raises(PayloadTooLarge, match=r'A bytes has 70.0KB pickled; the limit is 65536 bytes'):
-        nni.dump(keep(noise))
+        nni.dump(pickle_argument(noise))
     monkeypatch.setenv('PICKLE_SIZE_LIMIT', '100000')
     assert arrives(noise) == noise
 
 
 def test_who_takes_kept_arguments_gets_their_values():
-    @takes_kept
+    @takes_pickled
     def collect(*args, **kwargs):
         """Tell what came."""
         return args, kwargs
 
-    assert collect(Kept((1, 2)), 3, x=Kept({4}), y=5) == (((1, 2), 3), {'x': {4}, 'y': 5})
+    assert collect(PickledArgument((1, 2)), 3, x=PickledArgument({4}), y=5) == (((1, 2), 3), {'x': {4}, 'y': 5})
     assert collect.__doc__ == 'Tell what came.'
-    assert nni.trace(collections.OrderedDict)(a=Kept((1, 2)))['a'] == (1, 2)
+    assert nni.trace(collections.OrderedDict)(a=PickledArgument((1, 2)))['a'] == (1, 2)
 
 
 def test_what_is_recorded():
@@ -155,4 +155,4 @@ def test_what_is_importable():
 
 
 def test_a_kept_value_looks_like_itself():
-    assert repr(Kept((1, 2))) == '(1, 2)'
+    assert repr(PickledArgument((1, 2))) == '(1, 2)'

@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from nni_cafenet import WidthSpace
 from nni_cafenet.pruning.nni_pruner.evaluators import as_nas_evaluator
 from nni_cafenet.pruning.training import SILENT, TrainerOptions
-from nni_cafenet.stages.evaluator_factory import FreshEvaluators
+from nni_cafenet.stages.evaluator_factory import EvaluatorFactory
 
 X, Y = torch.randn(24, 4, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
 DATA = TensorDataset(X, Y)
@@ -56,7 +56,7 @@ def torch_evaluator(net, **options) -> TorchEvaluator:
 
 def train(made, network, epochs: int = 2) -> dict[str, float]:
     """Train a network with a fresh copy of an evaluator; what it logged last."""
-    fresh = FreshEvaluators(made.evaluator).make(**{**SILENT, 'max_epochs': epochs, 'accelerator': 'cpu'})
+    fresh = EvaluatorFactory(made.evaluator).make(**{**SILENT, 'max_epochs': epochs, 'accelerator': 'cpu'})
     fresh.evaluate(network)
     return {name: float(value) for name, value in fresh.trainer.callback_metrics.items()}
 
@@ -87,7 +87,7 @@ def test_the_optimizer_is_made_for_every_network():
     made = as_nas_evaluator(torch_evaluator(net, optimizers=optimizer, lr_schedulers=schedulers), net, trainer=ON_CPU)
     space = WidthSpace(make_net(), example_input=(1, 4))
     for network in (space, space.slim(space.smallest_widths)):
-        module = FreshEvaluators(made.evaluator).make().module
+        module = EvaluatorFactory(made.evaluator).make().module
         module.set_model(network)
         (made_optimizer,), (scheduler,) = module.configure_optimizers()
         assert [group['lr'] for group in made_optimizer.param_groups] == [0.1, 0.3]
@@ -242,7 +242,7 @@ def test_a_lightning_module_trains_networks_of_its_kind():
 def test_its_steps_reach_the_supernet():
     made = as_nas_evaluator(lightning_evaluator(), own())
     space = WidthSpace(own(), example_input=(1, 4), min_ratio=0)
-    module = FreshEvaluators(made.evaluator).make().module
+    module = EvaluatorFactory(made.evaluator).make().module
     module.set_model(space)
     module.log = lambda *args, **kwargs: None
     space.activate({'body': 2})

@@ -276,7 +276,7 @@ def test_groups_that_masks_cannot_express(wired, make, shape, beyond, expressibl
 
 
 def test_weights_that_become_nothing_are_found(wired):
-    """The norm of a filter of zeros is zero: weight normalisation divides by it."""
+    """The norm of a filter of zeros is zero: weight normalization divides by it."""
     model = stack(wired, lambda net, x: x)
     nn.utils.parametrizations.weight_norm(model.a)
     space = WidthSpace(model, example_input=(2, 4))

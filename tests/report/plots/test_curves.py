@@ -31,7 +31,7 @@ def test_values_that_are_not_finite_are_gaps(texts_of):
     assert 'no value is finite' in texts_of(curves_svg({'supernet': {'loss': [(0, math.nan)]}}))
 
 
-def test_neighbouring_stages_look_different_however_many_there_are():
+def test_neighboring_stages_look_different_however_many_there_are():
     looks = [(line.get_color(), line.get_linestyle()) for line in (_line('x', number) for number in range(32))]
     assert len(set(looks)) == 32
 

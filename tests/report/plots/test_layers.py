@@ -33,7 +33,7 @@ def test_layers_and_their_groups_are_named():
     assert 'net: 7,000,010 MACs' in texts
 
 
-def test_bars_are_as_long_as_macs_and_have_the_colour_of_their_group():
+def test_bars_are_as_long_as_macs_and_have_the_color_of_their_group():
     from matplotlib.figure import Figure
 
     from nni_cafenet.report.plots.layers import _draw
@@ -46,16 +46,16 @@ def test_bars_are_as_long_as_macs_and_have_the_colour_of_their_group():
     assert len({one, two, fixed}) == 3
 
 
-def test_neighbouring_groups_differ_however_many_there_are():
+def test_neighboring_groups_differ_however_many_there_are():
     from matplotlib.figure import Figure
 
     from nni_cafenet.report.plots.layers import _draw
 
     axes = Figure().add_subplot()
     _draw(axes, [(f'layer{n}', 5, f'group{n}') for n in range(40)])
-    colours = [bar.get_facecolor() for bar in axes.patches]
-    assert len(set(colours[:18])) == 18
-    assert all(before != after for before, after in zip(colours, colours[1:]))
+    colors = [bar.get_facecolor() for bar in axes.patches]
+    assert len(set(colors[:18])) == 18
+    assert all(before != after for before, after in zip(colors, colors[1:]))
 
 
 @pytest.mark.parametrize(('suffix', 'start'), [('.svg', b'<?xml'), ('.PNG', b'\x89PNG'), ('.pdf', b'%PDF')])

@@ -16,9 +16,9 @@ def texts(root: ET.Element) -> list[str]:
     return [text.text or '' for text in root.iter(f'{SVG}text')]
 
 
-def bars(root: ET.Element, colour: str) -> list[float]:
-    """Lengths of the bars of one colour, from the top; the first such rectangle is the legend's."""
-    return [float(rect.attrib['width']) for rect in root.iter(f'{SVG}rect') if rect.get('fill') == colour][1:]
+def bars(root: ET.Element, color: str) -> list[float]:
+    """Lengths of the bars of one color, from the top; the first such rectangle is the legend's."""
+    return [float(rect.attrib['width']) for rect in root.iter(f'{SVG}rect') if rect.get('fill') == color][1:]
 
 
 def test_bars_are_as_long_as_widths() -> None:

@@ -12,16 +12,16 @@ def network(net, x):
     return net.b(net.n(net.a(x)) * net.n.window)
 
 
-def known(wired, analysed):
+def known(wired, analyzed):
     model = wired(network, a=nn.Conv2d(3, 4, 1), n=nn.BatchNorm2d(4), b=nn.Conv2d(4, 2, 1))
     model.n.register_buffer('window', torch.ones(1, 4, 2, 2))
     model.n.register_buffer('calls', torch.zeros((), dtype=torch.int64))
     model.n.register_buffer('constant', torch.ones(1).expand(3))
-    return model, analysed(model, (2, 3, 2, 2))
+    return model, analyzed(model, (2, 3, 2, 2))
 
 
-def test_copies_of_all_kinds_and_their_way_back(wired, analysed):
-    model, graph = known(wired, analysed)
+def test_copies_of_all_kinds_and_their_way_back(wired, analyzed):
+    model, graph = known(wired, analyzed)
     model.n.running_mean.copy_(torch.arange(4.0))
     buffers = dict(model.named_buffers())
     copies = BufferCopies(Buffers(graph, buffers), buffers, Selection(graph, {'a': [0, 3]}))
@@ -36,8 +36,8 @@ def test_copies_of_all_kinds_and_their_way_back(wired, analysed):
     assert model.n.constant.tolist() == [1, 1, 1]  # expanded: nothing can be written into it
 
 
-def test_copies_count_their_versions_by_themselves(wired, analysed):
-    model, graph = known(wired, analysed)
+def test_copies_count_their_versions_by_themselves(wired, analyzed):
+    model, graph = known(wired, analyzed)
     buffers = dict(model.named_buffers())
     made = BufferCopies(Buffers(graph, buffers), buffers, Selection(graph, {'a': [0, 3]})).made
     made['n.calls'].add_(1)

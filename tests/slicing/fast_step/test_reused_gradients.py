@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import nn
 
 from nni_cafenet.slicing.fast_step import autograd as parts_module
-from nni_cafenet.slicing.fast_step.autograd import chunks_of
-from nni_cafenet.slicing.fast_step.reused_gradients import KeptGradients
-from nni_cafenet.slicing.index_runs import Runs
+from nni_cafenet.slicing.fast_step.autograd import blocks_of
+from nni_cafenet.slicing.fast_step.reused_gradients import ReusedGradients
+from nni_cafenet.slicing.index_runs import IndexRuns
 from nni_cafenet.slicing.selection import Selection
 
 
@@ -21,7 +21,7 @@ def network(net, x):
 
 
 @pytest.fixture(params=[0, 1 << 14], ids=['all large', 'short ones joined'])
-def known(wired, analysed, monkeypatch, request):
+def known(wired, analyzed, monkeypatch, request):
     """A model with every kind of parameter, and its graph, in chunks of a few."""
     monkeypatch.setattr(parts_module, '_SHORT', request.param)
     monkeypatch.setattr(parts_module, '_CHUNK', 64)
@@ -34,7 +34,7 @@ def known(wired, analysed, monkeypatch, request):
         f=nn.Conv2d(8, 6, 3, padding=1),
         c=nn.Linear(6, 2),
     ).double()
-    return model, analysed(model, (2, 3, 4, 4))
+    return model, analyzed(model, (2, 3, 4, 4))
 
 
 class Taken:
@@ -42,7 +42,7 @@ class Taken:
 
     def __init__(self, model, graph):
         self.model = model
-        self.chunks = chunks_of(graph, dict(model.named_parameters()))
+        self.chunks = blocks_of(graph, dict(model.named_parameters()))
 
     def __call__(self, selection):
         parameters = dict(self.model.named_parameters())
@@ -82,7 +82,7 @@ AFTER = {
     'clipped': lambda model: (nn.utils.clip_grad_norm_(model.parameters(), 0.1), model.zero_grad()),
     'decayed in place': lambda model: in_place(model, lambda p: p.grad.add_(p.detach(), alpha=0.1)),
     'decayed through data': lambda model: in_place(model, lambda p: p.grad.data.add_(p.data, alpha=0.1)),
-    'centred through data': lambda model: in_place(model, lambda p: p.grad.data.sub_(p.grad.data.mean() + 1)),
+    'centered through data': lambda model: in_place(model, lambda p: p.grad.data.sub_(p.grad.data.mean() + 1)),
     'replaced': lambda model: in_place(model, lambda p: setattr(p, 'grad', torch.ones_like(p))),
 }
 
@@ -213,8 +213,8 @@ def test_hooks_of_parameters_see_the_whole_gradient(known):
 
 def test_gradients_in_one_piece_of_memory_by_hand():
     double = {'dtype': torch.float64}
-    kept = KeptGradients([torch.empty(3, 2, **double), torch.empty(2, 2, **double).T])
-    rows, column = (Runs([1], [2]), None), (None, Runs([0], [1]))
+    kept = ReusedGradients([torch.empty(3, 2, **double), torch.empty(2, 2, **double).T])
+    rows, column = (IndexRuns([1], [2]), None), (None, IndexRuns([0], [1]))
     part, other = torch.ones(2, 2, **double), torch.full((2, 1), 5.0, **double)
     first, second = kept.spread({0: rows, 1: column}, [part, other])
     assert first.tolist() == [[0, 0], [1, 1], [1, 1]]
@@ -222,10 +222,10 @@ def test_gradients_in_one_piece_of_memory_by_hand():
     assert (second.stride(), second.dtype) == ((1, 2), torch.float64)
     address = first.data_ptr()
     del first, second
-    (second,) = kept.spread({1: (Runs([1], [1]), None)}, [torch.full((1, 2), 7.0, **double)])
+    (second,) = kept.spread({1: (IndexRuns([1], [1]), None)}, [torch.full((1, 2), 7.0, **double)])
     assert second.tolist() == [[0, 0], [7, 7]]
     del second
-    (first,) = kept.spread({0: (Runs([0, 2], [1, 1]), None)}, [part])
+    (first,) = kept.spread({0: (IndexRuns([0, 2], [1, 1]), None)}, [part])
     assert first.tolist() == [[1, 1], [0, 0], [1, 1]]
     assert first.data_ptr() == address
 
