@@ -157,6 +157,15 @@ def test_links_lead_to_files_and_headings(path: Path):
         assert not anchor or anchor in anchors(there), target
 
 
+@pytest.mark.parametrize('name', PAGES)
+def test_paths_that_pages_name_exist(name: str):
+    """Of this checkout, in code spans: `tests/space/test_bins.py`, `benchmarks/search.py --help`."""
+    text = FENCE.sub('', PAGES[name].read_text(encoding='utf-8'))
+    spans = ' '.join(re.findall(r'`([^`\n]+)`', text))
+    for path in re.findall(r'(?<![\w./])(?:tests|tools|benchmarks|examples|docs|nni_cafenet)/[\w./-]*\w/?', spans):
+        assert (ROOT / path).exists(), path
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     command = re.search(r"pip install '\.\[test\]' && (pytest.*?) +#", PAGES['README.md'].read_text(encoding='utf-8'))
     assert command is not None

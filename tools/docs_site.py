@@ -21,18 +21,20 @@ PAGES = {
 TOUR = 'examples/quickstart.py'
 SECTIONS = {
     'strategy': 'Strategies',
-    'space': 'Spaces and slim models',
-    'graph': 'Spaces and slim models',
+    'space': 'Spaces',
+    'graph': 'Spaces',
+    'report': 'Spaces',
     'analysis': 'Operators and layers of your own',
-    'slim': 'Spaces and slim models',
-    'importance': 'Order of channels',
+    'channel_importance': 'Order of channels',
     'supernet': 'Training the supernet',
     'search': 'Searching',
+    'options': 'Searching',
     'latency': 'Latency',
+    'slim': 'Slim models',
+    'export': 'Slim models',
     'pruning': 'Pruning',
-    'export': 'Export',
-    'trials': 'Trials',
-    'nni_compat': 'Trials',
+    'trials': 'Trials in other processes',
+    'nni_compat': 'Trials in other processes',
 }
 """Headings of the API reference, by the room of the package in which a name is at home."""
 

@@ -21,13 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = (
     'tests/test_imports.py',
-    'tests/channels/test_trace.py',
-    'tests/channels/test_recomputation.py',
-    'tests/space/test_slim_files.py',
-    'tests/supernet/test_lightning.py',
+    'tests/analysis/test_propagate.py',
+    'tests/slicing/test_recomputation.py',
+    'tests/slim/test_files.py',
+    'tests/supernet/test_lightning_module.py',
     'tests/supernet/test_plain_checkpoint.py',
     'tests/export/test_torchscript_file.py',
-    'tests/test_short_trainings.py',
+    'tests/strategy/test_short_trainings.py',
 )
 """A small set that meets what differs between releases: tracing, checkpoints, training with Lightning, files."""
 SHOWN = ('torch', 'torchvision', 'pytorch_lightning', 'numpy', 'matplotlib')
