@@ -127,8 +127,8 @@ _NO_EXAMPLE = ((0, 1, 8, 8), (1, -3), (True, 3), (), None, 'picture', 3, (1.0, 3
 
 ROWS: list[Row] = [
     *_rows('CafeNet', 'budget', [], ['50%', '50 %']),
-    *_rows('CafeNet', 'patterns', 0, *_NO_COUNT),
-    *_rows('CafeNet', 'score_patterns', 0, *_NO_COUNT),
+    *_rows('CafeNet', 'channel_sets_per_step', 0, *_NO_COUNT),
+    *_rows('CafeNet', 'channel_sets_per_score', 0, *_NO_COUNT),
     *_rows('CafeNet', 'statistics_batches', *_NO_COUNT),
     *_rows('CafeNet', 'finalists', *_NO_COUNT),
     *_rows('CafeNet', 'seed', *_NO_SEED),
