@@ -161,7 +161,7 @@ def test_links_lead_to_files_and_headings(path: Path):
 def test_paths_that_pages_name_exist(name: str):
     """Of this checkout, in code spans: `tests/space/test_bins.py`, `benchmarks/search.py --help`."""
     text = FENCE.sub('', PAGES[name].read_text(encoding='utf-8'))
-    spans = ' '.join(re.findall(r'`([^`\n]+)`', text))
+    spans = ' '.join(re.findall(r'`+([^`]+)`+', text))
     for path in re.findall(r'(?<![\w./])(?:tests|tools|benchmarks|examples|docs|nni_cafenet)/[\w./-]*\w/?', spans):
         assert (ROOT / path).exists(), path
 
