@@ -31,7 +31,7 @@ def test_weight_norm_ties_lengths_to_rows(wired):
         nn.utils.parametrizations.weight_norm(layer)
     graph = graph_of(model)
     assert {group.label: group.width for group in graph.groups} == {'a': 4}
-    assert (graph.groups[0].producers, graph.groups[0].readers, graph.groups[0].channel_mixing) == (
+    assert (graph.groups[0].producers, graph.groups[0].consumers, graph.groups[0].channel_mixing) == (
         ('a',),
         ('b',),
         True,

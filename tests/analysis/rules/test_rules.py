@@ -70,7 +70,7 @@ def test_convolutions_share_the_channels_between_them(groups):
     assert widths(graph) == {'a': 4}
     assert fixed(graph) == {'b': OUTPUT}
     assert graph.groups[0].producers == ('a',)
-    assert graph.groups[0].readers == ('b',)
+    assert graph.groups[0].consumers == ('b',)
     # a: 4x4 positions of 3*3*3 products, b: 4x4 positions of 5 products.
     assert graph.groups[0].macs_per_channel == 16 * 27 + 16 * 5
     one = [('a', 4, 1, 1)]
@@ -157,7 +157,7 @@ def test_linear_layers_work_on_the_last_dimension(groups):
     assert widths(graph) == {'a': 4}
     assert layout(graph, 'b.weight') == [[], [('a', 4, 1, 1)]]
     assert graph.groups[0].macs_per_channel == 5 * 3 + 5 * 2  # one sample: 5 rows
-    assert graph.groups[0].readers == ('b',)
+    assert graph.groups[0].consumers == ('b',)
 
 
 def test_batch_normalization_follows_its_input(groups):
@@ -207,7 +207,7 @@ def test_squeeze_and_excite_multiplies_by_a_broadcast_gate(groups):
     graph = groups(PICTURE, gated, a=Conv(3, 4, 1), down=Linear(4, 2), up=Linear(2, 4), b=Conv(4, 2, 1))
     assert widths(graph) == {'a': 4, 'down': 2}
     assert graph.groups[0].producers == ('a', 'up')
-    assert graph.groups[0].readers == ('down', 'b')
+    assert graph.groups[0].consumers == ('down', 'b')
     assert layout(graph, 'up.weight') == [[('a', 4, 1, 1)], [('down', 2, 1, 1)]]
 
 

@@ -138,7 +138,7 @@ def test_transposed_convolutions(groups, up, shape, conv):
     assert widths(graph) == {'a': 4, 'u': 5}
     assert layout(graph, 'u.weight')[:2] == [[('a', 4, 1, 1)], [('u', 5, 1, 1)]]
     assert layout(graph, 'u.bias') == [[('u', 5, 1, 1)]]
-    assert graph.groups[0].readers == ('u',)
+    assert graph.groups[0].consumers == ('u',)
 
 
 def test_depthwise_transposed_convolutions(groups):
@@ -215,8 +215,8 @@ def test_uneven_parts_that_were_joined_there_change_by_themselves(groups):
     layers = {'a': Conv(3, 4, 1), 'b': Conv(3, 6, 1), 'c': Conv(4, 2, 1), 'd': Conv(6, 2, 1)}
     graph = groups(PICTURE, joined, **layers)
     assert widths(graph) == {'a': 4, 'b': 6}
-    assert graph.groups[0].readers == ('c',)
-    assert graph.groups[1].readers == ('d',)
+    assert graph.groups[0].consumers == ('c',)
+    assert graph.groups[1].consumers == ('d',)
 
 
 def test_queries_beside_keys_and_values_of_another_input(wired, caplog):
