@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,11 @@ MODULES = {
 }
 
 
-def imports_of(module: str) -> Iterator[tuple[str, str, int]]:
-    """Yield what a module takes from this package: another module, a name in it, and the line; inside functions too."""
+@functools.cache
+def imports_of(module: str) -> list[tuple[str, str, int]]:
+    """Return what a module takes from this package: another module, a name in it, and the line; inside functions too."""
     package = module if MODULES[module].name == '__init__.py' else module.rpartition('.')[0]
+    found = []
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding='utf-8'))):
         if isinstance(node, ast.ImportFrom):
             parts = package.split('.')[: len(package.split('.')) - node.level + 1] if node.level else []
@@ -35,11 +37,12 @@ def imports_of(module: str) -> Iterator[tuple[str, str, int]]:
             for alias in node.names:
                 if source.partition('.')[0] == 'nni_cafenet':
                     whole = f'{source}.{alias.name}'
-                    yield (whole if whole in MODULES else source), alias.name, node.lineno
+                    found.append(((whole if whole in MODULES else source), alias.name, node.lineno))
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.partition('.')[0] == 'nni_cafenet':
-                    yield alias.name, '', node.lineno
+            found += [
+                (alias.name, '', node.lineno) for alias in node.names if alias.name.partition('.')[0] == 'nni_cafenet'
+            ]
+    return found
 
 
 def room_of(module: str) -> str:
@@ -104,4 +107,15 @@ def test_the_command_line_starts_without_torch(module):
 
 
 def test_what_loads_slim_models_needs_nothing_of_the_package():
-    assert not list(imports_of('nni_cafenet.slim.files'))
+    assert not imports_of('nni_cafenet.slim.files')
+
+
+def test_the_fast_step_has_one_door():
+    fast = 'nni_cafenet.slicing.fast_step'
+    users = {
+        module
+        for module in MODULES
+        for source, _, _ in imports_of(module)
+        if source.startswith(fast) and fast not in module
+    }
+    assert users == {'nni_cafenet.slicing.active_model'}

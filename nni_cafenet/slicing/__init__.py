@@ -1,8 +1,8 @@
 """Run or read a part of a model: from channel sets to slices of its tensors."""
 
 from .active_model import ActiveModel
-from .fast_step.reused_memory import memory_format_of
 from .index_runs import open_index
+from .memory_layout import memory_format_of
 from .module_call import apply_attributes, call_with, using_attributes, using_mode
 from .selection import Positions, Selection, put, take
 from .tensor_slots import TensorSlots

@@ -1,4 +1,8 @@
-"""A model that runs on one selection after the other: the work of every step, and no more than that."""
+"""The supernet at work: a model's own modules, called on slices of its tensors.
+
+This file is the slow path and complete. ``fast_step`` computes the same bits in less time; without that folder, or with
+``FastStep = None`` here, everything works.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
-from .fast_step.autograd import ParameterBlock, blocks_of
-from .fast_step.buffers import BufferCopies, Buffers
-from .index_runs import read
+from .memory_layout import shares_memory
 from .module_call import apply_attributes
 from .recomputation import RecomputationCheck, recomputing
-from .selection import Selection
+from .selection import Selection, put, take
 from .tensor_slots import TensorSlots
+
+try:
+    from .fast_step import FastStep
+except ImportError:  # the folder was deleted
+    FastStep = None  # type: ignore[assignment, misc]
 
 __all__ = ['ActiveModel']
 
 
 class ActiveModel:
-    """The supernet at work: a model's own modules, called on parts of its tensors.
+    """A model that runs on one selection of its channels after another.
 
     Parameters
     ----------
@@ -37,66 +43,57 @@ class ActiveModel:
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         self._model = model
         self._graph = graph
-        self._modules: _Modules | None = None
-        self._tensors: _Tensors | None = None
-        self._used: Selection | None = None
+        self._known_slots: TensorSlots | None = None
+        self._attributes: FollowingAttributes | None = None
+        self._selected: Selection | None = None
         self._check: RecomputationCheck | None = None
+        self._fast_step: FastStep | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        own = dict.fromkeys(('_modules', '_tensors', '_used', '_check'))  # copies look for themselves
-        return {**self.__dict__, **own}
+        found = ('_known_slots', '_attributes', '_selected', '_check', '_fast_step')
+        return {**self.__dict__, **dict.fromkeys(found)}  # copies find their own
 
     def select(self, selection: Selection) -> None:
-        """Set the attributes of modules that follow a selection."""
-        self._used = selection
-        modules = self._modules_as_they_stand
-        modules.attributes.set_numbers(selection.sizes)
-        others = modules.attributes.others(selection.sizes, selection.runs)
-        apply_attributes(self._model, others, modules.places)
+        """Set the attributes of modules that follow widths, such as ``out_channels``."""
+        slots, attributes = self._slots_and_attributes()
+        self._selected = selection
+        attributes.set_numbers(selection.sizes)
+        apply_attributes(self._model, attributes.others(selection.sizes, selection.runs), slots)
 
     def call(self, selection: Selection, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool) -> Any:
-        """Call the model on what is selected; gradients, and in training mode statistics, arrive in the model.
+        """Call the model on slices of its tensors.
 
-        In training mode what the model writes into buffers goes into copies first: autograd keeps the tensors that a
-        forward used, and the full buffers change again before the backward of another channel set. Version counters do
-        not tell which changed: batch normalization leaves them as they were.
+        Autograd carries gradients from the slices to the full parameters. In training mode the model writes to copies of
+        its buffers, which then return to the full ones: autograd saves the tensors of a forward, and the full buffers
+        change again before the backward of another channel set.
         """
-        places = self._modules_as_they_stand.places
-        parameters, buffers = places.parameters(), places.buffers()
-        own = self._tensors_as_they_stand(parameters, buffers)
-        parts = self._parts(own, parameters, selection)
+        slots, _ = self._slots_and_attributes()
+        parameters, buffers = slots.parameters(), slots.buffers()
+        step = self._step(parameters)
+        slices = step.slices(parameters, selection)
 
-        def run(call: Callable[[], Any]) -> Any:
-            present, copies = self._buffers(own, buffers, selection, training)
-            tensors = {**parts, **present}
+        def run(forward: Callable[[], Any]) -> Any:
+            copies = step.buffer_copies(buffers, selection) if training else None
+            tensors = {**slices, **(copies.tensors if copies else step.buffer_views(buffers, selection))}
             try:
-                with places.replaced(tensors):
-                    return call()
+                with slots.replaced(tensors):
+                    return forward()
             finally:
-                if copies is not None:
+                if copies:
                     copies.write_back(tensors)
 
         if not selection.is_whole and torch.is_grad_enabled():
             self._check = self._check or RecomputationCheck(self._model)
             self._check.before_step()
-        with recomputing(lambda call: self._again(selection, lambda: run(call))):
+        with recomputing(lambda forward: self._recompute(selection, lambda: run(forward))):
             return run(lambda: self._model(*args, **kwargs))
 
-    def _buffers(
-        self, own: _Tensors, buffers: Mapping[str, Tensor], selection: Selection, training: bool
-    ) -> tuple[dict[str, Tensor], BufferCopies | None]:
-        """Return what is selected of the buffers; in training mode copies, and what brings them back."""
-        if training:
-            copies = BufferCopies(own.buffers, buffers, selection)
-            return copies.made, copies
-        return {name: read(buffers[name], axes) for name, axes in selection.axes.items() if name in buffers}, None
-
-    def _again(self, selection: Selection, run: Callable[[], Any]) -> Any:
-        """Run a part of an earlier forward again, which the backward asks for, whatever has become active since.
+    def _recompute(self, selection: Selection, run: Callable[[], Any]) -> Any:
+        """Run a checkpointed part of an earlier forward again, whatever was selected since.
 
         Running statistics are updated a second time, as in any model with gradient checkpointing.
         """
-        active = self._used
+        active = self._selected
         if active is selection or active is None:
             return run()
         self.select(selection)
@@ -107,72 +104,66 @@ class ActiveModel:
 
     @contextlib.contextmanager
     def prepared(self, selection: Selection) -> Iterator[Mapping[str, Tensor]]:
-        """Put what is selected into the model for the length of a block: copies of buffers, no gradients.
+        """Put slices into the model for many calls without gradients; what these write to buffers stays in copies.
 
-        The block gets ``{name: what now stands in the model}``. A convolution copies a view of its weight at every call:
-        6 % of a score of ResNet-18 on batches of 16 images.
+        The block gets ``{name: tensor}`` of what is in the model. Slices are contiguous, since a convolution copies any
+        other weight at every call.
         """
-        places = self._modules_as_they_stand.places
-        parameters, buffers = places.parameters(), places.buffers()
-        own = self._tensors_as_they_stand(parameters, buffers)
+        slots, _ = self._slots_and_attributes()
+        parameters, buffers = slots.parameters(), slots.buffers()
+        step = self._step(parameters)
         with torch.no_grad():
-            parts = self._parts(own, parameters, selection)
-            made = {name: part if part.is_contiguous() else part.clone() for name, part in parts.items()}
-        with places.replaced({**made, **BufferCopies(own.buffers, buffers, selection).made}) as standing:
-            yield standing
+            slices = step.slices(parameters, selection)
+            tensors = {name: each if each.is_contiguous() else each.clone() for name, each in slices.items()}
+        with slots.replaced({**tensors, **step.buffer_copies(buffers, selection).tensors}) as present:
+            yield present
 
-    def _parts(self, own: _Tensors, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
-        """Return the parameters that are not selected whole, so that gradients arrive in the model."""
-        if selection.is_whole:
-            return {}
-        if not _is_plain(parameters.values()):
-            return {name: part for name, part in selection.slices(self._model).items() if name in parameters}
-        in_chunks = torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()
-        parts: dict[str, Tensor] = {}
-        for chunk in own.chunks(parameters, several=in_chunks):
-            parts.update(chunk.parts(parameters, selection))
-        return parts
+    def _step(self, parameters: Mapping[str, Tensor]) -> SlowStep | FastStep:
+        if FastStep is None or not _is_plain(parameters.values()):
+            return SlowStep()
+        self._fast_step = self._fast_step or FastStep(self._graph)
+        return self._fast_step
 
-    @property
-    def _modules_as_they_stand(self) -> _Modules:
-        if self._modules is None or not self._modules.places.still_there:
-            self._modules = _Modules(self._model, self._graph)
-        return self._modules
-
-    def _tensors_as_they_stand(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> _Tensors:
-        kinds: list[Any] = [each.dtype for own in (parameters, buffers) for each in own.values()]
-        kinds += [each.device for each in parameters.values()]
-        if self._tensors is None or self._tensors.kinds != kinds:
-            self._tensors = _Tensors(self._graph, buffers, kinds)
-        return self._tensors
+    def _slots_and_attributes(self) -> tuple[TensorSlots, FollowingAttributes]:
+        """Return where the tensors of the model are, and its attributes: found anew after modules were replaced."""
+        if self._known_slots is None or self._attributes is None or not self._known_slots.still_there:
+            self._known_slots = TensorSlots(self._model)
+            self._attributes = FollowingAttributes(self._graph, self._known_slots)
+        return self._known_slots, self._attributes
 
 
-class _Modules:
-    """The modules of a model: where their tensors stand, and their attributes."""
+class SlowStep:
+    """Slices of parameters and buffers by plain torch."""
 
-    def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
-        self.places = TensorSlots(model)
-        self.attributes = FollowingAttributes(graph, self.places)
+    def slices(self, tensors: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
+        """Return ``{name: slice}`` of the tensors that are not selected whole; autograd follows."""
+        return {name: take(tensors[name], selection.positions[name]) for name in selection.axes if name in tensors}
+
+    buffer_views = slices
+
+    def buffer_copies(self, buffers: Mapping[str, Tensor], selection: Selection) -> _BufferCopies:
+        """Return copies of all buffers, of what is selected of each."""
+        return _BufferCopies(buffers, selection)
 
 
-class _Tensors:
-    """How the tensors of a model are read and written, as long as they are of the same kinds."""
+class _BufferCopies:
+    @torch.no_grad()
+    def __init__(self, buffers: Mapping[str, Tensor], selection: Selection) -> None:
+        self._buffers = buffers
+        self._positions = {name: selection.positions.get(name, ()) for name in buffers}
+        self.tensors = {name: take(buffer, self._positions[name]).clone() for name, buffer in buffers.items()}
 
-    def __init__(self, graph: ChannelGraph, buffers: Mapping[str, Tensor], kinds: list[Any]) -> None:
-        self.kinds = kinds
-        self.buffers = Buffers(graph, buffers)
-        self._graph = graph
-        self._chunks: dict[bool, list[ParameterBlock]] = {}
-
-    def chunks(self, parameters: Mapping[str, Tensor], *, several: bool) -> list[ParameterBlock]:
-        """Return the parameters that the graph knows as one chunk, or as several."""
-        if several not in self._chunks:
-            known = {name: parameter for name, parameter in parameters.items() if name in self._graph.dims}
-            self._chunks[several] = blocks_of(self._graph, known) if several else [ParameterBlock(self._graph, known)]
-        return self._chunks[several]
+    @torch.no_grad()
+    def write_back(self, tensors: Mapping[str, Tensor]) -> None:
+        names = [name for name, buffer in self._buffers.items() if not shares_memory(buffer)]  # not expanded constants
+        wholes = [self._buffers[name].clone() for name in names]
+        for name, whole in zip(names, wholes):
+            put(whole, self._positions[name], tensors[name])
+        if names:
+            torch._foreach_copy_([self._buffers[name] for name in names], wholes)  # torch.func refuses to index these
 
 
 def _is_plain(parameters: Iterable[Tensor]) -> bool:
-    """Whether autograd as everybody uses it looks on: no transforms of functions, no tensors of other kinds."""
+    """Whether the fast step is safe: no functorch transform, no torch.compile, plain ``nn.Parameter`` only."""
     transformed = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
     return not transformed and all(type(parameter) is nn.Parameter for parameter in parameters)

@@ -1,15 +1,8 @@
-"""Parts of tensors as blocks: the selected positions of a dimension are runs of neighbors.
-
-Channel sets are a prefix or nearly one, so that a part of a weight is one block or a few. Copying blocks takes a third of
-the time of gathering positions (a quarter of a convolution of 512 channels: 0.10 ms in four blocks, 0.30 ms by
-`index_select` along each dimension, 0.03 ms as one block); small parts are gathered, since there each view takes longer
-than the copy.
-"""
+"""Selected positions of a dimension, as runs of neighbors: channel sets are a prefix or nearly one."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,24 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = [
-    'Axes',
-    'IndexRuns',
-    'bounding_box',
-    'covers',
-    'gather',
-    'in_blocks',
-    'index_of',
-    'open_index',
-    'paired_blocks',
-    'read',
-    'selected_shape',
-    'shares_memory',
-    'write',
-]
-
-_FEW = 4  # runs of one dimension that are copied one by one; more of them are gathered
-_SMALL = 1 << 14  # elements of a part that is gathered, however few its runs
+__all__ = ['Axes', 'IndexRuns', 'open_index']
 
 
 class IndexRuns:
@@ -85,100 +61,6 @@ Axes = tuple[IndexRuns | None, ...]
 """For each dimension of a tensor the selected runs; None where all of it is selected."""
 
 
-def selected_shape(tensor: Tensor, axes: Axes) -> tuple[int, ...]:
-    """Return the shape of the selected part of a tensor."""
-    return tuple([whole if runs is None else runs.size for whole, runs in zip(tensor.shape, axes)])
-
-
-def bounding_box(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the view of a tensor from the first to the last selected position of every dimension."""
-    shape, strides, offset = list(tensor.shape), tensor.stride(), tensor.storage_offset()
-    for axis, runs in enumerate(axes):
-        if runs is not None:
-            offset += runs.starts[0] * strides[axis]
-            shape[axis] = runs.span
-    return tensor.as_strided(shape, strides, offset)  # one view, where `narrow` would make one a dimension
-
-
-def covers(axes: Axes, others: Axes) -> bool:
-    """Whether a selection has every position that another one of the same tensor has."""
-    return all(runs is None or (other is not None and _is_within(other, runs)) for runs, other in zip(axes, others))
-
-
-def _is_within(other: IndexRuns, runs: IndexRuns) -> bool:
-    at = 0
-    for start, length in zip(other.starts, other.lengths):
-        while at < len(runs.starts) and runs.starts[at] + runs.lengths[at] <= start:
-            at += 1
-        if at == len(runs.starts) or runs.starts[at] > start or runs.starts[at] + runs.lengths[at] < start + length:
-            return False
-    return True
-
-
-def read(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on."""
-    if not axes:
-        return tensor
-    return gather(tensor, axes) if _axes_of_many_runs(axes) else bounding_box(tensor, axes)
-
-
-def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tensor]) -> None:
-    """Write the selected parts of some tensors, in place. Autograd must not look on."""
-    wholes: list[Tensor] = []
-    blocks: list[Tensor] = []
-    for tensor, chosen, part in zip(tensors, axes, parts):
-        pairs = paired_blocks(tensor, part, chosen)
-        if pairs is None:
-            many = _axes_of_many_runs(chosen)
-            _scatter(_box_of_one_run(tensor, chosen), chosen, many, part.to(tensor.dtype))
-        else:
-            wholes += pairs[0]
-            blocks += pairs[1]
-    if wholes:
-        torch._foreach_copy_(wholes, blocks)
-
-
-def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:
-    """Return a copy of the selected part of a tensor, by its positions in each dimension of many runs."""
-    *first, last = _axes_of_many_runs(axes)
-    tensor = _box_of_one_run(tensor, axes)
-    for axis in first:
-        tensor = tensor.index_select(axis, _index(axes, axis, tensor))
-    return torch.index_select(tensor, last, _index(axes, last, tensor), out=out)
-
-
-def _scatter(box: Tensor, axes: Axes, many: Sequence[int], part: Tensor) -> None:
-    """Write what `gather` would read: a third of the time that an index of all dimensions takes."""
-    axis, *others = many
-    index = _index(axes, axis, box)
-    if others:
-        inner = box.index_select(axis, index)
-        _scatter(inner, axes, others, part)
-        part = inner
-    box.index_copy_(axis, index, part)
-
-
-def _index(axes: Axes, axis: int, tensor: Tensor) -> Tensor:
-    return axes[axis].index(tensor.device)  # type: ignore[union-attr]
-
-
-def _box_of_one_run(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the bounding box along the dimensions of one run, all of the others."""
-    return bounding_box(tensor, tuple([runs if runs is None or len(runs.starts) == 1 else None for runs in axes]))
-
-
-def shares_memory(tensor: Tensor) -> bool:
-    """Whether elements of a tensor stand at the same place in memory."""
-    if tensor.layout != torch.strided:
-        return False
-    return 0 in tensor.stride() and any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape))
-
-
-def index_of(tensor: Tensor, axes: Axes) -> tuple[Tensor, ...]:
-    """Return the index that selects a part of a tensor, a tensor a dimension."""
-    return open_index(tensor, [None if runs is None else runs.index(tensor.device) for runs in axes])
-
-
 def open_index(tensor: Tensor, positions: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
     """Return positions of each dimension, None for all, so that together they index a block."""
     index = []
@@ -186,38 +68,3 @@ def open_index(tensor: Tensor, positions: Sequence[Tensor | None]) -> tuple[Tens
         every = torch.arange(size, device=tensor.device) if chosen is None else chosen.to(tensor.device)
         index.append(every.reshape([-1 if other == axis else 1 for other in range(tensor.dim())]))
     return tuple(index)
-
-
-def _axes_of_many_runs(axes: Axes) -> list[int]:
-    return [axis for axis, runs in enumerate(axes) if runs is not None and len(runs.starts) > 1]
-
-
-def in_blocks(axes: Axes, shape: Sequence[int]) -> bool:
-    """Whether the selected part of a tensor, of some shape, is copied in blocks, and not gathered."""
-    few = all(runs is None or len(runs.starts) <= _FEW for runs in axes)
-    return few and (math.prod(shape) > _SMALL or not _axes_of_many_runs(axes))
-
-
-def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]] | None:
-    """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part.
-
-    None where it is not copied in blocks.
-    """
-    if not _axes_of_many_runs(axes):
-        return [bounding_box(whole, axes) if axes else whole], [part]
-    if not in_blocks(axes, part.shape):
-        return None
-    strides, places = whole.stride(), part.stride()
-    blocks = [(whole.storage_offset(), part.storage_offset(), list(whole.shape))]
-    for axis, runs in enumerate(axes):
-        if runs is not None:
-            stride, step = strides[axis], places[axis]
-            blocks = [
-                (at + first * stride, to + place * step, [*sizes[:axis], length, *sizes[axis + 1 :]])
-                for at, to, sizes in blocks
-                for first, place, length in runs.blocks
-            ]
-    return (
-        [whole.as_strided(sizes, strides, at) for at, _, sizes in blocks],
-        [part.as_strided(sizes, places, to) for _, to, sizes in blocks],
-    )

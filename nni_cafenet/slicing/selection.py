@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from .attributes import FollowingAttributes
-from .index_runs import Axes, IndexRuns, open_index, shares_memory
+from .index_runs import Axes, IndexRuns, open_index
+from .memory_layout import shares_memory
 from .tensor_slots import TensorSlots
 
 __all__ = ['Selection', 'put', 'take']

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
+import sys
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from nni_cafenet import WidthSpace
+from nni_cafenet.slicing import active_model
 
 X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 WIDTHS = {'a': 3, 'b': 5}
@@ -127,7 +131,7 @@ def test_optimizers_take_the_steps_of_the_slow_path(space, name, to_none, monkey
     for net, plain in ((space, False), (slow, True)):
         with monkeypatch.context() as patch:
             if plain:
-                patch.setattr('nni_cafenet.slicing.active_model._is_plain', lambda parameters: False)
+                patch.setattr(active_model, 'FastStep', None)
             optimizer = OPTIMIZERS[name](net.parameters())
             for step, widths in enumerate((WIDTHS, {'a': 5, 'b': 2}, {'a': 2, 'b': 8}, {'a': 3, 'b': 3})):
                 net.activate(widths)
@@ -153,7 +157,7 @@ def test_several_calls_in_one_graph(space, monkeypatch):
         for net, plain in ((space, False), (slow, True)):
             with monkeypatch.context() as patch:
                 if plain:
-                    patch.setattr('nni_cafenet.slicing.active_model._is_plain', lambda parameters: False)
+                    patch.setattr(active_model, 'FastStep', None)
                 net.zero_grad()
                 net.activate(widths)
                 (net(X).square().sum() + net(X + 1).sum() + net(X - 1).exp().mean()).backward()
@@ -164,3 +168,60 @@ def test_several_calls_in_one_graph(space, monkeypatch):
 def test_compiled(space):
     compiled = torch.compile(space, backend='eager')
     close(compiled(X), space.slim(WIDTHS)(X))
+
+
+def checkpointed(net, x):
+    return net.c(checkpoint(lambda y: net.n(net.b(y)), net.a(x), use_reentrant=False).relu().mean((2, 3)))
+
+
+SETS = [
+    {'a': torch.tensor([0, 1, 2]), 'b': torch.tensor([0, 2, 3, 5, 7])},
+    {'a': torch.tensor([1, 2, 4, 5, 7]), 'b': torch.tensor([6, 7])},
+    {'a': torch.arange(8), 'b': torch.arange(8)},
+]
+
+
+def steps_of(space, images):
+    """Everything that three steps and a prepared forward compute."""
+    found = []
+    for sets in SETS:
+        space.zero_grad()
+        space.activate({label: len(chosen) for label, chosen in sets.items()}, sets)
+        found.append(space.train()(images))
+        found[-1].square().sum().backward()
+        found += [parameter.grad for parameter in space.parameters()]
+        found.append(space.eval()(images))
+        with torch.no_grad(), space.prepared() as tensors:
+            found += [space(images), *(tensors[name] for name in sorted(space.active.axes))]
+        found += [buffer.clone() for buffer in space.buffers()]
+    return found
+
+
+def without_the_folder(monkeypatch):
+    """`ActiveModel` as it is where the folder of the fast step was deleted."""
+    for name in [name for name in sys.modules if name.startswith('nni_cafenet.slicing.fast_step')]:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises ImportError
+    spec = importlib.util.spec_from_file_location('nni_cafenet.slicing.active_model_alone', active_model.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.FastStep is None
+    return module.ActiveModel
+
+
+@pytest.mark.parametrize('wiring', [network, checkpointed])
+@pytest.mark.parametrize('kind', ['plain', 'double', 'channels last'])
+def test_the_fast_step_is_for_speed_alone(space, monkeypatch, wiring, kind):
+    space.full_model.wiring, images = wiring, X
+    if kind == 'double':
+        space, images = space.double(), X.double()
+    elif kind == 'channels last':
+        space, images = space.to(memory_format=torch.channels_last), X.to(memory_format=torch.channels_last)
+    slow, alone = copy.deepcopy(space), copy.deepcopy(space)
+    expected = steps_of(space, images)
+    with monkeypatch.context() as patch:
+        patch.setattr(active_model, 'FastStep', None)
+        found = steps_of(slow, images)
+    alone._active_model = without_the_folder(monkeypatch)(alone.full_model, alone.graph)
+    for ours in (found, steps_of(alone, images)):
+        assert len(ours) == len(expected)
+        assert [index for index, pair in enumerate(zip(ours, expected)) if not torch.equal(*pair)] == []

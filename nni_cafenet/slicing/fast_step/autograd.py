@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
-from ..index_runs import Axes, index_of
+from ..index_runs import Axes
 from ..selection import Selection
+from .blocks import index_of
 from .large_tensors import LargeTensors, SelectedBlocks
 from .small_tensors import SelectedRows, SmallTensors
 

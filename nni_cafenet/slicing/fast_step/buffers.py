@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
-from ..index_runs import read, shares_memory, write
+from ..memory_layout import shares_memory
 from ..selection import Selection
+from .blocks import read, write
 from .small_tensors import SmallTensors
 
 __all__ = ['BufferCopies', 'Buffers']
@@ -57,7 +58,7 @@ class BufferCopies:
 
     Attributes
     ----------
-    made : dict
+    tensors : dict
         ``{name: copy}``.
     """
 
@@ -66,15 +67,15 @@ class BufferCopies:
         self._rows = [(joined.selected(selection), [buffers[name] for name in joined.names]) for joined in own.joined]
         self._others = [(name, buffers[name], selection.axes.get(name, ())) for name in own.others]
         self._counters = {name: buffers[name] for names in own.counters for name in names}
-        self.made: dict[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] = {}
         for rows, wholes in self._rows:
-            self.made.update(zip(rows.names, rows.read(wholes)))
+            self.tensors.update(zip(rows.names, rows.read(wholes)))
         for names in own.counters:
             copies = torch.stack([buffers[name] for name in names])
             each = torch.unsafe_split_with_sizes(copies, [1] * len(names))
-            self.made.update(zip(names, [copy.view(()) for copy in each]))
+            self.tensors.update(zip(names, [copy.view(()) for copy in each]))
         for name, buffer, axes in self._others:
-            self.made[name] = read(buffer, axes).clone()
+            self.tensors[name] = read(buffer, axes).clone()
 
     @torch.no_grad()
     def write_back(self, tensors: Mapping[str, Tensor]) -> None:

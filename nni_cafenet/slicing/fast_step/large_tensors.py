@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
-from ..index_runs import Axes, bounding_box, gather, paired_blocks, selected_shape
+from ..index_runs import Axes
+from ..memory_layout import memory_format_of
 from ..selection import Selection
+from .blocks import bounding_box, gather, paired_blocks, selected_shape
 from .reused_gradients import ReusedGradients
-from .reused_memory import ReusedMemory, memory_format_of
+from .reused_memory import ReusedMemory
 
 __all__ = ['LargeTensors', 'SelectedBlocks']
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..index_runs import Axes, bounding_box, covers, write
+from ..index_runs import Axes
+from .blocks import bounding_box, covers, write
 from .reused_memory import HeldMemory, whole_lines
 
 __all__ = ['ReusedGradients']

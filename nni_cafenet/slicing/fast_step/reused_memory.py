@@ -1,4 +1,4 @@
-"""How tensors lie in memory; memory that an earlier step has left, and whether somebody still holds it."""
+"""Memory that an earlier step has left, and whether somebody still holds it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ['HeldMemory', 'ReusedMemory', 'memory_format_of', 'whole_lines']
+__all__ = ['HeldMemory', 'ReusedMemory', 'whole_lines']
 
 _LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
 _GRAPHS = 2  # that are alive at once in min-min training
@@ -67,13 +67,6 @@ class ReusedMemory:
             left = HeldMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
             self._left = [*self._left, left][-_GRAPHS:]
         return left.memory[:size]
-
-
-def memory_format_of(tensor: Tensor) -> torch.memory_format:
-    """Return the memory format of a tensor: channels last where it has that and no other, else contiguous."""
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
-    has_it = last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last)
-    return last if has_it and last is not None else torch.contiguous_format
 
 
 def whole_lines(size: int) -> int:

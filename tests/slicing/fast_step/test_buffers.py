@@ -25,10 +25,10 @@ def test_copies_of_all_kinds_and_their_way_back(wired, analyzed):
     model.n.running_mean.copy_(torch.arange(4.0))
     buffers = dict(model.named_buffers())
     copies = BufferCopies(Buffers(graph, buffers), buffers, Selection(graph, {'a': [0, 3]}))
-    assert copies.made.keys() == buffers.keys()
-    assert copies.made['n.running_mean'].tolist() == [0, 3]
-    assert copies.made['n.window'].shape == (1, 2, 2, 2)
-    changed = {name: copy + 1 for name, copy in copies.made.items()}
+    assert copies.tensors.keys() == buffers.keys()
+    assert copies.tensors['n.running_mean'].tolist() == [0, 3]
+    assert copies.tensors['n.window'].shape == (1, 2, 2, 2)
+    changed = {name: copy + 1 for name, copy in copies.tensors.items()}
     copies.write_back(changed)
     assert model.n.running_mean.tolist() == [1, 1, 2, 4]
     assert model.n.window[0, :, 0, 0].tolist() == [2, 1, 1, 2]
@@ -39,7 +39,7 @@ def test_copies_of_all_kinds_and_their_way_back(wired, analyzed):
 def test_copies_count_their_versions_by_themselves(wired, analyzed):
     model, graph = known(wired, analyzed)
     buffers = dict(model.named_buffers())
-    made = BufferCopies(Buffers(graph, buffers), buffers, Selection(graph, {'a': [0, 3]})).made
+    made = BufferCopies(Buffers(graph, buffers), buffers, Selection(graph, {'a': [0, 3]})).tensors
     made['n.calls'].add_(1)
     made['n.running_var'].add_(1)
     assert (made['n.num_batches_tracked']._version, made['n.running_mean']._version) == (0, 0)

@@ -232,7 +232,9 @@ def test_gradients_in_one_piece_of_memory_by_hand():
 
 @pytest.mark.parametrize('channels', [[0, 1, 2], [0, 1, 4]], ids=['one block', 'two blocks'])
 def test_memory_of_parts_is_used_again_once_their_graph_is_gone(known, channels, monkeypatch):
-    monkeypatch.setattr('nni_cafenet.slicing.index_runs._SMALL', 0)  # else two blocks of so few elements are gathered
+    monkeypatch.setattr(
+        'nni_cafenet.slicing.fast_step.blocks._SMALL', 0
+    )  # else two blocks of so few elements are gathered
     model, graph = known
     taken, selection = Taken(model, graph), Selection(graph, {'a': channels})
 
