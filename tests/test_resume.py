@@ -61,6 +61,13 @@ class Noisy(Dataset):
         return IMAGES[index] + 0.1 * torch.randn(1, 8, 8), LABELS[index]
 
 
+class OwnLoader(torch.utils.data.DataLoader):
+    """Cannot be cut, so it is used as it is: its batches follow the global random numbers."""
+
+    def __iter__(self):
+        return super().__iter__()
+
+
 class User(LightningModule):
     def __init__(self, schedule):
         super().__init__()
@@ -98,11 +105,17 @@ class User(LightningModule):
             return [optimizer], [{'scheduler': schedule, 'interval': 'step'}]
         if self.schedule == 'epoch':
             return [optimizer], [schedules.CosineAnnealingLR(optimizer, 4)]
+        if self.schedule == 'asks':
+            steps = self.trainer.estimated_stepping_batches  # makes an iterator of the loader before the training starts
+            schedule = schedules.OneCycleLR(optimizer, 0.03, total_steps=steps)
+            return [optimizer], [{'scheduler': schedule, 'interval': 'step'}]
         plateau = schedules.ReduceLROnPlateau(optimizer, factor=0.3, patience=0, threshold=0.5)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': plateau, 'monitor': 'val_loss'}}
 
 
-def make(root, directory=None, id=None, seed=0, schedule='step', workers=0, sampler=False, callbacks=(), **trainer):
+def make(
+    root, directory=None, id=None, seed=0, schedule='step', workers=0, sampler=False, own=False, callbacks=(), **trainer
+):
     """An experiment, and its module."""
     root = Path(root)
     random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
@@ -110,9 +123,10 @@ def make(root, directory=None, id=None, seed=0, schedule='step', workers=0, samp
     more, scores = {'shuffle': True}, None
     if sampler:
         more = {'sampler': WeightedRandomSampler(torch.arange(1.0, 201.0), 160)}
+    if sampler or own:
         scores = DataLoader(TensorDataset(IMAGES[:40], LABELS[:40]), batch_size=40)
     data = Noisy() if workers else TensorDataset(IMAGES, LABELS)
-    loader = DataLoader(data, batch_size=32, num_workers=workers, **more)
+    loader = (OwnLoader if own else DataLoader)(data, batch_size=32, num_workers=workers, **more)
     user = User(schedule)
     options = dict(
         accelerator='cpu', max_epochs=4, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -207,6 +221,7 @@ def outcome(experiment):
     """All that must be the same bit for bit."""
     strategy = experiment.strategy
     best = strategy.history.best(1)[0]
+    checkpoint = torch.load(strategy.directory / 'supernet.ckpt', weights_only=False)
     return {
         'history': (strategy.directory / 'history.jsonl').read_bytes(),
         'csv': (strategy.directory / 'history.csv').read_bytes(),
@@ -214,12 +229,8 @@ def outcome(experiment):
         'widths': experiment.export_top_models(3, formatter='dict'),
         'slim': {k: v.tolist() for k, v in experiment.export_top_models(formatter='instance')[0].state_dict().items()},
         'supernet': {k: v.tolist() for k, v in strategy._space.state_dict().items()},
-        'learning rates': [
-            group['lr']
-            for group in torch.load(strategy.directory / 'supernet.ckpt', weights_only=False)['optimizer_states'][0][
-                'param_groups'
-            ]
-        ],
+        'learning rates': [group['lr'] for group in checkpoint['optimizer_states'][0]['param_groups']],
+        'generators': [state.tolist() for state in checkpoint['cafenet']['generators']],
     }
 
 
@@ -341,10 +352,12 @@ def crash(experiment):
         {'schedule': 'epoch', 'accumulate_grad_batches': 2},
         {'schedule': 'plateau'},
         {'workers': 1},
+        {'schedule': 'asks'},
+        {'schedule': 'asks', 'workers': 1, 'own': True},
         {'sampler': True, 'limit_val_batches': 0},
         {'max_epochs': -1, 'max_steps': 17},
     ],
-    ids=['accumulation', 'plateau', 'workers', 'sampler', 'steps'],
+    ids=['accumulation', 'plateau', 'workers', 'asks', 'asks-own-loader', 'sampler', 'steps'],
 )
 def test_training_goes_on_exactly(script, home, options):
     expected = finish(script.make(home, home / 'whole', **options)[0])

@@ -104,11 +104,7 @@ class KeepRandomness(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the random numbers of the run that is resumed."""
-        if self._randomness.resuming:
-            # `estimated_stepping_batches`, which many schedules ask for, has made an iterator of the loader too early for
-            # these random numbers. Lightning makes another one after this hook.
-            trainer.fit_loop._combined_loader = None
-        self._randomness.on_fit_start()
+        self._randomness.on_fit_start(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the state of the generators."""

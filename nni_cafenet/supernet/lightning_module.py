@@ -236,7 +236,7 @@ class MinMinModule(BaseOneShotLightningModule):
     def on_fit_start(self) -> Any:
         """Go on with the random numbers of the run that is resumed."""
         result = super().on_fit_start()
-        self._randomness.on_fit_start()
+        self._randomness.on_fit_start(self.trainer)
         return result
 
     def on_train_start(self) -> Any:

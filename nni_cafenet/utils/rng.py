@@ -84,18 +84,19 @@ class RandomnessOnResume:
         """Return the states of all generators, as tensors and numbers only."""
         return {'random': random_state(), 'generators': [each.get_state() for each in self._generators]}
 
-    @property
-    def resuming(self) -> bool:
-        """Whether a training goes on whose first epoch has not begun yet."""
-        return self._pending is not None
-
     def resume_from(self, state: dict[str, Any]) -> None:
         """Take what `state` returned when the checkpoint was written; further generators go on at once."""
         self._pending = state
         self._load_generators()
 
-    def on_fit_start(self) -> None:
-        """Go on with the random numbers of the run that is resumed."""
+    def on_fit_start(self, trainer: pl.Trainer) -> None:
+        """Restore the random numbers of the run that is resumed.
+
+        ``trainer.estimated_stepping_batches``, which many schedules read, makes an iterator of the loader before this hook,
+        from other random numbers. It is dropped: Lightning makes another one after this hook.
+        """
+        if self._pending is not None:
+            trainer.fit_loop._combined_loader = None
         self._load()
 
     def on_train_start(self, trainer: pl.Trainer) -> None:
