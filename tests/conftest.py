@@ -273,11 +273,11 @@ def analyzed():
 def verified():
     """``verified(model, shape)``: the channel graph after them."""
     from nni_cafenet.analysis.propagate import trace
-    from nni_cafenet.analysis.verification.verify import verify
+    from nni_cafenet.analysis.verification import verify_groups
     from nni_cafenet.graph.example_input import ExampleInput
 
     def run(model, example):
         example = ExampleInput.of(example, model)
-        return verify(model, trace(model, example), example)
+        return verify_groups(model, trace(model, example), example)
 
     return run

@@ -4,9 +4,7 @@ from .analyze import analyze_model
 from .measured_macs import layer_macs
 from .rules import register_layer, register_rule
 from .unwrap import bare_model, fill_lazy_layers
-from .verification.batch_dimension import with_known_batch
-from .verification.overrides import reordered
-from .verification.verify import SameOutputs, beyond_masks, warn_of
+from .verification import SameOutputs, beyond_masks, reordered, warn_of, with_known_batch
 
 __all__ = [
     'SameOutputs',

@@ -15,9 +15,7 @@ from .constraints import Constraints
 from .grouping import group_channels
 from .model_state import untouched
 from .propagate import follow, parameter_names
-from .verification.batch_dimension import with_known_batch
-from .verification.probe_values import check_device
-from .verification.verify import confirmed, repaired, verify, warn_of
+from .verification import check_device, confirmed, repaired, verify_groups, warn_of, with_known_batch
 
 __all__ = ['analyze_model']
 
@@ -86,7 +84,7 @@ def _freest(
     free = replace(constraints, unverified=[]) if constraints.unverified else constraints
     tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
     if not tied and not constraints.unverified:
-        return verify(model, solved(constraints), example)
+        return verify_groups(model, solved(constraints), example)
     readings: list[ChannelGraph] = []
     for reading in (free, *tied):
         readings.append(solved(reading))
@@ -99,7 +97,7 @@ def _freest(
             return graph
     if constraints.unverified:
         readings.append(solved(tie_attention(constraints, model) or constraints))
-    tried = [(each, verify(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]
+    tried = [(each, verify_groups(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]
     solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
     warn_of({record.label: record.reason for record in freest.fixed if record not in solution.fixed})
     return freest

@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..graph import ExampleInput
 from ..slicing import call_with, using_mode
 from .model_state import untouched
-from .verification.batch_dimension import with_known_batch
-from .verification.macs import without_fused_attention
+from .verification import with_known_batch, without_fused_attention
 
 __all__ = ['layer_macs']
 

@@ -23,8 +23,7 @@ from .tracing.mode_readers import may_read_mode
 from .tracing.opaque_parts import layers_with_rules
 from .tracing.operators import operators_of
 from .tracing.shape_run import ListedOperators, run_on_shapes, same_operators
-from .verification.batch_dimension import with_known_batch
-from .verification.steady_training import SteadyTraining
+from .verification import SteadyTraining, with_known_batch
 
 __all__ = ['follow', 'parameter_names', 'trace']
 

@@ -1,1 +1,23 @@
-"""Real forwards that show which groups of a channel graph hold."""
+"""Real forwards that show which groups of a channel graph the model can really change."""
+
+from .batch_dimension import with_known_batch
+from .macs import without_fused_attention
+from .overrides import reordered
+from .probe_values import check_device
+from .same_outputs import SameOutputs
+from .steady_training import SteadyTraining
+from .verify import beyond_masks, confirmed, repaired, verify_groups, warn_of
+
+__all__ = [
+    'SameOutputs',
+    'SteadyTraining',
+    'beyond_masks',
+    'check_device',
+    'confirmed',
+    'reordered',
+    'repaired',
+    'verify_groups',
+    'warn_of',
+    'with_known_batch',
+    'without_fused_attention',
+]

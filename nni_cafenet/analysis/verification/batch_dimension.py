@@ -21,6 +21,7 @@ from ...graph import ExampleInput
 from ...slicing import TensorSlots, call_with, using_mode
 from ...utils import tensors_in
 from ..model_state import untouched
+from .compare import same_sample
 from .overrides import ValueOverride, replaced
 from .probe_values import check_device, probe_inputs, probe_tensors
 
@@ -238,7 +239,7 @@ def _is_part(one: Sequence[Tensor], whole: Sequence[Tensor], size: int, sample: 
     """Whether what a model returns for one sample is what it returned for it in the batch."""
     if len(one) * size == len(whole) and len(one) != len(whole):  # a list with an entry a sample
         first = 0 if sample == 0 else len(whole) - len(one)
-        return all(_equal(left, right, values) for left, right in zip(one, whole[first:]))
+        return all(same_sample(left, right, values=values) for left, right in zip(one, whole[first:]))
     if len(one) != len(whole):
         return False
     follows = False
@@ -253,17 +254,6 @@ def _is_part(one: Sequence[Tensor], whole: Sequence[Tensor], size: int, sample: 
                 return False
             right = right.narrow(axis, 0 if sample == 0 else right.shape[axis] - length, length)
             follows = True
-        if not _equal(left, right, values):
+        if not same_sample(left, right, values=values):
             return False
     return follows
-
-
-def _equal(left: Tensor, right: Tensor, values: bool) -> bool:
-    if left.shape != right.shape:
-        return False
-    if not values or not left.numel() or not left.is_floating_point():
-        return True
-    precise = left.dtype in (torch.float32, torch.float64)
-    scale = float(right.abs().max())
-    error = (left - right).abs().nan_to_num(0.0).max()
-    return float(error) <= (1e-4 if precise else 5e-2) * scale

@@ -1,10 +1,10 @@
-"""Counting floating-point operations as torch's own counter does, attention included."""
+"""Count multiply-accumulates as torch's own counter does, attention included."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ['PassingCounter', 'without_fused_attention']
+__all__ = ['CountedForwards', 'PassingCounter', 'without_fused_attention']
 
 
 class PassingCounter(TorchDispatchMode):
@@ -43,6 +43,42 @@ class PassingCounter(TorchDispatchMode):
             self._flops += flop_registry[packet](*args, **kwargs, out_val=result)
             self.macs = self._flops // 2
         return result
+
+
+class CountedForwards:
+    """MACs of forwards that are run anyway: of the first whole one, and of the first one on slices since `restart`.
+
+    Parameters
+    ----------
+    enabled
+        Whether to count at all.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._macs: dict[bool, int | None] = {}  # of the whole model, and on slices
+        self._sets: Mapping[str, Any] = {}
+
+    def restart(self) -> None:
+        """Count the next forward on slices."""
+        self._macs.pop(False, None)
+
+    @contextlib.contextmanager
+    def counting(self, sets: Mapping[str, Any]) -> Iterator[None]:
+        """Count the MACs of a forward on the slices of channel sets, or of the whole model if there are none."""
+        whole = not sets
+        if not self._enabled or whole in self._macs:
+            yield
+            return
+        with PassingCounter() as counter:
+            yield
+        self._macs[whole] = counter.macs
+        self._sets = sets or self._sets
+
+    def of_one_sample(self) -> list[tuple[Mapping[str, Any], int]]:
+        """Return the two counts with their channel sets; nothing unless there are both."""
+        whole, part = self._macs.get(True), self._macs.get(False)
+        return [] if whole is None or part is None else [({}, whole), (self._sets, part)]
 
 
 @functools.cache

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
+from nni_cafenet.analysis.verification.draw import random_channel_sets
 from nni_cafenet.analysis.verification.overrides import masked
-from nni_cafenet.analysis.verification.verify import random_channel_sets
 from nni_cafenet.slicing.selection import Selection, put, take
 
 CPU = torch.device('cpu')

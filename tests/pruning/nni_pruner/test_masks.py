@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.analysis.verification.verify import beyond_masks, random_channel_sets
+from nni_cafenet.analysis.verification import beyond_masks
+from nni_cafenet.analysis.verification.draw import random_channel_sets
 from nni_cafenet.pruning.nni_pruner.masks import apply_masks, masks_of
 from nni_cafenet.slicing.selection import Selection
 from nni_cafenet.slim.extract import write_back
