@@ -6,6 +6,8 @@ The blocks of a page run in order and share their names, as a reader would use t
 
 from __future__ import annotations
 
+import ast
+import functools
 import logging
 import re
 from pathlib import Path
@@ -164,6 +166,34 @@ def test_paths_that_pages_name_exist(name: str):
     spans = ' '.join(re.findall(r'`+([^`]+)`+', text))
     for path in re.findall(r'(?<![\w./])(?:tests|tools|benchmarks|examples|docs|nni_cafenet)/[\w./-]*\w/?', spans):
         assert (ROOT / path).exists(), path
+
+
+ELSEWHERE = {
+    *('set_to_none', 'memory_format', 'width_mult', 'momentum', 'transform', 'shuffle'),  # torch
+    *('id', 'formatter', 'learning_rate', 'reward_metric_name', 'filter'),  # NNI
+    'latency',  # budgets of the command line
+}
+
+
+@functools.cache
+def parameters() -> set[str]:
+    """Return the names of all arguments and fields in the package."""
+    names = set(ELSEWHERE)
+    for path in (ROOT / 'nni_cafenet').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+    return names
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_options_that_pages_name_exist(name: str):
+    """In code spans: `finalists=4`, `CafeNet('50%', preset='paper')`."""
+    text = FENCE.sub('', PAGES[name].read_text(encoding='utf-8'))
+    for span in re.findall(r'`+([^`]+)`+', text):
+        assert set(re.findall(r'(?<![\w.-])([a-z_]\w*)=(?!=)', span)) <= parameters(), span
 
 
 def test_ci_runs_the_test_command_of_the_readme():
