@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from nni.mutable import Categorical, frozen_context
 from nni.nas.nn.pytorch import ModelSpace
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..analysis import analyze_model, bare_model, fill_lazy_layers, with_known_batch
-from ..graph import ChannelGraph, ExampleInput, LayerPattern
+from ..analysis import analyze_model, fill_lazy_layers, with_known_batch
+from ..graph import ExampleInput, LayerPattern
 from ..nni_compat import pickle_argument, takes_pickled
 from ..slicing import ActiveModel, Selection
 from ..slim import PathLike, fit_initialization, save_slim, slim_model
-from ..utils import check_flag, check_instance, check_number, check_whole_number
-from .bins import BinnedGroup, Bins, FlopsSensitiveBins, binned
-from .checks import check_array, check_channel_sets, check_widths
+from ..utils import check_flag, check_instance, check_whole_number
+from .bins import Bins, FlopsSensitiveBins, binned
+from .checks import check_channel_sets, check_widths
+from .model_argument import model_from
 from .oneshot import OneShotWidths, prepare_one_shot
 from .ratios import KeptShares, Ratio
 from .trial_format import simplify_with_summary
+from .width_choices import WidthChoices, Widths
 
 __all__ = ['ChannelSets', 'WidthSpace', 'Widths']
 
-Array = NDArray[np.int64]
-Widths = Mapping[str, int]
-"""``{label: channels}``: the width of every channel group."""
 ChannelSets = Mapping[str, Tensor]
 """``{label: ascending int64 tensor of channel indices}``."""
 
 _logger = logging.getLogger(__name__)
 
 
-class WidthSpace(ModelSpace):
+class WidthSpace(WidthChoices, ModelSpace):
     """All the networks that a model becomes when its channel groups get narrower.
 
     It holds the model and has its parameters, buffers and children, under their own names: ``space.state_dict()`` is
@@ -95,8 +90,6 @@ class WidthSpace(ModelSpace):
     """
 
     full_model: nn.Module
-    graph: ChannelGraph
-    groups: tuple[BinnedGroup, ...]
 
     @takes_pickled
     def __init__(
@@ -118,7 +111,7 @@ class WidthSpace(ModelSpace):
         if bins is not None:
             check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
         divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
-        full_model = _instance(model, args, kwargs)
+        full_model = model_from(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
         fill_lazy_layers(full_model, self._example)
         self._example = with_known_batch(self._example, full_model)
@@ -157,7 +150,7 @@ class WidthSpace(ModelSpace):
         return []
 
     def _made_anew(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
-        made = _instance(model, args, kwargs)
+        made = model_from(model, args, kwargs)
         fill_lazy_layers(made, self._example)
         return made
 
@@ -168,111 +161,10 @@ class WidthSpace(ModelSpace):
         for name in ('_parameters', '_buffers', '_modules', '_non_persistent_buffers_set'):
             self.__dict__[name] = model.__dict__[name]
 
-    # --- what the space is ------------------------------------------------------------------------
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of the channel groups: the columns of arrays of widths."""
-        return self.graph.labels
-
     @property
     def example_input(self) -> ExampleInput:
         """What the model is called with."""
         return self._example
-
-    @property
-    def choices(self) -> dict[str, tuple[int, ...]]:
-        """``{label: widths}``, ascending."""
-        return {group.label: group.choices for group in self.groups}
-
-    @property
-    def full_widths(self) -> dict[str, int]:
-        """The full width of every group: that of the model, whether or not it may be chosen."""
-        return {group.label: group.full for group in self.groups}
-
-    @property
-    def smallest_widths(self) -> dict[str, int]:
-        """The smallest width of every group."""
-        return {group.label: group.choices[0] for group in self.groups}
-
-    def uniform_widths(self, ratio: float) -> dict[str, int]:
-        """Scale every group alike, to the allowed width that is nearest to ``ratio`` times its full width."""
-        ratio = check_number('ratio', ratio, 0, 1)
-
-        def nearest(group: BinnedGroup) -> int:
-            return min(group.choices, key=lambda width: abs(width - ratio * group.full))
-
-        return {group.label: nearest(group) for group in self.groups}
-
-    def uniform_within(self, macs: int) -> dict[str, int]:
-        """Scale every group alike, as wide as some MACs allow: the plain way to a smaller network.
-
-        Widths are the full ones times one ratio, rounded to whole channels (1 or more); bins play no part. What is left
-        of the MACs then goes to the groups in turn, a channel each, so that the comparison is at equal cost.
-
-        Raises
-        ------
-        ValueError
-            If even one channel a group costs more.
-        """
-        macs = check_whole_number('macs', macs, 1)
-        full = self.graph.full_widths
-        scaled = np.maximum(np.rint(np.linspace(1, 0, 2001)[:, None] * full), 1).astype(np.int64)
-        fits = np.flatnonzero(self.macs(scaled) <= macs)
-        if len(fits) == 0:
-            raise ValueError(
-                f'macs={macs} is below the {int(self.macs(scaled[-1:])[0]):,} MACs of one channel a group.'
-            )
-        widths = scaled[fits[0]]
-        for index in range(len(full)):
-            wider = widths + (np.arange(len(full)) == index)
-            if widths[index] < full[index] and self.macs(wider[None])[0] <= macs:
-                widths = wider
-        return self.to_widths(widths.tolist())
-
-    def describe(self) -> str:
-        """Return the size of the space before and after binning, and the cost of its largest network."""
-        before = sum(math.log10(group.full) for group in self.groups)
-        after = sum(math.log10(len(group.choices)) for group in self.groups)
-        bins = sum(group.bins for group in self.groups)
-        return (
-            f'{len(self.groups)} channel groups, {bins} bins: 10^{after:.1f} widths (10^{before:.1f} without bins); '
-            f'full network {self.macs(self.full_widths):,} MACs, {self.params(self.full_widths):,} parameters'
-        )
-
-    # --- cost -------------------------------------------------------------------------------------
-
-    def macs(self, widths: Widths | Array) -> Any:
-        """Multiply-accumulates of one sample: convolution, linear and matrix products, as ``FlopCounterMode / 2``.
-
-        Parameters
-        ----------
-        widths
-            ``{label: channels}``, or an integer array of shape (N, groups) with a column a label.
-
-        Returns
-        -------
-        An int for a dict, an int64 array of shape (N,) for an array.
-        """
-        return self._cost(self.graph.cost.macs_of, widths)
-
-    def params(self, widths: Widths | Array) -> Any:
-        """Numbers of parameters; as `macs`."""
-        return self._cost(self.graph.cost.params_of, widths)
-
-    def _cost(self, function: Any, widths: Widths | Array) -> Any:
-        if isinstance(widths, Mapping):
-            return int(function(self.to_array(widths))[0])
-        return function(check_array(widths, self.full_widths))
-
-    def to_array(self, widths: Widths) -> Array:
-        """Return widths as an array of shape (1, groups)."""
-        checked = check_widths(widths, self.full_widths)
-        return np.array([[checked[label] for label in self.labels]], dtype=np.int64)
-
-    def to_widths(self, row: Sequence[int]) -> dict[str, int]:
-        """Return one row of an array of widths as a dict."""
-        return dict(zip(self.labels, check_array([row], self.full_widths)[0].tolist()))
 
     # --- what runs --------------------------------------------------------------------------------
 
@@ -338,9 +230,7 @@ class WidthSpace(ModelSpace):
     def train(self, mode: bool = True) -> WidthSpace:
         """Set the mode of the model."""
         self.training = mode
-        self.full_model.train(
-            mode
-        )  # not the children one by one: the user's own train() may keep some in evaluation mode
+        self.full_model.train(mode)  # not child by child: the user's own train() may keep some in evaluation mode
         return self
 
     # --- slim models ------------------------------------------------------------------------------
@@ -403,23 +293,6 @@ class OneShotWidthSpace(WidthSpace, OneShotWidths):
         traced = super().trace_copy()
         traced.trace_symbol = WidthSpace
         return traced
-
-
-def _instance(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
-    if isinstance(model, ModelSpace):
-        raise TypeError(f'model={type(model).__name__} is a model space already; give the model that it was made of.')
-    if isinstance(model, torch.export.ExportedProgram):
-        raise TypeError('model is an ExportedProgram, for one width. Give the module that was exported.')
-    if isinstance(model, nn.Module):
-        if args or kwargs:
-            raise TypeError('A live model takes no further arguments; give a factory to pass arguments to it.')
-        return bare_model(model)
-    if not callable(model):
-        raise TypeError(f'model={model!r} must be a torch.nn.Module or a factory that makes one.')
-    made = model(*args, **dict(kwargs or {}))
-    if not isinstance(made, nn.Module):
-        raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
-    return bare_model(made)
 
 
 simplify_with_summary(WidthSpace)
