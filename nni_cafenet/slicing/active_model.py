@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import ChannelGraph
+from ..utils import copy_each, is_transformed
 from .attributes import FollowingAttributes
 from .memory_layout import shares_memory
 from .module_call import apply_attributes
@@ -160,10 +161,10 @@ class _BufferCopies:
         for name, whole in zip(names, wholes):
             put(whole, self._positions[name], tensors[name])
         if names:
-            torch._foreach_copy_([self._buffers[name] for name in names], wholes)  # torch.func refuses to index these
+            copy_each([self._buffers[name] for name in names], wholes)  # torch.func refuses to index these
 
 
 def _is_plain(parameters: Iterable[Tensor]) -> bool:
     """Whether the fast step is safe: no functorch transform, no torch.compile, plain ``nn.Parameter`` only."""
-    transformed = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
+    transformed = is_transformed() or torch.compiler.is_compiling()
     return not transformed and all(type(parameter) is nn.Parameter for parameter in parameters)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from ..graph import Attribute, ChannelGraph
+from ..utils import ConvNd, StatisticsNorm
 from .index_runs import IndexRuns
 from .tensor_slots import TensorSlots
 
@@ -188,12 +187,12 @@ def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], gr
 
 def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
     """Return the axis of the weight that each number of a module of torch is, and whether once for each group."""
-    if isinstance(module, _ConvNd):
+    if isinstance(module, ConvNd):
         whole, shared = ('in_channels', 'out_channels') if module.transposed else ('out_channels', 'in_channels')
         return {whole: (0, False), shared: (1, True)}
     if isinstance(module, nn.Linear):
         return {'in_features': (1, False), 'out_features': (0, False)}
-    if isinstance(module, _NormBase):
+    if isinstance(module, StatisticsNorm):
         return {'num_features': (0, False)}
     if isinstance(module, nn.GroupNorm):
         return {'num_channels': (0, False)}

@@ -21,13 +21,14 @@ import torch.utils.checkpoint as torch_checkpoint
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from ..utils import checkpoint_generators, is_in_backward
+
 __all__ = ['RecomputationCheck', 'recomputing']
 
 Again = Callable[[Callable[[], Any]], Any]
 
 _REENTRANT = 'CheckpointFunction'
-_GENERATORS = ('_checkpoint_without_reentrant_generator_impl', '_checkpoint_without_reentrant_generator')
-_NAMES = [name for name in (_REENTRANT, *_GENERATORS) if hasattr(torch_checkpoint, name)]
+_NAMES = [_REENTRANT, *checkpoint_generators()]
 _STEPS = 8
 
 
@@ -83,16 +84,12 @@ class _Refusal:
         self._owned = owned
 
     def __call__(self, module: nn.Module, _: Any) -> None:
-        if id(module) in self._owned and _in_backward() and not _Scope.recomputing:
+        if id(module) in self._owned and is_in_backward() and not _Scope.recomputing:
             raise RuntimeError(
                 f'{type(module).__name__} is called again in the backward (gradient checkpointing of its own, or '
                 f'torch.utils.checkpoint of an unknown torch release, {torch.__version__}). A supernet '
                 'cannot run such a model: the second call would see the full weights. Turn recomputation off in the model.'
             )
-
-
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
 
 
 class _Scope:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..utils import BatchNorm
 
 __all__ = ['estimate_statistics', 'held_in_eval', 'norms_in_eval']
 
@@ -88,7 +89,7 @@ def norms_in_eval(model: nn.Module) -> frozenset[str]:
 
 
 def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.track_running_stats and module.running_mean is not None
+    return isinstance(module, BatchNorm) and module.track_running_stats and module.running_mean is not None
 
 
 def _key(module: str, name: str) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 
+from ..utils import draws_of
+
 __all__ = ['Drawing', 'EpochSampler']
 
 
@@ -95,7 +97,7 @@ class Drawing:
         if type(sampler) is SequentialSampler:
             return cls(everything, False)
         if type(sampler) is RandomSampler:
-            return cls(everything, True, sampler._num_samples, bool(sampler.replacement))
+            return cls(everything, True, draws_of(sampler), bool(sampler.replacement))
         if type(sampler) is SubsetRandomSampler:
             samples = np.asarray(list(sampler.indices), dtype=np.int64)
             return cls(samples, True) if len(np.unique(samples)) == len(samples) else None

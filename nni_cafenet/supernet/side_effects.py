@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from ..space import WidthSpace
-from ..utils import load_random_state, random_state
+from ..utils import StatisticsNorm, copy_each, load_random_state, random_state, version_of
 
 __all__ = ['SideEffects']
 
@@ -82,7 +81,7 @@ class _Buffers:
         self._places = [
             (owner, name, buffer) for owner in owners for name, buffer in owner._buffers.items() if buffer is not None
         ]
-        self._versions = [buffer._version for _, _, buffer in self._places]
+        self._versions = [version_of(buffer) for _, _, buffer in self._places]
         kinds: dict[Any, list[int]] = {}
         for index, (_, _, buffer) in enumerate(self._places):
             kinds.setdefault((buffer.device, buffer.dtype, buffer.layout), []).append(index)
@@ -93,9 +92,9 @@ class _Buffers:
         written, counted = list[int](), set[int]()
         for index, (owner, name, buffer) in enumerate(self._places):
             owner._buffers[name] = buffer
-            if buffer._version != self._versions[index]:
+            if version_of(buffer) != self._versions[index]:
                 counted.add(index)
-            elif not isinstance(owner, _NormBase):
+            elif not isinstance(owner, StatisticsNorm):
                 continue
             written.append(index)
         if written:
@@ -103,9 +102,9 @@ class _Buffers:
             buffers = {index: self._places[index][2] for index in written}
             into = [buffer if index in counted else buffer.data for index, buffer in buffers.items()]
             with torch.no_grad():
-                torch._foreach_copy_(into, [values[index] for index in written])
+                copy_each(into, [values[index] for index in written])
         for index in counted:
-            self._versions[index] = self._places[index][2]._version
+            self._versions[index] = version_of(self._places[index][2])
 
     def _copies(self, indices: list[int]) -> Any:
         """Return copies of buffers of one kind: in one tensor where they can be, which is one kernel and not hundreds."""

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from ..utils import persistent_iterator, put_persistent_iterator
+
 __all__ = ['untouched']
 
 _MOST = 2000
@@ -32,7 +34,7 @@ def untouched(*data: Any) -> Iterator[None]:
     """
     found = list(_objects_in(data))
     loaders = [each for each in found if isinstance(each, DataLoader)]
-    iterators = [loader._iterator for loader in loaders]
+    iterators = [persistent_iterator(loader) for loader in loaders]
     states = [_state_of(each) for each in found]
     try:
         yield
@@ -41,7 +43,7 @@ def untouched(*data: Any) -> Iterator[None]:
             if state is not None:
                 _put_state(each, state)
         for loader, iterator in zip(loaders, iterators):
-            loader._iterator = iterator
+            put_persistent_iterator(loader, iterator)
 
 
 def _objects_in(root: Any) -> Iterator[Any]:

@@ -42,6 +42,21 @@ if TYPE_CHECKING:
     from .silence import quiet_torch as quiet_torch, quiet_training as quiet_training
     from .tables import as_html as as_html, as_markdown as as_markdown, as_table as as_table
     from .torch_files import check_end as check_end, load_torch as load_torch, save_torch as save_torch
+    from .torch_internals import (
+        BatchNorm as BatchNorm,
+        ConvNd as ConvNd,
+        StatisticsNorm as StatisticsNorm,
+        checkpoint_generators as checkpoint_generators,
+        copy_each as copy_each,
+        draws_of as draws_of,
+        is_in_backward as is_in_backward,
+        is_transformed as is_transformed,
+        persistent_iterator as persistent_iterator,
+        put_persistent_iterator as put_persistent_iterator,
+        storage_uses as storage_uses,
+        version_of as version_of,
+        zero_each as zero_each,
+    )
     from .units import (
         format_count as format_count,
         format_time as format_time,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ...utils import copy_each
 from ..index_runs import Axes, IndexRuns, open_index
 
 __all__ = [
@@ -80,7 +81,7 @@ def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tenso
             wholes += pairs[0]
             blocks += pairs[1]
     if wholes:
-        torch._foreach_copy_(wholes, blocks)
+        copy_each(wholes, blocks)
 
 
 def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:

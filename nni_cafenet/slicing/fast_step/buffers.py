@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
+from ...utils import copy_each
 from ..memory_layout import shares_memory
 from ..selection import Selection
 from .blocks import read, write
@@ -83,7 +84,7 @@ class BufferCopies:
         for rows, wholes in self._rows:
             rows.write(wholes, [tensors[name] for name in rows.names])
         if self._counters:
-            torch._foreach_copy_(list(self._counters.values()), [tensors[name] for name in self._counters])
+            copy_each(list(self._counters.values()), [tensors[name] for name in self._counters])
         for name, buffer, axes in self._others:
             if not shares_memory(buffer):  # nothing else can write into expanded constants either
                 write([buffer], [axes], [tensors[name]])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
+from ...utils import copy_each
 from ..index_runs import Axes
 from ..memory_layout import memory_format_of
 from ..selection import Selection
@@ -103,7 +104,7 @@ class SelectedBlocks:
                 sources += pairs[0]
                 targets += pairs[1]
         if targets:
-            torch._foreach_copy_(targets, sources)
+            copy_each(targets, sources)
         return parts
 
     def spread(self, parts: Sequence[Tensor | None]) -> list[Tensor | None]:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ...utils import version_of, zero_each
 from ..index_runs import Axes
 from .blocks import bounding_box, covers, write
 from .reused_memory import HeldMemory, whole_lines
@@ -94,14 +95,14 @@ class _Kept(HeldMemory):
 
     def note(self, written: Mapping[int, Axes]) -> None:
         """Note what was written, and how it looks."""
-        self._written, self._version = written, self.memory._version
+        self._written, self._version = written, version_of(self.memory)
         self._seen = self.memory.index_select(0, self._probes)
 
     def clear(self, chosen: Mapping[int, Axes]) -> None:
         """Make everything zero that is not written next."""
         memory = self.memory
         # The values tell of those who write through `.data`, which counts no version.
-        if memory._version != self._version or not torch.equal(memory.index_select(0, self._probes), self._seen):
+        if version_of(memory) != self._version or not torch.equal(memory.index_select(0, self._probes), self._seen):
             memory.zero_()
             return
         stale = [
@@ -110,7 +111,7 @@ class _Kept(HeldMemory):
             if index not in chosen or not covers(chosen[index], axes)
         ]
         if stale:
-            torch._foreach_zero_(stale)
+            zero_each(stale)
 
 
 def _spaced(size: int) -> Tensor:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ...utils import storage_uses
+
 __all__ = ['HeldMemory', 'ReusedMemory', 'whole_lines']
 
 _LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
 _GRAPHS = 2  # that are alive at once in min-min training
-_UNKNOWN = itertools.count()
 
 
 class HeldMemory:
@@ -26,12 +26,12 @@ class HeldMemory:
 
     def __init__(self, memory: Tensor) -> None:
         self.memory = memory
-        self._alone = _holders(memory)
+        self._alone = storage_uses(memory)
 
     @property
     def is_free(self) -> bool:
         """Whether nobody else holds any of it."""
-        return _holders(self.memory) == self._alone
+        return storage_uses(self.memory) == self._alone
 
 
 class ReusedMemory:
@@ -72,9 +72,3 @@ class ReusedMemory:
 def whole_lines(size: int) -> int:
     """Return a number of elements after which the next piece may begin."""
     return -(-size // _LINE) * _LINE
-
-
-def _holders(tensor: Tensor) -> int:
-    """Return how many tensors, here and anywhere, share the memory of one; another number each time if unknown."""
-    count = getattr(torch._C, '_storage_Use_Count', None)
-    return next(_UNKNOWN) if count is None else count(tensor.untyped_storage()._cdata)

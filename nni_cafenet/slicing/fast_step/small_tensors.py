@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...graph import ChannelGraph
+from ...utils import copy_each
 from ..selection import Selection
 
 __all__ = ['SelectedRows', 'SmallTensors']
@@ -86,4 +87,4 @@ class SelectedRows:
         """Write the selected rows of each tensor, in place."""
         full = torch.cat(list(tensors))
         full.index_copy_(0, self._index_on(full.device), torch.cat(list(parts)))
-        torch._foreach_copy_(list(tensors), torch.unsafe_split_with_sizes(full, self._lengths))
+        copy_each(list(tensors), torch.unsafe_split_with_sizes(full, self._lengths))
