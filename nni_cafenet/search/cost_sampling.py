@@ -43,7 +43,7 @@ class NearBudget(WidthSampling):
         check_number('floor', self.floor, 0, 1)
         check_whole_number('per_step', self.per_step, 1)
 
-    def of_run(self, budget: Any) -> WidthSampling:
+    def for_budget(self, budget: Any) -> WidthSampling:
         """Return the rule with the budgets of a run, where it was given none."""
         return self if self.budget is not None else dataclasses.replace(self, budget=budget)
 

@@ -264,7 +264,7 @@ class Scorer:
             return lambda call, output: logits.divided(call, output, temperature)
 
         own, *others = temperatures_with(self.temperature)
-        before = None if known else SideEffects(self.module.training_module, apart_from=self.space)
+        before = None if known else SideEffects(self.module.training_module, exclude=self.space)
         with recorded_outputs(self.space, divide(own)) as outputs:
             result = run()
         after = None if before is None else before.snapshot()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from ..utils import copy_each, is_transformed
-from .attributes import FollowingAttributes
+from .attributes import WidthAttributes
 from .memory_layout import shares_memory
 from .module_call import apply_attributes
 from .recomputation import RecomputationCheck, recomputing
@@ -45,7 +45,7 @@ class ActiveModel:
         self._model = model
         self._graph = graph
         self._known_slots: TensorSlots | None = None
-        self._attributes: FollowingAttributes | None = None
+        self._attributes: WidthAttributes | None = None
         self._selected: Selection | None = None
         self._check: RecomputationCheck | None = None
         self._fast_step: FastStep | None = None
@@ -125,11 +125,11 @@ class ActiveModel:
         self._fast_step = self._fast_step or FastStep(self._graph)
         return self._fast_step
 
-    def _slots_and_attributes(self) -> tuple[TensorSlots, FollowingAttributes]:
+    def _slots_and_attributes(self) -> tuple[TensorSlots, WidthAttributes]:
         """Return where the tensors of the model are, and its attributes: found anew after modules were replaced."""
-        if self._known_slots is None or self._attributes is None or not self._known_slots.still_there:
+        if self._known_slots is None or self._attributes is None or not self._known_slots.is_current:
             self._known_slots = TensorSlots(self._model)
-            self._attributes = FollowingAttributes(self._graph, self._known_slots)
+            self._attributes = WidthAttributes(self._graph, self._known_slots)
         return self._known_slots, self._attributes
 
 

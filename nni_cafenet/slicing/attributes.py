@@ -12,7 +12,7 @@ from ..utils import ConvNd, StatisticsNorm
 from .index_runs import IndexRuns
 from .tensor_slots import TensorSlots
 
-__all__ = ['FollowingAttributes', 'size_attributes']
+__all__ = ['WidthAttributes', 'size_attributes']
 
 _RMS_NORM = (nn.RMSNorm,) if hasattr(nn, 'RMSNorm') else ()
 
@@ -28,7 +28,7 @@ class _Number(NamedTuple):
     divisor: int
 
 
-class FollowingAttributes:
+class WidthAttributes:
     """The attributes of a model's modules that follow its widths.
 
     Parameters
@@ -39,26 +39,26 @@ class FollowingAttributes:
         The places of the model.
     """
 
-    def __init__(self, graph: ChannelGraph, places: TensorSlots) -> None:
+    def __init__(self, graph: ChannelGraph, slots: TensorSlots) -> None:
         declared: dict[str, list[tuple[Attribute, int]]] = {}
         for attribute in graph.attributes:
             index = graph.dims[attribute.parameter][attribute.axis]
             if index is not None:
                 declared.setdefault(attribute.module, []).append((attribute, index))
         self._numbers: list[_Number] = []
-        self._others: list[_Module] = []
+        self._others: list[_ModuleSizes] = []
         seen = set()
-        for path, module in places.modules.items():
+        for path, module in slots.modules.items():
             leaves = []
             if id(module) not in seen:
                 seen.add(id(module))
                 leaves = [
                     (leaf, tuple(tensor.shape), graph.dims[name])
                     for leaf, tensor in module._parameters.items()
-                    if tensor is not None and (name := places.name_of(module, leaf)) in graph.dims
+                    if tensor is not None and (name := slots.name_of(module, leaf)) in graph.dims
                 ]
             if leaves or path in declared:
-                found = _Module(path, module, declared.get(path, []), leaves)
+                found = _ModuleSizes(path, module, declared.get(path, []), leaves)
                 numbers = found.numbers()
                 if numbers is None:
                     self._others.append(found)
@@ -97,7 +97,7 @@ class FollowingAttributes:
         return values
 
 
-class _Module(NamedTuple):
+class _ModuleSizes(NamedTuple):
     """A module whose attributes follow widths: those that rules have declared, and the sizes of its parameters."""
 
     path: str

@@ -52,8 +52,8 @@ class IndexRuns:
     def blocks(self) -> list[tuple[int, int, int]]:
         """(First position, where it stands in the part, number of positions) of each run."""
         if self._blocks is None:
-            places = itertools.accumulate(self.lengths[:-1], initial=0)
-            self._blocks = list(zip(self.starts, places, self.lengths))
+            offsets = itertools.accumulate(self.lengths[:-1], initial=0)
+            self._blocks = list(zip(self.starts, offsets, self.lengths))
         return self._blocks
 
 

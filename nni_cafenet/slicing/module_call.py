@@ -18,7 +18,7 @@ def call_with(
     tensors: dict[str, Tensor],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    places: TensorSlots | None = None,
+    slots: TensorSlots | None = None,
 ) -> Any:
     """Call a model with some of its parameters and buffers replaced; ``tensors`` afterwards holds those it has set.
 
@@ -33,15 +33,15 @@ def call_with(
     places
         The places of the model, if they are known.
     """
-    with (places or TensorSlots(model)).replaced(tensors):
+    with (slots or TensorSlots(model)).replaced(tensors):
         return model(*args, **kwargs)
 
 
 def apply_attributes(
-    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], places: TensorSlots | None = None
+    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], slots: TensorSlots | None = None
 ) -> dict[str, dict[str, Any]]:
     """Set attributes of modules; return the values that they had, the last ones first, as they are to be put back."""
-    modules = dict(model.named_modules(remove_duplicate=False)) if places is None else places.modules
+    modules = dict(model.named_modules(remove_duplicate=False)) if slots is None else slots.modules
     before: dict[str, dict[str, Any]] = {}
     for path, values in attributes.items():
         module = modules[path]

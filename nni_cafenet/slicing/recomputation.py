@@ -25,7 +25,7 @@ from ..utils import checkpoint_generators, is_in_backward
 
 __all__ = ['RecomputationCheck', 'recomputing']
 
-Again = Callable[[Callable[[], Any]], Any]
+Recompute = Callable[[Callable[[], Any]], Any]
 
 _REENTRANT = 'CheckpointFunction'
 _NAMES = [_REENTRANT, *checkpoint_generators()]
@@ -33,15 +33,15 @@ _STEPS = 8
 
 
 @contextlib.contextmanager
-def recomputing(again: Again) -> Iterator[None]:
-    """Pass what is checkpointed in this block to ``again`` whenever the backward computes it again.
+def recomputing(recompute: Recompute) -> Iterator[None]:
+    """Pass what is checkpointed in this block to ``recompute`` whenever the backward computes it again.
 
     Parameters
     ----------
     again
         Calls what it is given on the state of the first forward, and returns the result.
     """
-    scope = _Scope(again)
+    scope = _CheckpointedForward(recompute)
     own = {name: getattr(torch_checkpoint, name) for name in _NAMES}
     for name, value in own.items():
         setattr(torch_checkpoint, name, scope.replacement(name, value))
@@ -84,7 +84,7 @@ class _Refusal:
         self._owned = owned
 
     def __call__(self, module: nn.Module, _: Any) -> None:
-        if id(module) in self._owned and is_in_backward() and not _Scope.recomputing:
+        if id(module) in self._owned and is_in_backward() and not _CheckpointedForward.recomputing:
             raise RuntimeError(
                 f'{type(module).__name__} is called again in the backward (gradient checkpointing of its own, or '
                 f'torch.utils.checkpoint of an unknown torch release, {torch.__version__}). A supernet '
@@ -92,15 +92,15 @@ class _Refusal:
             )
 
 
-class _Scope:
+class _CheckpointedForward:
     """One forward, and what is checkpointed in it."""
 
     recomputing = 0
     """How many recomputations are running, one inside the other."""
 
-    def __init__(self, again: Again) -> None:
+    def __init__(self, recompute: Recompute) -> None:
         self.in_forward = True
-        self._again = again
+        self._recompute = recompute
 
     def replacement(self, name: str, own: Any) -> Any:
         """Return what stands for a name of torch during the forward."""
@@ -114,12 +114,12 @@ class _Scope:
         def run(*args: Any, **kwargs: Any) -> Any:
             if self.in_forward:
                 return function(*args, **kwargs)
-            _Scope.recomputing += 1
+            _CheckpointedForward.recomputing += 1
             try:
-                with recomputing(self._again):  # a checkpoint inside a checkpoint
-                    return self._again(lambda: function(*args, **kwargs))
+                with recomputing(self._recompute):  # a checkpoint inside a checkpoint
+                    return self._recompute(lambda: function(*args, **kwargs))
             finally:
-                _Scope.recomputing -= 1
+                _CheckpointedForward.recomputing -= 1
 
         return run
 

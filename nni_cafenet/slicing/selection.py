@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..graph import ChannelGraph
-from .attributes import FollowingAttributes
+from .attributes import WidthAttributes
 from .index_runs import Axes, IndexRuns, open_index
 from .memory_layout import shares_memory
 from .tensor_slots import TensorSlots
@@ -105,7 +105,7 @@ class Selection:
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
-        return FollowingAttributes(self.graph, TensorSlots(model)).values(self.sizes, self.runs)
+        return WidthAttributes(self.graph, TensorSlots(model)).values(self.sizes, self.runs)
 
 
 def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[IndexRuns | None]:

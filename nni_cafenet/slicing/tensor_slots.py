@@ -52,18 +52,18 @@ class TensorSlots:
 
     def parameters(self) -> dict[str, Tensor]:
         """Return the parameters that now stand in the model, by name."""
-        return _standing(self._parameters)
+        return _present(self._parameters)
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the buffers that now stand in the model, by name."""
-        return _standing(self._buffers)
+        return _present(self._buffers)
 
     def name_of(self, module: nn.Module, leaf: str) -> str:
         """Return the name of the parameter that stands in a module."""
         return self._names[id(module._parameters), leaf]
 
     @property
-    def still_there(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the model still has the modules, and as many tensors, as when this was made."""
         for children, values, parameters, many, buffers, more in self._structure:
             if tuple(children.values()) != values or len(parameters) != many or len(buffers) != more:
@@ -92,7 +92,7 @@ class TensorSlots:
         names = list(names)
         if self._last[0] != names:
             every = [(name, self._parameters.get(name) or self._buffers[name]) for name in names]
-            self._last = names, [(store, leaf, name) for name, places in every for store, leaf in places]
+            self._last = names, [(store, leaf, name) for name, found_at in every for store, leaf in found_at]
         return self._last[1]
 
 
@@ -103,25 +103,25 @@ class _SlotMapping(Mapping[str, Tensor]):
         self._at = at
 
     @cached_property
-    def _places(self) -> dict[str, tuple[_Store, str]]:
+    def _slots(self) -> dict[str, tuple[_Store, str]]:
         return {name: (store, leaf) for store, leaf, name in self._at}
 
     def __getitem__(self, name: str) -> Tensor:
-        store, leaf = self._places[name]
+        store, leaf = self._slots[name]
         return store[leaf]  # type: ignore[return-value]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._slots)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
 
-def _standing(places: Mapping[str, list[tuple[_Store, str]]]) -> dict[str, Tensor]:
-    standing = {}
-    for name, at in places.items():
+def _present(found_at: Mapping[str, list[tuple[_Store, str]]]) -> dict[str, Tensor]:
+    present = {}
+    for name, at in found_at.items():
         store, leaf = at[0]
         tensor = store[leaf]
         if tensor is not None:
-            standing[name] = tensor
-    return standing
+            present[name] = tensor
+    return present

@@ -26,7 +26,7 @@ from pytorch_lightning.plugins import Precision
 from torch import nn
 
 from ..errors import FirstBatchError, first_line
-from ..supernet import untouched
+from ..supernet import preserved_data_state
 from ..utils import quiet_training, seeded
 from .captured_results import taken_reports
 from .evaluator_factory import EvaluatorFactory
@@ -152,7 +152,7 @@ def _one_epoch(
         module.set_model(make())
         train, validate = (evaluator.train_dataloaders, evaluator.val_dataloaders) if data is None else data(evaluator)
         loaders = [train, validate, evaluator.datamodule]
-        with untouched(*loaders), taken_reports() as reports:
+        with preserved_data_state(*loaders), taken_reports() as reports:
             trainer = _trainer(evaluators, [*callbacks, watch], root, train)
             where: dict[str, Any] = {'train_dataloaders': train, 'val_dataloaders': validate}
             if evaluator.datamodule is not None:

@@ -18,7 +18,7 @@ from ..graph import ExampleInput
 from ..options import epochs_text
 from ..search import Scored, better_when_higher
 from ..slim import save_slim
-from ..supernet import KeepRandomness, SaveEveryEpoch
+from ..supernet import RestoreRandomState, SaveEveryEpoch
 from ..utils import read_record, seeded, write_record
 from .captured_results import CapturedResults, taken_reports
 from .evaluator_factory import EvaluatorFactory
@@ -272,7 +272,7 @@ def train_finalist(
                     _ReportEpochs(reports, metric),
                     KeepCurves(folder / 'curves.jsonl'),
                     SaveEveryEpoch(checkpoint, last=False),
-                    KeepRandomness(evaluators.loader(evaluator)),
+                    RestoreRandomState(evaluators.loader(evaluator)),
                 ]
             )
             with keyboard_interrupts(trainer):

@@ -7,9 +7,10 @@ is held out for scores), ``randomness`` and ``isolation`` (what a losing channel
 
 from .bilateral import Bilateral
 from .bn_statistics import estimate_statistics
-from .checkpoint import KeepRandomness, SaveEveryEpoch, batches_begun, has_ended, restore
+from .checkpoint import RestoreRandomState, SaveEveryEpoch, batches_begun, has_ended, restore
 from .combination import Combination, SoftMin
 from .data import TrainingData, each_batch
+from .data_state import preserved_data_state
 from .divergence import AlphaDivergence, Divergence
 from .evaluator import check_evaluator, to_device, training_loader, validation_loader, with_data
 from .graph_memory import check_memory
@@ -19,7 +20,6 @@ from .plain_checkpoint import read_checkpoint
 from .sharing import Fixed, LocallyFree, Sharing
 from .side_effects import SideEffects
 from .training_options import TrainingOptions
-from .untouched_data import untouched
 from .weight_average import WeightAverage, put_average
 from .width_sampling import Sandwich, UniformWidths, WidthSampling, uniform_widths
 
@@ -29,10 +29,10 @@ __all__ = [
     'Combination',
     'Divergence',
     'Fixed',
-    'KeepRandomness',
     'LocallyFree',
     'LogCalls',
     'MinMinModule',
+    'RestoreRandomState',
     'Sandwich',
     'SaveEveryEpoch',
     'Sharing',
@@ -50,13 +50,13 @@ __all__ = [
     'estimate_statistics',
     'has_ended',
     'loss_of',
+    'preserved_data_state',
     'put_average',
     'read_checkpoint',
     'restore',
     'to_device',
     'training_loader',
     'uniform_widths',
-    'untouched',
     'validation_loader',
     'with_data',
 ]

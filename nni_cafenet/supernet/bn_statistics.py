@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..utils import BatchNorm
 
-__all__ = ['estimate_statistics', 'held_in_eval', 'norms_in_eval']
+__all__ = ['estimate_statistics', 'frozen_norms', 'norms_in_eval']
 
 
 def estimate_statistics(
@@ -33,7 +33,7 @@ def estimate_statistics(
     run
         Called with each batch; runs the model.
     frozen
-        Names of normalizations whose statistics the user does not train (see `held_in_eval`): they stay as they are, as do
+        Names of normalizations whose statistics the user does not train (see `frozen_norms`): they stay as they are, as do
         those with a momentum of 0.
 
     Notes
@@ -67,7 +67,7 @@ def estimate_statistics(
             module.eval()
 
 
-def held_in_eval(model: nn.Module) -> frozenset[str]:
+def frozen_norms(model: nn.Module) -> frozenset[str]:
     """Return the names of batch normalizations that stay in evaluation mode while a model trains: their user froze them.
 
     Where the model is in training mode, those that are not; else those that its own ``train()`` leaves in evaluation mode.

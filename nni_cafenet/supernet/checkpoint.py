@@ -13,7 +13,7 @@ from ..utils import RandomnessOnResume, loader_generators
 from .lightning_module import MinMinModule
 from .plain_checkpoint import PlainCheckpointIO
 
-__all__ = ['KeepRandomness', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
+__all__ = ['RestoreRandomState', 'SaveEveryEpoch', 'batches_begun', 'has_ended', 'restore']
 
 
 class SaveEveryEpoch(Checkpoint):
@@ -82,7 +82,7 @@ class SaveEveryEpoch(Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
 
 
-class KeepRandomness(pl.Callback):
+class RestoreRandomState(pl.Callback):
     """Let a training that goes on from a checkpoint draw the random numbers that it would have drawn.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .combination import Combination
-from .min_step import MinStep, StepFunctions, StepResult, take_back
+from .min_step import MinStep, StepFunctions, StepResult, undo
 from .side_effects import SideEffects
 from .step_output import loss_of, sum_of, with_loss
 
@@ -28,8 +28,8 @@ class CombinedStep:
         Weighs the losses.
     """
 
-    def __init__(self, best_of: MinStep, combination: Combination) -> None:
-        self._best_of = best_of
+    def __init__(self, min_step: MinStep, combination: Combination) -> None:
+        self._min_step = min_step
         self._combination = combination
 
     def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
@@ -42,19 +42,21 @@ class CombinedStep:
         losses : list of float
             All losses, in the order of the channel sets.
         """
-        before, runs = SideEffects(self._best_of.module), list[StepResult]()
+        before, results = SideEffects(self._min_step.module), list[StepResult]()
         for channel_sets in sets:
-            if runs:
-                take_back(before)
-            runs.append(self._best_of.run(channel_sets, steps))
-            runs[-1].after = before.snapshot()
-        losses = [run.loss for run in runs]
-        best = min(runs, key=lambda run: math.inf if math.isnan(run.loss) else run.loss)
+            if results:
+                undo(before)
+            results.append(self._min_step.run(channel_sets, steps))
+            results[-1].after = before.snapshot()
+        losses = [result.loss for result in results]
+        best = min(results, key=lambda result: math.inf if math.isnan(result.loss) else result.loss)
         if best.after is not None:
             best.after.restore()
         steps.activate(best.channel_sets)
-        weighed = [(run, weight) for run, weight in zip(runs, self._combination.weights(losses)) if weight]
+        weighed = [(result, weight) for result, weight in zip(results, self._combination.weights(losses)) if weight]
         if weighed:
-            best.output = with_loss(best.output, sum_of([weight * loss_of(run.output) for run, weight in weighed]))
-            best.loss = sum(weight * run.loss for run, weight in weighed)
+            best.output = with_loss(
+                best.output, sum_of([weight * loss_of(result.output) for result, weight in weighed])
+            )
+            best.loss = sum(weight * result.loss for result, weight in weighed)
         return best, losses

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset
 
-from .samplers import Drawing, EpochSampler
+from .samplers import EpochSampler, SamplingScheme
 
 __all__ = ['EpochSampler', 'TrainingData', 'each_batch']
 
@@ -56,8 +56,8 @@ class TrainingData:
     ) -> None:
         self.seed = seed
         self.generator: torch.Generator | None = None
-        drawing = _drawing_of(loader)
-        if drawing is None:
+        scheme = _scheme_of(loader)
+        if scheme is None:
             if score_loader is None:
                 raise ValueError(
                     f'A part of the training data must be held out for scores, but {_cannot_be_cut(loader)}. Give '
@@ -67,24 +67,24 @@ class TrainingData:
             _check_length(loader, 'The training loader')
             return
         self.generator = torch.Generator().manual_seed(seed)
-        order = np.random.default_rng([seed, 0]).permutation(len(drawing.samples))
-        held = 0 if score_loader is not None else _held_out(holdout, len(order), drawing, loader)
+        order = np.random.default_rng([seed, 0]).permutation(len(scheme.samples))
+        held = 0 if score_loader is not None else _held_out(holdout, len(order), scheme, loader)
         if len(order) - held < 1 or (score_loader is None and held < 1):
             raise ValueError(
                 f'holdout={holdout} of {len(order)} training samples leaves {len(order) - held} for training and {held} '
                 'for scores. Give another share, or more data.'
             )
         self._loader = loader
-        self._chosen, self._drawing = np.sort(order[held:]), drawing
-        self._dataset = Subset(loader.dataset, drawing.samples[self._chosen].tolist())
-        self.train = _like(loader, self._dataset, drawing.sampler(self._chosen, seed, epoch), self.generator)
+        self._chosen, self._scheme = np.sort(order[held:]), scheme
+        self._dataset = Subset(loader.dataset, scheme.samples[self._chosen].tolist())
+        self.train = _like(loader, self._dataset, scheme.sampler(self._chosen, seed, epoch), self.generator)
         if len(self.train) == 0:
             raise ValueError(
                 f'drop_last=True leaves no batch: the training loader has batches of {loader.batch_size} samples, and '
                 f'{len(self.train.sampler)} are drawn from the {len(self._dataset)} for training (holdout={holdout} of '
                 f'{len(order)}). Give smaller batches, drop_last=False, or more data.'
             )
-        heldout = Subset(loader.dataset, drawing.samples[np.sort(order[:held])].tolist())
+        heldout = Subset(loader.dataset, scheme.samples[np.sort(order[:held])].tolist())
         self.heldout = _like(loader, heldout, None) if score_loader is None else score_loader
 
     def __len__(self) -> int:
@@ -104,8 +104,8 @@ class TrainingData:
             return []
         loader = each_batch(self.train)
         if self._dataset is not None:
-            sampler = self._drawing.sampler(self._chosen, self.seed, lambda: 2**40)
-            if not self._drawing.shuffled:
+            sampler = self._scheme.sampler(self._chosen, self.seed, lambda: 2**40)
+            if not self._scheme.shuffled:
                 sampler = EpochSampler(len(self._dataset), self.seed, lambda: 2**40)
             loader = _like(self._loader, self._dataset, sampler, torch.Generator().manual_seed(self.seed))
         batches: list[Any] = []
@@ -144,7 +144,7 @@ class _Combined:
             yield found[0]
 
 
-def _held_out(holdout: float, size: int, drawing: Drawing, loader: DataLoader[Any]) -> int:
+def _held_out(holdout: float, size: int, scheme: SamplingScheme, loader: DataLoader[Any]) -> int:
     """Return how many samples are held out.
 
     Where the cut would leave a last batch of one sample, which batch normalization cannot train on and the user's own
@@ -152,12 +152,12 @@ def _held_out(holdout: float, size: int, drawing: Drawing, loader: DataLoader[An
     """
     held, batch = round(holdout * size), int(loader.batch_size or 1)
     alone = (size - held) % batch == 1 and size % batch != 1
-    if alone and batch > 1 and not loader.drop_last and drawing.draws is None:
+    if alone and batch > 1 and not loader.drop_last and scheme.draws is None:
         return held + 1 if size - held > 1 else held - 1
     return held
 
 
-def _drawing_of(loader: Any) -> Drawing | None:
+def _scheme_of(loader: Any) -> SamplingScheme | None:
     """Return how a loader draws its samples; None where it cannot be made again for a part of them."""
     if (
         not isinstance(loader, DataLoader)
@@ -168,7 +168,7 @@ def _drawing_of(loader: Any) -> Drawing | None:
         or not hasattr(loader.dataset, '__len__')
     ):
         return None
-    return Drawing.of(loader.sampler, len(loader.dataset))
+    return SamplingScheme.of(loader.sampler, len(loader.dataset))
 
 
 def _cannot_be_cut(loader: Any) -> str:

@@ -7,9 +7,9 @@ import logging
 import psutil
 import torch
 
-__all__ = ['MEMORY', 'GraphMemory', 'check_memory']
+__all__ = ['MEMORY_MODES', 'GraphMemory', 'check_memory']
 
-MEMORY = ('auto', 'fast', 'lean')
+MEMORY_MODES = ('auto', 'fast', 'lean')
 """What a user may ask for."""
 
 _logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 def check_memory(memory: str) -> str:
     """Return what a user asks for; a ValueError where it is no such thing."""
-    if memory not in MEMORY:
+    if memory not in MEMORY_MODES:
         raise ValueError(f"memory={memory!r} must be 'auto', 'fast' (two graphs at once) or 'lean' (one).")
     return memory
 
@@ -46,13 +46,13 @@ class GraphMemory:
 
     def __init__(self, memory: str) -> None:
         self.keeps_two = check_memory(memory) != 'lean'
-        self.is_open = memory == 'auto'
+        self.may_change = memory == 'auto'
         self._before: int | None = None
         self._largest = 0
 
     def before_graph(self, device: torch.device) -> None:
         """Take note of the memory in use before a step makes its first graph."""
-        if self.is_open and (self._before is None or device.type == 'cuda'):
+        if self.may_change and (self._before is None or device.type == 'cuda'):
             self._before = _used(device)
 
     def is_short(self, device: torch.device) -> bool:
@@ -67,7 +67,7 @@ class GraphMemory:
         """Make do with one graph from now on."""
         if self.keeps_two:
             _logger.info("%s: from now on a training step keeps one graph (memory='lean'; same results).", why)
-        self.keeps_two = self.is_open = False
+        self.keeps_two = self.may_change = False
 
 
 def _used(device: torch.device) -> int:

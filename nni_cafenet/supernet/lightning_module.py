@@ -19,12 +19,12 @@ from torch import Tensor
 from ..errors import TrainingDivergedError
 from ..space import WidthSpace
 from ..utils import RandomnessOnResume
-from .bn_statistics import held_in_eval, norms_in_eval
+from .bn_statistics import frozen_norms, norms_in_eval
 from .combination import Min
 from .combined_step import CombinedStep
 from .graph_memory import GraphMemory
 from .min_step import LogCalls, MinStep, StepFunctions, StepResult
-from .several_widths import at_several_widths
+from .multi_width_step import step_at_widths
 from .sharing import Sharing, distinct
 from .step_output import loss_of
 from .training_options import TrainingOptions
@@ -108,9 +108,9 @@ class MinMinModule(BaseOneShotLightningModule):
         self.channel_sets_per_step = channel_sets_per_step
         self.rng = np.random.default_rng(seed)
         self.options = TrainingOptions() if options is None else options
-        self._best_of = MinStep(training_module, GraphMemory(memory))
+        self._min_step = MinStep(training_module, GraphMemory(memory))
         combine = self.options.combine
-        self._all_of = None if isinstance(combine, Min) else CombinedStep(self._best_of, combine)
+        self._combined_step = None if isinstance(combine, Min) else CombinedStep(self._min_step, combine)
         self._frozen: frozenset[str] | None = None
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
@@ -133,7 +133,7 @@ class MinMinModule(BaseOneShotLightningModule):
     @property
     def frozen_statistics(self) -> frozenset[str]:
         """Names of batch normalizations that are in evaluation mode while the supernet trains."""
-        return held_in_eval(self.space) if self._frozen is None else self._frozen
+        return frozen_norms(self.space) if self._frozen is None else self._frozen
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -149,8 +149,8 @@ class MinMinModule(BaseOneShotLightningModule):
         step = partial(self.training_module.training_step, batch, batch_idx, *extra)
         if len(drawn) > 1:
             widths = [(own, self._steps(each, step)) for each, own in zip(drawn, sets)]
-            best, losses = at_several_widths(
-                self.training_module, self.space, widths, self._at_a_width, self.options.distill
+            best, losses = step_at_widths(
+                self.training_module, self.space, widths, self._run_width, self.options.distill
             )
         elif len(sets[0]) == 1:
             self.space.activate(drawn[0], sets[0][0])
@@ -158,7 +158,7 @@ class MinMinModule(BaseOneShotLightningModule):
             best = StepResult(sets[0][0], self._loss(output), True, output)
             losses = [[best.loss]]
         else:
-            best, own = self._at_a_width(sets[0], self._steps(drawn[0], step))
+            best, own = self._run_width(sets[0], self._steps(drawn[0], step))
             losses = [own]
         for each, own in zip(drawn, losses):
             self._check_finite(own, best.output, each)
@@ -172,12 +172,12 @@ class MinMinModule(BaseOneShotLightningModule):
         any_process = self._any if self.trainer.world_size > 1 else None
         return StepFunctions(partial(self.space.activate, widths), step, self._loss, self.device, any_process)
 
-    def _at_a_width(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
+    def _run_width(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
         """Run a step with the channel sets of a width; return the run that counts, and all losses."""
         if len(sets) == 1:
-            run = self._best_of.run(sets[0], steps)
-            return run, [run.loss]
-        return self._all_of(sets, steps) if self._all_of is not None else self._best_of(sets, steps)
+            result = self._min_step.run(sets[0], steps)
+            return result, [result.loss]
+        return self._combined_step(sets, steps) if self._combined_step is not None else self._min_step(sets, steps)
 
     def _loss(self, output: Any) -> float:
         """Return the loss of a step, averaged over processes; NaN if the step skipped the batch."""

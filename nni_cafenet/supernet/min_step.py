@@ -78,7 +78,7 @@ class StepResult:
     logs: LogCalls = field(default_factory=LogCalls)
     after: SideEffects | None = None
 
-    def give_up_graph(self) -> None:
+    def drop_graph(self) -> None:
         """Keep what needs no graph alone."""
         self.complete, self.output, self.logs, self.after = False, None, LogCalls(), None
 
@@ -98,9 +98,9 @@ class MinStep:
         Whether there is room for two graphs.
     """
 
-    def __init__(self, module: LightningModule, room: GraphMemory) -> None:
+    def __init__(self, module: LightningModule, memory: GraphMemory) -> None:
         self.module = module
-        self._room = room
+        self._memory = memory
         self._graph_in_step = False
 
     def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
@@ -119,23 +119,23 @@ class MinStep:
         for index, channel_sets in enumerate(sets):
             last = index + 1 == len(sets)
             if index == 0:
-                self._room.before_graph(steps.device)
+                self._memory.before_graph(steps.device)
             else:
-                take_back(before)
-            run = self._run_in_room(channel_sets, steps, before, best, last)
-            losses.append(run.loss)
-            if best is None or run.loss < best.loss or math.isnan(best.loss):
-                best, winner = run, index
-                best.after = before.snapshot() if run.complete and not last else None
-            del run  # a loser's graph goes before the next one is made
+                undo(before)
+            result = self._run_within_memory(channel_sets, steps, before, best, last)
+            losses.append(result.loss)
+            if best is None or result.loss < best.loss or math.isnan(best.loss):
+                best, winner = result, index
+                best.after = before.snapshot() if result.complete and not last else None
+            del result  # a loser's graph goes before the next one is made
             if index == 0:
-                self._look_for_room(steps)
-            if not last and not self._room.keeps_two:
-                best.give_up_graph()
+                self._check_memory(steps)
+            if not last and not self._memory.keeps_two:
+                best.drop_graph()
         if best is None:
             raise ValueError('sets=[]: a step needs at least one channel set.')
         if not best.complete:
-            take_back(before)
+            undo(before)
             best = self.run(best.channel_sets, steps)
             losses[winner] = best.loss  # some kernels, such as those of attention, round in another way without a graph
         elif best.after is not None:
@@ -143,7 +143,7 @@ class MinStep:
             steps.activate(best.channel_sets)
         return best, losses
 
-    def _run_in_room(
+    def _run_within_memory(
         self,
         channel_sets: dict[str, Tensor],
         steps: StepFunctions,
@@ -152,19 +152,19 @@ class MinStep:
         last: bool,
     ) -> StepResult:
         """Run the step with a graph where there is room for it; make room where there turns out to be too little."""
-        if not self._room.keeps_two:
+        if not self._memory.keeps_two:
             return self.run(channel_sets, steps) if last else self._run_without_graph(channel_sets, steps, before)
         try:
             return self.run(channel_sets, steps)
         except torch.OutOfMemoryError as error:
-            if best is None or not self._room.is_open or steps.any_process is not None:
+            if best is None or not self._memory.may_change or steps.any_process is not None:
                 raise  # one graph alone is too much, or the user's word counts, or other processes would wait
-            self._room.fall_back(str(error).splitlines()[0])
-        best.give_up_graph()  # here the traceback, which holds the graph that was too much, is gone
-        take_back(before)
+            self._memory.fall_back(str(error).splitlines()[0])
+        best.drop_graph()  # here the traceback, which holds the graph that was too much, is gone
+        undo(before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        return self._run_in_room(channel_sets, steps, before, best, last)
+        return self._run_within_memory(channel_sets, steps, before, best, last)
 
     def _run_without_graph(
         self, channel_sets: dict[str, Tensor], steps: StepFunctions, before: SideEffects
@@ -173,18 +173,18 @@ class MinStep:
         if not self._graph_in_step:
             try:
                 with torch.no_grad():
-                    run = self.run(channel_sets, steps)
-                run.give_up_graph()
-                return run
+                    result = self.run(channel_sets, steps)
+                result.drop_graph()
+                return result
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # noqa: BLE001 - whatever a step raises that differentiates something by itself
                 pass
-            take_back(before)
-        run = self.run(channel_sets, steps)
+            undo(before)
+        result = self.run(channel_sets, steps)
         self._graph_in_step = True
-        run.give_up_graph()
-        return run
+        result.drop_graph()
+        return result
 
     def run(self, channel_sets: dict[str, Tensor], steps: StepFunctions) -> StepResult:
         """Run the step with one channel set, as it is; what it logs waits."""
@@ -200,16 +200,16 @@ class MinStep:
             own.update({} if log is None else {'log': log})
         return StepResult(channel_sets, steps.loss(output), True, output, logs)
 
-    def _look_for_room(self, steps: StepFunctions) -> None:
+    def _check_memory(self, steps: StepFunctions) -> None:
         """Decide, in all processes alike, whether another graph fits beside the first one of a step."""
-        if not self._room.is_open:
+        if not self._memory.may_change:
             return
-        short = self._room.is_short(steps.device)
+        short = self._memory.is_short(steps.device)
         if short if steps.any_process is None else steps.any_process(short):
-            self._room.fall_back('Too little memory is free for two graphs')
+            self._memory.fall_back('Too little memory is free for two graphs')
 
 
-def take_back(before: SideEffects) -> None:
+def undo(before: SideEffects) -> None:
     """Make everything as it was before the step, for another run of it."""
     before.restore()
     # Automatic mixed precision keeps copies of weights: those that were made without a graph would get no gradients.

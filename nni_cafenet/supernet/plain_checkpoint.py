@@ -23,7 +23,7 @@ from ..utils import load_torch, refuse_unsigned, save_torch, signature
 
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 
-_KIND = '__cafenet__'
+_TAG = '__cafenet__'
 _HYPER_PARAMETERS = ('hyper_parameters', 'datamodule_hyper_parameters')
 _TYPES_OF_THEM = ('hparams_type', 'datamodule_hparams_type')
 _PURPOSE = 'checkpoint'
@@ -101,7 +101,7 @@ def plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def restored(value: Any, file: str = 'The checkpoint') -> Any:
     """Return what `plain` was given, but for hyper-parameters that are no plain values; ``file`` is for messages."""
     if isinstance(value, dict):
-        if _KIND in value:
+        if _TAG in value:
             return _decoded(value, file)
         return type(value)((key, restored(each, file)) for key, each in value.items())
     if type(value) in (list, tuple, set):
@@ -118,11 +118,11 @@ def _encoded(value: Any) -> Any:
     if kind in (list, tuple, set):
         return kind(map(_encoded, value))
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in 'biufcSU':
-        return {_KIND: 'array' if kind is np.ndarray else 'number', **_array(value)}
+        return {_TAG: 'array' if kind is np.ndarray else 'number', **_array(value)}
     if isinstance(value, PurePath):
-        return {_KIND: 'path', 'path': str(value)}
+        return {_TAG: 'path', 'path': str(value)}
     content = cloudpickle.dumps(value)
-    return {_KIND: 'pickle', 'content': content, 'signature': signature(content, _PURPOSE)}
+    return {_TAG: 'pickle', 'content': content, 'signature': signature(content, _PURPOSE)}
 
 
 def _array(value: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _array(value: Any) -> dict[str, Any]:
 
 
 def _decoded(value: dict[str, Any], file: str) -> Any:
-    kind = value[_KIND]
+    kind = value[_TAG]
     if kind == 'path':
         return Path(value['path'])
     if kind == 'pickle':

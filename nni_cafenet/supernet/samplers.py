@@ -12,7 +12,7 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler, SubsetRa
 
 from ..utils import draws_of
 
-__all__ = ['Drawing', 'EpochSampler']
+__all__ = ['EpochSampler', 'SamplingScheme']
 
 
 class EpochSampler(Sampler[int]):
@@ -67,7 +67,7 @@ class EpochSampler(Sampler[int]):
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplingScheme:
     """What a sampler of torch does, as far as it can be done with a part of its samples.
 
     Parameters
@@ -91,7 +91,7 @@ class Drawing:
     weights: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, sampler: Any, size: int) -> Drawing | None:
+    def of(cls, sampler: Any, size: int) -> SamplingScheme | None:
         """Return what the sampler of a data set of some size does; None if it is none of torch's, or does not fit."""
         everything = np.arange(size)
         if type(sampler) is SequentialSampler:

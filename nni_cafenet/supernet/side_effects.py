@@ -35,13 +35,15 @@ class SideEffects:
         A part of it that the step does not run; None: it runs all.
     """
 
-    def __init__(self, module: nn.Module, *, apart_from: nn.Module | None = None) -> None:
+    def __init__(self, module: nn.Module, *, exclude: nn.Module | None = None) -> None:
         self._module = module
-        left_out = set() if apart_from is None else set(apart_from.modules())
+        left_out = set() if exclude is None else set(exclude.modules())
         # once: walking through a large network takes as long as copying its buffers
         self._owners = [owner for owner in module.modules() if owner not in left_out]
         models = [owner.full_model for owner in self._owners if isinstance(owner, WidthSpace)]  # not among its parts
-        self._keepers = [each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)]
+        self._attribute_owners = [
+            each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)
+        ]
         self._read()
 
     def snapshot(self) -> SideEffects:
@@ -64,7 +66,7 @@ class SideEffects:
         self._buffers = _Buffers(self._owners)
         self._metrics = [(owner, _metric_state(owner)) for owner in self._owners if _is_metric(owner)]
         self._attributes = [
-            _Attributes(owner, _is_plain if owner is self._module else _has_graph) for owner in self._keepers
+            _Attributes(owner, _is_plain if owner is self._module else _has_graph) for owner in self._attribute_owners
         ]
         self._random = random_state()
 
@@ -78,19 +80,19 @@ class _Buffers:
     """
 
     def __init__(self, owners: Iterable[nn.Module]) -> None:
-        self._places = [
+        self._found = [
             (owner, name, buffer) for owner in owners for name, buffer in owner._buffers.items() if buffer is not None
         ]
-        self._versions = [version_of(buffer) for _, _, buffer in self._places]
+        self._versions = [version_of(buffer) for _, _, buffer in self._found]
         kinds: dict[Any, list[int]] = {}
-        for index, (_, _, buffer) in enumerate(self._places):
+        for index, (_, _, buffer) in enumerate(self._found):
             kinds.setdefault((buffer.device, buffer.dtype, buffer.layout), []).append(index)
         with torch.no_grad():
             self._values = [(indices, self._copies(indices)) for indices in kinds.values()]
 
     def restore(self) -> None:
         written, counted = list[int](), set[int]()
-        for index, (owner, name, buffer) in enumerate(self._places):
+        for index, (owner, name, buffer) in enumerate(self._found):
             owner._buffers[name] = buffer
             if version_of(buffer) != self._versions[index]:
                 counted.add(index)
@@ -99,16 +101,16 @@ class _Buffers:
             written.append(index)
         if written:
             values = self._each()
-            buffers = {index: self._places[index][2] for index in written}
+            buffers = {index: self._found[index][2] for index in written}
             into = [buffer if index in counted else buffer.data for index, buffer in buffers.items()]
             with torch.no_grad():
                 copy_each(into, [values[index] for index in written])
         for index in counted:
-            self._versions[index] = version_of(self._places[index][2])
+            self._versions[index] = version_of(self._found[index][2])
 
     def _copies(self, indices: list[int]) -> Any:
         """Return copies of buffers of one kind: in one tensor where they can be, which is one kernel and not hundreds."""
-        buffers = [self._places[index][2] for index in indices]
+        buffers = [self._found[index][2] for index in indices]
         if buffers[0].layout != torch.strided:
             return [buffer.clone() for buffer in buffers]
         return torch.cat([buffer if buffer.dim() == 1 else buffer.reshape(-1) for buffer in buffers])
@@ -117,7 +119,7 @@ class _Buffers:
         """Return the copy of each buffer."""
         found: dict[int, Tensor] = {}
         for indices, copies in self._values:
-            buffers = [self._places[index][2] for index in indices]
+            buffers = [self._found[index][2] for index in indices]
             if isinstance(copies, Tensor):
                 copies = copies.split([buffer.numel() for buffer in buffers])
             shaped = [
@@ -138,11 +140,11 @@ class _Attributes:
         Whether a value is of the kind.
     """
 
-    def __init__(self, owner: nn.Module, kept: Callable[[Any], bool]) -> None:
+    def __init__(self, owner: nn.Module, matches: Callable[[Any], bool]) -> None:
         self._owner = owner
-        self._kept = kept
+        self._kind = matches
         self._values = vars(owner).copy()
-        self._contents = {name: _contents(value) for name, value in self._values.items() if self._is_kept(name, value)}
+        self._contents = {name: _contents(value) for name, value in self._values.items() if self._matches(name, value)}
 
     def restore(self) -> None:
         own, before = vars(self._owner), self._values
@@ -150,7 +152,7 @@ class _Attributes:
             _fill(before[name], contents)
         changed = [name for name, value in own.items() if before.get(name, _MISSING) is not value]
         for name in changed:
-            if name in self._contents or self._is_kept(name, own[name]):
+            if name in self._contents or self._matches(name, own[name]):
                 if name in before:
                     own[name] = before[name]
                 else:
@@ -158,8 +160,8 @@ class _Attributes:
         for name in self._contents.keys() - own.keys():
             own[name] = before[name]
 
-    def _is_kept(self, name: str, value: Any) -> bool:
-        return self._kept(value) and name not in _OF_EVERY_MODULE
+    def _matches(self, name: str, value: Any) -> bool:
+        return self._kind(value) and name not in _OF_EVERY_MODULE
 
 
 def _is_plain(value: Any) -> bool:

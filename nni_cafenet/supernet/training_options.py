@@ -46,4 +46,4 @@ class TrainingOptions:
             if ema is None
             else check_number('ema', ema, 0, 1, open=True, what='the decay of an average, such as 0.999')
         )
-        return cls(sampling.of_run(budget), Combination.of(combine), chosen, decay)
+        return cls(sampling.for_budget(budget), Combination.of(combine), chosen, decay)

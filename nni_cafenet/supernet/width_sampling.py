@@ -30,7 +30,7 @@ class WidthSampling(ABC):
     def check(self, space: WidthSpace) -> None:  # noqa: B027 - most rules fit every space
         """Raise ValueError where the rule does not fit a space."""
 
-    def of_run(self, budget: Any) -> WidthSampling:
+    def for_budget(self, budget: Any) -> WidthSampling:
         """Return the rule for a run with a budget as its user writes it."""
         return self
 

@@ -48,9 +48,9 @@ def test_all_bins_of_costs_come_equally_often(space):
 
 
 def test_the_budget_is_that_of_the_run_where_none_is_given(space):
-    assert NearBudget().of_run('40%') == NearBudget(budget='40%')
-    assert NearBudget(budget='20%').of_run('40%') == NearBudget(budget='20%')
-    assert CostBins().of_run('40%') == CostBins()
+    assert NearBudget().for_budget('40%') == NearBudget(budget='40%')
+    assert NearBudget(budget='20%').for_budget('40%') == NearBudget(budget='20%')
+    assert CostBins().for_budget('40%') == CostBins()
     NearBudget(budget={'macs': '40%', 'latency': '5ms'}).check(space)
     for budget, said in (
         (None, 'a budget is missing'),

@@ -126,7 +126,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize('to_none', [True, False], ids=['to None', 'to zero'])
 def test_optimizers_take_the_steps_of_the_slow_path(space, name, to_none, monkeypatch):
     slow = copy.deepcopy(space)
-    monkeypatch.setattr('nni_cafenet.slicing.fast_step.autograd._SHORT', 1)
+    monkeypatch.setattr('nni_cafenet.slicing.fast_step.autograd._SMALL_SIZE', 1)
     results = []
     for net, plain in ((space, False), (slow, True)):
         with monkeypatch.context() as patch:
@@ -152,7 +152,7 @@ def test_optimizers_take_the_steps_of_the_slow_path(space, name, to_none, monkey
 
 def test_several_calls_in_one_graph(space, monkeypatch):
     slow = copy.deepcopy(space)
-    monkeypatch.setattr('nni_cafenet.slicing.fast_step.autograd._SHORT', 1)
+    monkeypatch.setattr('nni_cafenet.slicing.fast_step.autograd._SMALL_SIZE', 1)
     for widths in (WIDTHS, {'a': 5, 'b': 2}, {'a': 2, 'b': 8}):
         for net, plain in ((space, False), (slow, True)):
             with monkeypatch.context() as patch:

@@ -32,22 +32,22 @@ def test_the_model_comes_back_after_an_error(model):
 
 def test_tied_tensors_have_one_name_and_several_places(model):
     model.b.weight = model.a.weight
-    places = TensorSlots(model)
-    assert 'b.weight' not in places.parameters()
-    assert places.name_of(model.b, 'weight') == 'a.weight'
+    slots = TensorSlots(model)
+    assert 'b.weight' not in slots.parameters()
+    assert slots.name_of(model.b, 'weight') == 'a.weight'
     other = torch.zeros(3, 3)
-    with places.replaced({'a.weight': other}):
+    with slots.replaced({'a.weight': other}):
         assert model.b.weight is other
     assert model.b.weight is model.a.weight
 
 
 def test_tensors_that_now_stand_there(model):
-    places = TensorSlots(model)
+    slots = TensorSlots(model)
     model.a.weight = nn.Parameter(torch.zeros(3, 3))
-    assert places.parameters()['a.weight'] is model.a.weight
+    assert slots.parameters()['a.weight'] is model.a.weight
     model.n.running_mean = None
-    assert 'n.running_mean' not in places.buffers()
-    assert places.still_there
+    assert 'n.running_mean' not in slots.buffers()
+    assert slots.is_current
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_tensors_that_now_stand_there(model):
     ids=['another child', 'one child more', 'one buffer more', 'one parameter more'],
 )
 def test_a_model_that_has_changed(model, change):
-    places = TensorSlots(model)
-    assert places.still_there
+    slots = TensorSlots(model)
+    assert slots.is_current
     change(model)
-    assert not places.still_there
+    assert not slots.is_current

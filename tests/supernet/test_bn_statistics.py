@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nni_cafenet.space.width_space import WidthSpace
-from nni_cafenet.supernet.bn_statistics import estimate_statistics, held_in_eval
+from nni_cafenet.supernet.bn_statistics import estimate_statistics, frozen_norms
 
 
 class Net(nn.Module):
@@ -116,9 +116,9 @@ def one_in_eval():
 def test_normalizations_that_their_user_froze_are_found(make):
     model = make()
     modes = [module.training for module in model.modules()]
-    assert held_in_eval(model) == {'bn'}
+    assert frozen_norms(model) == {'bn'}
     assert [module.training for module in model.modules()] == modes
-    assert held_in_eval(Net()) == held_in_eval(Net().eval()) == frozenset()
+    assert frozen_norms(Net()) == frozen_norms(Net().eval()) == frozenset()
 
 
 @pytest.mark.parametrize('frozen', [(), ('bn',)])
@@ -149,4 +149,4 @@ def test_a_space_trains_in_the_modes_of_its_model():
     assert space.training
     assert space.full_model.training
     assert not space.full_model[1].training
-    assert held_in_eval(space) == {'1'}
+    assert frozen_norms(space) == {'1'}

@@ -31,39 +31,39 @@ def test_anything_else_is_refused(memory):
 def test_what_the_user_says_stands(machine):
     machine.used = 100
     for memory, keeps_two in (('fast', True), ('lean', False)):
-        room = GraphMemory(memory)
-        assert (room.keeps_two, room.is_open) == (keeps_two, False)
+        memory = GraphMemory(memory)
+        assert (memory.keeps_two, memory.may_change) == (keeps_two, False)
 
 
 def test_a_second_graph_must_fit_into_what_is_free(machine):
-    room = GraphMemory('auto')
+    memory = GraphMemory('auto')
     machine.used, machine.free = 1000, 50
-    room.before_graph(CPU)
+    memory.before_graph(CPU)
     machine.used = 1050
-    assert not room.is_short(CPU)  # 50 more are free
+    assert not memory.is_short(CPU)  # 50 more are free
     machine.used = 1051
-    assert room.is_short(CPU)
+    assert memory.is_short(CPU)
 
 
 def test_growth_counts_from_before_the_first_step_and_only_new_sizes_are_looked_at(machine):
-    room = GraphMemory('auto')
+    memory = GraphMemory('auto')
     machine.used, machine.free = 1000, 500
-    room.before_graph(CPU)
+    memory.before_graph(CPU)
     machine.used = 1400
-    assert not room.is_short(CPU)
-    room.before_graph(CPU)  # memory of the last step that was not given back
+    assert not memory.is_short(CPU)
+    memory.before_graph(CPU)  # memory of the last step that was not given back
     machine.free = 100
-    assert not room.is_short(CPU)  # as large as one beside which there was room
+    assert not memory.is_short(CPU)  # as large as one beside which there was room
     machine.used = 1401
-    assert room.is_short(CPU)
+    assert memory.is_short(CPU)
 
 
 def test_closed_for_good(caplog):
-    room = GraphMemory('auto')
+    memory = GraphMemory('auto')
     with caplog.at_level('INFO', 'nni_cafenet'):
-        room.fall_back('No memory left')
-        room.fall_back('Again')
-    assert (room.keeps_two, room.is_open) == (False, False)
+        memory.fall_back('No memory left')
+        memory.fall_back('Again')
+    assert (memory.keeps_two, memory.may_change) == (False, False)
     assert [record.getMessage() for record in caplog.records] == [
         "No memory left: from now on a training step keeps one graph (memory='lean'; same results)."
     ]

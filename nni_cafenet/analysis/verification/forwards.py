@@ -194,7 +194,7 @@ class Forwards:
     @property
     def _current_slots(self) -> TensorSlots:
         """Where the model's tensors are; a forward may have put other modules into it."""
-        if not self._slots.still_there:
+        if not self._slots.is_current:
             self._slots = TensorSlots(self.model)
         return self._slots
 

@@ -18,8 +18,8 @@ from .small_tensors import SelectedRows, SmallTensors
 
 __all__ = ['ParameterBlock', 'blocks_of']
 
-_CHUNK = 1 << 20  # elements after which a chunk of parameters ends
-_SHORT = 1 << 14  # elements up to which a tensor is short
+_BLOCK_SIZE = 1 << 20  # elements after which a chunk of parameters ends
+_SMALL_SIZE = 1 << 14  # elements up to which a tensor is short
 
 
 class ParameterBlock:
@@ -34,24 +34,24 @@ class ParameterBlock:
     """
 
     def __init__(self, graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> None:
-        short: dict[Any, list[str]] = {}
-        separate: dict[Any, list[str]] = {}
+        small: dict[Any, list[str]] = {}
+        large: dict[Any, list[str]] = {}
         for name, parameter in parameters.items():
             first, *others = graph.dims[name]
             kind = parameter.dtype, parameter.device
-            if first is not None and others.count(None) == len(others) and parameter.numel() <= _SHORT:
-                short.setdefault((*kind, parameter.shape[1:]), []).append(name)
+            if first is not None and others.count(None) == len(others) and parameter.numel() <= _SMALL_SIZE:
+                small.setdefault((*kind, parameter.shape[1:]), []).append(name)
             else:
-                separate.setdefault(kind, []).append(name)
-        for kind, names in list(short.items()):
+                large.setdefault(kind, []).append(name)
+        for kind, names in list(small.items()):
             if len(names) == 1:
-                separate.setdefault(kind[:2], []).extend(short.pop(kind))
-        self._bundles: list[SmallTensors | LargeTensors] = [
-            *(SmallTensors(graph, names) for names in short.values()),
-            *(LargeTensors(graph, {name: parameters[name] for name in names}) for names in separate.values()),
+                large.setdefault(kind[:2], []).extend(small.pop(kind))
+        self._tensors: list[SmallTensors | LargeTensors] = [
+            *(SmallTensors(graph, names) for names in small.values()),
+            *(LargeTensors(graph, {name: parameters[name] for name in names}) for names in large.values()),
         ]
 
-    def parts(self, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
+    def slices(self, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
         """Return the selected parts of those parameters that are not selected whole, and of some that are.
 
         Parameters
@@ -61,35 +61,35 @@ class ParameterBlock:
         selection
             What is selected.
         """
-        taken = _Taken([bundle.selected(selection) for bundle in self._bundles], selection)
-        given = [parameters[name] for name in taken.names]
-        if not given:
+        selected = _BlockSelection([tensors.selected(selection) for tensors in self._tensors], selection)
+        wholes = [parameters[name] for name in selected.names]
+        if not wholes:
             return {}
-        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given):
-            return dict(zip(taken.names, SliceFunction.apply(taken, *given)))
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in wholes):
+            return dict(zip(selected.names, SliceFunction.apply(selected, *wholes)))
         with torch.no_grad():
-            return dict(zip(taken.names, taken.read(given)))
+            return dict(zip(selected.names, selected.read(wholes)))
 
 
 def blocks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[ParameterBlock]:
     """Cut the parameters that a graph knows into chunks, so that data parallelism can send gradients before the last."""
-    chunks: list[dict[str, Tensor]] = [{}]
+    blocks: list[dict[str, Tensor]] = [{}]
     for name in [name for name in parameters if name in graph.dims]:
-        if sum(parameter.numel() for parameter in chunks[-1].values()) >= _CHUNK:
-            chunks.append({})
-        chunks[-1][name] = parameters[name]
-    return [ParameterBlock(graph, chunk) for chunk in chunks]
+        if sum(parameter.numel() for parameter in blocks[-1].values()) >= _BLOCK_SIZE:
+            blocks.append({})
+        blocks[-1][name] = parameters[name]
+    return [ParameterBlock(graph, block) for block in blocks]
 
 
-class _Taken:
+class _BlockSelection:
     """What is selected of the bundles of a chunk."""
 
-    def __init__(self, bundles: Sequence[SelectedRows | SelectedBlocks], selection: Selection) -> None:
-        self.names = [name for bundle in bundles for name in bundle.names]
+    def __init__(self, selected: Sequence[SelectedRows | SelectedBlocks], selection: Selection) -> None:
+        self.names = [name for tensors in selected for name in tensors.names]
         self._selection = selection
-        ends = [*accumulate(len(bundle.names) for bundle in bundles)]
-        self._bundles = [
-            (bundle, slice(start, end)) for bundle, start, end in zip(bundles, [0, *ends], ends) if end > start
+        ends = [*accumulate(len(tensors.names) for tensors in selected)]
+        self._tensors = [
+            (tensors, slice(start, end)) for tensors, start, end in zip(selected, [0, *ends], ends) if end > start
         ]
 
     @property
@@ -99,38 +99,38 @@ class _Taken:
 
     def read(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Return the parts."""
-        return [part for bundle, own in self._bundles for part in bundle.read(parameters[own])]
+        return [each for tensors, own in self._tensors for each in tensors.read(parameters[own])]
 
-    def spread(self, parts: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def scatter(self, slices: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return gradients of full size."""
-        return [gradient for bundle, own in self._bundles for gradient in bundle.spread(parts[own])]
+        return [gradient for tensors, own in self._tensors for gradient in tensors.scatter(slices[own])]
 
 
 class SliceFunction(torch.autograd.Function):
     """Parts of parameters; backward gives each of these a gradient of full size."""
 
     @staticmethod
-    def forward(ctx: Any, taken: _Taken, *parameters: Tensor) -> Any:
-        ctx.taken, ctx.parameters = taken, parameters
+    def forward(ctx: Any, selected: _BlockSelection, *parameters: Tensor) -> Any:
+        ctx.selected, ctx.parameters = selected, parameters
         ctx.set_materialize_grads(False)
-        parts = taken.read(parameters)
+        slices = selected.read(parameters)
         needed = ctx.needs_input_grad[1:]
         if not all(needed):
-            ctx.mark_non_differentiable(*(part for part, needs in zip(parts, needed) if not needs))
-        return tuple(parts)
+            ctx.mark_non_differentiable(*(each for each, needs in zip(slices, needed) if not needs))
+        return tuple(slices)
 
     @staticmethod
-    def backward(ctx: Any, *parts: Tensor | None) -> Any:
+    def backward(ctx: Any, *slices: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            return (None, *_differentiably(ctx.parameters, ctx.taken.axes, parts))
-        return (None, *ctx.taken.spread(parts))
+            return (None, *_differentiably(ctx.parameters, ctx.selected.axes, slices))
+        return (None, *ctx.selected.scatter(slices))
 
 
 def _differentiably(
-    parameters: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tensor | None]
+    parameters: Sequence[Tensor], axes: Sequence[Axes], slices: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Return gradients of full size as functions of the parts, for gradients of gradients."""
     return [
-        None if part is None else torch.zeros_like(whole).index_put(index_of(whole, runs), part)
-        for whole, runs, part in zip(parameters, axes, parts)
+        None if each is None else torch.zeros_like(whole).index_put(index_of(whole, runs), each)
+        for whole, runs, each in zip(parameters, axes, slices)
     ]

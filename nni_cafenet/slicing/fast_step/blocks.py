@@ -68,15 +68,15 @@ def read(tensor: Tensor, axes: Axes) -> Tensor:
     return gather(tensor, axes) if _axes_of_many_runs(axes) else bounding_box(tensor, axes)
 
 
-def write(tensors: Sequence[Tensor], axes: Sequence[Axes], parts: Sequence[Tensor]) -> None:
+def write(tensors: Sequence[Tensor], axes: Sequence[Axes], slices: Sequence[Tensor]) -> None:
     """Write the selected parts of some tensors, in place. Autograd must not look on."""
     wholes: list[Tensor] = []
     blocks: list[Tensor] = []
-    for tensor, chosen, part in zip(tensors, axes, parts):
-        pairs = paired_blocks(tensor, part, chosen)
+    for tensor, chosen, sliced in zip(tensors, axes, slices):
+        pairs = paired_blocks(tensor, sliced, chosen)
         if pairs is None:
             many = _axes_of_many_runs(chosen)
-            _scatter(_box_of_one_run(tensor, chosen), chosen, many, part.to(tensor.dtype))
+            _scatter(_box_of_one_run(tensor, chosen), chosen, many, sliced.to(tensor.dtype))
         else:
             wholes += pairs[0]
             blocks += pairs[1]
@@ -93,15 +93,15 @@ def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:
     return torch.index_select(tensor, last, _index(axes, last, tensor), out=out)
 
 
-def _scatter(box: Tensor, axes: Axes, many: Sequence[int], part: Tensor) -> None:
+def _scatter(box: Tensor, axes: Axes, many: Sequence[int], sliced: Tensor) -> None:
     """Write what `gather` would read: a third of the time that an index of all dimensions takes."""
     axis, *others = many
     index = _index(axes, axis, box)
     if others:
         inner = box.index_select(axis, index)
-        _scatter(inner, axes, others, part)
-        part = inner
-    box.index_copy_(axis, index, part)
+        _scatter(inner, axes, others, sliced)
+        sliced = inner
+    box.index_copy_(axis, index, sliced)
 
 
 def _index(axes: Axes, axis: int, tensor: Tensor) -> Tensor:
@@ -128,20 +128,20 @@ def in_blocks(axes: Axes, shape: Sequence[int]) -> bool:
     return few and (math.prod(shape) > _SMALL or not _axes_of_many_runs(axes))
 
 
-def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]] | None:
+def paired_blocks(whole: Tensor, sliced: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]] | None:
     """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part.
 
     None where it is not copied in blocks.
     """
     if not _axes_of_many_runs(axes):
-        return [bounding_box(whole, axes) if axes else whole], [part]
-    if not in_blocks(axes, part.shape):
+        return [bounding_box(whole, axes) if axes else whole], [sliced]
+    if not in_blocks(axes, sliced.shape):
         return None
-    strides, places = whole.stride(), part.stride()
-    blocks = [(whole.storage_offset(), part.storage_offset(), list(whole.shape))]
+    strides, sliced_strides = whole.stride(), sliced.stride()
+    blocks = [(whole.storage_offset(), sliced.storage_offset(), list(whole.shape))]
     for axis, runs in enumerate(axes):
         if runs is not None:
-            stride, step = strides[axis], places[axis]
+            stride, step = strides[axis], sliced_strides[axis]
             blocks = [
                 (at + first * stride, to + place * step, [*sizes[:axis], length, *sizes[axis + 1 :]])
                 for at, to, sizes in blocks
@@ -149,5 +149,5 @@ def paired_blocks(whole: Tensor, part: Tensor, axes: Axes) -> tuple[list[Tensor]
             ]
     return (
         [whole.as_strided(sizes, strides, at) for at, _, sizes in blocks],
-        [part.as_strided(sizes, places, to) for _, to, sizes in blocks],
+        [sliced.as_strided(sizes, sliced_strides, to) for _, to, sizes in blocks],
     )

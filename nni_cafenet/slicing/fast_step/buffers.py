@@ -41,7 +41,7 @@ class Buffers:
                 statistics.setdefault(kind, []).append(name)
             else:
                 self.others.append(name)
-        self.joined = [SmallTensors(graph, names) for names in statistics.values()]
+        self.small = [SmallTensors(graph, names) for names in statistics.values()]
         self.counters = list(counters.values())
 
 
@@ -65,7 +65,7 @@ class BufferCopies:
 
     @torch.no_grad()
     def __init__(self, own: Buffers, buffers: Mapping[str, Tensor], selection: Selection) -> None:
-        self._rows = [(joined.selected(selection), [buffers[name] for name in joined.names]) for joined in own.joined]
+        self._rows = [(small.selected(selection), [buffers[name] for name in small.names]) for small in own.small]
         self._others = [(name, buffers[name], selection.axes.get(name, ())) for name in own.others]
         self._counters = {name: buffers[name] for names in own.counters for name in names}
         self.tensors: dict[str, Tensor] = {}

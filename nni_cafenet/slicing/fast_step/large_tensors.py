@@ -83,35 +83,35 @@ class SelectedBlocks:
 
         Forward and backward of a convolution would each make a copy of a view that is not contiguous.
         """
-        parts = list(tensors)
-        copied: list[tuple[int, int, Axes]] = []
-        for place, (tensor, (index, axes)) in enumerate(zip(tensors, self._chosen.items())):
+        slices = list(tensors)
+        copies: list[tuple[int, int, Axes]] = []
+        for position, (tensor, (index, axes)) in enumerate(zip(tensors, self._chosen.items())):
             several = any(runs is not None and len(runs.starts) > 1 for runs in axes)
             if several or (len(axes) > 2 and axes.count(None) < len(axes) - (axes[0] is not None)):
-                copied.append((place, index, axes))
+                copies.append((position, index, axes))
             else:  # detached: autograd takes what a function returns for a view of its input otherwise
-                parts[place] = bounding_box(tensor.detach(), axes)
-        shapes = [selected_shape(tensors[place], axes) for place, _, axes in copied]
+                slices[position] = bounding_box(tensor.detach(), axes)
+        shapes = [selected_shape(tensors[position], axes) for position, _, axes in copies]
         sources: list[Tensor] = []
         targets: list[Tensor] = []
-        pieces = self._memory.pieces([math.prod(shape) for shape in shapes])
-        for (place, index, axes), shape, piece in zip(copied, shapes, pieces):
-            part = parts[place] = piece.as_strided(shape, _strides(shape, channels_last=self._channels_last[index]))
-            pairs = paired_blocks(tensors[place], part, axes)
+        memories = self._memory.allocate([math.prod(shape) for shape in shapes])
+        for (position, index, axes), shape, memory in zip(copies, shapes, memories):
+            out = slices[position] = memory.as_strided(shape, _strides(shape, channels_last=self._channels_last[index]))
+            pairs = paired_blocks(tensors[position], out, axes)
             if pairs is None:
-                gather(tensors[place], axes, part)
+                gather(tensors[position], axes, out)
             else:
                 sources += pairs[0]
                 targets += pairs[1]
         if targets:
             copy_each(targets, sources)
-        return parts
+        return slices
 
-    def spread(self, parts: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def scatter(self, slices: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return gradients of full size that have the selected entries, and are zero elsewhere; None for None."""
-        known = {index: axes for (index, axes), part in zip(self._chosen.items(), parts) if part is not None}
-        gradients = iter(self._gradients.spread(known, [part for part in parts if part is not None]))
-        return [None if part is None else next(gradients) for part in parts]
+        known = {index: axes for (index, axes), each in zip(self._chosen.items(), slices) if each is not None}
+        gradients = iter(self._gradients.scatter(known, [each for each in slices if each is not None]))
+        return [None if each is None else next(gradients) for each in slices]
 
 
 def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:

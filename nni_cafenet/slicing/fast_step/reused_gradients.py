@@ -21,12 +21,12 @@ from torch import Tensor
 from ...utils import version_of, zero_each
 from ..index_runs import Axes
 from .blocks import bounding_box, covers, write
-from .reused_memory import HeldMemory, whole_lines
+from .reused_memory import TrackedMemory, aligned
 
 __all__ = ['ReusedGradients']
 
 _PROBES = 16  # entries of each kept gradient that are looked at
-_KEPT = 2  # pieces of memory: somebody may hold the gradients of the last step
+_MEMORIES = 2  # pieces of memory: somebody may hold the gradients of the last step
 
 _Form = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides and offset of a gradient
 
@@ -55,13 +55,13 @@ class ReusedGradients:
             stride = torch.empty_like(parameter, device='meta').stride()  # also of one with gaps, or in shared memory
             self._forms.append((tuple(parameter.shape), stride, self.size))
             probes.append(self.size + _spaced(parameter.numel()))
-            self.size += whole_lines(parameter.numel())
+            self.size += aligned(parameter.numel())
         self._probes = torch.cat(probes)
         self._like = parameters[0].new_empty(0)
-        self._keeps = parameters[0].device.type == 'cpu'
-        self._kept: list[_Kept] = []
+        self._reuses = parameters[0].device.type == 'cpu'
+        self._memories: list[_GradientMemory] = []
 
-    def spread(self, chosen: Mapping[int, Axes], parts: Sequence[Tensor]) -> list[Tensor]:
+    def scatter(self, chosen: Mapping[int, Axes], slices: Sequence[Tensor]) -> list[Tensor]:
         """Return gradients of full size that have the selected entries, and are zero elsewhere.
 
         Parameters
@@ -71,21 +71,21 @@ class ReusedGradients:
         parts
             The values of what is selected.
         """
-        kept = next((each for each in self._kept if each.is_free), None)
-        if kept is None:
-            kept = _Kept(self._like.new_zeros(self.size), self._forms, self._probes)
-            if self._keeps:
-                self._kept = [*self._kept, kept][-_KEPT:]
+        reused = next((each for each in self._memories if each.is_free), None)
+        if reused is None:
+            reused = _GradientMemory(self._like.new_zeros(self.size), self._forms, self._probes)
+            if self._reuses:
+                self._memories = [*self._memories, reused][-_MEMORIES:]
         else:
-            kept.clear(chosen)
-        gradients = [kept.memory.as_strided(*self._forms[index]) for index in chosen]
-        write(gradients, list(chosen.values()), parts)
-        if self._keeps:
-            kept.note(chosen)
+            reused.clear(chosen)
+        gradients = [reused.memory.as_strided(*self._forms[index]) for index in chosen]
+        write(gradients, list(chosen.values()), slices)
+        if self._reuses:
+            reused.note(chosen)
         return gradients
 
 
-class _Kept(HeldMemory):
+class _GradientMemory(TrackedMemory):
     """Memory that is zero but for what was written last."""
 
     def __init__(self, memory: Tensor, forms: Sequence[_Form], probes: Tensor) -> None:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ...utils import storage_uses
 
-__all__ = ['HeldMemory', 'ReusedMemory', 'whole_lines']
+__all__ = ['ReusedMemory', 'TrackedMemory', 'aligned']
 
 _LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
 _GRAPHS = 2  # that are alive at once in min-min training
 
 
-class HeldMemory:
+class TrackedMemory:
     """Memory of which others may be given parts.
 
     Parameters
@@ -26,12 +26,12 @@ class HeldMemory:
 
     def __init__(self, memory: Tensor) -> None:
         self.memory = memory
-        self._alone = storage_uses(memory)
+        self._own_uses = storage_uses(memory)
 
     @property
     def is_free(self) -> bool:
         """Whether nobody else holds any of it."""
-        return storage_uses(self.memory) == self._alone
+        return storage_uses(self.memory) == self._own_uses
 
 
 class ReusedMemory:
@@ -51,24 +51,24 @@ class ReusedMemory:
     def __init__(self, size: int, like: Tensor) -> None:
         self._size = size
         self._like = like.new_empty(0)
-        self._keeps = like.device.type == 'cpu'
-        self._left: list[HeldMemory] = []
+        self._reuses = like.device.type == 'cpu'
+        self._pool: list[TrackedMemory] = []
 
-    def pieces(self, sizes: Sequence[int]) -> Sequence[Tensor]:
+    def allocate(self, sizes: Sequence[int]) -> Sequence[Tensor]:
         """Return memory for tensors of some numbers of elements; each counts its versions by itself."""
-        lines = [whole_lines(size) for size in sizes]
-        return torch.unsafe_split_with_sizes(self._free(sum(lines)), lines) if lines else ()
+        lines = [aligned(size) for size in sizes]
+        return torch.unsafe_split_with_sizes(self._from_pool(sum(lines)), lines) if lines else ()
 
-    def _free(self, size: int) -> Tensor:
-        if not self._keeps:
+    def _from_pool(self, size: int) -> Tensor:
+        if not self._reuses:
             return self._like.new_empty(size)
-        left = next((each for each in self._left if each.is_free), None)
-        if left is None:
-            left = HeldMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
-            self._left = [*self._left, left][-_GRAPHS:]
-        return left.memory[:size]
+        free = next((each for each in self._pool if each.is_free), None)
+        if free is None:
+            free = TrackedMemory(self._like.new_empty(self._size))  # its pages take no memory before they are filled
+            self._pool = [*self._pool, free][-_GRAPHS:]
+        return free.memory[:size]
 
 
-def whole_lines(size: int) -> int:
+def aligned(size: int) -> int:
     """Return a number of elements after which the next piece may begin."""
     return -(-size // _LINE) * _LINE

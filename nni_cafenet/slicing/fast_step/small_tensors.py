@@ -71,20 +71,22 @@ class SelectedRows:
         # Parts that count their versions each by itself: one that is written to does not spoil the others for autograd.
         return torch.unsafe_split_with_sizes(joined.index_select(0, self._index_on(joined.device)), self._sizes)
 
-    def spread(self, parts: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    def scatter(self, slices: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         """Return tensors that have the selected rows, and are zero elsewhere; None for None."""
-        known = [part for part in parts if part is not None]
+        known = [each for each in slices if each is not None]
         if not known:
-            return parts
+            return slices
         rest = known[0].shape[1:]
-        filled = [known[0].new_zeros((size, *rest)) if part is None else part for part, size in zip(parts, self._sizes)]
+        filled = [
+            known[0].new_zeros((size, *rest)) if each is None else each for each, size in zip(slices, self._sizes)
+        ]
         full = known[0].new_zeros((sum(self._lengths), *rest))
         full.index_copy_(0, self._index_on(full.device), torch.cat(filled))
-        spread = torch.unsafe_split_with_sizes(full, self._lengths)
-        return [None if part is None else whole for part, whole in zip(parts, spread)]
+        wholes = torch.unsafe_split_with_sizes(full, self._lengths)
+        return [None if each is None else whole for each, whole in zip(slices, wholes)]
 
-    def write(self, tensors: Sequence[Tensor], parts: Sequence[Tensor]) -> None:
+    def write(self, tensors: Sequence[Tensor], slices: Sequence[Tensor]) -> None:
         """Write the selected rows of each tensor, in place."""
         full = torch.cat(list(tensors))
-        full.index_copy_(0, self._index_on(full.device), torch.cat(list(parts)))
+        full.index_copy_(0, self._index_on(full.device), torch.cat(list(slices)))
         copy_each(list(tensors), torch.unsafe_split_with_sizes(full, self._lengths))

@@ -39,7 +39,7 @@ class FastStep:
         slices: dict[str, Tensor] = {}
         if not selection.is_whole:
             for block in self._blocks_of(parameters):
-                slices.update(block.parts(parameters, selection))
+                slices.update(block.slices(parameters, selection))
         return slices
 
     def buffer_views(self, buffers: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import nn
 
-from nni_cafenet.slicing.fast_step import autograd as parts_module
+from nni_cafenet.slicing.fast_step import autograd
 from nni_cafenet.slicing.fast_step.autograd import blocks_of
 from nni_cafenet.slicing.fast_step.reused_gradients import ReusedGradients
 from nni_cafenet.slicing.index_runs import IndexRuns
@@ -23,8 +23,8 @@ def network(net, x):
 @pytest.fixture(params=[0, 1 << 14], ids=['all large', 'short ones joined'])
 def known(wired, analyzed, monkeypatch, request):
     """A model with every kind of parameter, and its graph, in chunks of a few."""
-    monkeypatch.setattr(parts_module, '_SHORT', request.param)
-    monkeypatch.setattr(parts_module, '_CHUNK', 64)
+    monkeypatch.setattr(autograd, '_SMALL_SIZE', request.param)
+    monkeypatch.setattr(autograd, '_BLOCK_SIZE', 64)
     model = wired(
         network,
         a=nn.Conv2d(3, 8, 1),
@@ -37,27 +37,27 @@ def known(wired, analyzed, monkeypatch, request):
     return model, analyzed(model, (2, 3, 4, 4))
 
 
-class Taken:
+class Slices:
     """The parts of a model's parameters, step after step."""
 
     def __init__(self, model, graph):
         self.model = model
-        self.chunks = blocks_of(graph, dict(model.named_parameters()))
+        self.blocks = blocks_of(graph, dict(model.named_parameters()))
 
     def __call__(self, selection):
         parameters = dict(self.model.named_parameters())
-        parts = {}
-        for chunk in self.chunks:
-            parts.update(chunk.parts(parameters, selection))
-        return {name: part for name, part in parts.items() if name in selection.axes}
+        slices = {}
+        for block in self.blocks:
+            slices.update(block.slices(parameters, selection))
+        return {name: part for name, part in slices.items() if name in selection.axes}
 
 
-def loss_of(parts, seed):
+def loss_of(slices, seed):
     """A loss whose gradient is other values for each part."""
     generator = torch.Generator().manual_seed(seed)
     return sum(
         (part.square() * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum()
-        for part in parts.values()
+        for part in slices.values()
     )
 
 
@@ -100,17 +100,17 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
     model, graph = known
     reference = copy.deepcopy(model)
     model.zero_grad()
-    taken, held = Taken(model, graph), []
+    slices_of, held = Slices(model, graph), []
     for seed, (first, second, after) in enumerate(steps):
         selection = Selection(graph, {'a': first, 'f': [channel for channel in second if channel < 6] or [0]})
-        parts = taken(selection)
+        slices = slices_of(selection)
         expected = selection.slices(reference)
-        assert parts.keys() == expected.keys() - {name for name, _ in model.named_buffers()}
-        expected = {name: expected[name] for name in parts}
-        for name, part in parts.items():
+        assert slices.keys() == expected.keys() - {name for name, _ in model.named_buffers()}
+        expected = {name: expected[name] for name in slices}
+        for name, part in slices.items():
             assert torch.equal(part, expected[name]), name
-        if parts:  # not where everything is selected
-            loss_of(parts, seed).backward()
+        if slices:  # not where everything is selected
+            loss_of(slices, seed).backward()
             loss_of(expected, seed).backward()
         same(gradients_of(model), gradients_of(reference))
         for name, gradient in gradients_of(model).items():
@@ -124,10 +124,10 @@ def test_gradients_are_those_of_the_slow_path_whatever_is_done_with_them(known, 
 
 def test_memory_is_used_again_once_nobody_holds_it(known):
     model, graph = known
-    taken = Taken(model, graph)
+    slices_of = Slices(model, graph)
 
     def address() -> int:
-        loss_of(taken(Selection(graph, {'a': [0, 2, 3]})), 0).backward()
+        loss_of(slices_of(Selection(graph, {'a': [0, 2, 3]})), 0).backward()
         return model.f.weight.grad.data_ptr()
 
     first = address()
@@ -149,9 +149,9 @@ def test_gradients_without_accumulation(known):
     model, graph = known
     reference = copy.deepcopy(model)
     selection = Selection(graph, {'a': [1, 2, 5]})
-    taken = Taken(model, graph)
+    slices_of = Slices(model, graph)
     for seed in range(2):
-        ours = torch.autograd.grad(loss_of(taken(selection), seed), model.f.weight)
+        ours = torch.autograd.grad(loss_of(slices_of(selection), seed), model.f.weight)
         slices = {name: part for name, part in selection.slices(reference).items() if 'running' not in name}
         assert torch.equal(ours[0], torch.autograd.grad(loss_of(slices, seed), reference.f.weight)[0])
     assert model.f.weight.grad is None
@@ -162,12 +162,12 @@ def test_gradients_of_gradients(known):
     reference = copy.deepcopy(model)
     selection = Selection(graph, {'a': [1, 2, 5]})
     results = []
-    for net, parts in (
-        (model, Taken(model, graph)(selection)),
+    for net, slices in (
+        (model, Slices(model, graph)(selection)),
         (reference, selection.slices(reference)),
     ):
-        parts = {name: part for name, part in parts.items() if 'running' not in name}
-        loss = sum(part.pow(3).sum() for part in parts.values())
+        slices = {name: part for name, part in slices.items() if 'running' not in name}
+        loss = sum(part.pow(3).sum() for part in slices.values())
         first = torch.autograd.grad(loss, [net.f.weight, net.a.bias], create_graph=True)
         sum(gradient.square().sum() for gradient in first).backward()
         results.append((net.f.weight.grad, net.a.bias.grad))
@@ -178,10 +178,10 @@ def test_frozen_parameters_take_no_gradients(known):
     model, graph = known
     model.f.weight.requires_grad_(False)
     model.a.bias.requires_grad_(False)
-    parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
-    assert not parts['f.weight'].requires_grad
-    assert not parts['a.bias'].requires_grad
-    loss_of(parts, 0).backward()
+    slices = Slices(model, graph)(Selection(graph, {'a': [1, 2]}))
+    assert not slices['f.weight'].requires_grad
+    assert not slices['a.bias'].requires_grad
+    loss_of(slices, 0).backward()
     assert model.f.weight.grad is None
     assert model.a.bias.grad is None
     assert model.a.weight.grad is not None
@@ -190,14 +190,14 @@ def test_frozen_parameters_take_no_gradients(known):
 def test_without_gradients_parts_have_none(known):
     model, graph = known
     with torch.no_grad():
-        parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
-    assert not any(part.requires_grad for part in parts.values())
+        slices = Slices(model, graph)(Selection(graph, {'a': [1, 2]}))
+    assert not any(part.requires_grad for part in slices.values())
 
 
 def test_parts_that_take_no_part_get_no_gradient(known):
     model, graph = known
-    parts = Taken(model, graph)(Selection(graph, {'a': [1, 2]}))
-    parts['f.weight'].sum().backward()
+    slices = Slices(model, graph)(Selection(graph, {'a': [1, 2]}))
+    slices['f.weight'].sum().backward()
     assert model.f.weight.grad is not None
     assert model.a.weight.grad is None
     assert model.a.bias.grad is None
@@ -207,25 +207,25 @@ def test_hooks_of_parameters_see_the_whole_gradient(known):
     model, graph = known
     seen = []
     model.f.weight.register_hook(lambda gradient: seen.append(gradient.shape))
-    loss_of(Taken(model, graph)(Selection(graph, {'a': [1, 2]})), 0).backward()
+    loss_of(Slices(model, graph)(Selection(graph, {'a': [1, 2]})), 0).backward()
     assert seen == [model.f.weight.shape]
 
 
 def test_gradients_in_one_piece_of_memory_by_hand():
     double = {'dtype': torch.float64}
-    kept = ReusedGradients([torch.empty(3, 2, **double), torch.empty(2, 2, **double).T])
+    reused = ReusedGradients([torch.empty(3, 2, **double), torch.empty(2, 2, **double).T])
     rows, column = (IndexRuns([1], [2]), None), (None, IndexRuns([0], [1]))
     part, other = torch.ones(2, 2, **double), torch.full((2, 1), 5.0, **double)
-    first, second = kept.spread({0: rows, 1: column}, [part, other])
+    first, second = reused.scatter({0: rows, 1: column}, [part, other])
     assert first.tolist() == [[0, 0], [1, 1], [1, 1]]
     assert second.tolist() == [[5, 0], [5, 0]]
     assert (second.stride(), second.dtype) == ((1, 2), torch.float64)
     address = first.data_ptr()
     del first, second
-    (second,) = kept.spread({1: (IndexRuns([1], [1]), None)}, [torch.full((1, 2), 7.0, **double)])
+    (second,) = reused.scatter({1: (IndexRuns([1], [1]), None)}, [torch.full((1, 2), 7.0, **double)])
     assert second.tolist() == [[0, 0], [7, 7]]
     del second
-    (first,) = kept.spread({0: (IndexRuns([0, 2], [1, 1]), None)}, [part])
+    (first,) = reused.scatter({0: (IndexRuns([0, 2], [1, 1]), None)}, [part])
     assert first.tolist() == [[1, 1], [0, 0], [1, 1]]
     assert first.data_ptr() == address
 
@@ -236,10 +236,10 @@ def test_memory_of_parts_is_used_again_once_their_graph_is_gone(known, channels,
         'nni_cafenet.slicing.fast_step.blocks._SMALL', 0
     )  # else two blocks of so few elements are gathered
     model, graph = known
-    taken, selection = Taken(model, graph), Selection(graph, {'a': channels})
+    slices_of, selection = Slices(model, graph), Selection(graph, {'a': channels})
 
     def weight():
-        return taken(selection)['f.weight']
+        return slices_of(selection)['f.weight']
 
     first = weight()
     values = first.detach().clone()

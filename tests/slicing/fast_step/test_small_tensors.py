@@ -18,10 +18,10 @@ def test_vectors_by_hand(wired, analyzed):
     chosen = vectors.selected(Selection(graph, {'a': [0, 3]}))
     parts = chosen.read([tensors[name] for name in names])
     assert [part.tolist() for part in parts] == [tensors[name][[0, 3]].tolist() for name in names]
-    full = chosen.spread([torch.tensor([1.0, 2.0]), None])
+    full = chosen.scatter([torch.tensor([1.0, 2.0]), None])
     assert full[0].tolist() == [1, 0, 0, 2]
     assert full[1] is None
-    assert chosen.spread([None, None]) == [None, None]
+    assert chosen.scatter([None, None]) == [None, None]
     targets = [torch.zeros(4), torch.ones(4)]
     chosen.write(targets, [torch.tensor([5.0, 6.0]), torch.tensor([7.0, 8.0])])
     assert [target.tolist() for target in targets] == [[5, 0, 0, 6], [7, 1, 1, 8]]
@@ -53,6 +53,6 @@ def test_filters_are_joined_by_their_first_dimension(wired, analyzed):
     tensors = [model.d.weight.detach(), model.e.weight.detach()]
     parts = rows.read(tensors)
     assert all(torch.equal(part, tensor[1:3]) for part, tensor in zip(parts, tensors))
-    (spread, _) = rows.spread(parts)
-    assert torch.equal(spread[1:3], tensors[0][1:3])
-    assert not spread[[0, 3]].any()
+    (scatter, _) = rows.scatter(parts)
+    assert torch.equal(scatter[1:3], tensors[0][1:3])
+    assert not scatter[[0, 3]].any()

@@ -10,16 +10,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from .divergence import Divergence, logits_of
-from .min_step import StepFunctions, StepResult, take_back
+from .min_step import StepFunctions, StepResult, undo
 from .side_effects import SideEffects
 from .step_output import loss_of, sum_of, with_loss
 
-__all__ = ['at_several_widths']
+__all__ = ['step_at_widths']
 
 Channels = dict[str, Tensor]
 
 
-def at_several_widths(
+def step_at_widths(
     module: nn.Module,
     model: nn.Module,
     widths: Sequence[tuple[Sequence[Channels], StepFunctions]],
@@ -49,30 +49,30 @@ def at_several_widths(
     losses : list of list of float
         The losses of the channel sets of each width.
     """
-    before, runs, losses, teacher = SideEffects(module), list[StepResult](), list[list[float]](), None
+    before, results, losses, teacher = SideEffects(module), list[StepResult](), list[list[float]](), None
     after = before
     for sets, steps in widths:
-        if runs:
-            take_back(before)
+        if results:
+            undo(before)
         if divergence is None:
-            found, its_losses = run(sets, steps)
+            result, own_losses = run(sets, steps)
         elif teacher is None:
             with _outputs_of(model) as outputs:
-                found, its_losses = run(sets, steps)
-            teacher = None if found.output is None else _logits(outputs).detach()
+                result, own_losses = run(sets, steps)
+            teacher = None if result.output is None else _logits(outputs).detach()
         else:
             step = _distilled(steps.step, model, teacher, divergence)
-            found, its_losses = run(sets, dataclasses.replace(steps, step=step))
-        runs.append(found)
-        losses.append(its_losses)
-        if len(runs) == 1:
+            result, own_losses = run(sets, dataclasses.replace(steps, step=step))
+        results.append(result)
+        losses.append(own_losses)
+        if len(results) == 1:
             after = before.snapshot()
-        if found.output is None:  # the step skips the batch
+        if result.output is None:  # the step skips the batch
             break
-    first = runs[0]
+    first = results[0]
     after.restore()
     widths[0][1].activate(first.channel_sets)
-    known = [each for each in runs if each.output is not None]
+    known = [each for each in results if each.output is not None]
     if known and first.output is not None:
         total = sum_of([loss_of(each.output) for each in known]) / len(known)
         first.output = with_loss(first.output, total)

@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader
 
 from ..utils import persistent_iterator, put_persistent_iterator
 
-__all__ = ['untouched']
+__all__ = ['preserved_data_state']
 
 _MOST = 2000
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.Tensor, np.ndarray, type, ModuleType)
 
 
 @contextlib.contextmanager
-def untouched(*data: Any) -> Iterator[None]:
+def preserved_data_state(*data: Any) -> Iterator[None]:
     """Put back, after a block that reads some loaders, what reading them changes.
 
     Generators of numpy, torch and Python that are attributes of loaders, samplers, data sets and transforms get their
