@@ -1,4 +1,7 @@
-"""Run or read a part of a model: from channel sets to slices of its tensors."""
+"""Run or read a part of a model: from channel sets to slices of its tensors.
+
+Start at ``active_model``: a step of the supernet on one screen.
+"""
 
 from .active_model import ActiveModel
 from .index_runs import open_index

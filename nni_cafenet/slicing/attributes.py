@@ -1,4 +1,4 @@
-"""Attributes of modules that follow widths: ``out_channels``, ``groups``, and the numbers that users' layers keep."""
+"""Module attributes that follow widths: ``out_channels``, ``groups``, and those of users' layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RMS_NORM = (nn.RMSNorm,) if hasattr(nn, 'RMSNorm') else ()
 
 
 class _Number(NamedTuple):
-    """An attribute that is ``factor * size // divisor``, of the size of a layout."""
+    """An attribute equal to ``factor * size // divisor``, where size is that of a layout."""
 
     path: str
     module: nn.Module
@@ -29,15 +29,7 @@ class _Number(NamedTuple):
 
 
 class WidthAttributes:
-    """The attributes of a model's modules that follow its widths.
-
-    Parameters
-    ----------
-    graph
-        The model's channel graph.
-    places
-        The places of the model.
-    """
+    """The attributes of a model's modules that follow its widths."""
 
     def __init__(self, graph: ChannelGraph, slots: TensorSlots) -> None:
         declared: dict[str, list[tuple[Attribute, int]]] = {}
@@ -66,31 +58,31 @@ class WidthAttributes:
                     self._numbers += numbers
 
     def set_numbers(self, sizes: Sequence[int]) -> None:
-        """Set those attributes that are plain numbers, most of them.
+        """Set the attributes that are plain numbers: most of them.
 
         Parameters
         ----------
         sizes
-            How many positions of each layout of the graph are selected.
+            Number of selected positions of each layout.
         """
         for _, module, name, layout, factor, divisor in self._numbers:
-            # Not by `setattr`: that of nn.Module looks for parameters, buffers and children first.
+            # nn.Module.__setattr__ would search parameters, buffers and children first.
             module.__dict__[name] = factor * sizes[layout] // divisor
 
     def others(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, dict[str, Any]]:
-        """Return what the other attributes become, ``{module: {attribute: value}}``.
+        """Return the values of the other attributes, ``{module: {attribute: value}}``.
 
         Parameters
         ----------
         sizes
-            How many positions of each layout of the graph are selected.
+            Number of selected positions of each layout.
         runs
-            Which ones; None for all.
+            The selected positions of each layout; None for all.
         """
         return {module.path: module.values(sizes, runs) for module in self._others}
 
     def values(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, dict[str, Any]]:
-        """Return what all attributes become, from what `others` takes."""
+        """Return the values of all attributes; arguments as of `others`."""
         values = self.others(sizes, runs)
         for path, _, name, layout, factor, divisor in self._numbers:
             values.setdefault(path, {})[name] = factor * sizes[layout] // divisor
@@ -98,7 +90,7 @@ class WidthAttributes:
 
 
 class _ModuleSizes(NamedTuple):
-    """A module whose attributes follow widths: those that rules have declared, and the sizes of its parameters."""
+    """A module, its declared attributes, and the shapes of its parameters."""
 
     path: str
     module: nn.Module
@@ -106,7 +98,7 @@ class _ModuleSizes(NamedTuple):
     leaves: list[tuple[str, tuple[int, ...], tuple[int | None, ...]]]
 
     def numbers(self) -> list[_Number] | None:
-        """Return its attributes as plain numbers, if they are that and nothing watches them."""
+        """Return its attributes as plain numbers; None if some are not, or the class has a ``__setattr__`` of its own."""
         module = self.module
         watched = getattr(type(module), '__setattr__') is not nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
         numbers: dict[str, _Number] = {}
@@ -131,7 +123,7 @@ class _ModuleSizes(NamedTuple):
         return None if watched or not numbers.keys() <= module.__dict__.keys() else list(numbers.values())
 
     def values(self, sizes: Sequence[int], runs: Sequence[IndexRuns | None]) -> dict[str, Any]:
-        """Return what its attributes become."""
+        """Return the values of its attributes."""
         values: dict[str, Any] = {}
         for attribute, index in self.declared:
             size = sizes[index] if attribute.span is None else _within(runs[index], attribute.span)
@@ -146,7 +138,7 @@ class _ModuleSizes(NamedTuple):
 
 
 def _within(runs: IndexRuns | None, span: tuple[int, int]) -> int:
-    """Return how many of the selected positions stand in a span."""
+    """Count the selected positions within a span."""
     first, end = span
     if runs is None:
         return end - first
@@ -154,7 +146,7 @@ def _within(runs: IndexRuns | None, span: tuple[int, int]) -> int:
 
 
 def _with_number(before: Any, index: int | None, number: int) -> Any:
-    """Return what a module keeps, with another number in it: alone, or as an element of a tuple or a list."""
+    """Return an attribute with one number replaced: itself, or an element of a tuple or list."""
     if not isinstance(before, (tuple, list)):
         return number
     numbers = list(before)
@@ -163,16 +155,16 @@ def _with_number(before: Any, index: int | None, number: int) -> Any:
 
 
 def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:
-    """Return the attributes in which a module of torch keeps the sizes of its parameters.
+    """Return the size attributes of one of torch's modules.
 
     Parameters
     ----------
     module
-        A module.
+        The module.
     shapes
-        New shapes of its own parameters, ``{name: shape}``.
+        ``{name: new shape}`` of its own parameters.
     groups
-        New number of groups, of a convolution.
+        New number of groups of a convolution.
     """
     weight = shapes.get('weight')
     if weight is None:
@@ -186,7 +178,7 @@ def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], gr
 
 
 def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
-    """Return the axis of the weight that each number of a module of torch is, and whether once for each group."""
+    """Return ``{attribute: (axis of the weight, whether that axis counts a single group)}``."""
     if isinstance(module, ConvNd):
         whole, shared = ('in_channels', 'out_channels') if module.transposed else ('out_channels', 'in_channels')
         return {whole: (0, False), shared: (1, True)}

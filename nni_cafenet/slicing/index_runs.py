@@ -1,4 +1,4 @@
-"""Selected positions of a dimension, as runs of neighbors: channel sets are a prefix or nearly one."""
+"""Selected positions of a dimension as runs of neighbors: a channel set is a prefix, or nearly one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ['Axes', 'IndexRuns', 'open_index']
 
 
 class IndexRuns:
-    """The positions of one dimension that are selected, ascending, as runs of neighbors.
+    """Selected positions of one dimension, ascending.
 
     Parameters
     ----------
     starts, lengths
-        The first position of each run, and the number of its positions. With no runs nothing is selected.
+        First position and length of each run; empty if nothing is selected.
     """
 
     __slots__ = ('_blocks', '_index', 'lengths', 'size', 'starts')
@@ -50,7 +50,7 @@ class IndexRuns:
 
     @property
     def blocks(self) -> list[tuple[int, int, int]]:
-        """(First position, where it stands in the part, number of positions) of each run."""
+        """``(first position, offset in the slice, length)`` of each run."""
         if self._blocks is None:
             offsets = itertools.accumulate(self.lengths[:-1], initial=0)
             self._blocks = list(zip(self.starts, offsets, self.lengths))
@@ -58,11 +58,11 @@ class IndexRuns:
 
 
 Axes = tuple[IndexRuns | None, ...]
-"""For each dimension of a tensor the selected runs; None where all of it is selected."""
+"""The selected runs of each dimension of a tensor; None for all positions."""
 
 
 def open_index(tensor: Tensor, positions: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    """Return positions of each dimension, None for all, so that together they index a block."""
+    """Return the index of a slice, as ``numpy.ix_`` does; None selects a whole dimension."""
     index = []
     for axis, (size, chosen) in enumerate(zip(tensor.shape, positions)):
         every = torch.arange(size, device=tensor.device) if chosen is None else chosen.to(tensor.device)

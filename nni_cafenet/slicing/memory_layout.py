@@ -1,4 +1,4 @@
-"""How tensors lie in memory."""
+"""The layout of tensors in memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ['memory_format_of', 'shares_memory']
 
 
 def memory_format_of(tensor: Tensor) -> torch.memory_format:
-    """Return the memory format of a tensor: channels last where it has that and no other, else contiguous."""
+    """Return channels last if a tensor has that format and no other, else contiguous."""
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
     has_it = last is not None and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=last)
     return last if has_it and last is not None else torch.contiguous_format
 
 
 def shares_memory(tensor: Tensor) -> bool:
-    """Whether elements of a tensor stand at the same place in memory."""
+    """Whether elements of a tensor share memory, as in an expanded one."""
     if tensor.layout != torch.strided:
         return False
     return 0 in tensor.stride() and any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape))

@@ -1,4 +1,4 @@
-"""Run the part of a model that a selection picks, in place: the model's own code, on slices of its tensors."""
+"""Call a model with other tensors, attributes or modes in place."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ def call_with(
     kwargs: dict[str, Any],
     slots: TensorSlots | None = None,
 ) -> Any:
-    """Call a model with some of its parameters and buffers replaced; ``tensors`` afterwards holds those it has set.
+    """Call a model with some of its parameters and buffers replaced.
 
     Parameters
     ----------
     model
         The model.
     tensors
-        ``{name: replacement}``, by the names that ``named_parameters`` and ``named_buffers`` give.
+        ``{name: replacement}``, with the names of ``named_parameters`` and ``named_buffers``. Afterwards it holds the
+        tensors that the call left there.
     args, kwargs
-        What it is called with.
-    places
-        The places of the model, if they are known.
+        Arguments of the model.
+    slots
+        The tensor slots of the model, if known.
     """
     with (slots or TensorSlots(model)).replaced(tensors):
         return model(*args, **kwargs)
@@ -40,13 +41,13 @@ def call_with(
 def apply_attributes(
     model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], slots: TensorSlots | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Set attributes of modules; return the values that they had, the last ones first, as they are to be put back."""
+    """Set attributes of modules; return the old values, in the order in which to restore them."""
     modules = dict(model.named_modules(remove_duplicate=False)) if slots is None else slots.modules
     before: dict[str, dict[str, Any]] = {}
     for path, values in attributes.items():
         module = modules[path]
         own = before[path] = {name: getattr(module, name) for name in values}
-        # That of nn.Module looks for parameters, buffers and children first, which numbers are not.
+        # nn.Module.__setattr__ would search parameters, buffers and children first.
         plain = getattr(type(module), '__setattr__') is nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
         assign = object.__setattr__ if plain else setattr
         for name, value in values.items():
@@ -57,7 +58,7 @@ def apply_attributes(
 
 @contextlib.contextmanager
 def using_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """Set attributes of modules for the length of a block."""
+    """Set attributes of modules within a block."""
     before = apply_attributes(model, attributes)
     try:
         yield
@@ -67,7 +68,7 @@ def using_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any
 
 @contextlib.contextmanager
 def using_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put every module of a model into a mode, and back into its own afterwards."""
+    """Put a model into a mode within a block; afterwards every module has its own mode again."""
     before = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)

@@ -1,12 +1,11 @@
-"""Gradient checkpointing inside a model: what ``torch.utils.checkpoint`` computes again sees the selected slices.
+"""Gradient checkpointing inside a model: recomputation sees the slices of its own forward.
 
-A checkpointed part of a model runs a second time in the backward. By then the full weights are back in the model, and
-another selection may be active. So the function that is run again is wrapped when it is checkpointed: it finds the slices
-of its own forward in place.
+A checkpointed function runs again in the backward, when the full weights are back in the model and another selection may
+be active. It is therefore wrapped when it is checkpointed.
 
-torch has no public hook for this: two names of ``torch.utils.checkpoint`` are replaced for the length of a forward. Code
-that recomputes by itself (a custom ``autograd.Function``), and a release of torch without these names, is refused in the
-first backward.
+torch has no public hook for this, so names of ``torch.utils.checkpoint`` are replaced during a forward. Models that
+recompute in another way (a custom ``autograd.Function``), and releases of torch without these names, raise an error in
+the first backward.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ _STEPS = 8
 
 @contextlib.contextmanager
 def recomputing(recompute: Recompute) -> Iterator[None]:
-    """Pass what is checkpointed in this block to ``recompute`` whenever the backward computes it again.
+    """Pass functions checkpointed in this block to ``recompute`` when the backward runs them again.
 
     Parameters
     ----------
-    again
-        Calls what it is given on the state of the first forward, and returns the result.
+    recompute
+        Calls a function on the state of the first forward and returns its result.
     """
     scope = _CheckpointedForward(recompute)
     own = {name: getattr(torch_checkpoint, name) for name in _NAMES}
@@ -54,13 +53,7 @@ def recomputing(recompute: Recompute) -> Iterator[None]:
 
 
 class RecomputationCheck:
-    """Refuses, in the first steps of a supernet, a backward that calls parts of the model by itself.
-
-    Parameters
-    ----------
-    model
-        The model.
-    """
+    """Raises an error if a backward calls modules of the model outside `recomputing`, in the first steps of a supernet."""
 
     def __init__(self, model: nn.Module) -> None:
         self._left = _STEPS
@@ -86,30 +79,30 @@ class _Refusal:
     def __call__(self, module: nn.Module, _: Any) -> None:
         if id(module) in self._owned and is_in_backward() and not _CheckpointedForward.recomputing:
             raise RuntimeError(
-                f'{type(module).__name__} is called again in the backward (gradient checkpointing of its own, or '
-                f'torch.utils.checkpoint of an unknown torch release, {torch.__version__}). A supernet '
-                'cannot run such a model: the second call would see the full weights. Turn recomputation off in the model.'
+                f'{type(module).__name__} is called again in the backward (by gradient checkpointing of its own, or by '
+                f'torch.utils.checkpoint of an unknown release of torch, {torch.__version__}). A supernet '
+                'cannot run such a model: the second call would see full weights. Turn recomputation off in the model.'
             )
 
 
 class _CheckpointedForward:
-    """One forward, and what is checkpointed in it."""
+    """One forward and the functions checkpointed in it."""
 
     recomputing = 0
-    """How many recomputations are running, one inside the other."""
+    """Number of nested recomputations in progress."""
 
     def __init__(self, recompute: Recompute) -> None:
         self.in_forward = True
         self._recompute = recompute
 
     def replacement(self, name: str, own: Any) -> Any:
-        """Return what stands for a name of torch during the forward."""
+        """Return the replacement of a name of ``torch.utils.checkpoint``."""
         if name == _REENTRANT:
             return _Reentrant(own, self.wrapped)
         return lambda function, *args, **kwargs: own(self.wrapped(function), *args, **kwargs)
 
     def wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs as it is in the forward, and on the state of the forward afterwards."""
+        """Return a function that runs unchanged in the forward, and on the state of the forward afterwards."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
             if self.in_forward:
@@ -125,7 +118,7 @@ class _CheckpointedForward:
 
 
 class _Reentrant:
-    """Stands for ``CheckpointFunction``, of which ``torch.utils.checkpoint`` calls ``apply`` alone."""
+    """Replaces ``CheckpointFunction``, of which ``torch.utils.checkpoint`` calls ``apply`` only."""
 
     def __init__(self, own: Any, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         self._own = own

@@ -1,7 +1,6 @@
-"""The part of a model that some channel sets select: slices of its tensors, and the module attributes that go with it.
+"""The part of a model that channel sets select: slices of its tensors, and matching module attributes.
 
-The slim model and the supernet are both made here, from the same slices and the same attributes, so that they cannot
-disagree: the slim model owns copies of the slices, the supernet runs on them in place.
+The slim model owns copies of these slices, and the supernet runs on them in place, so the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from .tensor_slots import TensorSlots
 __all__ = ['Selection', 'put', 'take']
 
 Positions = tuple[Tensor | None, ...]
-"""For each dimension of a tensor the positions that are kept, ascending; None for all."""
+"""The selected positions of each dimension of a tensor, ascending; None for all."""
 
 
 class Selection:
-    """What channel sets select of a model.
+    """The part of a model that channel sets select.
 
     Parameters
     ----------
     graph
         The model's channel graph.
     channel_sets
-        ``{label: channel indices, or how many of the leftmost channels}``; groups left out keep all.
+        ``{label: channel indices, or a number of leftmost channels}``; other groups keep all channels.
 
     Attributes
     ----------
     graph : ChannelGraph
-        That graph.
+        The graph.
     slots : int8 array
-        Which channels are selected (see `ChannelGraph.selected_slots`).
+        The selected channels (see `ChannelGraph.selected_slots`).
     runs : list
-        For each layout of the graph the `Runs` of positions that are selected; None for all.
+        The `IndexRuns` of each layout of the graph; None for all positions.
     """
 
     def __init__(self, graph: ChannelGraph, channel_sets: Mapping[str, Any]) -> None:
@@ -60,13 +59,13 @@ class Selection:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """How many positions of each layout are selected."""
+        """Number of selected positions of each layout."""
         return [len(layout) if runs is None else runs.size for layout, runs in zip(self.graph.layouts, self.runs)]
 
     def joined_index(self, layouts: tuple[int, ...]) -> Tensor:
-        """Return which positions are selected of some layouts in a row: ascending int64.
+        """Return the selected positions of concatenated layouts: ascending int64.
 
-        Scales, biases and both running statistics of normalizations have the same ones.
+        Cached, since scales, biases and both running statistics of normalizations share them.
         """
         if layouts not in self._joined:
             self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.joined_slots(layouts)]))
@@ -74,7 +73,7 @@ class Selection:
 
     @cached_property
     def axes(self) -> dict[str, Axes]:
-        """The runs of each dimension of every parameter and buffer that is not selected whole."""
+        """The runs of each dimension, of parameters and buffers that are not selected whole."""
         runs = self.runs
         of: dict[tuple[int | None, ...], Axes] = {}
         axes = {}
@@ -96,20 +95,20 @@ class Selection:
         }
 
     def slices(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the selected part of every parameter and buffer that is not selected whole.
+        """Return the slices of parameters and buffers that are not selected whole, by name.
 
-        Autograd sees the slicing: gradients arrive at the selected entries of the full tensors, and are zero elsewhere.
+        Autograd follows: gradients arrive at the selected entries of the full tensors and are zero elsewhere.
         """
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         return {name: take(tensors[name], self.positions[name]) for name in self.axes}
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
-        """Return the attributes of modules that follow the selection, ``{module: {attribute: value}}``."""
+        """Return the module attributes of the selection, ``{module: {attribute: value}}``."""
         return WidthAttributes(self.graph, TensorSlots(model)).values(self.sizes, self.runs)
 
 
 def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[IndexRuns | None]:
-    """Return the selected positions of each layout as runs of neighbors; None where that is all of them."""
+    """Return the runs of each layout; None for all positions."""
     changes = np.diff(selected_slots[graph.chained_slots], prepend=np.int8(0))
     starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
     cuts = np.searchsorted(starts, graph.layout_starts).tolist()
@@ -122,7 +121,7 @@ def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[Inde
 
 
 def take(tensor: Tensor, positions: Positions) -> Tensor:
-    """Return the selected part of a tensor: a view where the positions are contiguous, else a copy."""
+    """Return a slice of a tensor: a view if the positions are contiguous, else a copy."""
     for axis, chosen in enumerate(positions):
         if chosen is None:
             continue
@@ -135,9 +134,9 @@ def take(tensor: Tensor, positions: Positions) -> Tensor:
 
 
 def put(tensor: Tensor, positions: Positions, values: Tensor) -> None:
-    """Write values into the selected part of a tensor, in place; not into one whose elements share memory."""
+    """Write values into a slice of a tensor, in place; tensors whose elements share memory stay as they are."""
     if shares_memory(tensor):
-        return  # nothing else can write into it either: expanded constants
+        return  # an expanded constant: torch refuses to write into it
     if all(chosen is None for chosen in positions):
         tensor.copy_(values)
         return

@@ -1,4 +1,4 @@
-"""Where the tensors of a model stand: found once, used at every call."""
+"""The slots of a model's tensors, found once and used at every call."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _Store = dict[str, Tensor | None]
 
 
 class TensorSlots:
-    """The places of a model in which its parameters and buffers stand.
+    """The dictionaries of modules that hold a model's parameters and buffers.
 
-    Tied tensors stand in several places, and go by the name that ``named_parameters`` gives them.
+    A tied tensor has several slots and the name that ``named_parameters`` gives it.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class TensorSlots:
     Attributes
     ----------
     modules : dict
-        ``{path: module}``, with every path of a module that has several.
+        ``{path: module}``, with all paths of a module that has several.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -51,20 +51,20 @@ class TensorSlots:
                     self._names[id(store), leaf] = name
 
     def parameters(self) -> dict[str, Tensor]:
-        """Return the parameters that now stand in the model, by name."""
+        """Return the current parameters by name."""
         return _present(self._parameters)
 
     def buffers(self) -> dict[str, Tensor]:
-        """Return the buffers that now stand in the model, by name."""
+        """Return the current buffers by name."""
         return _present(self._buffers)
 
     def name_of(self, module: nn.Module, leaf: str) -> str:
-        """Return the name of the parameter that stands in a module."""
+        """Return the full name of a module's parameter."""
         return self._names[id(module._parameters), leaf]
 
     @property
     def is_current(self) -> bool:
-        """Whether the model still has the modules, and as many tensors, as when this was made."""
+        """Whether the model still has the same modules and numbers of tensors."""
         for children, values, parameters, many, buffers, more in self._structure:
             if tuple(children.values()) != values or len(parameters) != many or len(buffers) != more:
                 return False
@@ -72,9 +72,9 @@ class TensorSlots:
 
     @contextlib.contextmanager
     def replaced(self, tensors: dict[str, Any]) -> Iterator[Mapping[str, Tensor]]:
-        """Put other tensors into their places for the length of a block, which gets what stands there by name.
+        """Put other tensors into their slots within a block, which gets the contents of these slots by name.
 
-        Afterwards ``tensors`` holds what then stood in these places: the model may have put others there.
+        Afterwards ``tensors`` holds the contents at the end of the block: the model may have replaced some.
         """
         at = self._at(tensors)
         before = [store[leaf] for store, leaf, _ in at]
@@ -88,7 +88,7 @@ class TensorSlots:
                 store[leaf] = own
 
     def _at(self, names: Iterable[str]) -> list[tuple[_Store, str, str]]:
-        """Return the places of some tensors: mostly the same ones as at the last call."""
+        """Return the slots of tensors; mostly those of the last call."""
         names = list(names)
         if self._last[0] != names:
             every = [(name, self._parameters.get(name) or self._buffers[name]) for name in names]
@@ -97,7 +97,7 @@ class TensorSlots:
 
 
 class _SlotMapping(Mapping[str, Tensor]):
-    """What stands in some places at the moment of asking."""
+    """The current contents of slots, by name."""
 
     def __init__(self, at: list[tuple[_Store, str, str]]) -> None:
         self._at = at

@@ -1,4 +1,4 @@
-"""The model of a space: a module, or a factory that makes one."""
+"""The model of a space: a module, or a factory of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ['model_from']
 
 
 def model_from(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
-    """Return the model that a user gave, without wrappers such as data parallelism; a TypeError for what is none."""
+    """Return the model, without wrappers such as data parallelism; a TypeError for anything else."""
     if isinstance(model, ModelSpace):
         raise TypeError(f'model={type(model).__name__} is a model space already; give the model that it was made of.')
     if isinstance(model, torch.export.ExportedProgram):

@@ -47,7 +47,7 @@ class WidthChoices:
 
     @property
     def full_widths(self) -> dict[str, int]:
-        """The full width of every group: that of the model, whether or not it may be chosen."""
+        """The full width of every group, whether or not it is among the choices."""
         return {group.label: group.full for group in self.groups}
 
     @property
@@ -56,7 +56,7 @@ class WidthChoices:
         return {group.label: group.choices[0] for group in self.groups}
 
     def uniform_widths(self, ratio: float) -> dict[str, int]:
-        """Scale every group alike, to the allowed width that is nearest to ``ratio`` times its full width."""
+        """Scale every group alike: to the choice nearest to ``ratio`` times its full width."""
         ratio = check_number('ratio', ratio, 0, 1)
 
         def nearest(group: BinnedGroup) -> int:
@@ -65,15 +65,15 @@ class WidthChoices:
         return {group.label: nearest(group) for group in self.groups}
 
     def uniform_within(self, macs: int) -> dict[str, int]:
-        """Scale every group alike, as wide as some MACs allow: the plain way to a smaller network.
+        """Scale every group alike, as wide as a number of MACs allows: the baseline of a search.
 
-        Widths are the full ones times one ratio, rounded to whole channels (1 or more); bins play no part. What is left
-        of the MACs then goes to the groups in turn, a channel each, so that the comparison is at equal cost.
+        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins. The remaining
+        MACs go to the groups in turn, one channel each, so that comparisons are at equal cost.
 
         Raises
         ------
         ValueError
-            If even one channel a group costs more.
+            If even one channel per group costs more.
         """
         macs = check_whole_number('macs', macs, 1)
         full = self.graph.full_widths
@@ -91,7 +91,7 @@ class WidthChoices:
         return self.to_widths(widths.tolist())
 
     def describe(self) -> str:
-        """Return the size of the space before and after binning, and the cost of its largest network."""
+        """Return the size of the space before and after binning, and the cost of the full network."""
         before = sum(math.log10(group.full) for group in self.groups)
         after = sum(math.log10(len(group.choices)) for group in self.groups)
         bins = sum(group.bins for group in self.groups)
@@ -106,7 +106,7 @@ class WidthChoices:
         Parameters
         ----------
         widths
-            ``{label: channels}``, or an integer array of shape (N, groups) with a column a label.
+            ``{label: channels}``, or an integer array of shape (N, groups) with one column per label.
 
         Returns
         -------
@@ -115,7 +115,7 @@ class WidthChoices:
         return self._cost(self.graph.cost.macs_of, widths)
 
     def params(self, widths: Widths | Array) -> Any:
-        """Numbers of parameters; as `macs`."""
+        """Number of parameters; arguments and result as of `macs`."""
         return self._cost(self.graph.cost.params_of, widths)
 
     def _cost(self, function: Any, widths: Widths | Array) -> Any:

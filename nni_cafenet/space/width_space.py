@@ -34,50 +34,50 @@ _logger = logging.getLogger(__name__)
 
 
 class WidthSpace(WidthChoices, ModelSpace):
-    """All the networks that a model becomes when its channel groups get narrower.
+    """All networks that a model becomes when its channel groups get narrower.
 
-    It holds the model and has its parameters, buffers and children, under their own names: ``space.state_dict()`` is
-    the model's. Calling it calls the model, on the channel sets that `activate` selected. For NNI it is a model space
-    with one ``Categorical`` a channel group.
+    It wraps the model and has its parameters, buffers and children under their own names: ``space.state_dict()`` is the
+    model's. Calling it calls the model on the active channel sets. For NNI it is a model space with one ``Categorical`` per
+    channel group.
 
     Parameters
     ----------
     model
-        The model, or a factory that makes it (needed where a space travels to another process, and for untrained slim
-        models with the initialization of the model's own constructor). ``torch.compile`` and data parallelism are taken
-        off, lazy layers are filled by one call. On the meta device the space has exact costs and makes slim models of
-        that device; values at other widths are checked with random weights, up to 1 GiB.
+        The model, or a factory that makes it (required to send the space to another process, and for untrained slim models
+        with the initialization of the model's own constructor). ``torch.compile`` and data parallelism are unwrapped; lazy
+        layers are materialized by one call. On the meta device the space has exact costs and makes slim models on that
+        device; values at other widths are verified with random weights, up to 1 GiB.
     args, kwargs
         Arguments of the factory.
     example_input
-        What the model is called with: a shape such as ``(1, 3, 224, 224)``, a tensor, a tuple of positional arguments or
-        a dict of keyword arguments. Dimension 0 is the batch, unless forwards show that it is not (see `ExampleInput`,
-        which also takes ``batch_dim``).
+        Input of the model: a shape such as ``(1, 3, 224, 224)``, a tensor, a tuple of positional arguments or a dict of
+        keyword arguments. Dimension 0 is the batch, unless forwards show otherwise (see `ExampleInput`, which also takes
+        ``batch_dim``).
     bins
         The rule for bins; default `FlopsSensitiveBins`.
     include, exclude
-        Layers whose output widths may, or may not, change: names, names of parts, ends of either (``'conv1'``), shell
-        patterns, compiled regular expressions or module classes. Default: all may.
+        Layers whose output widths may, or must not, change: names of layers or of modules around them, suffixes of either
+        (``'conv1'``), shell patterns, compiled regular expressions or module classes. Default: all may.
     min_ratio
         Smallest width of a group as a share of its full width; 0: one bin. One number for all groups, or
-        ``{pattern: number}`` with patterns as in ``include``: a group is named by each layer that makes its channels, of
-        several numbers the largest counts, and 0.1 where none does.
+        ``{pattern: number}`` with patterns as in ``include``. A pattern applies to a group if it matches a layer that
+        produces its channels; the largest of several numbers counts, and the default is 0.1.
     max_ratio
-        Largest width of a group as a share of its full width, in the same two forms; of several numbers the smallest
-        counts, and 1 where none does. Below 1 the full network is not among the networks of the space.
+        Largest width of a group as a share of its full width, in the same two forms; the smallest of several numbers
+        counts, and the default is 1. Below 1 the space does not contain the full network.
     divisor
-        Widths are multiples of it in groups whose full width is one.
+        Widths are multiples of it in groups whose full width is a multiple.
     verify
-        Hold the analysis against real forwards at random widths (recommended).
+        Verify the analysis by real forwards at random widths (recommended).
 
     Attributes
     ----------
     full_model
-        The model. Its tensors are those of the space.
+        The model, which shares its tensors with the space.
     graph
         The `ChannelGraph`: ``graph.groups`` and ``graph.fixed`` print as tables.
     groups
-        The `BinnedGroup` of each channel group, with the widths it may have.
+        The `BinnedGroup` of each channel group, with its choices of widths.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class WidthSpace(WidthChoices, ModelSpace):
     ValueError
         If no channel group can change, or an option is out of range.
     TypeError
-        If the model is no Python module that could run at other widths (TorchScript, an exported or quantized model).
+        If the model cannot run at other widths (TorchScript, an exported or quantized model).
     """
 
     full_model: nn.Module
@@ -126,25 +126,25 @@ class WidthSpace(WidthChoices, ModelSpace):
         self._active: Selection | None = None
         self._is_prepared = False
         if '__arch__' in (frozen_context.current() or {}):
-            return  # made by create_fixed_module, only to be slimmed
+            return  # made by create_fixed_module, for its slim model only
         for group in self.groups:
             self.add_mutable(Categorical(list(group.choices), default=group.choices[-1], label=group.label))
         _logger.info('%s', self.describe())
 
     def save_init_arguments(self, *args: Any, **kwargs: Any) -> None:
-        """Remember the arguments in a form in which they reach a trial unchanged (NNI calls this)."""
+        """Save the arguments in a form that reaches a trial unchanged (NNI calls this)."""
         super().save_init_arguments(
             *map(pickle_argument, args), **{name: pickle_argument(value) for name, value in kwargs.items()}
         )
 
     @classmethod
     def create_fixed_module(cls, sample: Widths, model: Any, *rest: Any, **options: Any) -> nn.Module:  # type: ignore[override]
-        """Make the slim model of NNI's sample without keeping the space (NNI calls this where trials are rebuilt)."""
-        with frozen_context({'__arch__': False}):  # inside NNI's model_context: make the space, not the model
+        """Make the slim model of NNI's sample without keeping the space (NNI calls this to rebuild trials)."""
+        with frozen_context({'__arch__': False}):  # within NNI's model_context: make the space, not the model
             return cls(model, *rest, **options).freeze(sample)
 
     def extra_oneshot_hooks(self, strategy: Any) -> list[Any]:
-        """Become the supernet of NNI's own one-shot strategies (they call this); layers stay as they are."""
+        """Become the supernet of NNI's own one-shot strategies, which call this; layers stay as they are."""
         prepare_one_shot(strategy)
         self.__class__ = OneShotWidthSpace
         return []
@@ -163,32 +163,32 @@ class WidthSpace(WidthChoices, ModelSpace):
 
     @property
     def example_input(self) -> ExampleInput:
-        """What the model is called with."""
+        """The input of the model."""
         return self._example
 
     # --- what runs --------------------------------------------------------------------------------
 
     @property
     def active(self) -> Selection | None:
-        """What `activate` selected last; None before."""
+        """The active selection; None before the first `activate`."""
         return self._active
 
     def activate(self, widths: Widths, channel_sets: ChannelSets | None = None) -> None:
-        """Choose what a call of the space runs, until the next call of this method.
+        """Choose the channel sets that calls of the space run on.
 
         Parameters
         ----------
         widths
             ``{label: channels}``, each from 1 to the full width.
         channel_sets
-            The channels that stand for these widths; None: the leftmost ones.
+            The channels of these widths; None: the leftmost ones.
 
         Raises
         ------
         ValueError
             If a label is unknown or missing, a width is out of range, or a channel set does not fit its width.
         RuntimeError
-            Inside a block of `prepared`.
+            Within a block of `prepared`.
         """
         self._check_not_prepared()
         selection = self._selection(widths, channel_sets)
@@ -196,22 +196,22 @@ class WidthSpace(WidthChoices, ModelSpace):
         self._active = selection
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model on the active channel sets; all channels before the first `activate`."""
+        """Call the model on the active channel sets; on all channels before the first `activate`."""
         if self._active is None or self._is_prepared:
             return self.full_model(*args, **kwargs)
         return self._active_model.call(self._active, args, kwargs, training=self.training)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[Mapping[str, Tensor]]:
-        """Slice the active channel sets once for many calls, none of which changes the supernet.
+        """Slice the active channel sets once for many calls without gradients, none of which changes the supernet.
 
-        For forwards without gradients: inside the block the model stands on copies, and what it writes into buffers
-        (running statistics) stays in the copies. The block gets ``{name: what now stands in the model}``.
+        Within the block the model has copies of its buffers, which keep what calls write to them (running statistics). The
+        block gets ``{name: tensor}`` of the tensors in the model.
 
         Raises
         ------
         RuntimeError
-            Inside another such block.
+            Within another such block.
         """
         self._check_not_prepared()
         with self._active_model.prepared(self._active or self._selection(self.full_widths, None)) as tensors:
@@ -236,18 +236,17 @@ class WidthSpace(WidthChoices, ModelSpace):
     # --- slim models ------------------------------------------------------------------------------
 
     def slim(self, widths: Widths, channel_sets: ChannelSets | None = None, *, weights: bool = True) -> nn.Module:
-        """Return the really smaller model of some widths: plain modules of the model's own classes.
+        """Return the slim model of given widths: plain modules of the model's own classes.
 
         Parameters
         ----------
         widths
             ``{label: channels}``.
         channel_sets
-            Which channels it inherits; None: the leftmost ones.
+            The channels it inherits; None: the leftmost ones.
         weights
-            True: inherit the weights. False: fresh weights for training from scratch, drawn by the model's own factory
-            from torch's global generator and rescaled to the smaller fans; for a live model (no factory) by every
-            module's ``reset_parameters``.
+            True: inherit the weights. False: fresh weights for training from scratch, drawn by the factory from torch's
+            global generator and rescaled to the smaller fans; without a factory, by every module's ``reset_parameters``.
         """
         selection = self._selection(widths, channel_sets)
         if weights:
@@ -265,12 +264,12 @@ class WidthSpace(WidthChoices, ModelSpace):
         return fresh
 
     def freeze(self, sample: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
-        """Return the slim model of an NNI sample, with inherited weights (see `slim`); choices of others are ignored."""
+        """Return the slim model of an NNI sample, with inherited weights (see `slim`); other choices are ignored."""
         full = self.full_widths
         return self.slim({label: width for label, width in sample.items() if label in full}, channel_sets)
 
     def save_slim(self, path: PathLike, widths: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:
-        """Write the slim model of some widths into a folder (see `nni_cafenet.save_slim`), and return it."""
+        """Write the slim model of given widths into a folder (see `nni_cafenet.save_slim`), and return it."""
         slim = self.slim(widths, channel_sets)
         costs = {'macs': self.macs(widths), 'params': self.params(widths)}
         save_slim(slim, path, widths, example_input=self.example_input, **costs)
@@ -283,13 +282,13 @@ class WidthSpace(WidthChoices, ModelSpace):
 
 
 class OneShotWidthSpace(WidthSpace, OneShotWidths):
-    """A `WidthSpace` that NNI's one-shot strategies have taken for their supernet; else it is what it was."""
+    """A `WidthSpace` as the supernet of NNI's one-shot strategies."""
 
     resample = OneShotWidths.resample
     export = OneShotWidths.export
 
     def trace_copy(self) -> Any:
-        """Return what makes the space anew elsewhere, as a plain `WidthSpace`."""
+        """Return the constructor record of the space, as that of a plain `WidthSpace`."""
         traced = super().trace_copy()
         traced.trace_symbol = WidthSpace
         return traced

@@ -1,8 +1,8 @@
 """From a width space to a trained supernet.
 
-The files in the order of the work: ``sharing`` (which channels stand for a width), ``data`` (what is trained on, and what
-is held out for scores), ``randomness`` and ``isolation`` (what a losing channel set must not leave behind),
-``lightning`` (min-min training), and ``batch_norm`` (running statistics of one width).
+In the order of the work: ``sharing`` (the channel sets of a width), ``data`` (training data and its held-out part),
+``width_sampling``, ``min_step`` (the best of several channel sets) with ``side_effects`` and ``graph_memory``,
+``lightning_module`` (the training), ``checkpoint``, and ``bn_statistics`` (running statistics of one width).
 """
 
 from .bilateral import Bilateral

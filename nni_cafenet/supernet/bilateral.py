@@ -1,4 +1,4 @@
-"""Bilateral sharing: a rule that counts channels from the left, and its mirror image that counts from the right."""
+"""Bilateral sharing: a rule that counts channels from the left, and its mirror image."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ __all__ = ['Bilateral']
 class Bilateral(Sharing):
     """Count channels from either end of a group, with equal probability.
 
-    A rule such as `Fixed` or `LocallyFree` trains the first channels of a group far more often than the last ones: 20 to 1
-    for the fixed pattern of 20 bins, 11.5 to 1 for the centered free zone with ``offset=1``. Here half of the channel sets
-    are mirrored, so both ends are trained equally often.
+    A rule such as `Fixed` or `LocallyFree` trains the first channels of a group far more often than the last: 20 times for
+    the fixed pattern of 20 bins, 11.5 times for the centered free zone with ``offset=1``. Here half of the channel sets are
+    mirrored, so both ends train equally often.
 
     - ``Bilateral()``: the leftmost or the rightmost channels, as in BCNet (Su et al., CVPR 2021).
     - ``Bilateral(LocallyFree(offset=1))``: base channels at either end and a free zone beside them.
 
-    Where several channel sets are compared, in a training step or for a score, they come in pairs: a channel set and its
-    mirror image.
+    If a training step or a score compares several channel sets, they come in pairs: a set and its mirror image.
 
     Parameters
     ----------
     rule
         The rule at the left end; default `Fixed`.
     coupled
-        True (default): all groups count from the same end, as in BCNet. False: each group draws an end of its own.
+        True (default): all groups count from the same end, as in BCNet. False: each group draws its own end.
 
     Raises
     ------
@@ -44,8 +43,8 @@ class Bilateral(Sharing):
 
     Notes
     -----
-    The mirror image of channel i of n is n - 1 - i. A short last bin of a group thus becomes its first one. A channel set
-    that a rule yields at both ends is drawn twice as often as others.
+    The mirror image of channel i of n is n - 1 - i, so a short last bin of a group becomes its first. A channel set that
+    the rule yields at both ends is drawn twice as often as others.
 
     Examples
     --------
@@ -63,7 +62,7 @@ class Bilateral(Sharing):
         check_flag('coupled', self.coupled)
 
     def check(self, groups: Sequence[BinnedGroup]) -> None:
-        """Refuse a space that the rule does not fit."""
+        """Raise ValueError if the rule does not fit a space."""
         self.rule.check(groups)
 
     def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
@@ -73,7 +72,7 @@ class Bilateral(Sharing):
         return _mirrored(group, chosen) if mirrored else chosen
 
     def every(self, group: BinnedGroup, width: int) -> Iterator[Tensor]:
-        """Yield every channel set once: those of the left end, then those of the right end that differ from them."""
+        """Yield every channel set once: those of the left end, then the other ones of the right end."""
         left = list(self.rule.every(group, width))
         yield from left
         known = {tuple(chosen.tolist()) for chosen in left}
@@ -85,7 +84,7 @@ class Bilateral(Sharing):
     def sample_all(
         self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], rng: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Draw one channel set for every group, all at one end or each at its own."""
+        """Draw one channel set for every group, all at one end or each at its own end."""
         if not self.coupled:
             return super().sample_all(groups, widths, rng)
         mirrored = bool(rng.integers(2))
@@ -105,7 +104,7 @@ class Bilateral(Sharing):
     def different(
         self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
     ) -> list[dict[str, Tensor]]:
-        """Return different channel sets in pairs of mirror images, the leftmost channels and the rightmost ones first."""
+        """Return distinct channel sets in pairs of mirror images, the leftmost and the rightmost channels first."""
         left = super().different(groups, widths, -(-number // 2), rng)
         pairs = [each for chosen in left for each in (chosen, _all_mirrored(groups, chosen))]
         return distinct(pairs)[:number]

@@ -1,4 +1,4 @@
-"""Running statistics of batch normalization for one width, without a trace in the supernet."""
+"""Running statistics of batch normalization for one width; those of the supernet stay."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def estimate_statistics(
     run: Callable[[Any], Any],
     frozen: Collection[str] = (),
 ) -> None:
-    """Estimate the running statistics of the network that now runs, as the plain average over some batches.
+    """Estimate the running statistics of the active network, as the plain average over batches.
 
     Parameters
     ----------
     model
         The model; it is left in evaluation mode.
     tensors
-        ``{name: tensor}`` that the model runs on (what `WidthSpace.prepared` yields); the statistics in it are written.
+        ``{name: tensor}`` of the active network (from `WidthSpace.prepared`); its statistics are overwritten.
     batches
-        Training batches. With none, statistics stay as they are.
+        Training batches. Without any, statistics stay as they are.
     run
-        Called with each batch; runs the model.
+        Runs the model on a batch.
     frozen
-        Names of normalizations whose statistics the user does not train (see `frozen_norms`): they stay as they are, as do
-        those with a momentum of 0.
+        Names of normalizations whose statistics are not trained (see `frozen_norms`). They stay as they are, as do those
+        with a momentum of 0.
 
     Notes
     -----
     Source: the same authors' code re-estimates with a cumulative average over 20 training batches before it scores a
-    width. Only batch normalization is in training mode meanwhile (dropout is not).
+    width. Only batch normalization is in training mode, not dropout.
     """
     model.eval()
     batches = list(batches)
@@ -68,9 +68,9 @@ def estimate_statistics(
 
 
 def frozen_norms(model: nn.Module) -> frozenset[str]:
-    """Return the names of batch normalizations that stay in evaluation mode while a model trains: their user froze them.
+    """Return the names of batch normalizations that the user froze: they stay in evaluation mode while the model trains.
 
-    Where the model is in training mode, those that are not; else those that its own ``train()`` leaves in evaluation mode.
+    If the model is in training mode, those that are not; else those that its ``train()`` leaves in evaluation mode.
     """
     modes = {module: module.training for module in model.modules()}
     try:
@@ -83,7 +83,7 @@ def frozen_norms(model: nn.Module) -> frozenset[str]:
 
 
 def norms_in_eval(model: nn.Module) -> frozenset[str]:
-    """Return the names of batch normalizations that are in evaluation mode now."""
+    """Return the names of batch normalizations in evaluation mode."""
     norms = ((name, module) for name, module in model.named_modules() if _has_statistics(module))
     return frozenset(name for name, module in norms if not module.training)
 

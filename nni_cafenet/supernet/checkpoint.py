@@ -1,4 +1,4 @@
-"""The checkpoint of a training: written after every epoch, and taken up again."""
+"""The checkpoint of a training, written after every epoch, and resuming from it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ['RestoreRandomState', 'SaveEveryEpoch', 'batches_begun', 'has_ended',
 
 
 class SaveEveryEpoch(Checkpoint):
-    """Keep a checkpoint of the end of every epoch but the last one, and of the training, complete at any moment.
+    """Save a checkpoint at the end of every epoch but the last, and of the training; the file is complete at any moment.
 
-    A run that is killed between the last epoch and the end of the training trains that epoch again: only then are all
-    callbacks told that the training has ended.
+    A run killed between the last epoch and the end of the training repeats that epoch, so that all callbacks see the end of
+    the training.
 
-    Lightning updates ``ReduceLROnPlateau`` only after the checkpoints of an epoch have been written. So what those
-    schedulers are about to be told is kept in the checkpoint, and told to them when the run goes on.
+    Lightning updates ``ReduceLROnPlateau`` only after it has written the checkpoints of an epoch. So the checkpoint holds
+    the pending values of those schedulers, which get them on resuming.
 
     Parameters
     ----------
     path
         The file.
     last
-        False: keep none of the end of the training, so that a resumed run trains the last epoch again and validates.
+        False: no checkpoint at the end of the training, so that a resumed run repeats the last epoch and validates.
     """
 
     def __init__(self, path: Path, *, last: bool = True) -> None:
@@ -40,28 +40,28 @@ class SaveEveryEpoch(Checkpoint):
         self._plateau: dict[int, float] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Have the trainer write and read this checkpoint as plain values."""
+        """Make the trainer write and read this checkpoint as plain values."""
         trainer.strategy.checkpoint_io = PlainCheckpointIO(trainer.strategy.checkpoint_io, self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what goes into the checkpoint."""
+        """Return the state for the checkpoint."""
         return {'ended': self._ended, 'plateau': self._plateau}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it out again."""
+        """Restore the state."""
         self._plateau = state_dict['plateau']
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the schedulers what the checkpoint kept for them."""
+        """Pass the pending values to the schedulers."""
         for index, value in self._plateau.items():
             pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[index].scheduler, value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, after all other callbacks."""
-        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: its checkpoint is the one taken up
+        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: this run resumed from its checkpoint
             return
         if _stops(trainer) or _is_last(trainer, trainer.current_epoch, trainer.global_step):
-            return  # other callbacks may change the weights once more when the training ends, such as to their average
+            return  # callbacks may still change the weights at the end of the training, for example to their average
         self._plateau = {
             index: float(trainer.callback_metrics[config.monitor])
             for index, config in enumerate(trainer.lr_scheduler_configs)
@@ -73,7 +73,7 @@ class SaveEveryEpoch(Checkpoint):
         self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save once more."""
+        """Save the end of the training."""
         if self.last:
             self._ended = True
             self._save(trainer)
@@ -83,35 +83,35 @@ class SaveEveryEpoch(Checkpoint):
 
 
 class RestoreRandomState(pl.Callback):
-    """Let a training that goes on from a checkpoint draw the random numbers that it would have drawn.
+    """Restore RNG state so that a resumed training draws the numbers of an uninterrupted one.
 
     Parameters
     ----------
     loader
-        Its training data; a generator of its own is kept as well.
+        The training data; its own generators are included.
     """
 
     def __init__(self, loader: Any = None) -> None:
         self._randomness = RandomnessOnResume(loader_generators(loader))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what goes into the checkpoint."""
+        """Return the state for the checkpoint."""
         return self._randomness.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it out again."""
+        """Restore the state."""
         self._randomness.resume_from(state_dict)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on with the random numbers of the run that is resumed."""
+        """Restore random states of the resumed run."""
         self._randomness.on_fit_start(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the state of the generators."""
+        """Record random states."""
         self._randomness.on_train_start(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on with the random numbers of the run that is resumed."""
+        """Restore random states of the resumed run."""
         self._randomness.on_train_epoch_start(trainer)
 
 
@@ -122,19 +122,19 @@ def has_ended(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> bool:
 
 
 def _stops(trainer: pl.Trainer) -> bool:
-    """Whether a callback has stopped the training, after as many epochs and steps as the trainer asks for."""
+    """Whether a callback has stopped the training after the trainer's minimum of epochs and steps."""
     enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
     return trainer.should_stop and enough
 
 
 def _is_last(trainer: pl.Trainer, epoch: int, step: int) -> bool:
-    """Whether an epoch, counted from 0, after so many steps, is the last one that the trainer is asked for."""
+    """Whether an epoch, counted from 0, with a global step at its end, is the trainer's last."""
     epochs, steps = trainer.max_epochs, trainer.max_steps
     return (epochs is not None and 0 <= epochs <= epoch + 1) or 0 <= steps <= step
 
 
 def restore(checkpoint: dict[str, Any], trainer: pl.Trainer, module: MinMinModule) -> None:
-    """Make the module, and what a step of the user may ask the trainer, as they were at the end of the training."""
+    """Restore the module, and the progress that a user's step may read, from the end of the training."""
     trainer.precision_plugin.convert_module(module)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint['state_dict'])
@@ -144,6 +144,6 @@ def restore(checkpoint: dict[str, Any], trainer: pl.Trainer, module: MinMinModul
 
 
 def batches_begun(trainer: pl.Trainer) -> int:
-    """Return how many batches the training has taken (`current_epoch` is not up to date when a run is resumed)."""
+    """Count the batches that the training has taken (`current_epoch` is outdated when a run resumes)."""
     progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
     return int(progress.ready)

@@ -1,4 +1,4 @@
-"""How the losses of several channel sets become one: their minimum, their mean, or a soft minimum."""
+"""Combining the losses of several channel sets: minimum, mean or soft minimum."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ['Combination', 'Mean', 'Min', 'SoftMin']
 
 
 class Combination(ABC):
-    """A rule that weighs the losses of the channel sets of a step."""
+    """A rule that weights the losses of the channel sets of a step."""
 
     @abstractmethod
     def weights(self, losses: Sequence[float]) -> list[float]:
-        """Return the weight of each loss, 1 in all; a loss that is not a number weighs nothing."""
+        """Return the weight of each loss; weights sum to 1, and NaN has weight 0."""
 
     @staticmethod
     def of(value: Any) -> Combination:
-        """Return ``'min'``, ``'mean'`` or ``'softmin'``, or an object of this class, as one; a ValueError otherwise."""
+        """Return the rule named ``'min'``, ``'mean'`` or ``'softmin'``, or the rule given; a ValueError otherwise."""
         if isinstance(value, Combination):
             return value
         named = {'min': Min, 'mean': Mean, 'softmin': SoftMin}
@@ -35,17 +35,17 @@ class Combination(ABC):
 
 @dataclass(frozen=True)
 class Min(Combination):
-    """The smallest loss alone (min-min training, Su et al. 2021). Keeps at most two graphs."""
+    """The smallest loss (min-min training, Su et al. 2021). Keeps at most two graphs."""
 
     def weights(self, losses: Sequence[float]) -> list[float]:
-        """Return 1 for the smallest loss, the first of several."""
+        """Return 1 for the smallest loss, the first of equal ones."""
         best = min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
         return [float(i == best) for i in range(len(losses))]
 
 
 @dataclass(frozen=True)
 class Mean(Combination):
-    """All alike: no winner's curse. Keeps a graph of each channel set."""
+    """The mean: no winner's curse. Keeps a graph of each channel set."""
 
     def weights(self, losses: Sequence[float]) -> list[float]:
         """Return equal weights."""

@@ -1,4 +1,4 @@
-"""A training step with each of several channel sets, of which all count: their mean, or a soft minimum."""
+"""A training step with several channel sets that all count: their mean, or a soft minimum."""
 
 from __future__ import annotations
 
@@ -16,16 +16,9 @@ __all__ = ['CombinedStep']
 
 
 class CombinedStep:
-    """Runs a step with all channel sets on the same state and the same random numbers, and weighs their losses.
+    """Runs a step with all channel sets on the same state and random numbers, and combines their losses.
 
-    The graphs of all of them are kept. Side effects and logs are those of the one with the smallest loss.
-
-    Parameters
-    ----------
-    best_of
-        Runs a step.
-    combination
-        Weighs the losses.
+    It keeps all graphs. Side effects and logs are those of the channel set with the smallest loss.
     """
 
     def __init__(self, min_step: MinStep, combination: Combination) -> None:
@@ -37,8 +30,8 @@ class CombinedStep:
 
         Returns
         -------
-        best : Run
-            The one with the smallest loss, with the weighted loss in its output.
+        best : StepResult
+            That with the smallest loss, with the combined loss in its output.
         losses : list of float
             All losses, in the order of the channel sets.
         """

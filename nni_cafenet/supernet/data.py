@@ -1,4 +1,4 @@
-"""Training data and its held-out part: scores never see validation data."""
+"""Training data and its held-out part; scores never see validation data."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ __all__ = ['EpochSampler', 'TrainingData', 'each_batch']
 
 
 class TrainingData:
-    """The training data of a run, cut in two: batches for training, and held-out batches for scores.
+    """The training data of a run, split in two: batches for training, and held-out batches for scores.
 
     Parameters
     ----------
     loader
         The user's training loader.
     holdout
-        Share of the training samples that is held out, chosen by the seed.
+        Share of the training samples to hold out; the seed chooses them.
     seed
-        Seed of the cut and of the shuffling.
+        Seed of the split and of shuffling.
     score_loader
-        A loader for scores instead of a held-out part. It must not hold validation data.
+        A loader for scores instead of a held-out part. It must not contain validation data.
     epoch
         Returns a number that grows from epoch to epoch.
 
     Attributes
     ----------
     train, heldout
-        The two loaders.
+        The loaders of the two parts.
     generator
-        The generator that the training loader seeds its workers with; None for loaders that are used as they are.
+        The generator from which the training loader seeds its workers; None for loaders used unchanged.
 
     Raises
     ------
     ValueError
-        If the loader cannot be cut (an iterable data set, a sampler of the user's own) and ``score_loader`` is not
-        given, or one of the parts would be empty.
+        If the loader cannot be split (an iterable data set, a custom sampler) and there is no ``score_loader``, or one of
+        the parts would be empty.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class TrainingData:
         return 0 if self._dataset is None else len(self._dataset)
 
     def train_dataloader(self) -> Any:
-        """Return the training loader, as Lightning's data modules do."""
+        """Return the training loader; for Lightning."""
         return self.train
 
     def val_dataloader(self) -> Any:
-        """Return the held-out loader, which takes the place of validation data while the supernet trains."""
+        """Return the held-out loader: the validation data of the supernet's training."""
         return self.heldout
 
     def batches(self, number: int) -> list[Any]:
-        """Return some training batches, the same in every run of the same seed."""
+        """Return a number of training batches, the same in every run with the same seed."""
         if number == 0:
             return []
         loader = each_batch(self.train)
@@ -121,7 +121,7 @@ class TrainingData:
 
 
 def each_batch(loader: Any) -> Any:
-    """Return what gives the batches of training data as Lightning does: of several loaders, a batch of each at a time."""
+    """Return an iterable of the batches that Lightning takes: from several loaders, a batch of each at a time."""
     if isinstance(loader, CombinedLoader):
         return _Combined(loader.iterables, loader._mode)
     parts = loader.values() if isinstance(loader, Mapping) else loader if isinstance(loader, (list, tuple)) else ()
@@ -133,7 +133,7 @@ def each_batch(loader: Any) -> Any:
 
 
 class _Combined:
-    """Several loaders as one, as often as it is iterated."""
+    """Several loaders as one that can be iterated repeatedly."""
 
     def __init__(self, loaders: Any, mode: Any) -> None:
         self._loaders = loaders
@@ -145,10 +145,10 @@ class _Combined:
 
 
 def _held_out(holdout: float, size: int, scheme: SamplingScheme, loader: DataLoader[Any]) -> int:
-    """Return how many samples are held out.
+    """Return the number of samples to hold out.
 
-    Where the cut would leave a last batch of one sample, which batch normalization cannot train on and the user's own
-    loader does not have, that sample is held out, too.
+    If the split would leave a last batch of one sample, on which batch normalization cannot train, and the user's loader
+    has no such batch, that sample is held out too.
     """
     held, batch = round(holdout * size), int(loader.batch_size or 1)
     alone = (size - held) % batch == 1 and size % batch != 1
@@ -158,7 +158,7 @@ def _held_out(holdout: float, size: int, scheme: SamplingScheme, loader: DataLoa
 
 
 def _scheme_of(loader: Any) -> SamplingScheme | None:
-    """Return how a loader draws its samples; None where it cannot be made again for a part of them."""
+    """Return how a loader draws its samples; None if it cannot be rebuilt for a part of them."""
     if (
         not isinstance(loader, DataLoader)
         or isinstance(loader.dataset, IterableDataset)
@@ -172,7 +172,7 @@ def _scheme_of(loader: Any) -> SamplingScheme | None:
 
 
 def _cannot_be_cut(loader: Any) -> str:
-    """Return why a loader cannot be cut, in words."""
+    """Return why a loader cannot be split."""
     what = type(loader).__name__
     if not isinstance(loader, DataLoader):
         several = isinstance(loader, (Mapping, list, tuple, CombinedLoader))
@@ -190,17 +190,17 @@ def _cannot_be_cut(loader: Any) -> str:
 
 
 def _check_length(loader: Any, what: str) -> None:
-    """Refuse a loader that says that it is empty."""
+    """Raise ValueError for an empty loader."""
     try:
         length = len(loader)
-    except TypeError:  # it has no length, as of an IterableDataset
+    except TypeError:  # no length, as with an IterableDataset
         return
     if length == 0:
         raise ValueError(f'{what} gives no batch. Is it empty, or drop_last set with too few samples?')
 
 
 def _like(loader: DataLoader[Any], dataset: Any, sampler: Any, generator: torch.Generator | None = None) -> Any:
-    """Return a loader with the settings of another one."""
+    """Return a loader with the settings of another."""
     workers = loader.num_workers
     return DataLoader(
         dataset,

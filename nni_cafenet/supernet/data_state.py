@@ -1,4 +1,4 @@
-"""Reading data beforehand without a trace: generators in loaders and data sets, and worker processes that stay."""
+"""Reading data ahead of a training without a trace: random generators and persistent workers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.Tensor, np.nd
 
 @contextlib.contextmanager
 def preserved_data_state(*data: Any) -> Iterator[None]:
-    """Put back, after a block that reads some loaders, what reading them changes.
+    """Restore, after a block that reads loaders, the state that reading changes.
 
-    Generators of numpy, torch and Python that are attributes of loaders, samplers, data sets and transforms get their
-    states back; workers that would persist end.
+    Generators of numpy, torch and Python in attributes of loaders, samplers, data sets and transforms get their states
+    back. Persistent workers started in the block end.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def preserved_data_state(*data: Any) -> Iterator[None]:
 
 
 def _objects_in(root: Any) -> Iterator[Any]:
-    """Yield the objects that others hold, through attributes and containers, each once; not what is in tensors."""
+    """Yield the objects within attributes and containers, each once; not those within tensors."""
     seen, pending = set[int](), [root]
     while pending and len(seen) < _MOST:
         each = pending.pop(0)
@@ -60,7 +60,7 @@ def _objects_in(root: Any) -> Iterator[Any]:
         if isinstance(each, Mapping):
             pending += each.values()
         elif isinstance(each, (list, tuple)):
-            pending += each[:50]  # samples in a list hold no generators beyond the first ones
+            pending += each[:50]  # in a list of samples, the first ones show whether they hold generators
         else:
             pending += getattr(each, '__dict__', {}).values()
 

@@ -1,4 +1,4 @@
-"""In-place distillation: how far the outputs of a slice are from those of the full network in the same step."""
+"""In-place distillation: the divergence of a slice's outputs from those of the full network in the same step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ['AlphaDivergence', 'Divergence', 'KLDivergence', 'logits_of']
 
 
 class Divergence(ABC):
-    """How far class probabilities of a student are from those of its teacher."""
+    """A divergence of a student's class probabilities from those of its teacher."""
 
     @abstractmethod
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class Divergence(ABC):
         Parameters
         ----------
         student, teacher
-            Logits, classes in dimension 1. The teacher gets no gradient.
+            Logits with classes in dimension 1. The teacher gets no gradient.
         """
 
 
@@ -43,14 +43,14 @@ class AlphaDivergence(Divergence):
     """The larger of two alpha-divergences, sample by sample (AlphaNet, Wang et al. 2021).
 
     ``D_a = (sum q (p / q)^a - 1) / (a (a - 1))`` of teacher p and student q; a = 1 is the KL divergence. A negative a
-    punishes a student that is surer than its teacher, which the KL divergence hardly does.
+    penalizes a student that is more confident than its teacher, which the KL divergence hardly does.
 
     Parameters
     ----------
     low, high
         The two values of a.
     clip
-        Largest ``(p / q)^a`` that counts; keeps gradients small.
+        Upper bound of ``(p / q)^a``; keeps gradients small.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the user's evaluator must be, and what is taken from it."""
+"""Checking the user's evaluator, and its data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['check_evaluator', 'to_device', 'training_loader', 'validation_loader
 
 
 def check_evaluator(evaluator: Any, argument: str = 'evaluator') -> None:
-    """Refuse an evaluator that cannot train a supernet, with a TypeError or ValueError that says why."""
+    """Raise TypeError or ValueError for an evaluator that cannot train a supernet."""
     if not isinstance(evaluator, Lightning):
         raise TypeError(
             f'{argument}={type(evaluator).__name__} cannot train a supernet. Use an NNI Lightning evaluator: '
@@ -49,7 +49,7 @@ def training_loader(evaluator: Lightning) -> Any:
 
 
 def validation_loader(evaluator: Lightning) -> Any:
-    """Return the validation loaders of an evaluator, after `training_loader`; None where it has none."""
+    """Return the validation loaders of an evaluator, or None. Call `training_loader` first."""
     if evaluator.datamodule is not None:
         has_any = is_overridden('val_dataloader', evaluator.datamodule)
         return evaluator.datamodule.val_dataloader() if has_any else None
@@ -59,9 +59,9 @@ def validation_loader(evaluator: Lightning) -> Any:
 
 
 def with_data(evaluator: Lightning, module: LightningModule, data: TrainingData) -> Lightning:
-    """Return an evaluator that trains a module on training data, and validates it on the held-out part.
+    """Return an evaluator that trains a module on training data and validates it on the held-out part.
 
-    Trainer and arguments are those of the given evaluator, and the hooks of its data module, if it has one.
+    It has the trainer and arguments of the given evaluator, and the hooks of its data module, if any.
     """
     datamodule = copy.copy(evaluator.datamodule)
     if datamodule is None:
@@ -80,7 +80,7 @@ def with_data(evaluator: Lightning, module: LightningModule, data: TrainingData)
 
 
 def to_device(evaluator: Lightning, batch: Any, device: torch.device) -> Any:
-    """Bring a batch to a device as Lightning does: by the hooks of the data module, or else of the user's module."""
+    """Move a batch to a device as Lightning does: by the hooks of the data module, or else of the user's module."""
 
     def hook(name: str) -> Any:
         of_data = evaluator.datamodule is not None and is_overridden(name, evaluator.datamodule)

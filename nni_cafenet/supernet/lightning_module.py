@@ -53,43 +53,43 @@ _FORWARDED = (
     'prepare_data',
     'transfer_batch_to_device',
 )
-"""Hooks of the user's module that NNI's base class does not pass on (it passes on those of the epochs and batches)."""
+"""Hooks of the user's module that NNI's base class does not forward (it forwards those of epochs and batches)."""
 
 
 class MinMinModule(BaseOneShotLightningModule):
     """Train the best of several channel sets of a random width, on every batch.
 
     ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and several channel sets
-    of it, runs the user's own ``training_step`` with each on the same batch and the same random numbers, and returns the
-    smallest loss to Lightning, which goes on as ever (automatic optimization). What the others did to running statistics,
-    metrics, attributes, logs and random generators is taken back (see `MinStep`).
+    of it, runs the user's ``training_step`` with each on the same batch and random numbers, and returns the smallest loss
+    to Lightning for automatic optimization. Effects of the others on running statistics, metrics, attributes, logs and
+    random generators are undone (see `MinStep`).
 
-    With several processes every one draws the same widths and channel sets, and all choose by the mean loss.
+    All processes draw the same widths and channel sets, and choose by the mean loss.
 
     Parameters
     ----------
     training_module
         The user's Lightning module, with the supernet as its model.
     sharing
-        The rule that gives channel sets to widths.
+        The rule that maps widths to channel sets.
     channel_sets_per_step
-        Channel sets a step, 1 or more.
+        Channel sets per step, 1 or more.
     seed
         Seed of widths and channel sets; the state of the generator is saved with Lightning's checkpoints.
     loader_generator
         The generator of the training loader, whose state is saved as well.
     memory
         ``'fast'``: the graph of the best channel set is kept while another one runs, so two are alive at once. ``'lean'``:
-        one graph; the best channel set is run once more, unless it was the last. ``'auto'`` (default): fast as long as
-        there is memory for it (see `Room`). They do the same.
+        one graph; the best channel set runs again, unless it was the last. ``'auto'`` (default): fast while memory suffices
+        (see `GraphMemory`). The results are the same.
     options
-        Other ways to draw widths and to combine losses, distillation; default: as in the paper.
+        How to draw widths and combine losses, distillation; default: as in the paper.
 
     Notes
     -----
-    Source: Su et al. 2021, min-min optimization; that it is done on single batches with a few channel sets is our
-    reading. Logs ``cafenet/loss`` (of the winner), ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of
-    groups whose winning channel set is the leftmost one).
+    Source: Su et al. 2021, min-min optimization; single batches with a few channel sets are our reading. Logs
+    ``cafenet/loss`` (of the winner), ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of groups whose
+    winning channel set is the leftmost one).
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class MinMinModule(BaseOneShotLightningModule):
         self._frozen: frozenset[str] | None = None
         self._randomness = RandomnessOnResume([] if loader_generator is None else [loader_generator])
         for name in _FORWARDED:
-            if is_overridden(name, training_module):  # Lightning asks whether a hook is there before it calls some
+            if is_overridden(name, training_module):  # Lightning checks whether some hooks exist
                 setattr(self, name, getattr(training_module, name))
 
     @property
     def automatic_optimization(self) -> bool:
-        """Lightning optimizes: schedulers, accumulation, clipping and precision work as in the user's module."""
+        """True: schedulers, accumulation, clipping and precision work as in the user's module."""
         return True
 
     @property
@@ -132,13 +132,13 @@ class MinMinModule(BaseOneShotLightningModule):
 
     @property
     def frozen_statistics(self) -> frozenset[str]:
-        """Names of batch normalizations that are in evaluation mode while the supernet trains."""
+        """Names of batch normalizations in evaluation mode while the supernet trains."""
         return frozen_norms(self.space) if self._frozen is None else self._frozen
 
     # --- training ---------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int, *extra: Any) -> Any:
-        """Run the user's training step on some channel sets of a random width; return the best one's result."""
+        """Run the user's training step on channel sets of a random width; return the output of the best one."""
         if batch_idx == 0 or self._frozen is None:
             self._frozen = norms_in_eval(self.space)
         drawn = self.options.sampling.draw(self.space, self.rng)
@@ -168,23 +168,23 @@ class MinMinModule(BaseOneShotLightningModule):
         return best.output
 
     def _steps(self, widths: dict[str, int], step: Callable[[], Any]) -> StepFunctions:
-        """Return how a step is run at some widths."""
+        """Return the functions of a step at given widths."""
         any_process = self._any if self.trainer.world_size > 1 else None
         return StepFunctions(partial(self.space.activate, widths), step, self._loss, self.device, any_process)
 
     def _run_width(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
-        """Run a step with the channel sets of a width; return the run that counts, and all losses."""
+        """Run a step with the channel sets of a width; return the result that counts, and all losses."""
         if len(sets) == 1:
             result = self._min_step.run(sets[0], steps)
             return result, [result.loss]
         return self._combined_step(sets, steps) if self._combined_step is not None else self._min_step(sets, steps)
 
     def _loss(self, output: Any) -> float:
-        """Return the loss of a step, averaged over processes; NaN if the step skipped the batch."""
+        """Return the loss of an output, averaged over processes; NaN if the step skipped the batch."""
         return math.nan if output is None else self._mean(loss_of(output).detach())
 
     def _any(self, flag: bool) -> bool:
-        """Whether something is so in any process."""
+        """Whether a flag is set in any process."""
         return self._mean(torch.tensor(float(flag), device=self.device)) > 0
 
     def _mean(self, value: Tensor) -> float:
@@ -193,7 +193,7 @@ class MinMinModule(BaseOneShotLightningModule):
     def _check_finite(self, losses: list[float], output: Any, widths: Mapping[str, int]) -> None:
         if output is not None and all(math.isnan(loss) for loss in losses):
             raise TrainingDivergedError(
-                f'At step {self.global_step} the loss is not a number in each of {len(losses)} channel sets of the widths '
+                f'At step {self.global_step} the loss is not a number for each of {len(losses)} channel sets of the widths '
                 f'{dict(widths)}. Lower the learning rate, clip gradients, or check the data.'
             )
 
@@ -216,7 +216,7 @@ class MinMinModule(BaseOneShotLightningModule):
     # --- resuming ---------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the states of all generators with the weights."""
+        """Save the states of all random generators with the weights."""
         self.training_module.on_save_checkpoint(checkpoint)
         checkpoint['cafenet'] = {
             'rng': json.dumps(self.rng.bit_generator.state),
@@ -225,7 +225,7 @@ class MinMinModule(BaseOneShotLightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Bring the generators back; the global ones when the next epoch starts."""
+        """Restore the random generators; the global ones when the next epoch starts."""
         self.training_module.on_load_checkpoint(checkpoint)
         state = checkpoint['cafenet']
         self.rng.bit_generator.state = json.loads(state['rng'])
@@ -234,18 +234,18 @@ class MinMinModule(BaseOneShotLightningModule):
         self._randomness.resume_from(state)
 
     def on_fit_start(self) -> Any:
-        """Go on with the random numbers of the run that is resumed."""
+        """Restore random states of the resumed run."""
         result = super().on_fit_start()
         self._randomness.on_fit_start(self.trainer)
         return result
 
     def on_train_start(self) -> Any:
-        """Keep the state of the generators."""
+        """Record random states."""
         self._randomness.on_train_start(self.trainer)
         return super().on_train_start()
 
     def on_train_epoch_start(self) -> Any:
-        """Go on with the random numbers of the run that is resumed."""
+        """Restore random states of the resumed run."""
         self._randomness.on_train_epoch_start(self.trainer)
         return super().on_train_epoch_start()
 

@@ -1,4 +1,4 @@
-"""The inner minimum of min-min: a training step with each of several channel sets, of which only the best counts."""
+"""The inner minimum of min-min training: a step with each of several channel sets, of which the best one counts."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ __all__ = ['LogCalls', 'MinStep', 'StepFunctions', 'StepResult']
 
 
 class LogCalls:
-    """Calls of ``self.log`` that wait until their channel set has won."""
+    """Calls of ``self.log``, deferred until their channel set has won."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Keep a call."""
+        """Defer a call."""
         self.calls.append((args, kwargs))
 
 
 @dataclass(frozen=True)
 class StepFunctions:
-    """How a step is run on one batch, and judged.
+    """How to run a step on one batch.
 
     Parameters
     ----------
     activate
-        Makes the supernet run on channel sets.
+        Activates channel sets of the supernet.
     step
         The user's training step on this batch.
     loss
-        The loss of what a step returned, averaged over processes; NaN if it skipped the batch.
+        Takes the output of a step, returns its loss, averaged over processes; NaN if the step skipped the batch.
     device
-        Where the graph is.
+        Device of the graph.
     any_process
-        Whether something is so in any of the processes; None: there is one process.
+        Whether a flag is set in any process; None with a single process.
     """
 
     activate: Callable[[dict[str, Tensor]], None]
@@ -55,20 +55,20 @@ class StepFunctions:
 
 @dataclass
 class StepResult:
-    """What a step made of a batch with one channel set.
+    """The result of a step with one channel set.
 
     Parameters
     ----------
     channel_sets
         ``{label: channel indices}``.
     loss
-        Its loss.
+        The loss.
     complete
-        Whether the rest is here: not where the step was run without a graph, or its graph was given up.
+        Whether the fields below are set: not if the step ran without a graph, or its graph was dropped.
     output, logs
-        What it returned, and logged.
+        The return value of the step, and its calls of ``self.log``.
     after
-        Its side effects, where something else is run before it wins.
+        Side effects of the step, if another one runs before it wins.
     """
 
     channel_sets: dict[str, Tensor]
@@ -79,23 +79,23 @@ class StepResult:
     after: SideEffects | None = None
 
     def drop_graph(self) -> None:
-        """Keep what needs no graph alone."""
+        """Keep only what needs no graph."""
         self.complete, self.output, self.logs, self.after = False, None, LogCalls(), None
 
 
 class MinStep:
-    """Runs a step with channel sets one after the other, each on the same state and the same random numbers.
+    """Runs a step with several channel sets in turn, each on the same state and random numbers.
 
-    Where there is room for two graphs, that of the best run is kept while the next one runs. Where there is not, all runs
-    but the last are without a graph, and the best one is run once more, with a graph, unless it was the last. Either way
-    everything is left as if the best one had run alone: the same output, gradients, side effects and logs.
+    If two graphs fit in memory, the best one is kept while the next channel set runs. Otherwise all but the last run
+    without a graph, and the best one runs again with a graph, unless it was the last. Either way the outcome is as if the
+    best channel set had run alone: the same output, gradients, side effects and logs.
 
     Parameters
     ----------
     module
-        The user's module, whose side effects are taken back and whose ``log`` waits.
-    room
-        Whether there is room for two graphs.
+        The user's module, whose side effects are undone and whose ``log`` is deferred.
+    memory
+        Whether two graphs fit in memory.
     """
 
     def __init__(self, module: LightningModule, memory: GraphMemory) -> None:
@@ -108,8 +108,8 @@ class MinStep:
 
         Returns
         -------
-        best : Run
-            The one with the smallest loss, the first of several; complete.
+        best : StepResult
+            That with the smallest loss, the first of several; complete.
         losses : list of float
             All losses, in the order of the channel sets.
         """
@@ -137,7 +137,7 @@ class MinStep:
         if not best.complete:
             undo(before)
             best = self.run(best.channel_sets, steps)
-            losses[winner] = best.loss  # some kernels, such as those of attention, round in another way without a graph
+            losses[winner] = best.loss  # some kernels, such as attention, round differently without a graph
         elif best.after is not None:
             best.after.restore()
             steps.activate(best.channel_sets)
@@ -151,16 +151,16 @@ class MinStep:
         best: StepResult | None,
         last: bool,
     ) -> StepResult:
-        """Run the step with a graph where there is room for it; make room where there turns out to be too little."""
+        """Run the step, with a graph if it fits in memory; drop the best graph if the device runs out of memory."""
         if not self._memory.keeps_two:
             return self.run(channel_sets, steps) if last else self._run_without_graph(channel_sets, steps, before)
         try:
             return self.run(channel_sets, steps)
         except torch.OutOfMemoryError as error:
             if best is None or not self._memory.may_change or steps.any_process is not None:
-                raise  # one graph alone is too much, or the user's word counts, or other processes would wait
+                raise  # a single graph does not fit, the user chose a mode, or other processes would wait
             self._memory.fall_back(str(error).splitlines()[0])
-        best.drop_graph()  # here the traceback, which holds the graph that was too much, is gone
+        best.drop_graph()  # by now the traceback, which held the failed graph, is gone
         undo(before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
@@ -169,7 +169,7 @@ class MinStep:
     def _run_without_graph(
         self, channel_sets: dict[str, Tensor], steps: StepFunctions, before: SideEffects
     ) -> StepResult:
-        """Run the step for its loss alone."""
+        """Run the step for its loss only."""
         if not self._graph_in_step:
             try:
                 with torch.no_grad():
@@ -178,7 +178,7 @@ class MinStep:
                 return result
             except torch.OutOfMemoryError:
                 raise
-            except Exception:  # noqa: BLE001 - whatever a step raises that differentiates something by itself
+            except Exception:  # noqa: BLE001 - any error of a step that computes gradients itself
                 pass
             undo(before)
         result = self.run(channel_sets, steps)
@@ -187,11 +187,11 @@ class MinStep:
         return result
 
     def run(self, channel_sets: dict[str, Tensor], steps: StepFunctions) -> StepResult:
-        """Run the step with one channel set, as it is; what it logs waits."""
+        """Run the step with one channel set and defer its logs."""
         steps.activate(channel_sets)
         logs = LogCalls()
         own = vars(self.module)
-        log = own.get('log')  # Lightning's, as NNI hands it over; none where no trainer runs
+        log = own.get('log')  # Lightning's, set by NNI; absent without a trainer
         own['log'] = logs
         try:
             output = steps.step()
@@ -201,7 +201,7 @@ class MinStep:
         return StepResult(channel_sets, steps.loss(output), True, output, logs)
 
     def _check_memory(self, steps: StepFunctions) -> None:
-        """Decide, in all processes alike, whether another graph fits beside the first one of a step."""
+        """Decide, alike in all processes, whether a second graph fits in memory."""
         if not self._memory.may_change:
             return
         short = self._memory.is_short(steps.device)
@@ -210,7 +210,7 @@ class MinStep:
 
 
 def undo(before: SideEffects) -> None:
-    """Make everything as it was before the step, for another run of it."""
+    """Restore the state before the step, to run it again."""
     before.restore()
-    # Automatic mixed precision keeps copies of weights: those that were made without a graph would get no gradients.
+    # Mixed precision caches casts of weights; those made without a graph would get no gradients.
     torch.clear_autocast_cache()

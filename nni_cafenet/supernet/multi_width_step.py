@@ -1,4 +1,4 @@
-"""A training step at several widths on one batch, the full network as a teacher of the others or not."""
+"""A training step at several widths on one batch, with or without the full network as a teacher."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def step_at_widths(
     run: Callable[[Sequence[Channels], StepFunctions], tuple[StepResult, list[float]]],
     divergence: Divergence | None,
 ) -> tuple[StepResult, list[list[float]]]:
-    """Run a step at several widths, each on the same state and the same random numbers; train the mean of their losses.
+    """Run a step at several widths, each on the same state and random numbers, and train the mean of their losses.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def step_at_widths(
     model
         The supernet.
     widths
-        Channel sets of each width, and how the step is run at it.
+        Channel sets and step functions of each width.
     run
-        Runs the step at one width; returns the run that counts, and the losses of the channel sets.
+        Runs the step at one width; returns its result and the losses of the channel sets.
     divergence
-        If given, all widths but the first learn its outputs in place of their own loss: from the first width, which is
-        that of the full network.
+        If given, all widths but the first minimize it in place of their own loss. The teacher is the first width, that of
+        the full network.
 
     Returns
     -------
-    run : Run
+    result : StepResult
         That of the first width, with the mean loss in its output. Complete.
     losses : list of list of float
         The losses of the channel sets of each width.
@@ -81,7 +81,7 @@ def step_at_widths(
 
 
 def _distilled(step: Callable[[], Any], model: nn.Module, teacher: Tensor, divergence: Divergence) -> Callable[[], Any]:
-    """Return a step whose loss is the distance of the model's outputs to those of a teacher."""
+    """Return a step whose loss is the divergence of the model's outputs from the teacher's."""
 
     def run() -> Any:
         with _outputs_of(model) as outputs:
@@ -93,13 +93,13 @@ def _distilled(step: Callable[[], Any], model: nn.Module, teacher: Tensor, diver
 
 def _logits(outputs: Sequence[Any]) -> Tensor:
     if not outputs:
-        raise TypeError('distill: the training step does not call the model, so there are no outputs to learn from.')
+        raise TypeError('distill: the training step does not call the model, so there are no outputs to distill.')
     return logits_of(outputs[-1])
 
 
 @contextlib.contextmanager
 def _outputs_of(model: nn.Module) -> Iterator[list[Any]]:
-    """Yield a list that receives what each call of a model returns."""
+    """Yield a list that collects the outputs of a model."""
     outputs = list[Any]()
     hook = model.register_forward_hook(lambda module, args, output: outputs.append(output))
     try:

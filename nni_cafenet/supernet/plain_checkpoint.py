@@ -1,9 +1,9 @@
 """Checkpoints of tensors and plain values, which ``torch.load(weights_only=True)`` reads.
 
-Lightning's own hold the hyper-parameters of the module, classes among them, and what callbacks keep. Recent releases
-refuse to load those. Here hyper-parameters stay out, since the module has them; arrays, numpy's numbers and paths are
-written as plain data. What has no such form, of callbacks and modules of the user, is pickled and signed with the user's
-key: only pickles with a valid signature are loaded.
+Lightning's checkpoints contain hyper-parameters, with classes among them, and the states of callbacks, which recent
+releases refuse to load. Here hyper-parameters other than plain values are left out, since the module has them. Arrays,
+NumPy numbers and paths are written as plain data. Anything else in the states of users' callbacks and modules is pickled
+and signed with the user's key; only pickles with a valid signature are loaded.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class PlainCheckpointIO(CheckpointIO):
     Parameters
     ----------
     others
-        What the trainer has: the user's plugin, or Lightning's.
+        The plugin of the trainer: the user's or Lightning's.
     path
-        The checkpoint. It is replaced once the new one is complete.
+        The checkpoint, which is replaced atomically.
     """
 
     def __init__(self, others: CheckpointIO, path: Path) -> None:
@@ -67,7 +67,7 @@ class PlainCheckpointIO(CheckpointIO):
         self.others.remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """Let go of what the other plugin holds."""
+        """Tear down the other plugin."""
         self.others.teardown()
 
     def _is_own(self, path: Any) -> bool:
@@ -80,9 +80,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     nni_cafenet.errors.DamagedFileError
-        If it is not what was written.
+        If the file is damaged.
     nni_cafenet.errors.UntrustedFileError
-        If it holds a pickled object that this user's key did not sign.
+        If it contains a pickle that the user's key did not sign.
     """
     loaded: dict[str, Any] = restored(load_torch(path, remedy=_REMEDY), str(path))
     return loaded
@@ -99,7 +99,7 @@ def plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def restored(value: Any, file: str = 'The checkpoint') -> Any:
-    """Return what `plain` was given, but for hyper-parameters that are no plain values; ``file`` is for messages."""
+    """Invert `plain`, without the hyper-parameters that are not plain values; ``file`` is for messages."""
     if isinstance(value, dict):
         if _TAG in value:
             return _decoded(value, file)

@@ -1,4 +1,4 @@
-"""How a training loader draws its samples, kept where the loader is cut in two."""
+"""How a training loader draws its samples, preserved when its data are split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['EpochSampler', 'SamplingScheme']
 
 
 class EpochSampler(Sampler[int]):
-    """Draw by seed and epoch alone, so that a resumed run sees the samples of the run that it continues.
+    """Draw by seed and epoch only, so that a resumed run sees the samples of an uninterrupted one.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ class EpochSampler(Sampler[int]):
     seed
         Seed.
     epoch
-        Called at the start of every pass; returns a number that grows from epoch to epoch.
+        Called at the start of every pass; returns a number that increases from epoch to epoch.
     draws
         Samples in a pass; None: all of them, once.
     replacement
-        A sample may be drawn several times in a pass.
+        Whether a sample may be drawn several times in a pass.
     weights
-        How often each sample is drawn, in proportion; None: all alike.
+        Relative probability of each sample; None: all alike.
     """
 
     def __init__(
@@ -61,27 +61,27 @@ class EpochSampler(Sampler[int]):
             yield from rng.choice(self.size, size=self.draws, replace=self.replacement, p=shares).tolist()
             return
         left = self.draws
-        while left > 0:  # several passes where more samples are drawn than there are, as torch's RandomSampler does
+        while left > 0:  # several passes if it draws more samples than there are, as torch's RandomSampler does
             yield from rng.permutation(self.size)[:left].tolist()
             left -= self.size
 
 
 @dataclass(frozen=True)
 class SamplingScheme:
-    """What a sampler of torch does, as far as it can be done with a part of its samples.
+    """How one of torch's samplers draws, in a form that applies to a part of its samples.
 
     Parameters
     ----------
     samples
-        Positions in the data set that it draws from.
+        Positions in the data set from which it draws.
     shuffled
-        They are drawn in random order.
+        Whether the order is random.
     draws
         Samples in a pass; None: all of them, once.
     replacement
-        A sample may be drawn several times in a pass.
+        Whether a sample may be drawn several times in a pass.
     weights
-        How often each of `samples` is drawn, in proportion; None: all alike.
+        Relative probability of each of ``samples``; None: all alike.
     """
 
     samples: NDArray[np.int64]
@@ -92,7 +92,7 @@ class SamplingScheme:
 
     @classmethod
     def of(cls, sampler: Any, size: int) -> SamplingScheme | None:
-        """Return what the sampler of a data set of some size does; None if it is none of torch's, or does not fit."""
+        """Return the scheme of a sampler of ``size`` samples; None if it is not one of torch's, or does not fit."""
         everything = np.arange(size)
         if type(sampler) is SequentialSampler:
             return cls(everything, False)
@@ -107,19 +107,19 @@ class SamplingScheme:
         return None
 
     def sampler(self, chosen: NDArray[np.int64], seed: int, epoch: Callable[[], int]) -> Sampler[int]:
-        """Return a sampler that does the same with some of the samples.
+        """Return a sampler of the same scheme for a part of the samples.
 
         Parameters
         ----------
         chosen
-            Which of `samples`, as positions among them, ascending.
+            Indices into ``samples``, ascending.
         seed, epoch
-            Of the `EpochSampler`.
+            Options of the `EpochSampler`.
 
         Raises
         ------
         ValueError
-            If too few samples are left that could be drawn.
+            If too few samples with a weight are left.
         """
         if not self.shuffled:
             return SequentialSampler(range(len(chosen)))

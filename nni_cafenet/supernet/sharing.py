@@ -1,4 +1,4 @@
-"""Sharing: the rule that maps a width to the channel sets that may stand for it in the supernet."""
+"""Sharing: the rule that maps a width to its channel sets in the supernet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..utils import check_whole_number
 __all__ = ['Fixed', 'LocallyFree', 'Sharing', 'distinct']
 
 _TRIES = 4
-"""Draws for each further channel set of a score."""
+"""Draws for each additional channel set of a score."""
 
 
 class Sharing(ABC):
@@ -34,26 +34,26 @@ class Sharing(ABC):
         """Yield every channel set of a width, the leftmost channels first."""
 
     def check(self, groups: Sequence[BinnedGroup]) -> None:  # noqa: B027 - most rules fit every space
-        """Raise ValueError where the rule does not fit a space."""
+        """Raise ValueError if the rule does not fit a space."""
 
     def sample_all(
         self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], rng: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Draw one channel set for every group, each by itself."""
+        """Draw one channel set for every group, independently."""
         return {group.label: self.sample(group, widths[group.label], rng) for group in groups}
 
     def sample_several(
         self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
     ) -> list[dict[str, Tensor]]:
-        """Draw the channel sets that a training step compares; equal ones may be among them."""
+        """Draw the channel sets that a training step compares; some may be equal."""
         return [self.sample_all(groups, widths, rng) for _ in range(number)]
 
     def different(
         self, groups: Sequence[BinnedGroup], widths: Mapping[str, int], number: int, rng: np.random.Generator
     ) -> list[dict[str, Tensor]]:
-        """Return the channel sets that a score compares: all different, the leftmost channels first.
+        """Return the channel sets that a score compares: all distinct, the leftmost channels first.
 
-        They are fewer than ``number`` where the rule has fewer, or several draws in a row repeat others.
+        They are fewer than ``number`` if the rule has fewer, or several draws in a row repeat others.
         """
         sets = [{group.label: torch.arange(widths[group.label]) for group in groups}]
         for _ in range(_TRIES * (number - 1)):
@@ -64,7 +64,7 @@ class Sharing(ABC):
 
 
 def distinct(sets: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    """Return each of several channel sets once, in their order."""
+    """Return channel sets without duplicates, in order."""
     seen = dict[bytes, dict[str, Tensor]]()
     for channel_sets in sets:
         seen.setdefault(b''.join(chosen.cpu().numpy().tobytes() for chosen in channel_sets.values()), channel_sets)
@@ -73,7 +73,7 @@ def distinct(sets: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
 
 @dataclass(frozen=True)
 class Fixed(Sharing):
-    """A width is always its leftmost channels (slimmable networks, US-Nets, AutoSlim, MetaPruning)."""
+    """A width always has its leftmost channels (slimmable networks, US-Nets, AutoSlim, MetaPruning)."""
 
     def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
         """Return the leftmost channels; nothing is drawn."""
@@ -86,15 +86,15 @@ class Fixed(Sharing):
 
 @dataclass(frozen=True)
 class LocallyFree(Sharing):
-    """Locally free weight sharing: base channels that are fixed, and free channels that find their place in a zone.
+    """Locally free weight sharing: fixed base channels, and free channels within a zone.
 
     Counted in units from 1, a width of c units in a group of n is
 
     - ``centered``: the base 1..c-r-1 and any r+1 units of the zone c-r..c+r (1, 3, 10, 35 sets for r = 0, 1, 2, 3);
     - ``one-sided``: the base 1..c-r and any r units of the zone c-r+1..c+r (1, 2, 6, 20 sets).
 
-    At the borders the zone is clipped to the group, and the free units are as many as bring the total to c. ``offset=0``
-    is the fixed pattern. Both are our readings of Su et al. 2021, figure 1.
+    The zone is clipped to the group, and free units fill up the total of c. ``offset=0`` is the fixed pattern. Both are our
+    readings of Su et al. 2021, figure 1.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ class LocallyFree(Sharing):
     zone
         ``'centered'`` (default) or ``'one-sided'``.
     unit
-        ``'bin'`` (default): units are the bins of the group. A last bin with fewer channels than the others cannot take
-        the place of a whole one, so it belongs to the full width only; of a width that is no whole number of bins the
-        last bin that was picked is taken in part. ``'channel'``: units are channels.
+        ``'bin'`` (default): units are the bins of the group. A last bin with fewer channels cannot replace a whole one, so
+        only the full width has it. If a width is not a whole number of bins, the last bin picked contributes a part of its
+        channels. ``'channel'``: units are channels.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class LocallyFree(Sharing):
             raise ValueError(f"unit={self.unit!r} must be 'bin' or 'channel'.")
 
     def check(self, groups: Sequence[BinnedGroup]) -> None:
-        """Refuse an offset that is wider than every group of the space."""
+        """Raise ValueError if the offset is wider than every group of the space."""
         widest = max(group.full // self._unit(group) for group in groups)
         if self.offset > 0 and self.offset >= widest:
             raise ValueError(
@@ -145,7 +145,7 @@ class LocallyFree(Sharing):
         return base, end, count - base
 
     def sample(self, group: BinnedGroup, width: int, rng: np.random.Generator) -> Tensor:
-        """Draw one of the zone's subsets, each with the same probability."""
+        """Draw one of the zone's subsets uniformly."""
         base, end, pick = self.window(group, width)
         free = np.sort(rng.choice(end - base, size=pick, replace=False)) + base if pick else np.arange(0)
         return self._channels(group, width, base, free)

@@ -1,4 +1,4 @@
-"""Side effects of a training step, so that those of a losing channel set can be taken back."""
+"""Side effects of a training step, to undo those of a losing channel set."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ _MISSING = object()
 class SideEffects:
     """What a training step may change besides gradients: buffers, states of metrics, attributes, random generators.
 
-    Attributes are those in which a user keeps plain data: of the module itself numbers, texts, tensors, and lists, sets
-    and dicts of such; of its parts the activations that they keep (tensors with a graph), which would keep the graph of
-    a losing channel set alive. What is written into a tensor that is no buffer, or into any other object, stays.
+    Of the module itself, attributes with plain data are covered: numbers, strings, tensors, and lists, sets and dicts of
+    them. Of its submodules, attributes with activations are (tensors with a graph, which would keep the graph of a losing
+    channel set alive). Writes into tensors that are not buffers, or into other objects, are not undone.
 
     Parameters
     ----------
     module
-        The module whose step is run.
-    apart_from
-        A part of it that the step does not run; None: it runs all.
+        The module whose step runs.
+    exclude
+        A submodule that the step does not run; None if it runs all.
     """
 
     def __init__(self, module: nn.Module, *, exclude: nn.Module | None = None) -> None:
         self._module = module
         left_out = set() if exclude is None else set(exclude.modules())
-        # once: walking through a large network takes as long as copying its buffers
+        # found once: walking a large network takes as long as copying its buffers
         self._owners = [owner for owner in module.modules() if owner not in left_out]
-        models = [owner.full_model for owner in self._owners if isinstance(owner, WidthSpace)]  # not among its parts
+        models = [
+            owner.full_model for owner in self._owners if isinstance(owner, WidthSpace)
+        ]  # not a registered submodule
         self._attribute_owners = [
             each for each in (*self._owners, *models) if not _is_metric(each) and not _is_of_torch(each)
         ]
         self._read()
 
     def snapshot(self) -> SideEffects:
-        """Return the side effects of the same modules as they are by now."""
+        """Return the current state of the same modules."""
         other = copy.copy(self)
         other._read()
         return other
 
     def restore(self) -> None:
-        """Make everything as it was when this object was made."""
+        """Restore the state at which this object was made."""
         self._buffers.restore()
         for metric, state in self._metrics:
             for name, value in state.items():
@@ -74,9 +76,9 @@ class SideEffects:
 class _Buffers:
     """The values of buffers.
 
-    Autograd saves buffers, and refuses the backward of a graph if one of them was written to since. So only those that
-    the step itself wrote to are written to here. Version counters tell, but for normalizations, which write their
-    statistics without counting; these are brought back without counting too.
+    Autograd refuses the backward of a graph if a saved buffer was written to since. So only buffers that the step itself
+    wrote to are restored. Version counters show which, except for normalizations, which write statistics without counting;
+    these are restored without counting too.
     """
 
     def __init__(self, owners: Iterable[nn.Module]) -> None:
@@ -109,7 +111,7 @@ class _Buffers:
             self._versions[index] = version_of(self._found[index][2])
 
     def _copies(self, indices: list[int]) -> Any:
-        """Return copies of buffers of one kind: in one tensor where they can be, which is one kernel and not hundreds."""
+        """Return copies of buffers of one kind, if possible in a single tensor: one kernel instead of hundreds."""
         buffers = [self._found[index][2] for index in indices]
         if buffers[0].layout != torch.strided:
             return [buffer.clone() for buffer in buffers]
@@ -130,15 +132,7 @@ class _Buffers:
 
 
 class _Attributes:
-    """What a module keeps in plain attributes: those of a kind, before or after.
-
-    Parameters
-    ----------
-    owner
-        The module.
-    kept
-        Whether a value is of the kind.
-    """
+    """Those attributes of a module whose values match a condition, before or after the step."""
 
     def __init__(self, owner: nn.Module, matches: Callable[[Any], bool]) -> None:
         self._owner = owner
@@ -173,14 +167,14 @@ def _has_graph(value: Any) -> bool:
 
 
 def _contents(value: Any) -> Any:
-    """Return what is in a container, as `_fill` puts it back; of a dict what is in its values, too."""
+    """Return the contents of a container, of a dict recursively; None for any other value."""
     if isinstance(value, dict):
         return {key: (item, _contents(item)) for key, item in value.items()}
     return copy.copy(value) if isinstance(value, (list, deque, set)) else None
 
 
 def _fill(value: Any, contents: Any) -> None:
-    """Bring back what was in a container, in place: others may hold it, too."""
+    """Restore the contents of a container in place, since others may hold it."""
     if contents is None:
         return
     value.clear()
@@ -199,12 +193,12 @@ def _is_metric(module: nn.Module) -> bool:
 
 
 def _is_of_torch(module: nn.Module) -> bool:
-    """Whether it is one of torch's own layers, which keep no activations."""
+    """Whether a module is one of torch's own, which store no activations."""
     return type(module).__module__.startswith('torch.')
 
 
 def _metric_state(metric: Any) -> dict[str, Any]:
-    """Return the state of a torchmetrics metric: its accumulators, and what it caches."""
+    """Return the accumulators and caches of a torchmetrics metric."""
     names = [*metric._defaults, '_update_count', '_computed', '_forward_cache', '_update_called']
     return {name: _copy(metric.__dict__[name]) for name in names if name in metric.__dict__}
 

@@ -1,4 +1,4 @@
-"""What a training step returns: a loss, or a mapping with one."""
+"""The output of a training step: a loss, or a mapping with one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ['loss_of', 'sum_of', 'with_loss']
 
 
 def loss_of(output: Any) -> Tensor:
-    """Return the loss in what a training step returned: a tensor, or a mapping with the key ``loss``."""
+    """Return the loss in the output of a training step: a tensor, or a mapping with the key ``loss``."""
     loss = output.get('loss') if isinstance(output, Mapping) else output
     if not isinstance(loss, Tensor):
         raise TypeError(
@@ -22,12 +22,12 @@ def loss_of(output: Any) -> Tensor:
 
 
 def with_loss(output: Any, loss: Tensor) -> Any:
-    """Return what a training step returned, with another loss in it."""
+    """Return the output of a training step with another loss."""
     return {**output, 'loss': loss} if isinstance(output, Mapping) else loss
 
 
 def sum_of(losses: Sequence[Tensor]) -> Tensor:
-    """Return the sum of some losses, one or more."""
+    """Return the sum of one or more losses."""
     total = losses[0]
     for loss in losses[1:]:
         total = total + loss

@@ -1,4 +1,4 @@
-"""How the supernet is trained, beyond min-min: options that are off, or as in the paper, by default."""
+"""Options of the supernet's training; by default as in the paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ['TrainingOptions']
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How the supernet is trained. Made by `checked`.
+    """Options of the supernet's training, made by `checked`.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class TrainingOptions:
 
     @classmethod
     def checked(cls, *, width_sampling: Any, combine: Any, distill: Any, ema: Any, budget: Any) -> TrainingOptions:
-        """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
+        """Fill in defaults; a ValueError or TypeError if an option is out of range."""
         sampling = UniformWidths() if width_sampling is None else width_sampling
         check_instance('width_sampling', sampling, WidthSampling, 'Sandwich()')
         divergence = {'kl': KLDivergence, 'alpha': AlphaDivergence}.get(distill) if isinstance(distill, str) else None

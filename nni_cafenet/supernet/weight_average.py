@@ -1,4 +1,4 @@
-"""The moving average of the supernet's weights, which takes their place when training has ended."""
+"""The moving average of the supernet's weights, which replaces them at the end of training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ __all__ = ['WeightAverage', 'put_average']
 
 
 class WeightAverage(pl.Callback):
-    """Keep an exponential moving average of all parameters, and train on; at the end they are replaced by it.
+    """Average all parameters exponentially during training, and replace them by the average at its end.
 
     Buffers are not averaged: running statistics are re-estimated for each width.
 
     Parameters
     ----------
     decay
-        Share of the old average that stays after a step; it grows to that in the first steps, as
-        ``min(decay, (1 + steps) / (10 + steps))``.
+        Weight of the old average in a step. It warms up as ``min(decay, (1 + steps) / (10 + steps))``.
     """
 
     def __init__(self, decay: float) -> None:
@@ -32,11 +31,11 @@ class WeightAverage(pl.Callback):
         self._applied = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what goes into the checkpoint."""
+        """Return the state for the checkpoint."""
         return {'average': self._average, 'steps': self._steps, 'seen': self._seen, 'applied': self._applied}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it out again."""
+        """Restore the state."""
         self._average = {name: tensor.clone() for name, tensor in state_dict['average'].items()}
         self._steps, self._seen, self._applied = state_dict['steps'], state_dict['seen'], state_dict['applied']
 
@@ -44,8 +43,8 @@ class WeightAverage(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Bring the weights of a step into the average."""
-        if trainer.global_step == self._seen:  # gradients of several batches are gathered
+        """Add the weights of a step to the average."""
+        if trainer.global_step == self._seen:  # gradients are accumulated over batches
             return
         self._seen, share = trainer.global_step, 1 - min(self.decay, (1 + self._steps) / (10 + self._steps))
         self._steps += 1
@@ -57,14 +56,14 @@ class WeightAverage(pl.Callback):
                 self._average[name] = parameter.detach().float().clone()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace the weights by their average; the checkpoint of the end, which is written next, holds it."""
+        """Replace the weights by their average, before the checkpoint of the end is written."""
         put_average(pl_module, self.state_dict())
         self._applied = True
 
 
 @torch.no_grad()
 def put_average(module: nn.Module, state: Mapping[str, Any]) -> None:
-    """Replace the weights of a module by the average that a checkpoint holds, if they have not been yet."""
+    """Replace the weights of a module by the average in a checkpoint, unless that was done before saving."""
     if state['applied']:
         return
     parameters = _averaged(module)

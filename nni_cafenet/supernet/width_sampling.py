@@ -1,4 +1,4 @@
-"""Which widths a training step of the supernet runs at."""
+"""The widths of a training step of the supernet."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ Widths = dict[str, int]
 class WidthSampling(ABC):
     """A rule that draws the widths of a training step.
 
-    A step with several widths trains the mean of their losses on the same batch. What the step logs, and changes besides
-    gradients, is what the first of its widths does.
+    A step with several widths trains the mean of their losses on the same batch. Its logs and side effects are those of the
+    first width.
     """
 
     @abstractmethod
     def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[Widths]:
-        """Draw the widths of a step, one or more; the generator is the only source of chance."""
+        """Draw the widths of a step, one or more; ``rng`` is the only source of randomness."""
 
     def check(self, space: WidthSpace) -> None:  # noqa: B027 - most rules fit every space
-        """Raise ValueError where the rule does not fit a space."""
+        """Raise ValueError if the rule does not fit a space."""
 
     def for_budget(self, budget: Any) -> WidthSampling:
-        """Return the rule for a run with a budget as its user writes it."""
+        """Return the rule for a run with a budget, as the user gave it."""
         return self
 
     @property
     def begins_with_full(self) -> bool:
-        """Whether the first width of each step is that of the full network."""
+        """Whether each step starts with the full network."""
         return False
 
 
 @dataclass(frozen=True)
 class UniformWidths(WidthSampling):
-    """Each group draws its width uniformly from those that it may have (Su et al. 2021).
+    """Each group draws its width uniformly from its choices (Su et al. 2021).
 
     Parameters
     ----------
     per_step
-        Widths a step.
+        Widths per step.
     """
 
     per_step: int = 1
@@ -62,12 +62,12 @@ class UniformWidths(WidthSampling):
 
 @dataclass(frozen=True)
 class Sandwich(WidthSampling):
-    """The full network, the smallest one, and some in between (the sandwich rule of US-Nets, Yu and Huang 2019).
+    """The full network, the smallest one and some between them (the sandwich rule of US-Nets, Yu and Huang 2019).
 
     Parameters
     ----------
     between
-        Widths besides the two, drawn as by `UniformWidths`; 0 or more.
+        Number of other widths, drawn as by `UniformWidths`; 0 or more.
     """
 
     between: int = 2
@@ -87,5 +87,5 @@ class Sandwich(WidthSampling):
 
 
 def uniform_widths(space: WidthSpace, rng: np.random.Generator) -> Widths:
-    """Draw a width of every group, uniformly from those it may have."""
+    """Draw a width of every group, uniformly from its choices."""
     return {g.label: g.choices[int(rng.integers(len(g.choices)))] for g in space.groups}

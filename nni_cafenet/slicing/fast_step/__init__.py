@@ -1,4 +1,4 @@
-"""A step of the supernet in less time, with the bits of the slow path in `ActiveModel`; the folder can be deleted."""
+"""The supernet's step in less time, equal to the slow path in ``active_model`` to the bit; the folder can be deleted."""
 
 from .step import FastStep
 

@@ -1,4 +1,4 @@
-"""The selected parts of parameters, as one function for autograd: many parameters at once, in few calls."""
+"""The slices of many parameters as one autograd function."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .small_tensors import SelectedRows, SmallTensors
 
 __all__ = ['ParameterBlock', 'blocks_of']
 
-_BLOCK_SIZE = 1 << 20  # elements after which a chunk of parameters ends
-_SMALL_SIZE = 1 << 14  # elements up to which a tensor is short
+_BLOCK_SIZE = 1 << 20  # elements after which a block of parameters ends
+_SMALL_SIZE = 1 << 14  # elements of the largest small tensor
 
 
 class ParameterBlock:
-    """Parameters whose parts are taken, and whose gradients are written, together.
+    """Parameters that are sliced together and whose gradients are written together.
 
     Parameters
     ----------
     graph
         The model's channel graph.
     parameters
-        ``{name: parameter}``: leaves that the graph knows.
+        ``{name: parameter}`` of parameters in the graph.
     """
 
     def __init__(self, graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> None:
@@ -52,15 +52,7 @@ class ParameterBlock:
         ]
 
     def slices(self, parameters: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
-        """Return the selected parts of those parameters that are not selected whole, and of some that are.
-
-        Parameters
-        ----------
-        parameters
-            ``{name: parameter}``, as they now stand in the model.
-        selection
-            What is selected.
-        """
+        """Return the slices of parameters that are not selected whole, and of some that are."""
         selected = _BlockSelection([tensors.selected(selection) for tensors in self._tensors], selection)
         wholes = [parameters[name] for name in selected.names]
         if not wholes:
@@ -72,7 +64,7 @@ class ParameterBlock:
 
 
 def blocks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[ParameterBlock]:
-    """Cut the parameters that a graph knows into chunks, so that data parallelism can send gradients before the last."""
+    """Split the parameters of a graph into blocks, so that data parallelism can send the first gradients early."""
     blocks: list[dict[str, Tensor]] = [{}]
     for name in [name for name in parameters if name in graph.dims]:
         if sum(parameter.numel() for parameter in blocks[-1].values()) >= _BLOCK_SIZE:
@@ -82,7 +74,7 @@ def blocks_of(graph: ChannelGraph, parameters: Mapping[str, Tensor]) -> list[Par
 
 
 class _BlockSelection:
-    """What is selected of the bundles of a chunk."""
+    """What is selected of a block."""
 
     def __init__(self, selected: Sequence[SelectedRows | SelectedBlocks], selection: Selection) -> None:
         self.names = [name for tensors in selected for name in tensors.names]
@@ -94,20 +86,20 @@ class _BlockSelection:
 
     @property
     def axes(self) -> list[Axes]:
-        """What is selected of each tensor."""
+        """The selected runs of each tensor."""
         return [self._selection.axes.get(name, ()) for name in self.names]
 
     def read(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Return the parts."""
+        """Return the slices."""
         return [each for tensors, own in self._tensors for each in tensors.read(parameters[own])]
 
     def scatter(self, slices: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Return gradients of full size."""
+        """Return full-size gradients."""
         return [gradient for tensors, own in self._tensors for gradient in tensors.scatter(slices[own])]
 
 
 class SliceFunction(torch.autograd.Function):
-    """Parts of parameters; backward gives each of these a gradient of full size."""
+    """Slices of parameters; the backward returns full-size gradients."""
 
     @staticmethod
     def forward(ctx: Any, selected: _BlockSelection, *parameters: Tensor) -> Any:
@@ -129,7 +121,7 @@ class SliceFunction(torch.autograd.Function):
 def _differentiably(
     parameters: Sequence[Tensor], axes: Sequence[Axes], slices: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """Return gradients of full size as functions of the parts, for gradients of gradients."""
+    """Return full-size gradients as differentiable functions of those of the slices, for second derivatives."""
     return [
         None if each is None else torch.zeros_like(whole).index_put(index_of(whole, runs), each)
         for whole, runs, each in zip(parameters, axes, slices)

@@ -1,7 +1,7 @@
-"""Selected parts of tensors, read and written as blocks.
+"""Slices of tensors, read and written block by block.
 
-Copying blocks takes a third of the time of gathering positions; small parts are gathered, since there each view takes
-longer than the copy.
+Copying blocks takes a third of the time of gathering positions. Small slices are gathered: a view takes longer than the
+copy.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ __all__ = [
     'write',
 ]
 
-_FEW = 4  # runs of one dimension that are copied one by one; more of them are gathered
-_SMALL = 1 << 14  # elements of a part that is gathered, however few its runs
+_FEW = 4  # most runs of a dimension that are copied one by one; more are gathered
+_SMALL = 1 << 14  # elements of the largest slice that is gathered even with few runs
 
 
 def selected_shape(tensor: Tensor, axes: Axes) -> tuple[int, ...]:
-    """Return the shape of the selected part of a tensor."""
+    """Return the shape of a slice."""
     return tuple([whole if runs is None else runs.size for whole, runs in zip(tensor.shape, axes)])
 
 
 def bounding_box(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the view of a tensor from the first to the last selected position of every dimension."""
+    """Return a view from the first to the last selected position of every dimension."""
     shape, strides, offset = list(tensor.shape), tensor.stride(), tensor.storage_offset()
     for axis, runs in enumerate(axes):
         if runs is not None:
             offset += runs.starts[0] * strides[axis]
             shape[axis] = runs.span
-    return tensor.as_strided(shape, strides, offset)  # one view, where `narrow` would make one a dimension
+    return tensor.as_strided(shape, strides, offset)  # a single view; `narrow` makes one per dimension
 
 
 def covers(axes: Axes, others: Axes) -> bool:
-    """Whether a selection has every position that another one of the same tensor has."""
+    """Whether a selection contains another one of the same tensor."""
     return all(runs is None or (other is not None and _is_within(other, runs)) for runs, other in zip(axes, others))
 
 
@@ -62,14 +62,14 @@ def _is_within(other: IndexRuns, runs: IndexRuns) -> bool:
 
 
 def read(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the selected part of a tensor: a view where it is one block, else a copy. Autograd must not look on."""
+    """Return a slice of a tensor: a view of a single block, else a copy. Not for use under autograd."""
     if not axes:
         return tensor
     return gather(tensor, axes) if _axes_of_many_runs(axes) else bounding_box(tensor, axes)
 
 
 def write(tensors: Sequence[Tensor], axes: Sequence[Axes], slices: Sequence[Tensor]) -> None:
-    """Write the selected parts of some tensors, in place. Autograd must not look on."""
+    """Write slices into tensors, in place. Not for use under autograd."""
     wholes: list[Tensor] = []
     blocks: list[Tensor] = []
     for tensor, chosen, sliced in zip(tensors, axes, slices):
@@ -85,7 +85,7 @@ def write(tensors: Sequence[Tensor], axes: Sequence[Axes], slices: Sequence[Tens
 
 
 def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:
-    """Return a copy of the selected part of a tensor, by its positions in each dimension of many runs."""
+    """Return a copy of a slice, by an index along each dimension of several runs."""
     *first, last = _axes_of_many_runs(axes)
     tensor = _box_of_one_run(tensor, axes)
     for axis in first:
@@ -94,7 +94,7 @@ def gather(tensor: Tensor, axes: Axes, out: Tensor | None = None) -> Tensor:
 
 
 def _scatter(box: Tensor, axes: Axes, many: Sequence[int], sliced: Tensor) -> None:
-    """Write what `gather` would read: a third of the time that an index of all dimensions takes."""
+    """Write what `gather` reads, in a third of the time of one index over all dimensions."""
     axis, *others = many
     index = _index(axes, axis, box)
     if others:
@@ -109,12 +109,12 @@ def _index(axes: Axes, axis: int, tensor: Tensor) -> Tensor:
 
 
 def _box_of_one_run(tensor: Tensor, axes: Axes) -> Tensor:
-    """Return the bounding box along the dimensions of one run, all of the others."""
+    """Return the bounding box along dimensions of one run, with all positions of the others."""
     return bounding_box(tensor, tuple([runs if runs is None or len(runs.starts) == 1 else None for runs in axes]))
 
 
 def index_of(tensor: Tensor, axes: Axes) -> tuple[Tensor, ...]:
-    """Return the index that selects a part of a tensor, a tensor a dimension."""
+    """Return the index of a slice, one tensor per dimension."""
     return open_index(tensor, [None if runs is None else runs.index(tensor.device) for runs in axes])
 
 
@@ -123,16 +123,13 @@ def _axes_of_many_runs(axes: Axes) -> list[int]:
 
 
 def in_blocks(axes: Axes, shape: Sequence[int]) -> bool:
-    """Whether the selected part of a tensor, of some shape, is copied in blocks, and not gathered."""
+    """Whether a slice of a given shape is copied in blocks, not gathered."""
     few = all(runs is None or len(runs.starts) <= _FEW for runs in axes)
     return few and (math.prod(shape) > _SMALL or not _axes_of_many_runs(axes))
 
 
 def paired_blocks(whole: Tensor, sliced: Tensor, axes: Axes) -> tuple[list[Tensor], list[Tensor]] | None:
-    """Return the blocks of a selection as views of the whole tensor, and of one that is the selected part.
-
-    None where it is not copied in blocks.
-    """
+    """Return the blocks of a slice as views of the whole tensor and of the slice; None if it is to be gathered."""
     if not _axes_of_many_runs(axes):
         return [bounding_box(whole, axes) if axes else whole], [sliced]
     if not in_blocks(axes, sliced.shape):

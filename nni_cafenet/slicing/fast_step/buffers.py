@@ -1,4 +1,4 @@
-"""Copies of what is selected of a model's buffers, which the model may write to, and their way back."""
+"""Copies of slices of buffers, which the model may write to, and writing them back."""
 
 from __future__ import annotations
 
@@ -19,15 +19,7 @@ __all__ = ['BufferCopies', 'Buffers']
 
 
 class Buffers:
-    """The buffers of a model: running statistics and counters, joined by kinds, and the others one by one.
-
-    Parameters
-    ----------
-    graph
-        The model's channel graph.
-    buffers
-        ``{name: buffer}``, all of them.
-    """
+    """The buffers of a model: running statistics and counters, concatenated by kind, and single others."""
 
     def __init__(self, graph: ChannelGraph, buffers: Mapping[str, Tensor]) -> None:
         statistics: dict[Any, list[str]] = {}
@@ -46,22 +38,7 @@ class Buffers:
 
 
 class BufferCopies:
-    """Copies of what is selected of a model's buffers; each counts its versions by itself, as buffers do.
-
-    Parameters
-    ----------
-    own
-        The model's buffers.
-    buffers
-        ``{name: buffer}``, as they now stand in the model.
-    selection
-        What is selected.
-
-    Attributes
-    ----------
-    tensors : dict
-        ``{name: copy}``.
-    """
+    """Copies of slices of all buffers, each with its own version counter: ``tensors``, by name."""
 
     @torch.no_grad()
     def __init__(self, own: Buffers, buffers: Mapping[str, Tensor], selection: Selection) -> None:
@@ -80,11 +57,11 @@ class BufferCopies:
 
     @torch.no_grad()
     def write_back(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write ``{name: tensor}``, what the copies have become, to where they were selected."""
+        """Write tensors, the copies or what the model replaced them with, back into the full buffers."""
         for rows, wholes in self._rows:
             rows.write(wholes, [tensors[name] for name in rows.names])
         if self._counters:
             copy_each(list(self._counters.values()), [tensors[name] for name in self._counters])
         for name, buffer, axes in self._others:
-            if not shares_memory(buffer):  # nothing else can write into expanded constants either
+            if not shares_memory(buffer):  # torch refuses to write into expanded constants
                 write([buffer], [axes], [tensors[name]])

@@ -1,4 +1,4 @@
-"""Large tensors, each by itself: what is selected of them is copied block by block."""
+"""Large tensors: their slices are copied block by block."""
 
 from __future__ import annotations
 
@@ -21,15 +21,7 @@ __all__ = ['LargeTensors', 'SelectedBlocks']
 
 
 class LargeTensors:
-    """Some tensors of one dtype and device.
-
-    Parameters
-    ----------
-    graph
-        The model's channel graph.
-    tensors
-        ``{name: tensor}``, each with a dimension that follows widths.
-    """
+    """Large tensors of one dtype and device, each with a dimension that follows widths."""
 
     def __init__(self, graph: ChannelGraph, tensors: Mapping[str, Tensor]) -> None:
         self._layouts = [(name, graph.dims[name]) for name in tensors]
@@ -38,7 +30,7 @@ class LargeTensors:
         self._memory = ReusedMemory(self._gradients.size, next(iter(tensors.values())))
 
     def selected(self, selection: Selection) -> SelectedBlocks:
-        """Return what is selected of those that are not selected whole."""
+        """Return the selection of those that are not selected whole."""
         runs = selection.runs
         chosen: dict[int, Axes] = {}
         for index, (_, layouts) in enumerate(self._layouts):
@@ -50,18 +42,18 @@ class LargeTensors:
 
 
 class SelectedBlocks:
-    """What is selected of some tensors.
+    """A selection of large tensors.
 
     Parameters
     ----------
     names
-        Their names.
+        The tensors that are not selected whole.
     chosen
-        ``{which one it is: what is selected of it}``.
+        ``{index of the tensor: its selected runs}``.
     channels_last
-        Whether each of all has its channels last in memory.
+        Whether each tensor has its channels last in memory.
     gradients, memory
-        Where gradients are kept, and memory for parts.
+        Memory for gradients and for slices.
     """
 
     def __init__(
@@ -79,9 +71,9 @@ class SelectedBlocks:
         self._memory = memory
 
     def read(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return what is selected of each tensor: a view where that is as good as a copy. Autograd must not look on.
+        """Return the slice of each tensor, as a view if that is as fast. Not for use under autograd.
 
-        Forward and backward of a convolution would each make a copy of a view that is not contiguous.
+        Forward and backward of a convolution would each copy a view that is not contiguous.
         """
         slices = list(tensors)
         copies: list[tuple[int, int, Axes]] = []
@@ -89,7 +81,7 @@ class SelectedBlocks:
             several = any(runs is not None and len(runs.starts) > 1 for runs in axes)
             if several or (len(axes) > 2 and axes.count(None) < len(axes) - (axes[0] is not None)):
                 copies.append((position, index, axes))
-            else:  # detached: autograd takes what a function returns for a view of its input otherwise
+            else:  # detached, or autograd would take the output for a view of an input
                 slices[position] = bounding_box(tensor.detach(), axes)
         shapes = [selected_shape(tensors[position], axes) for position, _, axes in copies]
         sources: list[Tensor] = []
@@ -108,14 +100,14 @@ class SelectedBlocks:
         return slices
 
     def scatter(self, slices: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Return gradients of full size that have the selected entries, and are zero elsewhere; None for None."""
+        """Return full-size gradients with the given slices, zero elsewhere; None for None."""
         known = {index: axes for (index, axes), each in zip(self._chosen.items(), slices) if each is not None}
         gradients = iter(self._gradients.scatter(known, [each for each in slices if each is not None]))
         return [None if each is None else next(gradients) for each in slices]
 
 
 def _strides(shape: Sequence[int], *, channels_last: bool) -> list[int]:
-    """Return the strides of a tensor that fills its memory."""
+    """Return the strides of a dense tensor."""
     strides, step = [1] * len(shape), 1
     inner = range(len(shape) - 1, -1, -1)
     for axis in (1, *inner[:-2], 0) if channels_last else inner:

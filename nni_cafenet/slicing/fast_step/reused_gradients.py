@@ -1,13 +1,12 @@
-"""Gradients of full size that are kept from step to step, of which only the selected entries are written.
+"""Full-size gradients in reused memory, of which each step writes its slices only.
 
-What autograd does by itself costs more than a narrow network: the backward of a slice fills a gradient of full size with
-zeros, in fresh memory, a dimension at a time. Here the entries that the last step has written are set to zero again, and
-the new ones are written: work in proportion to the slices. On one thread a step of ResNet-18 on 16 images of 64 x 64, at
-a quarter of its channels, takes 1.2 times the step of the slim network instead of 1.55 times (docs/performance.md).
+The backward of a plain slice fills a fresh full-size gradient with zeros, one dimension at a time, which takes longer than
+a narrow network. Here a step clears the entries of the last step and writes its own: work in proportion to the slices
+(measured in docs/performance.md).
 
-The gradients of many parameters stand in one piece of memory, so that one look tells whether it may be used again: it is
-only where nobody else still holds a part of it (an optimizer, a user who compares the gradients of two steps), and it is
-set to zero as a whole where someone may have written to it meanwhile.
+The gradients of many parameters share one piece of memory, so a single check decides on its reuse: nobody else may hold a
+part of it (an optimizer, a user who compares the gradients of two steps). It is cleared as a whole if someone may have
+written to it.
 """
 
 from __future__ import annotations
@@ -25,26 +24,21 @@ from .reused_memory import TrackedMemory, aligned
 
 __all__ = ['ReusedGradients']
 
-_PROBES = 16  # entries of each kept gradient that are looked at
-_MEMORIES = 2  # pieces of memory: somebody may hold the gradients of the last step
+_PROBES = 16  # entries of each gradient that are checked for changes
+_MEMORIES = 2  # somebody may hold the gradients of the last step
 
 _Form = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides and offset of a gradient
 
 
 class ReusedGradients:
-    """Gradients of full size for some parameters of one dtype and device.
+    """Full-size gradients of parameters of one dtype and device, with the strides of these.
 
-    On other devices than a CPU nothing is kept: zeros are made at once there, and looking at values would wait for them.
-
-    Parameters
-    ----------
-    parameters
-        The parameters: their gradients lie in memory as they do.
+    Memory is reused on a CPU only: other devices make zeros fast, and checking values would synchronize.
 
     Attributes
     ----------
     size : int
-        Number of elements of the memory that they share.
+        Number of elements of the shared memory.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -52,7 +46,7 @@ class ReusedGradients:
         self._forms: list[_Form] = []
         probes = []
         for parameter in parameters:
-            stride = torch.empty_like(parameter, device='meta').stride()  # also of one with gaps, or in shared memory
+            stride = torch.empty_like(parameter, device='meta').stride()  # also right for tensors with gaps
             self._forms.append((tuple(parameter.shape), stride, self.size))
             probes.append(self.size + _spaced(parameter.numel()))
             self.size += aligned(parameter.numel())
@@ -62,14 +56,14 @@ class ReusedGradients:
         self._memories: list[_GradientMemory] = []
 
     def scatter(self, chosen: Mapping[int, Axes], slices: Sequence[Tensor]) -> list[Tensor]:
-        """Return gradients of full size that have the selected entries, and are zero elsewhere.
+        """Return full-size gradients with the given slices, zero elsewhere.
 
         Parameters
         ----------
         chosen
-            ``{which parameter: what is selected of it}``.
-        parts
-            The values of what is selected.
+            ``{index of the parameter: its selected runs}``.
+        slices
+            The gradients of the slices.
         """
         reused = next((each for each in self._memories if each.is_free), None)
         if reused is None:
@@ -86,7 +80,7 @@ class ReusedGradients:
 
 
 class _GradientMemory(TrackedMemory):
-    """Memory that is zero but for what was written last."""
+    """Memory that is zero outside the slices of the last step."""
 
     def __init__(self, memory: Tensor, forms: Sequence[_Form], probes: Tensor) -> None:
         super().__init__(memory)
@@ -94,14 +88,14 @@ class _GradientMemory(TrackedMemory):
         self._probes = probes
 
     def note(self, written: Mapping[int, Axes]) -> None:
-        """Note what was written, and how it looks."""
+        """Remember what was written."""
         self._written, self._version = written, version_of(self.memory)
         self._seen = self.memory.index_select(0, self._probes)
 
     def clear(self, chosen: Mapping[int, Axes]) -> None:
-        """Make everything zero that is not written next."""
+        """Clear everything that the next step does not write."""
         memory = self.memory
-        # The values tell of those who write through `.data`, which counts no version.
+        # Values are compared, since writes through `.data` do not count as a version.
         if version_of(memory) != self._version or not torch.equal(memory.index_select(0, self._probes), self._seen):
             memory.zero_()
             return
@@ -115,5 +109,5 @@ class _GradientMemory(TrackedMemory):
 
 
 def _spaced(size: int) -> Tensor:
-    """Return some places among many, an odd number apart: not the same few channels."""
+    """Return evenly spaced positions, an odd number apart so that they fall on many channels."""
     return torch.arange(0, size, max(math.ceil(size / _PROBES), 1) | 1)

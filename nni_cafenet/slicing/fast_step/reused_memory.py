@@ -1,4 +1,4 @@
-"""Memory that an earlier step has left, and whether somebody still holds it."""
+"""Memory reused from earlier steps once nobody holds it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ from ...utils import storage_uses
 
 __all__ = ['ReusedMemory', 'TrackedMemory', 'aligned']
 
-_LINE = 16  # elements; pieces begin at multiples of it, as tensors that torch makes do
-_GRAPHS = 2  # that are alive at once in min-min training
+_LINE = 16  # elements; tensors begin at multiples of it, as torch's own do
+_GRAPHS = 2  # alive at once in min-min training
 
 
 class TrackedMemory:
-    """Memory of which others may be given parts.
-
-    Parameters
-    ----------
-    memory
-        A tensor that nobody else holds yet.
-    """
+    """A tensor that nobody else holds yet, and whether views of it are in use."""
 
     def __init__(self, memory: Tensor) -> None:
         self.memory = memory
@@ -30,22 +24,22 @@ class TrackedMemory:
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody else holds any of it."""
+        """Whether nobody else holds a view."""
         return storage_uses(self.memory) == self._own_uses
 
 
 class ReusedMemory:
-    """Memory for parts of tensors of one dtype and device, used again once nobody holds it.
+    """Memory for slices of one dtype and device.
 
-    To fill fresh memory takes twice as long: the operating system hands out a page at a time, and is given them back
-    after every step. On other devices than a CPU torch keeps memory itself.
+    Filling fresh memory takes twice as long, since the operating system hands it out page by page and gets it back after
+    every step. On devices other than a CPU torch reuses memory itself.
 
     Parameters
     ----------
     size
-        Number of elements that are enough for whatever is selected.
+        Number of elements of the largest selection.
     like
-        A tensor of their dtype and device.
+        A tensor of the dtype and device.
     """
 
     def __init__(self, size: int, like: Tensor) -> None:
@@ -55,7 +49,7 @@ class ReusedMemory:
         self._pool: list[TrackedMemory] = []
 
     def allocate(self, sizes: Sequence[int]) -> Sequence[Tensor]:
-        """Return memory for tensors of some numbers of elements; each counts its versions by itself."""
+        """Allocate one flat tensor per size, each with its own version counter."""
         lines = [aligned(size) for size in sizes]
         return torch.unsafe_split_with_sizes(self._from_pool(sum(lines)), lines) if lines else ()
 
@@ -70,5 +64,5 @@ class ReusedMemory:
 
 
 def aligned(size: int) -> int:
-    """Return a number of elements after which the next piece may begin."""
+    """Round a number of elements up to a multiple of the alignment."""
     return -(-size // _LINE) * _LINE

@@ -1,8 +1,7 @@
-"""Short tensors, many at once: scales, biases, running statistics, depthwise filters.
+"""Many small tensors at once: scales, biases, running statistics, depthwise filters.
 
-A network has more of them than large matrices, and they are so short that a call of torch takes longer than its work.
-Those that agree in everything but their first dimension are joined along it: what is selected of all of them is read, or
-written, by one call.
+They outnumber large matrices and are so small that calling torch takes longer than the work. Tensors that agree in all
+dimensions but the first are concatenated along it, then read or written by one call.
 """
 
 from __future__ import annotations
@@ -20,15 +19,7 @@ __all__ = ['SelectedRows', 'SmallTensors']
 
 
 class SmallTensors:
-    """Some tensors of one kind whose first dimension follows widths, and no other one does.
-
-    Parameters
-    ----------
-    graph
-        The model's channel graph.
-    names
-        Names of parameters or buffers, of one dtype and device, which agree in all dimensions but the first.
-    """
+    """Parameters or buffers of one dtype and device that agree in all dimensions but the first, which follows widths."""
 
     def __init__(self, graph: ChannelGraph, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -36,23 +27,23 @@ class SmallTensors:
         self._lengths = [len(graph.layouts[index]) for index in self._layouts]
 
     def selected(self, selection: Selection) -> SelectedRows:
-        """Return what is selected of them."""
+        """Return a selection of them."""
         sizes = selection.sizes
         index = selection.joined_index(self._layouts)
         return SelectedRows(self.names, index, [sizes[layout] for layout in self._layouts], self._lengths)
 
 
 class SelectedRows:
-    """What is selected of some tensors along their first dimension.
+    """A selection of small tensors along their first dimension.
 
     Parameters
     ----------
     names
-        Their names.
+        Names of the tensors.
     index
-        Where the selected rows stand in the joined tensors, ascending int64.
+        Selected rows of the concatenated tensors, ascending int64.
     sizes, lengths
-        Number of selected rows, and of all, of each tensor.
+        Number of selected rows, and of all rows, of each tensor.
     """
 
     def __init__(self, names: Sequence[str], index: Tensor, sizes: Sequence[int], lengths: Sequence[int]) -> None:
@@ -68,11 +59,11 @@ class SelectedRows:
     def read(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return copies of the selected rows of each tensor."""
         joined = torch.cat(list(tensors))
-        # Parts that count their versions each by itself: one that is written to does not spoil the others for autograd.
+        # "unsafe": each slice has its own version counter, so writing to one does not invalidate the others for autograd
         return torch.unsafe_split_with_sizes(joined.index_select(0, self._index_on(joined.device)), self._sizes)
 
     def scatter(self, slices: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        """Return tensors that have the selected rows, and are zero elsewhere; None for None."""
+        """Return full-size tensors with the given rows, zero elsewhere; None for None."""
         known = [each for each in slices if each is not None]
         if not known:
             return slices

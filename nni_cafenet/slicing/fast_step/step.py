@@ -1,4 +1,4 @@
-"""What a step reads and writes: many tensors by one call of torch, in memory of earlier steps."""
+"""Slices of many tensors at once, in memory reused from earlier steps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,7 @@ __all__ = ['FastStep']
 
 
 class FastStep:
-    """The methods of `SlowStep`, with the same results to the bit.
-
-    Parameters
-    ----------
-    graph
-        The model's channel graph.
-    """
+    """The methods of `SlowStep`, with the same results to the bit."""
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
@@ -43,7 +37,7 @@ class FastStep:
         return slices
 
     def buffer_views(self, buffers: Mapping[str, Tensor], selection: Selection) -> dict[str, Tensor]:
-        """Return ``{name: slice}`` of the buffers that are not selected whole: views where these are one block."""
+        """Return ``{name: slice}`` of the buffers that are not selected whole: views of single blocks."""
         return {name: read(buffers[name], axes) for name, axes in selection.axes.items() if name in buffers}
 
     def buffer_copies(self, buffers: Mapping[str, Tensor], selection: Selection) -> BufferCopies:
@@ -54,7 +48,7 @@ class FastStep:
         return BufferCopies(self._buffers, buffers, selection)
 
     def _blocks_of(self, parameters: Mapping[str, Tensor]) -> list[ParameterBlock]:
-        """Return the parameters of the graph as one block; as several where processes wait for gradients."""
+        """Return the parameters of the graph as one block; as several if other processes wait for gradients."""
         kinds = _kinds(parameters)
         if self._parameter_kinds != kinds:
             self._parameter_kinds, self._blocks = kinds, {}
