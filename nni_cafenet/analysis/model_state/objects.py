@@ -1,4 +1,4 @@
-"""What a model is made of, object by object, so that whatever the analysis runs leaves it as it was.
+"""What a model and its code hold, object by object; `restore` puts it back.
 
 A forward may change more than buffers: heads cache anchors in attributes, in dicts of their class, in globals of their
 file; tracers leave tensors without values there. `untouched` notes every object that the model's code can reach, and
@@ -13,7 +13,7 @@ import functools
 import random
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import restore
+from .writes import BeforeWrites, memory_of
 
 __all__ = ['ModelState', 'code_names', 'untouched']
 
@@ -36,11 +38,6 @@ _CLOSED = frozenset(sys.stdlib_module_names) - {'collections', 'weakref', 'types
 
 _CLOSED_CODE = _CLOSED | {'collections', 'weakref', 'types', 'torchvision', __name__.partition('.')[0]}
 """Packages whose functions and classes are not followed."""
-
-_STATISTICS = frozenset({'aten::native_batch_norm', 'aten::cudnn_batch_norm', 'aten::miopen_batch_norm'})
-"""Operators that write running statistics, their arguments 3 and 4, without saying so."""
-
-_MISSING = object()
 
 
 @contextlib.contextmanager
@@ -84,7 +81,7 @@ class ModelState:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._restorers: list[Callable[[], list[Any]]] = []
+        self._undo: list[Callable[[], list[Any]]] = []
         # In plain lists, since a model has thousands: so many closures would set off the garbage collector.
         self._empty: list[Any] = []
         self._contents: list[tuple[Any, Any]] = []
@@ -102,14 +99,13 @@ class ModelState:
 
     def restore(self) -> list[Any]:
         """Bring everything back; return the values that had taken the place of others."""
-        changed = [value for restore in self._restorers for value in restore()]
-        changed += [value for each in self._objects for value in _restore_object(*each)]
-        changed += [value for container in self._empty if container for value in _refill(container, ())]
-        for container, before in self._contents:
-            if not _same(container, before):
-                changed += _refill(container, before)
-        for each in self._flags:
-            _restore_flags(*each)
+        changed = [value for undo in self._undo for value in undo()]
+        changed += [value for each in self._objects for value in restore.restore_object(*each)]
+        changed += [value for each in self._empty if each for value in restore.restore_contents(each, ())]
+        for each in self._contents:
+            changed += restore.restore_contents(*each)
+        for flags in self._flags:
+            restore.restore_flags(*flags)
         with torch.no_grad():
             for tensor, values in self._written.values():
                 tensor.data.copy_(values)
@@ -117,11 +113,11 @@ class ModelState:
 
     def watching(self) -> contextlib.AbstractContextManager[Any]:
         """Note the values of tensors before a real forward writes to them."""
-        return _Writes(self.before_write)
+        return BeforeWrites(self.before_write)
 
     def before_write(self, tensor: Tensor) -> None:
         """Note the values of a tensor that is about to be written to, if the model holds it."""
-        memory = _memory(tensor)
+        memory = memory_of(tensor)
         own = self._tensors.get(memory)
         if own is not None and memory not in self._written:
             self._written[memory] = own, own.detach().clone()
@@ -154,7 +150,8 @@ class ModelState:
         elif isinstance(value, functools.partial):
             self._later([value.func, value.args, value.keywords])
         elif isinstance(value, functools._lru_cache_wrapper):
-            self._note_cache(value)
+            self._later([value.__wrapped__])
+            self._undo.append(restore.cache(value))
         elif isinstance(value, property):
             self._later([value.fget])
         elif isinstance(value, (staticmethod, classmethod)):
@@ -182,14 +179,14 @@ class ModelState:
             return
         whole = _data(tensor)
         if whole is not None and not tensor.is_meta:
-            self._tensors.setdefault(_memory(tensor), tensor)
+            self._tensors.setdefault(memory_of(tensor), tensor)
         self._flags.append((tensor, tensor.requires_grad, tensor.grad if tensor.is_leaf else None, whole))
 
     def _note_attributes(self, owner: Any) -> None:
         """Note the attributes of an object, those in slots too, and its class."""
         kind = type(owner)
-        slots = [(name, getattr(owner, name, _MISSING)) for name in _slots(kind)]  # type: ignore[arg-type]
-        self._later(value for _, value in slots if value is not _MISSING)
+        slots = [(name, getattr(owner, name, restore.MISSING)) for name in _slots(kind)]  # type: ignore[arg-type]
+        self._later(value for _, value in slots if value is not restore.MISSING)
         attributes = getattr(owner, '__dict__', None)
         before = attributes.copy() if type(attributes) is dict else None
         self._later(before.values() if before is not None else ())
@@ -199,22 +196,10 @@ class ModelState:
         if _package(owner) in _CLOSED_CODE:
             return
         self._later(owner.__mro__[1:])
-        before = {name: value for name, value in vars(owner).items() if not _is_special(name)}
+        before = {name: value for name, value in vars(owner).items() if not restore.is_special(name)}
         self._later([*before.values(), *(vars(owner).get(name) for name in ('__call__', '__getattr__'))])
 
-        def restore() -> list[Any]:
-            changed = []
-            for name, value in list(vars(owner).items()):
-                if not _is_special(name) and before.get(name, _MISSING) is not value:
-                    changed.append(value)
-                    if name not in before:
-                        type.__delattr__(owner, name)
-            for name, value in before.items():
-                if vars(owner).get(name, _MISSING) is not value:
-                    type.__setattr__(owner, name, value)
-            return changed
-
-        self._restorers.append(restore)
+        self._undo.append(restore.class_attributes(owner, before))
 
     def _note_function(self, function: FunctionType) -> None:
         if (function.__module__ or '').partition('.')[0] in _CLOSED_CODE:
@@ -245,80 +230,18 @@ class ModelState:
 
     def _note_binding(self, value: Any, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
         self._later([value])
-
-        def restore() -> list[Any]:
-            found = get()
-            if found is value:
-                return []
-            put(value)
-            return [found]
-
-        self._restorers.append(restore)
-
-    def _note_cache(self, function: Any) -> None:
-        self._later([function.__wrapped__])
-        before = function.cache_info()
-
-        def restore() -> list[Any]:
-            nonlocal before
-            if function.cache_info().misses == before.misses:
-                return []
-            function.cache_clear()
-            before = function.cache_info()
-            return []
-
-        self._restorers.append(restore)
+        self._undo.append(restore.binding(value, get, put))
 
     def _note_array(self, array: np.ndarray[Any, Any]) -> None:
-        if array.dtype == object or array.size > _MOST or not array.flags.writeable:
-            return
-        before = array.copy()
-
-        def restore() -> list[Any]:
-            if array.shape == before.shape:
-                array[...] = before
-            return []
-
-        self._restorers.append(restore)
+        if array.dtype != object and array.size <= _MOST and array.flags.writeable:
+            self._undo.append(restore.array_of_numbers(array))
 
     def _note_generator(self, value: Any) -> bool:
         """Note the state of a random generator; False if it is none."""
-        get, put = _generator_state(value)
-        if get is None or put is None:
-            return False
-        before, set_state = get(), put
-
-        def restore() -> list[Any]:
-            set_state(before)
-            return []
-
-        self._restorers.append(restore)
-        return True
-
-
-class _Writes(TorchDispatchMode):
-    """Calls a function with each tensor that an operator is about to write to."""
-
-    def __init__(self, before_write: Callable[[Tensor], None]) -> None:
-        super().__init__()
-        self._before_write = before_write
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        schema = func._schema
-        if schema.is_mutable:
-            given = {**{a.name: value for a, value in zip(schema.arguments, args)}, **kwargs}
-            for argument in schema.arguments:
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    values = given.get(argument.name)
-                    for tensor in values if isinstance(values, (list, tuple)) else [values]:
-                        if isinstance(tensor, Tensor):
-                            self._before_write(tensor)
-        elif schema.name in _STATISTICS:
-            for tensor in args[3:5]:
-                if isinstance(tensor, Tensor):
-                    self._before_write(tensor)
-        return func(*args, **kwargs)
+        undo = restore.generator(value)
+        if undo is not None:
+            self._undo.append(undo)
+        return undo is not None
 
 
 def _data(tensor: Tensor) -> Tensor | None:
@@ -327,23 +250,8 @@ def _data(tensor: Tensor) -> Tensor | None:
     return tensor.detach() if plain else None
 
 
-def _swapped(tensor: Tensor, whole: Tensor) -> bool:
-    return _memory(tensor) != _memory(whole) or tensor.shape != whole.shape or tensor.stride() != whole.stride()
-
-
-def _memory(tensor: Tensor) -> int:
-    try:
-        return tensor.untyped_storage()._cdata
-    except (RuntimeError, NotImplementedError):  # tensors without memory of their own
-        return -id(tensor)
-
-
 def _package(kind: type) -> str:
     return str(getattr(kind, '__module__', '')).partition('.')[0]
-
-
-def _is_special(name: str) -> bool:
-    return (name.startswith('__') and name.endswith('__')) or name.startswith('_abc_')
 
 
 @functools.lru_cache(None)
@@ -365,7 +273,7 @@ def code_names(code: CodeType) -> frozenset[str]:
 
 
 def _of_cell(cell: Any) -> Callable[[], Any]:
-    return lambda: getattr(cell, 'cell_contents', _MISSING)
+    return lambda: getattr(cell, 'cell_contents', restore.MISSING)
 
 
 def _into_cell(cell: Any) -> Callable[[Any], None]:
@@ -373,73 +281,8 @@ def _into_cell(cell: Any) -> Callable[[Any], None]:
 
 
 def _of_name(namespace: dict[str, Any], name: str) -> Callable[[], Any]:
-    return lambda: namespace.get(name, _MISSING)
+    return lambda: namespace.get(name, restore.MISSING)
 
 
 def _into_name(namespace: dict[str, Any], name: str) -> Callable[[Any], None]:
     return lambda value: namespace.__setitem__(name, value)
-
-
-def _generator_state(value: Any) -> tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]:
-    if isinstance(value, torch.Generator):
-        return value.get_state, value.set_state
-    if isinstance(value, (random.Random, np.random.RandomState)):
-        state = ('getstate', 'setstate') if isinstance(value, random.Random) else ('get_state', 'set_state')
-        return getattr(value, state[0]), getattr(value, state[1])
-    if isinstance(value, np.random.Generator):
-        bits = value.bit_generator
-        return lambda: bits.state, lambda state: setattr(bits, 'state', state)
-    return None, None
-
-
-def _same(container: Any, before: Any) -> bool:
-    """Whether a container holds the very same objects, in the same order."""
-    if len(container) != len(before):
-        return False
-    if isinstance(container, dict):
-        return all(map(_is, container, before)) and all(map(_is, container.values(), before.values()))
-    return container == before if isinstance(container, set) else all(map(_is, container, before))
-
-
-def _refill(container: Any, before: Any) -> list[Any]:
-    """Bring back what was in a container; return what has come into it since."""
-    values = list(container.values()) if isinstance(container, dict) else list(container)
-    known = {id(value) for value in (before.values() if isinstance(before, dict) else before)}
-    container.clear()
-    (container.update if isinstance(container, (dict, set)) else container.extend)(before)
-    return [value for value in values if id(value) not in known]
-
-
-def _restore_object(
-    owner: Any, kind: type, before: dict[str, Any] | None, slots: Sequence[tuple[str, Any]]
-) -> list[Any]:
-    """Bring back the class and the attributes of an object; return the values that had taken the place of others."""
-    changed: list[Any] = []
-    if type(owner) is not kind:
-        object.__setattr__(owner, '__class__', kind)
-    for name, value in slots:
-        found = getattr(owner, name, _MISSING)
-        if found is not value:
-            changed.append(found)
-            if value is _MISSING:
-                object.__delattr__(owner, name)
-            else:
-                object.__setattr__(owner, name, value)
-    if before is not None and not _same(owner.__dict__, before):
-        changed += _refill(owner.__dict__, before)
-    return changed
-
-
-def _restore_flags(tensor: Tensor, needs: bool, gradient: Tensor | None, whole: Tensor | None) -> None:
-    """Bring back the memory, the gradient and `requires_grad` of a tensor."""
-    if whole is not None and _swapped(tensor, whole):
-        tensor.data = whole
-    if tensor.is_leaf:
-        if tensor.requires_grad is not needs:
-            tensor.requires_grad_(needs)
-        if tensor.grad is not gradient:
-            tensor.grad = gradient
-
-
-def _is(left: Any, right: Any) -> bool:
-    return left is right

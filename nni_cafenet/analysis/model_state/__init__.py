@@ -1,0 +1,5 @@
+"""Leave a model, and whatever its code reaches, as it was: object by object."""
+
+from .objects import ModelState, code_names, untouched
+
+__all__ = ['ModelState', 'code_names', 'untouched']
