@@ -1,21 +1,19 @@
-"""The whole analysis of a model, in order: trace, restrict, verify."""
+"""The whole analysis of a model, in order: trace and propagate, group, compare candidate readings, verify."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-import numpy as np
 from torch import nn
 
 from ..graph import ChannelGraph, ExampleInput, LayerPattern, excluded_parts, restrict
-from .attention_ties import tie_around_attention, tie_attention
 from .constraints import Constraints
 from .grouping import group_channels
 from .model_state import untouched
 from .propagate import follow, parameter_names
-from .verification import check_device, confirmed, repaired, verify_groups, warn_of, with_known_batch
+from .readings import candidate_readings, cautious_reading, freest
+from .verification import check_device, verify_groups, with_known_batch
 
 __all__ = ['analyze_model']
 
@@ -41,7 +39,7 @@ def analyze_model(
     include, exclude
         See `restrict`.
     check
-        Hold the result against real forwards.
+        Verify the result with real forwards.
 
     Raises
     ------
@@ -55,55 +53,22 @@ def analyze_model(
         )
     with untouched(model):
         example = with_known_batch(example, model)
-        constraints = follow(model, example, excluded_parts(model, exclude))
+        constraints = follow(model, example, excluded_parts(model, exclude))  # trace the operators, run their rules
         names = parameter_names(model)
 
-        def solved(reading: Constraints) -> ChannelGraph:
+        def group(reading: Constraints) -> ChannelGraph:
             return restrict(group_channels(reading, names), model, include, exclude)
 
-        if check:
-            graph = _freest(model, constraints, example, solved)
+        readings = candidate_readings(constraints, model)
+        if not check:
+            graph = group(cautious_reading(constraints, model))
+        elif len(readings) == 1 and readings[0] is constraints:
+            graph = verify_groups(model, group(constraints), example)
         else:
-            graph = solved(tie_attention(constraints, model) or constraints)
+            graph = freest(model, example, readings, constraints, group)
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'
             'Include more layers, or build the space from the part of the model whose widths shall be searched.'
         )
     return graph
-
-
-def _freest(
-    model: nn.Module, constraints: Constraints, example: ExampleInput, solved: Callable[[Constraints], ChannelGraph]
-) -> ChannelGraph:
-    """Return the reading of a model that real forwards leave the most freedom, verified.
-
-    The first that they confirm as it is counts, then the first that they confirm once numbers that modules keep follow the
-    widths; what is left of a reading is compared by the MACs that can change.
-    """
-    free = replace(constraints, unverified=[]) if constraints.unverified else constraints
-    tied = [reading for way in (tie_attention, tie_around_attention) if (reading := way(free, model)) is not None]
-    if not tied and not constraints.unverified:
-        return verify_groups(model, solved(constraints), example)
-    readings: list[ChannelGraph] = []
-    for reading in (free, *tied):
-        readings.append(solved(reading))
-        graph = confirmed(model, readings[-1], example)
-        if graph is not None:
-            return graph
-    for each in readings:
-        graph = repaired(model, each, example)
-        if graph is not None:
-            return graph
-    if constraints.unverified:
-        readings.append(solved(tie_attention(constraints, model) or constraints))
-    tried = [(each, verify_groups(model, each, example, quiet=True)) for each in [*readings[1:][::-1], readings[0]]]
-    solution, freest = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
-    warn_of({record.label: record.reason for record in freest.fixed if record not in solution.fixed})
-    return freest
-
-
-def _macs_that_can_change(graph: ChannelGraph) -> int:
-    ones = np.ones_like(graph.full_widths)
-    most, least = graph.cost.macs_of(np.array([graph.full_widths, ones]))
-    return int(most - least)

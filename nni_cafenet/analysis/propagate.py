@@ -17,13 +17,16 @@ from ..slicing import put, using_mode
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
-from .rules import Call, find_rule
-from .rules.layer_sizes import follow_sizes
-from .tracing.mode_readers import may_read_mode
-from .tracing.opaque_parts import layers_with_rules
-from .tracing.operators import operators_of
-from .tracing.shape_run import ListedOperators, run_on_shapes, same_operators
-from .verification import SteadyTraining, with_known_batch
+from .rules import Call, find_rule, follow_sizes
+from .tracing import (
+    ListedOperators,
+    layers_with_rules,
+    may_read_mode,
+    operators_of,
+    run_on_meta,
+    same_operators,
+)
+from .verification import NoiselessTraining, with_known_batch
 
 __all__ = ['follow', 'parameter_names', 'trace']
 
@@ -46,7 +49,7 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     example
         What it is called with.
     opaque
-        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_parts`).
+        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_modules`).
 
     Returns
     -------
@@ -171,9 +174,9 @@ def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphM
         return False
     if not isinstance(listed, ListedOperators):
         return True
-    mode = SteadyTraining(statistics=False)
+    mode = NoiselessTraining(statistics=False)
     with untouched(model), using_mode(model, training=True):
-        found = run_on_shapes(model, example, mode)
+        found = run_on_meta(model, example, mode)
     return found is None or mode.drew or not same_operators(listed.graph, found[0].graph)
 
 

@@ -1,33 +1,21 @@
 """How each family of operators passes channels on: one small rule a family, in a table that users extend.
 
-``registry`` holds the table; the other files register the rules of torch's own operators when they are imported.
+`registry` holds the table; the other files register the rules of torch's own operators when they are imported.
 """
 
-from . import (
-    conv_linear as layers,
-    indexing as cutting,
-    matmul as products,
-    norm as norms,
-    parametrization as derived,
-    pointwise as elementwise,
-    reshape as moving,
-    vision,
-)
-from .registry import Call, LayerCall, find_layer, find_rule, register_layer, register_rule
+from . import conv_linear, indexing, matmul, norm, parametrization, pointwise, reshape, vision  # noqa: F401
+from .layer_sizes import follow_sizes
+from .registry import Call, Dims, LayerCall, Rule, find_layer, find_rule, own_tensors, register_layer, register_rule
 
 __all__ = [
     'Call',
+    'Dims',
     'LayerCall',
-    'cutting',
-    'derived',
-    'elementwise',
+    'Rule',
     'find_layer',
     'find_rule',
-    'layers',
-    'moving',
-    'norms',
-    'products',
+    'follow_sizes',
+    'own_tensors',
     'register_layer',
     'register_rule',
-    'vision',
 ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...graph import Attribute
 from ..constraints import Constraints
-from . import find_layer
+from .registry import find_layer
 
 __all__ = ['follow_sizes']
 

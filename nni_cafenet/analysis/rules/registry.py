@@ -17,7 +17,18 @@ from torch import Tensor, nn
 from ...graph import Attribute
 from ..constraints import Constraints, Dim, Symbol, layer_of
 
-__all__ = ['Call', 'Dims', 'Layer', 'LayerCall', 'Rule', 'find_layer', 'find_rule', 'register_layer', 'register_rule']
+__all__ = [
+    'Call',
+    'Dims',
+    'Layer',
+    'LayerCall',
+    'Rule',
+    'find_layer',
+    'find_rule',
+    'own_tensors',
+    'register_layer',
+    'register_rule',
+]
 
 Dims = Sequence[Dim]
 Rule = Callable[..., Any]

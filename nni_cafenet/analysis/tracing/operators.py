@@ -14,10 +14,10 @@ from ...errors import TraceError, first_line
 from ...graph import ExampleInput
 from ...utils import quiet_torch
 from ..model_state import untouched
-from .opaque_parts import opaque_parts
-from .plain_calls import PlainCalls
+from .flat_model import FlatModel
+from .meta_run import ListedOperators, run_on_meta
+from .opaque_modules import opaque_modules
 from .recorded_run import record, values_seen
-from .shape_run import ListedOperators, run_on_shapes
 
 __all__ = ['Operators', 'operators_of']
 
@@ -56,31 +56,31 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     example
         What it is called with.
     opaque
-        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_parts`).
+        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_modules`).
 
     Raises
     ------
     nni_cafenet.errors.TraceError
         If the model does not run on the example, or its operators depend on values that Python reads.
     """
-    listed = run_on_shapes(model, example)
+    listed = run_on_meta(model, example)
     if listed is not None:
         return Operators(*listed)
     try:
         with quiet_torch(), untouched(model):
-            calls = PlainCalls(model, example)
+            calls = FlatModel(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
         _check_runs(model, example)
         if opaque:
-            with opaque_parts(model, example, opaque):
+            with opaque_modules(model, example, opaque):
                 return operators_of(model, example)
         recorded = _recorded(model, example)
         if recorded is not None:
             return recorded
         raise _rejection(model, error) from error
     tensors = {
-        spec.arg.name: spec.target.removeprefix(PlainCalls.PREFIX)
+        spec.arg.name: spec.target.removeprefix(FlatModel.PREFIX)
         for spec in program.graph_signature.input_specs
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target is not None
     }

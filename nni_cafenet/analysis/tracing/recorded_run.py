@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...graph import ExampleInput
 from ...slicing import call_with
-from .plain_calls import PlainCalls
+from .flat_model import FlatModel
 
 __all__ = ['READS', 'record', 'values_seen']
 
@@ -40,10 +40,10 @@ def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dic
     The graph, and ``{placeholder: name}`` of the parameters and buffers among its placeholders.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    calls = PlainCalls(model, example)
+    calls = FlatModel(model, example)
 
     def run(values: list[Tensor], inputs: list[Tensor]) -> Any:
-        given = {PlainCalls.PREFIX + name: value for name, value in zip(tensors, values)}
+        given = {FlatModel.PREFIX + name: value for name, value in zip(tensors, values)}
         with _RecordReads():
             return call_with(calls, given, tuple(inputs), {})
 

@@ -2,15 +2,15 @@
 
 from .batch_dimension import with_known_batch
 from .macs import without_fused_attention
+from .noiseless_training import NoiselessTraining
 from .overrides import reordered
 from .probe_values import check_device
 from .same_outputs import SameOutputs
-from .steady_training import SteadyTraining
 from .verify import beyond_masks, confirmed, repaired, verify_groups, warn_of
 
 __all__ = [
+    'NoiselessTraining',
     'SameOutputs',
-    'SteadyTraining',
     'beyond_masks',
     'check_device',
     'confirmed',

@@ -1,7 +1,7 @@
 """The same questions in training mode, where a model may choose channels, or let them change places.
 
-Without the noise of training (see `SteadyTraining`). Batch normalization uses its running statistics: deep layers have few
-values for small pictures, whose variance may be rounding alone; dividing by it would make rounding as large as the outputs.
+Without the noise of training (see `NoiselessTraining`). Batch normalization uses its running statistics: deep layers have
+few values for small pictures, whose variance may be rounding alone; dividing by it would make rounding as large as outputs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..model_state import untouched
 from .channel_order import model_ignores_order
 from .forwards import Forwards
 from .macs import CountedForwards
+from .noiseless_training import PHASES, NoiselessTraining
 from .random_widths import WRONG_ORDER, RandomWidths
-from .steady_training import PHASES, SteadyTraining
 
 __all__ = ['InTrainingMode']
 
@@ -70,7 +70,7 @@ class _TrainingForwards(Forwards):
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
         super().__init__(model, graph, example)
-        self.mode = SteadyTraining(statistics=False)
+        self.mode = NoiselessTraining(statistics=False)
         self.counted = CountedForwards(enabled=False)
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ['PHASES', 'SteadyTraining']
+__all__ = ['PHASES', 'NoiselessTraining']
 
 PHASES = ('low', 'high')
 """Whether numbers drawn between 0 and 1 are close to the one or the other: ``if torch.rand(()) < p`` goes both ways."""
@@ -40,7 +40,7 @@ _DRAWS = frozenset(
 _ORDERS = frozenset({'argsort', 'sort', 'topk'})
 
 
-class SteadyTraining(TorchFunctionMode):
+class NoiselessTraining(TorchFunctionMode):
     """Inside this block the noise of training mode is off or the same at every width.
 
     Parameters
@@ -63,7 +63,7 @@ class SteadyTraining(TorchFunctionMode):
         self.phase = PHASES[0]
         self._count = 0
 
-    def __enter__(self) -> SteadyTraining:
+    def __enter__(self) -> NoiselessTraining:
         """Start all random generators anew; they are not brought back."""
         self._count = 0
         python, array = _seeds(self.phase)

@@ -8,7 +8,7 @@ apart. Building DenseNet-121 for the first time in a process this takes 0.1 s in
 
 It counts only where it cannot differ from the export. No value can be read, since there are none; a model that writes into
 one view of a tensor and reads it through another, or keeps tensors of the run in its attributes, and one that does not run
-so, for whatever reason, is exported as ever (`run_on_shapes` returns None).
+so, for whatever reason, is exported as ever (`run_on_meta` returns None).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ...graph import ExampleInput
 from ...slicing import call_with
 from ...utils import quiet_torch, tensors_in
 from ..model_state import untouched
-from .plain_calls import PlainCalls
+from .flat_model import FlatModel
 
-__all__ = ['ListedOperators', 'run_on_shapes', 'same_operators']
+__all__ = ['ListedOperators', 'run_on_meta', 'same_operators']
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class _CannotTellError(Exception):
     """What the model does cannot be followed by its operators alone."""
 
 
-def run_on_shapes(
+def run_on_meta(
     model: nn.Module, example: ExampleInput, mode: contextlib.AbstractContextManager[Any] | None = None
 ) -> tuple[ListedOperators, dict[str, str]] | None:
     """Run a model without values and list its operators, in the mode in which it is.
@@ -115,8 +115,8 @@ def run_on_shapes(
     fresh = torch.device('meta') if here else contextlib.nullcontext()  # where the model's code makes tensors
     try:
         tensors = {name: torch.empty_like(tensor, device='meta', requires_grad=False) for name, tensor in own.items()}
-        calls = PlainCalls(model, example.map(lambda tensor: torch.empty_like(tensor, device='meta')))
-        given = {PlainCalls.PREFIX + name: tensor for name, tensor in tensors.items()}
+        calls = FlatModel(model, example.map(lambda tensor: torch.empty_like(tensor, device='meta')))
+        given = {FlatModel.PREFIX + name: tensor for name, tensor in tensors.items()}
         listing = _Listing()
         names = {listing.place(tensor).name: name for name, tensor in tensors.items()}
         for tensor in calls.tensors:

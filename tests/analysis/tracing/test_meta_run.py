@@ -11,7 +11,7 @@ from torch import nn
 
 from nni_cafenet.analysis.analyze import analyze_model
 from nni_cafenet.analysis.tracing import operators
-from nni_cafenet.analysis.tracing.shape_run import run_on_shapes
+from nni_cafenet.analysis.tracing.meta_run import run_on_meta
 from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.slicing.module_call import using_mode
 
@@ -20,7 +20,7 @@ PICTURE = (1, 3, 6, 6)
 
 
 def listed(model, example=PICTURE):
-    return run_on_shapes(model, ExampleInput.of(example, model))
+    return run_on_meta(model, ExampleInput.of(example, model))
 
 
 def calls(graph):
@@ -97,7 +97,7 @@ def test_the_operators_are_those_of_an_export(make, example, training, monkeypat
     example = ExampleInput.of(example, model)
     with using_mode(model, training=training):
         found = operators.operators_of(model, example)
-        monkeypatch.setattr(operators, 'run_on_shapes', lambda *_: None)
+        monkeypatch.setattr(operators, 'run_on_meta', lambda *_: None)
         exported = operators.operators_of(model, example)
     detached = (
         'aten.detach.default',
@@ -120,7 +120,7 @@ def test_the_graph_of_channels_is_that_of_an_export(make, monkeypatch):
     model = make()
     example = ExampleInput.of((2, 5, 4) if make is attention else (2, 1, 8, 8), model)
     found = analyze_model(model, example)
-    monkeypatch.setattr(operators, 'run_on_shapes', lambda *_: None)
+    monkeypatch.setattr(operators, 'run_on_meta', lambda *_: None)
     exported = analyze_model(model, example)
     assert (found.groups, found.fixed, found.dims) == (exported.groups, exported.fixed, exported.dims)
     assert (found.attributes, found.cuts, found.produced) == (exported.attributes, exported.cuts, exported.produced)
@@ -213,7 +213,7 @@ def test_counters_and_statistics_are_left_as_they_were(wired):
 )
 def test_what_does_not_run_is_not_listed(layers, example):
     model = nn.Sequential(*layers).eval()
-    assert run_on_shapes(model, ExampleInput((torch.ones(example),), {})) is None
+    assert run_on_meta(model, ExampleInput((torch.ones(example),), {})) is None
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float64])

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from ...graph import ExampleInput
 from ...utils import map_tensors, tensors_in
 
-__all__ = ['PlainCalls']
+__all__ = ['FlatModel']
 
 
-class PlainCalls(nn.Module):
+class FlatModel(nn.Module):
     """Call a model on tensors, put into the places where its example input holds tensors; return all that it returns.
 
     Parameters

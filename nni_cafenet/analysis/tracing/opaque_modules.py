@@ -21,10 +21,9 @@ from torch.utils import _pytree as pytree
 from ...errors import first_line
 from ...graph import ExampleInput
 from ..model_state import untouched
-from ..rules import Call, LayerCall, find_layer, register_rule
-from ..rules.registry import Dims, Rule, own_tensors
+from ..rules import Call, Dims, LayerCall, Rule, find_layer, own_tensors, register_rule
 
-__all__ = ['layers_with_rules', 'opaque_parts']
+__all__ = ['layers_with_rules', 'opaque_modules']
 
 _logger = logging.getLogger(__name__)
 
@@ -137,13 +136,13 @@ def layers_with_rules(model: nn.Module, example: ExampleInput) -> Iterator[set[s
     if not parts:
         yield set()
         return
-    with opaque_parts(model, example, parts) as called:
+    with opaque_modules(model, example, parts) as called:
         owned = {id(tensor) for part in called for _, tensor in own_tensors(model.get_submodule(part))}
         yield {name for name, tensor in own_tensors(model) if id(tensor) in owned}
 
 
 @contextlib.contextmanager
-def opaque_parts(model: nn.Module, example: ExampleInput, parts: Sequence[str]) -> Iterator[list[str]]:
+def opaque_modules(model: nn.Module, example: ExampleInput, parts: Sequence[str]) -> Iterator[list[str]]:
     """Put an opaque operator in the place of some sub-modules, for the length of a block.
 
     Parameters
