@@ -1,9 +1,9 @@
-"""Sizes that a model's code takes from elsewhere, which its operators do not show.
+"""Tie attention to the stream that it reads, where the model's code takes its size from there.
 
-Attention is as wide as the stream that it reads, in most models: the code reshapes its result to the size of its input
-(``x.reshape(batch, rows, channels)``), or to a number that a module keeps (``embed_dim``, ``head_dim``). The graph shows
-only the number. So there are two readings of such a model: the operators alone, and with the inputs of every square layer
-that reads attention tied to its outputs, numbers of modules following. Real forwards decide which is right (`analyze`).
+In most models attention is as wide as its stream: the code reshapes its result to the size of its input
+(``x.reshape(batch, rows, channels)``) or to an attribute of a module (``embed_dim``, ``head_dim``), and the operators show
+only the number. Such a model has two readings: the operators alone, or with the inputs of every square layer that reads
+attention tied to its outputs, and attributes following. Real forwards decide (`readings`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | N
     constraints
         What the rules stated about the model. It is left as it was.
     model
-        The model, for the numbers that its modules keep.
+        The model, whose attributes may follow.
 
     Returns
     -------
@@ -38,9 +38,9 @@ def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | N
 
 
 def tie_around_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
-    """Tie as `tie_attention`, and so the other square layers beside a layer that reads attention.
+    """Tie as `tie_attention`, and the other square layers next to a layer that reads attention.
 
-    They make queries, keys and values, or a smaller picture of the stream, whose code takes the width from the stream:
+    They compute queries, keys, values or a downsampled stream, and their code takes the width from the stream:
     ``self.q(x).reshape(batch, rows, heads, channels // heads)``. None if there is no such layer.
     """
     readers = list(_readers(constraints))
@@ -73,7 +73,7 @@ def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[st
 
 
 def _readers(constraints: Constraints) -> Iterator[tuple[str, Ids, Ids]]:
-    """Yield name, outputs and inputs of the weights of square linear layers all of whose inputs come out of attention."""
+    """Yield name, outputs and inputs of the weights of square linear layers that read attention alone."""
     if not constraints.attention_outputs:
         return
     component = constraints.component_of()
@@ -100,9 +100,9 @@ def _parent(name: str) -> str:
 
 
 def _numbers(name: str, full: int, repeats: int, modules: dict[str, nn.Module]) -> Iterator[Attribute]:
-    """Yield the numbers of the modules around a layer that are its width, or its width a head in the nearest module.
+    """Yield attributes of the enclosing modules equal to a layer's width, or in the nearest one to its width per head.
 
-    A number that could be the heads as well as their width is left alone.
+    A number that could also be the number of heads is skipped.
     """
     path = _parent(name)
     nearest = path

@@ -1,4 +1,4 @@
-"""Which positions of which tensor dimensions must be kept or removed together.
+"""Statements about which positions of which dimensions must be kept or removed together.
 
 Every dimension of every parameter starts with one identity a position. Rules carry these identities through the
 operators of a model as arrays: a dimension of an activation is described by the identities of its positions, or by
@@ -28,12 +28,12 @@ Dim = Ids | None
 """A dimension: its identities, or None where its size never changes."""
 
 TOGETHER = 'its channels can only be kept or removed all together'
-"""The reason where shuffles and chunks tie all channels to each other."""
+"""The reason if shuffles and chunks tie all channels to each other."""
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """What is known of a tensor while the operators of a model are followed.
+    """A tensor, as rules see it.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Symbol:
 
 @dataclass(frozen=True)
 class CostTerm:
-    """Multiply-accumulates of one operator: a constant times the sizes of some dimensions.
+    """Multiply-accumulates of one operator: a constant times the sizes of dimensions.
 
-    ``vanishing`` is one more dimension, of which a single position costs nothing.
+    ``vanishing`` is one more dimension; with a single position left of it, the operator costs nothing.
     """
 
     operator: str
@@ -82,18 +82,18 @@ class Constraints:
     parameters
         ``{name: Symbol}`` of every parameter and buffer.
     attention_outputs
-        Dimensions that come out of attention (see `ties`).
+        Dimensions of outputs of attention (see `attention_ties`).
     unverified
-        Dimensions that can change only if the model takes the places where it cuts them from numbers of its modules
-        (see `numbers`), and why not. They count as fixed.
+        Dimensions that can change only if the model reads the places where it cuts them from attributes (see
+        `width_attributes`), each with the reason if not. They count as fixed.
     cuts
         Where operators cut dimensions into several parts.
     recorded
-        Whether the operators are those of one real run, whose outputs may have other sizes for other values.
+        Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     trains_otherwise
         Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
     warned
-        Layers whose failed rule has been told: a model is followed more than once.
+        Layers with a failed rule that was reported: a model is followed more than once.
     """
 
     parameters: dict[str, Symbol] = field(default_factory=dict)
@@ -114,12 +114,12 @@ class Constraints:
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
 
     def new(self, size: int) -> Ids:
-        """Return ``size`` identities that nothing has been said about."""
+        """Return ``size`` new identities."""
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)
 
     def parameter(self, name: str, shape: Sequence[int], rigid: int | None = None) -> Symbol:
-        """Register a parameter or buffer; dimensions of size 1 never change, nor do those from axis ``rigid`` on."""
+        """Register a parameter or buffer; dimensions of size 1 and those from axis ``rigid`` on never change."""
         if name not in self.parameters:
             changes = len(shape) if rigid is None else rigid
             dims = tuple(self.new(size) if size > 1 and axis < changes else None for axis, size in enumerate(shape))
@@ -152,7 +152,7 @@ class Constraints:
         return DimSlice(*owner, start, start + len(part)) if dim is not None and start + len(part) <= len(dim) else None
 
     def same(self, left: Dim, right: Dim, reason: str) -> Dim:
-        """State that two dimensions agree, position by position; return one that stands for both."""
+        """State that two dimensions agree, position by position; return one of them."""
         if left is None or right is None:
             self.fix(left if right is None else right, reason)
             return None
@@ -161,20 +161,20 @@ class Constraints:
         return left
 
     def fix(self, dim: Dim, reason: str) -> None:
-        """State that a dimension cannot change. An empty reason is for dimensions nobody would ask about."""
+        """State that a dimension cannot change. Dimensions of no interest to users have an empty reason."""
         if dim is not None:
             self.fixed.append((dim.reshape(-1), reason))
 
     def mix(self, dim: Dim) -> None:
         """State that an operator mixes the channels of a dimension (softmax, layer normalization, mean).
 
-        The slim model is then right, but it is not the full model with removed channels set to zero.
+        The slim model is still right, but differs from the full model with removed channels set to zero.
         """
         if dim is not None:
             self.channel_mixing.append(dim)
 
     def ids_or_fixed(self, dim: Dim, size: int) -> Ids:
-        """Return the identities of a dimension; fixed ones of its own where it has none."""
+        """Return the identities of a dimension; new, fixed ones if it has none."""
         if dim is not None:
             return dim
         identities = self.new(size)

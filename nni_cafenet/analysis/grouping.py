@@ -1,4 +1,4 @@
-"""From constraints to groups: channels that stand equally often in the same dimensions are one group."""
+"""Solve the constraints: channels that occur equally often in the same dimensions form a group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def group_channels(constraints: Constraints, parameters: Sequence[str]) -> Chann
 
 
 class _Grouping:
-    """The steps of the solution, in order. A *component* is what must be kept or removed as one."""
+    """The steps of the solution, in order. A *component* is a set of positions kept or removed as one."""
 
     def __init__(self, constraints: Constraints) -> None:
         self.constraints = constraints
@@ -53,7 +53,7 @@ class _Grouping:
         return reasons
 
     def _group(self) -> tuple[Array, Array, list[tuple[str, int]]]:
-        """Give every component its group and its place in it (-1 where fixed), and the groups their first dims."""
+        """Return the group of each component (-1 if fixed), its place in the group, and the first dim of each group."""
         number = int(self.component.max(initial=-1)) + 1
         signature = self._signatures(number)
         group_of = np.full(number, -1, dtype=np.int64)
@@ -91,11 +91,11 @@ class _Grouping:
         return group_of, channel_of, [first_dims[found] for found in kept]
 
     def _signatures(self, number: int) -> Array:
-        """Number the components so that those that stand equally often in the same dimensions have the same number."""
+        """Number the components; those that occur equally often in the same dimensions share a number."""
         signature = np.zeros(number, dtype=np.int64)
         used = 0
         costs = [dim for term in self.constraints.costs for dim in (*term.dims, term.vanishing) if dim is not None]
-        told: set[bytes] = set()  # most dimensions are as others are, and tell nothing new
+        told: set[bytes] = set()  # most dimensions equal others
         for dim in [*self.dims.values(), *costs]:
             standing = self.component[dim]
             if (key := standing.tobytes()) in told:
@@ -222,7 +222,7 @@ class _Sizes:
         return self.rows.setdefault(row, len(self.rows))
 
     def matrix(self) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Return weights, fixed channels, and which sizes vanish, as `CostModel` takes them."""
+        """Return weights, fixed channels and which sizes vanish, for `CostModel`."""
         rows = np.array(list(self.rows), dtype=np.int64).reshape(len(self.rows), len(self.widths) + 2)
         return np.ascontiguousarray(rows[:, 2:]), np.ascontiguousarray(rows[:, 1]), rows[:, 0] > 0
 
@@ -239,12 +239,12 @@ def _polynomial(terms: dict[tuple[int, ...], int]) -> Polynomial:
 
 
 def _layer(parameter: str) -> str:
-    """Return the name of the layer that owns a parameter; of the parameter where the model itself does."""
+    """Return the name of the layer that owns a parameter; the parameter's own if the model itself does."""
     return layer_of(parameter) or parameter
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Number the names that stand more than once: conv, conv:2."""
+    """Number repeated names: conv, conv:2."""
     seen: dict[str, int] = {}
     result = []
     for name in names:

@@ -41,7 +41,7 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
     counter = FlopCounterMode(display=False)
 
     def settle() -> None:
-        """Book what was counted since the last call."""
+        """Add what was counted since the last call to the running layer."""
         nonlocal counted
         total = counter.get_total_flops()
         if running:

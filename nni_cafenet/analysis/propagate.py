@@ -1,4 +1,4 @@
-"""From a model and an example input to its channel graph, through the ATen graph of ``torch.export``."""
+"""Follow the operators of a model, rule by rule, and collect what the rules state."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ['follow', 'parameter_names', 'trace']
 _logger = logging.getLogger(__name__)
 
 _BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
-"""Operators that run a graph of their own: what stands in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
+"""Operators that run a graph of their own: the code in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
 
 
 def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
     """Analyze a model: which channels must change together, what each layer reads, and what it costs.
 
-    The model is followed in evaluation mode, which also gives the costs. Where parameters are left that only training
-    uses (auxiliary heads), it is followed in training mode as well.
+    The model is followed in evaluation mode, which also gives the costs, and in training mode if only training uses some
+    of its parameters (auxiliary heads).
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     example
         What it is called with.
     opaque
-        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_modules`).
+        Sub-modules that may stay whole if the model cannot be exported with them (see `opaque_modules`).
 
     Returns
     -------
-    The channel graph, not yet held against real forwards (see `verify`).
+    The channel graph, not yet verified by real forwards (see `verify_groups`).
 
     Raises
     ------
@@ -68,8 +68,8 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
 def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
     """Collect what the rules state about a model; as `trace`, not solved yet.
 
-    Costs are those of one sample: where the example has several, the model is followed once more with one, since what is
-    computed of weights alone does not grow with the batch.
+    Costs are those of one sample: if the example has several, the model is followed once more with one, since what is
+    computed from weights alone does not grow with the batch.
     """
     if any(parameter.is_meta for parameter in model.parameters()):
         example = example.map(lambda tensor: tensor.to('meta'))
@@ -113,7 +113,7 @@ def parameter_names(model: nn.Module) -> list[str]:
 
 
 def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, str]:
-    """Register parameters and buffers; return the one name that stands for each (tied tensors share one)."""
+    """Register parameters and buffers; map each name to the one it is registered under (tied tensors share one)."""
     first: dict[int, str] = {}
     names: dict[str, str] = {}
     both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
@@ -127,7 +127,7 @@ def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, s
 
 @contextlib.contextmanager
 def _keeping_buffers(model: nn.Module) -> Iterator[None]:
-    """Undo what real forwards in training mode write into buffers; they are run where an export fails."""
+    """Undo what real forwards in training mode write into buffers, which are run if an export fails."""
     before = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         yield
@@ -140,7 +140,7 @@ def _keeping_buffers(model: nn.Module) -> Iterator[None]:
 def _follow(
     model: nn.Module, example: ExampleInput, opaque: Sequence[str], constraints: Constraints, names: dict[str, str]
 ) -> set[str]:
-    """Run the rules over every operator of the model's graph; return the names of the tensors that it uses."""
+    """Run the rules over all operators of a model; return the names of the tensors that it uses."""
     operators = operators_of(model, example, opaque)
     if not model.training:
         constraints.trains_otherwise |= _trains_otherwise(model, example, operators.module)
@@ -169,7 +169,7 @@ def _follow(
 
 
 def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphModule | ListedOperators) -> bool:
-    """Whether a model may do something else in training mode than what was listed, but for dropout and statistics."""
+    """Whether a model may call other operators in training mode, apart from dropout and statistics."""
     if not may_read_mode(model):
         return False
     if not isinstance(listed, ListedOperators):
@@ -187,7 +187,7 @@ def _run(
     modules: dict[str, nn.Module],
     after_values: Collection[fx.Node] = (),
 ) -> Any:
-    """Run the rules over a graph whose placeholders stand for ``inputs``; return what its output stands for."""
+    """Run the rules over a graph called on symbols; return the symbols of its output."""
     values: dict[fx.Node, Any] = {}
     given = iter(inputs)
     for node in graph_module.graph.nodes:

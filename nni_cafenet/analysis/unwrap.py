@@ -1,7 +1,7 @@
-"""From what a user hands over as a model to the bare module that is analyzed and run.
+"""From a user's model to the bare module that is analyzed and run.
 
-Wrappers that only change how a model runs are taken off: compiled code is made for one width, and the replicas of
-data parallelism are of one too. What is no longer the model's own code is refused with what to give instead.
+Wrappers that only change how a model runs are taken off: compiled code and the replicas of data parallelism are made for
+one width. Whatever no longer is the model's own code is refused, with what to give instead.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a model and its code hold, object by object; `restore` puts it back.
 
-A forward may change more than buffers: heads cache anchors in attributes, in dicts of their class, in globals of their
-file; tracers leave tensors without values there. `untouched` notes every object that the model's code can reach, and
-puts the very same objects back.
+A forward may change more than buffers: detection heads cache anchors in attributes, in dicts of their class and in globals;
+tracers leave tensors without values there. `untouched` notes every object that the model's code can reach, and puts the
+very same objects back.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .writes import BeforeWrites, memory_of
 __all__ = ['ModelState', 'code_names', 'untouched']
 
 _MOST = 100_000
-"""Objects that are looked at; a model that holds a whole application is not followed to its end."""
+"""Objects to note; a model may hold a whole application."""
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size})
 _CONTAINERS = frozenset({dict, OrderedDict, list, set, deque})
 
 _CLOSED = frozenset(sys.stdlib_module_names) - {'collections', 'weakref', 'types'} | {'torch', 'numpy', 'nni'}
-"""Packages whose objects keep nothing of a model."""
+"""Packages whose objects hold no state of a model."""
 
 _CLOSED_CODE = _CLOSED | {'collections', 'weakref', 'types', 'torchvision', __name__.partition('.')[0]}
 """Packages whose functions and classes are not followed."""
@@ -245,7 +245,7 @@ class ModelState:
 
 
 def _data(tensor: Tensor) -> Tensor | None:
-    """Return a tensor on the same memory, which brings it back where a model has put other memory into its place."""
+    """Return a tensor on the same memory, to restore it if a model swaps the memory (``tensor.data = ...``)."""
     plain = tensor.layout == torch.strided and isinstance(tensor, Tensor) and not tensor.is_inference()
     return tensor.detach() if plain else None
 
@@ -264,7 +264,7 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def code_names(code: CodeType) -> frozenset[str]:
-    """Return the names that a function's code and the functions inside it ask for."""
+    """Return the names that a function's code, and the functions inside it, use."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

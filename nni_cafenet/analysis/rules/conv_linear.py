@@ -40,17 +40,17 @@ def convolution(
 
 
 def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:
-    """Make the numbers in which a layer keeps its sizes follow a weight that is computed from other parameters."""
+    """Make the attributes that hold a layer's sizes follow a weight computed from other parameters."""
     if weight.name is None:
         for axis, name in enumerate(names):
             call.attribute(name, weight, axis, 1)
 
 
 def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: int) -> None:
-    """State what a grouped convolution asks for, by the finer of the two ways in which it can shrink.
+    """State how a grouped convolution shrinks, in the finer of two ways.
 
-    Either whole groups go, with their inputs and outputs (a depthwise convolution is the case of one channel a
-    group), or every group keeps the same positions of its inputs and of its outputs.
+    Either whole groups are removed, with their inputs and outputs (depthwise: one channel per group), or every group keeps
+    the same positions of its inputs and outputs.
     """
     outputs = weight.dims[0]
     per_group_in, per_group_out = in_channels // groups, weight.shape[0] // groups
@@ -106,7 +106,7 @@ def transposed_convolution(
 ) -> Dims:
     """Pass channels through a transposed convolution. Weight: (in, out / groups, *kernel).
 
-    Every input position is multiplied with the whole kernel: MACs count the positions of the input.
+    Every input position meets the whole kernel: MACs grow with the positions of the input.
     """
     axis = len(x.shape) - len(weight.shape) + 1
     call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
@@ -123,7 +123,7 @@ def transposed_convolution(
 
 
 def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> Dim:
-    """State what a grouped transposed convolution asks for (see `_grouped`); return its output channels."""
+    """State how a grouped transposed convolution shrinks (see `_grouped`); return its output channels."""
     per_group_in, per_group_out = weight.shape[0] // groups, weight.shape[1]
     if inputs is None:
         call.fix(weight.dims[1], reason='is convolved group by group from channels that are fixed')

@@ -1,4 +1,4 @@
-"""Operators that cut tensors into parts, take parts of them, and join them."""
+"""Operators that cut tensors, take parts of them, and join them."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
 
 @register_rule('aten.slice')
 def cut(call: Call, x: Symbol, axis: int = 0, start: Any = 0, end: Any = None, step: int = 1) -> Dims:
-    """Keep a range of one dimension; where that is not all of it, the bounds are the model's own numbers.
+    """Keep a range of one dimension.
 
-    One of several equal parts may be cut at a share of the dimension's own size; where the bounds are numbers in the
-    model's code after all, real forwards show it: the part then has another size (see `verify`).
+    One of several equal parts may be cut at a share of the dimension's size. If its bounds are constants of the model's
+    code, real forwards at other widths fail (see `verify`).
     """
     axis %= len(x.shape)
     dim = x.dims[axis]
@@ -100,13 +100,12 @@ def narrow(call: Call, x: Symbol, axis: int, start: int, *_: Any) -> Dims:
 
 @register_rule('aten.split', 'aten.split_with_sizes', 'aten.unsafe_split', 'aten.unsafe_split_with_sizes')
 def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
-    """Cut a dimension into parts of several sizes, where these may be sizes of the model's own layers.
+    """Cut a dimension into parts of several sizes, which may be sizes of the model's layers.
 
-    Several equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the
-    weights of queries beside those of keys and values). Parts that were joined at the same places before may change each
-    by itself. Any other cut is at numbers of the code, or at numbers that modules keep (see `numbers`): parts of one size
-    then keep the same positions. Where the code holds numbers after all, real forwards show it: they then cut at other
-    places (see `verify`).
+    Equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the weights of
+    queries next to those of keys and values). Parts that were joined at the same places before may change independently.
+    Any other cut is at constants of the code or at attributes (see `width_attributes`): parts of one size then keep the
+    same positions. If they are constants, real forwards at other widths fail (see `verify`).
     """
     axis %= len(x.shape)
     dim = x.dims[axis]
@@ -151,7 +150,7 @@ def _parts_of_one_size(call: Call, dim: Ids, parts: Sequence[Dim], reason: str) 
 
 @register_rule('aten.unbind')
 def unbind(call: Call, x: Symbol, axis: int = 0) -> Any:
-    """Take every position of a dimension by itself."""
+    """Take a dimension apart, position by position."""
     axis %= len(x.shape)
     call.fix(x.dims[axis], reason='is taken apart position by position by aten.unbind')
     return [(*x.dims[:axis], *x.dims[axis + 1 :]) for _ in call.shapes]
@@ -170,7 +169,7 @@ def gate(call: Call, x: Symbol, axis: int = -1) -> Dims:
 
 @register_rule('aten.index')
 def index(call: Call, x: Symbol, indices: Sequence[Symbol | None], *_: Any) -> Any:
-    """Look positions up by tensors of indices: the dimensions that have one cannot change, the others stay."""
+    """Index by tensors: the dimensions that are indexed cannot change, the others pass."""
     masked = _mask_rank(x, indices)
     if masked and len(x.shape) - masked + 1 == len(call.shape):
         return _masked(call, x, indices, masked)
@@ -236,8 +235,8 @@ def index_select(call: Call, x: Symbol, axis: int, positions: Symbol) -> Dims:
 
 @register_rule(*(f'aten.{name}' for name in 'zeros ones empty full new_zeros new_ones new_empty new_full'.split()))
 def new(call: Call, *_: Any, **__: Any) -> Dims:
-    """Make a tensor of one value, of sizes that the model's code names.
+    """Make a tensor of one value, of sizes given by the model's code.
 
-    They may be numbers of the code or sizes of other tensors: what it meets decides, and real forwards tell.
+    They may be constants or sizes of other tensors: what the tensor meets decides, and real forwards verify it.
     """
     return [call.constraints.new(size) if size > 1 else None for size in call.shape]

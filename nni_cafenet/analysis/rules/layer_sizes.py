@@ -1,4 +1,4 @@
-"""Numbers of users' own modules that follow a width, as `register_layer` declares them."""
+"""Attributes of users' layers that follow a width, as declared by `register_layer`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ['follow_sizes']
 def follow_sizes(constraints: Constraints, model: nn.Module, names: Mapping[str, str]) -> None:
     """Make the declared attributes of every registered layer follow their dimensions.
 
-    An attribute that is a share of its dimension (a number of groups) needs that share to be whole at every width; where
-    the operators of the model do not see to that, the dimension is fixed.
+    An attribute that is a share of its dimension (a number of groups) must be whole at every width; unless the operators
+    of the model ensure that, the dimension is fixed.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def follow_sizes(constraints: Constraints, model: nn.Module, names: Mapping[str,
     model
         The model.
     names
-        For every name of a parameter or buffer the one that stands for the tensor.
+        ``{name of a parameter or buffer: name that its tensor is registered under}``.
 
     Raises
     ------

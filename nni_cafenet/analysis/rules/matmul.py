@@ -1,4 +1,4 @@
-"""Products of activations: what is multiplied and summed agrees, everything else passes through; all is counted."""
+"""Products of activations: summed dimensions agree, all others pass; MACs are counted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def attention(
 ) -> Any:
     """Attend: query (..., heads, rows, width), key (..., heads, columns, width), value (..., heads, columns, out).
 
-    Grouped queries (``enable_gqa``): every head of key and value serves as many neighboring heads of the query.
+    Grouped queries (``enable_gqa``): each head of key and value serves several neighboring heads of the query.
     """
     symbols = [query, key, value, *([mask] if isinstance(mask, Symbol) else [])]
     if len({len(s.shape) for s in symbols[:3]}) > 1:
@@ -100,9 +100,9 @@ def _head(call: Call, symbols: Sequence[Symbol], axis: int, grouped: bool) -> Di
 
 @register_rule('aten.einsum')
 def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
-    """Line up the dimensions of one letter. Two tensors are multiplied like matrices, and counted so.
+    """Match the dimensions of each letter. A product of two tensors counts as a matrix product.
 
-    Where a single position is left to sum over, torch multiplies element by element, which is no matrix product.
+    With a single position left to sum over, torch multiplies element by element, at no cost.
     """
     inputs, _, output = _spelled_out(equation.replace(' ', ''), tensors).partition('->')
     letters = inputs.split(',')
@@ -135,7 +135,7 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
 
 
 def _spelled_out(equation: str, tensors: list[Symbol]) -> str:
-    """Put letters in the place of dots, the same ones for dimensions that line up from the right."""
+    """Replace dots by letters, the same ones for dimensions that line up from the right."""
     inputs, arrow, output = equation.partition('->')
     unused = [letter for letter in string.ascii_letters if letter not in equation]
     counts = [len(s.shape) - len(term.replace('...', '')) for term, s in zip(inputs.split(','), tensors)]

@@ -1,4 +1,4 @@
-"""Normalization: of every channel by itself, of groups of channels, and of all channels of a position."""
+"""Normalization: per channel, per group of channels, and over all channels."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def layer_norm(
 ) -> Dims:
     """Normalize over the last dimensions together. Weight and bias: those dimensions.
 
-    ``normalized_shape`` is a number of the model that follows the weight (`size_attributes`); without a weight there is
-    nothing that it could follow.
+    ``normalized_shape`` follows the weight (see `slicing.attributes`); without a weight it has nothing to follow.
     """
     first = len(x.shape) - len(normalized_shape)
     if weight is None:
@@ -65,9 +64,9 @@ def group_norm(
     bias: Symbol | None = None,
     *_: Any,
 ) -> Dims:
-    """Normalize groups of neighboring channels (dimension 1), by the finer of the two ways in which they can shrink.
+    """Normalize groups of neighboring channels (dimension 1), which shrink in the finer of two ways.
 
-    Either whole groups go, or every group keeps the same of its channels. A module's ``num_groups`` follows its weight.
+    Either whole groups are removed, or each group keeps the same channels. ``num_groups`` follows the weight.
     """
     channels = x.dims[1]
     for vector in (weight, bias):

@@ -1,4 +1,4 @@
-"""Weights that a model computes from its parameters: weight and spectral normalization, fake quantization."""
+"""Weights computed from parameters: weight and spectral normalization, fake quantization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .registry import Call, Dims, register_rule
 
 @register_rule('aten._weight_norm')
 def weight_norm(call: Call, direction: Symbol, magnitude: Symbol, axis: int = 0) -> Dims:
-    """Give every slice of a weight along one axis a length of its own; -1: the whole weight one length."""
+    """Normalize every slice of a weight along one axis; axis -1: the whole weight."""
     dims = list(direction.dims)
     if axis >= 0:
         dims[axis] = call.same(dims[axis], magnitude.dims[axis])
@@ -37,10 +37,10 @@ def dot_product(call: Call, left: Symbol, right: Symbol) -> Dims:
 def observed_fake_quantization(
     call: Call, x: Symbol, observer_on: Any, quantizer_on: Any, low: Symbol, high: Symbol, *arguments: Any
 ) -> Dims:
-    """Round to what a few bits can hold, after statistics of the whole tensor or of every position of one axis.
+    """Fake-quantize by statistics of the whole tensor or of every position of one axis.
 
-    Further arguments: scale, zero point, share of the new statistics, smallest and largest number, axis, whether the
-    statistics are of every position.
+    Further arguments: scale, zero point, averaging constant, smallest and largest integer, axis, whether statistics are
+    per position.
     """
     scale, zero_point, _, _, _, axis, *by_position = arguments
     if not by_position or not by_position[0]:
@@ -58,13 +58,13 @@ def observed_fake_quantization(
 
 @register_rule('aten.fake_quantize_per_tensor_affine')
 def fake_quantization(call: Call, x: Symbol, *_: Any) -> Dims:
-    """Round to what a few bits can hold, everywhere alike."""
+    """Fake-quantize with one scale."""
     return x.dims
 
 
 @register_rule('aten.fake_quantize_per_channel_affine')
 def fake_quantization_of_channels(call: Call, x: Symbol, scale: Symbol, zero_point: Symbol, axis: int, *_: Any) -> Dims:
-    """Round to what a few bits can hold, every position of one axis by its own scale."""
+    """Fake-quantize with one scale per position of an axis."""
     dims = list(x.dims)
     for vector in (scale, zero_point):
         dims[axis] = call.same(dims[axis], vector.dims[0])

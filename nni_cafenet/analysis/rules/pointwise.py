@@ -1,4 +1,4 @@
-"""Operators that work on every element or on every channel by itself, and reductions."""
+"""Elementwise and per-channel operators, and reductions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
     )
 )
 def broadcast(call: Call, *operands: Any, **__: Any) -> Any:
-    """Line dimensions up from the right; those that meet must agree."""
+    """Broadcast: dimensions line up from the right, and those that meet agree."""
     if call.operator == 'aten.where' and len(operands) == 1:
         return call.fixed(*operands)  # the positions of what is not zero
     symbols = [operand for operand in operands if isinstance(operand, Symbol)]
@@ -127,7 +127,7 @@ def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> An
 
 @register_rule(*(f'aten.{name}' for name in 'argmax argmin argsort sort cumsum cumprod'.split()))
 def along(call: Call, x: Symbol, axis: Any = -1, *_: Any, **__: Any) -> Any:
-    """Order, sum up or find positions along one dimension, which cannot change."""
+    """Sort, accumulate or search along one dimension, which cannot change."""
     if not isinstance(axis, int) or isinstance(axis, bool):
         return [tuple(dims) for dims in call.fixed(x)] if len(call.shapes) > 1 else call.fixed(x)[0]
     call.fix(x.dims[axis])

@@ -1,4 +1,4 @@
-"""The tables of rules, of operators and of layers, open to users, and what a rule states through.
+"""The tables of rules for operators and layers, which users extend, and `Call`, the interface of rules.
 
 A rule is a function ``rule(call, *arguments) -> dims``. Its arguments are those of the ATen operator, or of the layer's
 ``forward``, tensors replaced by `Symbol`. It states what must agree through ``call`` and returns one `Dim` for every
@@ -36,14 +36,14 @@ Rule = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """What users registered of a class of modules.
+    """A registered class of modules.
 
     Parameters
     ----------
     rule
-        How channels pass through the layer as a whole; None where its operators are followed.
+        How channels pass through the layer as a whole; None: its operators are followed.
     sizes
-        ``{attribute: (parameter, axis)}``: numbers that the layer keeps, each with the dimension that it follows.
+        ``{attribute: (parameter, axis)}``: attributes of the layer, each with the dimension that it follows.
     """
 
     rule: Rule | None = None
@@ -55,7 +55,7 @@ _LAYERS: dict[type, Layer] = {}
 
 
 def register_rule(*operators: str) -> Callable[[Rule], Rule]:
-    """Register the rule of some operators, or replace it.
+    """Register the rule of operators, or replace it.
 
     Parameters
     ----------
@@ -85,10 +85,10 @@ def find_rule(operator: str) -> Rule | None:
 def register_layer(
     *classes: type[nn.Module], sizes: Mapping[str, tuple[str, int]] | None = None
 ) -> Callable[[Rule], Rule]:
-    """Register what cannot be seen of a class of modules: numbers that follow a width, or how channels pass through.
+    """Register a class of modules: attributes that follow a width, or how channels pass through.
 
-    Called, it registers the ``sizes``; used as a decorator, a rule as well. Subclasses are included unless they are
-    registered themselves. What was registered of the class before is replaced.
+    A plain call registers the ``sizes``; used as a decorator, it registers a rule as well. Subclasses are included unless
+    registered themselves. An earlier registration of the class is replaced.
 
     Parameters
     ----------
@@ -156,13 +156,13 @@ def _checked_sizes(sizes: Any) -> dict[str, tuple[str, int]]:
 
 
 def find_layer(owner: type) -> Layer | None:
-    """Return what is registered of a class of modules, or else of the nearest class that it is derived from."""
+    """Return the registration of a class of modules or of its nearest registered base; None without one."""
     return next((_LAYERS[base] for base in owner.__mro__ if base in _LAYERS), None)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One operator of a model at work; what its rule states goes through here.
+    """One operator of a model; its rule states through it what must agree.
 
     Parameters
     ----------

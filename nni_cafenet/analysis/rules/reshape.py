@@ -17,7 +17,7 @@ from .registry import Call, Dims, register_rule
 def reshape(call: Call, x: Symbol, *sizes: Any, **__: Any) -> Dims:
     """Split and merge neighboring dimensions, block by block.
 
-    Of the parts of a channel dimension the one changes whose size the model leaves open (-1: heads in
+    Of the parts of a channel dimension, the one with its size left open changes (-1: heads in
     ``x.view(batch, rows, -1, 64)``), else the last.
     """
     named = sizes[-1] if sizes and isinstance(sizes[-1], (list, tuple)) else ()
@@ -80,7 +80,7 @@ def _reshape_block(call: Call, x: Symbol, sources: range, targets: range, left_o
 
 
 def _distinct_columns(columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct columns of an array, told apart by a hash: work grows with the size of the array."""
+    """Return the distinct columns of an array, found by hash in linear time."""
     factors = np.random.default_rng(0).integers(1, 2**62, size=len(columns), dtype=np.int64)
     with np.errstate(over='ignore'):
         hashes = factors @ columns
@@ -128,7 +128,7 @@ def flip(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
 
 @register_rule('aten.roll')
 def roll(call: Call, x: Symbol, shifts: Sequence[int], axes: Sequence[int] = ()) -> Dims:
-    """Shift positions by the model's own numbers; without axes over all dimensions as one."""
+    """Shift positions by constants; without axes over all dimensions as one."""
     rolled = {axis % len(x.shape) for axis in axes} or set(range(len(x.shape)))
     call.fix(*(x.dims[axis] for axis in rolled), reason='is shifted by a fixed number of positions in aten.roll')
     return [None if axis in rolled else dim for axis, dim in enumerate(x.dims)]
@@ -151,7 +151,7 @@ def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
 
 @register_rule('aten.repeat', 'aten.tile')
 def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
-    """Put copies one after the other; missing dimensions or repeats stand on the left."""
+    """Append copies; missing dimensions or repeats are added on the left."""
     rank = len(call.shape)
     dims = [None] * (rank - len(x.shape)) + list(x.dims)
     times = [1] * (rank - len(repeats)) + list(repeats)
@@ -160,7 +160,7 @@ def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
 
 @register_rule('aten.repeat_interleave')
 def repeat_interleave(call: Call, x: Symbol, repeats: Any, axis: int | None = None, **__: Any) -> Any:
-    """Repeat every position some times."""
+    """Repeat every position."""
     if not isinstance(repeats, int) or axis is None:
         return call.fixed(x, *(s for s in (repeats,) if isinstance(s, Symbol)))[0]
     axis %= len(x.shape)
@@ -169,7 +169,7 @@ def repeat_interleave(call: Call, x: Symbol, repeats: Any, axis: int | None = No
 
 @register_rule('aten.pixel_shuffle')
 def pixel_shuffle(call: Call, x: Symbol, factor: int) -> Dims:
-    """Turn factor * factor neighboring channels into the pixels of one; those go together."""
+    """Turn factor * factor neighboring channels into the pixels of one; they are kept or removed together."""
     dim = x.dims[-3]
     call.fix(*x.dims[-2:], reason='')
     if dim is not None:

@@ -20,7 +20,7 @@ def region_pooling(call: Call, x: Symbol, regions: Symbol, *_: Any, **__: Any) -
 def deformable_convolution(
     call: Call, x: Symbol, weight: Symbol, offset: Symbol, mask: Symbol, bias: Symbol, *numbers: Any
 ) -> Dims:
-    """Convolve at learned offsets. Weight: (out, in, *kernel). Its MACs are seen by no counter, and are not counted."""
+    """Convolve at learned offsets. Weight: (out, in, *kernel). Its MACs are not counted, nor by torch."""
     groups, offset_groups = numbers[6], numbers[7]
     if groups != 1 or offset_groups != 1:
         return call.fixed(x, weight, offset, mask, bias)[0]

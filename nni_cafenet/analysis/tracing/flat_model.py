@@ -1,4 +1,4 @@
-"""A model as a function of tensors alone: what ``torch.export`` sees of it, whatever its inputs and outputs are."""
+"""A model as a function from tensors to tensors, whatever its inputs and outputs are."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ['FlatModel']
 
 
 class FlatModel(nn.Module):
-    """Call a model on tensors, put into the places where its example input holds tensors; return all that it returns.
+    """Call a model on the tensors of its example input; return the tensors of its output.
 
     Parameters
     ----------
     model
-        The model; its parameters have the names that they have in it, after `PREFIX`.
+        The model; names of its parameters start with `PREFIX` here.
     example
-        What it is called with; everything in it but the tensors stays as it is.
+        What it is called with; everything but the tensors is constant.
 
     Attributes
     ----------

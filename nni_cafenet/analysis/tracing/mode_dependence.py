@@ -1,4 +1,4 @@
-"""Whether the code of a model can tell training mode from evaluation mode, but for layers of torch and dropout."""
+"""Whether a model's own code depends on training or evaluation mode, apart from torch's layers and dropout."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks')
 
 
 def may_read_mode(model: nn.Module) -> bool:
-    """Whether a model's own code asks for the mode, or how it is set; True where its code cannot be seen.
+    """Whether a model's own code reads or overrides the mode; True if its code is not available.
 
-    Calls of dropout with ``training=self.training`` do not count.
+    Calls of dropout with ``training=self.training`` are ignored.
     """
     seen: set[Any] = set()
     for module in model.modules():
@@ -52,7 +52,7 @@ def _class_reads(kind: type, seen: set[Any]) -> bool:
 
 
 def _reads(value: Any, seen: set[Any]) -> bool:
-    """Whether a function, or one that it calls, asks for the mode."""
+    """Whether a function, or one that it calls, reads the mode."""
     while not isinstance(value, FunctionType):
         inner = getattr(value, '__func__', None) or getattr(value, 'fget', None) or getattr(value, 'func', None)
         inner = inner or getattr(value, '__wrapped__', None)
@@ -87,7 +87,7 @@ def _callee_reads(value: Any, names: frozenset[str], seen: set[Any]) -> bool:
 
 
 def _texts(code: Any) -> frozenset[str]:
-    """Return the names that a function's code has as texts, for `getattr`."""
+    """Return the strings of a function's code that may be names for `getattr`."""
     found = {constant for constant in code.co_consts if isinstance(constant, str) and constant.isidentifier()}
     for constant in code.co_consts:
         found |= _texts(constant) if hasattr(constant, 'co_consts') else set()

@@ -1,8 +1,8 @@
-"""Parts of a model that are not looked into: one opaque operator stands for each while the operators are collected.
+"""Modules that are not followed inside: one opaque operator replaces each while the model is traced.
 
-A part is opaque where its class is registered with a rule of its own (`register_layer`), which then states how channels
-pass through; or where it is excluded and cannot be exported: what reaches it, what it returns and all that is inside
-keep their widths. The rest of the model is analyzed as ever, and real forwards run the real part.
+A module is opaque if its class is registered with a rule (`register_layer`), which states how channels pass through, or if
+it is excluded and cannot be exported: its inputs, its outputs and everything inside keep their widths. Real forwards run
+the real module.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ _calls: dict[str, list[_PartCall]] = {}
 
 @functools.cache
 def _operator() -> Callable[[list[Tensor], str, int], list[Tensor]]:
-    """Define the operator, when it is first used: torch looks through all modules for who defines one, for 0.1 s."""
+    """Define the operator on first use, since that takes torch 0.1 s."""
 
     @torch.library.custom_op(
         'nni_cafenet::opaque', mutates_args=(), schema='(Tensor[] inputs, str part, int call) -> Tensor[]'
     )
     def opaque(inputs: list[Tensor], part: str, call: int) -> list[Tensor]:
-        """Stand for one call of a part of a model."""
+        """Return the recorded outputs of one call of a part."""
         return [output.clone() for output in _calls[part][call].outputs]
 
     @opaque.register_fake
@@ -122,7 +122,7 @@ def _through(call: LayerCall, rule: Rule, inputs: list[Any], recorded: _PartCall
 
 @contextlib.contextmanager
 def layers_with_rules(model: nn.Module, example: ExampleInput) -> Iterator[set[str]]:
-    """Make the layers opaque whose classes are registered with a rule, for the length of a block.
+    """Make layers with a registered rule opaque inside a block.
 
     Yields
     ------
@@ -143,14 +143,14 @@ def layers_with_rules(model: nn.Module, example: ExampleInput) -> Iterator[set[s
 
 @contextlib.contextmanager
 def opaque_modules(model: nn.Module, example: ExampleInput, parts: Sequence[str]) -> Iterator[list[str]]:
-    """Put an opaque operator in the place of some sub-modules, for the length of a block.
+    """Replace sub-modules by an opaque operator inside a block.
 
     Parameters
     ----------
     model
         The model.
     example
-        What it is called with; one real forward tells what the parts return.
+        What it is called with, for one real forward that records what the parts return.
     parts
         Names of the sub-modules. Those inside another one of them need not be named.
 
@@ -165,7 +165,7 @@ def opaque_modules(model: nn.Module, example: ExampleInput, parts: Sequence[str]
         if name not in _calls
     ]
     try:
-        # The caller finds out why a model does not run.
+        # The caller reports why a model does not run.
         with torch.no_grad(), contextlib.suppress(Exception), untouched(model) as state, state.watching():
             inputs = example.fresh()
             model(*inputs.args, **inputs.kwargs)
@@ -209,7 +209,7 @@ def _stand_in(name: str) -> Any:
 
 
 def _described(leaves: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the leaves of arguments with tensors replaced by their shapes, and what has no plain value by its type."""
+    """Replace tensors among the leaves by their shapes, and other objects by their types."""
     plain = (int, float, str, type(None))
     return tuple(
         torch.Size(leaf.shape) if isinstance(leaf, Tensor) else leaf if isinstance(leaf, plain) else type(leaf)

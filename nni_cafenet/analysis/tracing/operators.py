@@ -1,4 +1,4 @@
-"""The operators of a model, in the order in which they run: of a run on shapes, exported, or recorded where that fails."""
+"""The operators of a model: from a run on the meta device, else exported, else recorded in one real run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Operators:
     tensors
         ``{placeholder: name of the parameter or buffer}``.
     recorded
-        Whether this is what one real run did, where the sizes of outputs may depend on values.
+        Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     after_values
         Nodes that run after the model's Python code has seen values; in a recorded graph only.
     """
@@ -56,7 +56,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     example
         What it is called with.
     opaque
-        Sub-modules that may stay whole where the model cannot be exported with them (see `opaque_modules`).
+        Sub-modules that may stay whole if the model cannot be exported with them (see `opaque_modules`).
 
     Raises
     ------
@@ -88,7 +88,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
-    """Record one real run; None where it may go another way with other values."""
+    """Record one real run; None if it may branch otherwise for other values."""
     try:
         with quiet_torch(), untouched(model) as state, state.watching():
             module, tensors = record(model, example)
@@ -122,7 +122,7 @@ def _rejection(model: nn.Module, error: Exception) -> TraceError:
 
 
 def _check_runs(model: nn.Module, example: ExampleInput) -> None:
-    """Tell an example input that the model rejects from a model that cannot be exported."""
+    """Raise if the model rejects the example input, which is no problem of the export."""
     example = example.fresh()
     try:
         with torch.no_grad(), untouched(model) as state, state.watching():

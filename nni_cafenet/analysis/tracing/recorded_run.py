@@ -1,8 +1,8 @@
 """The operators of one real run, for models that ``torch.export`` rejects.
 
-Detectors choose boxes by their scores: the sizes of their tensors depend on values, which no export can follow. A real
-run can be recorded whole, backbone, pyramid, heads and all. What it cannot show is where the run would have gone with
-other values, so it counts only where Python never saw a value that the layers to come could depend on.
+Detectors choose boxes by score: the sizes of their tensors depend on values, which no export can follow. A real run can be
+recorded whole, but does not show how the model branches for other values. So it is used only if Python never read a value
+that later layers could depend on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .flat_model import FlatModel
 __all__ = ['READS', 'record', 'values_seen']
 
 READS = ('aten.item', 'aten._local_scalar_dense')
-"""Operators that hand a value of a tensor to Python."""
+"""Operators that read a value of a tensor into Python."""
 
 
 def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str]]:
@@ -58,7 +58,7 @@ def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dic
 
 
 def values_seen(graph: fx.Graph) -> set[fx.Node]:
-    """Return the nodes that run after Python has seen a value which depends on a parameter or an input."""
+    """Return the nodes that run after Python has read a value that depends on a parameter or an input."""
     depends: set[fx.Node] = set()
     after: set[fx.Node] = set()
     seen = False
@@ -72,7 +72,7 @@ def values_seen(graph: fx.Graph) -> set[fx.Node]:
 
 
 class _RecordReads(TorchFunctionMode):
-    """Make the ways in which Python reads whole tensors visible in the graph, as a read of one value."""
+    """Show reads of whole tensors (``tolist``, ``numpy``) in the graph, as a read of one value."""
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
         if function in (Tensor.tolist, Tensor.numpy, Tensor.__array__) and args[0].numel():

@@ -1,8 +1,8 @@
-"""Find which numbers of a model's modules are widths, by real forwards at another width.
+"""Find which attributes of a model's modules are widths, by real forwards at another width.
 
-Where a forward fails, the modules whose code was running are asked, innermost first, for numbers that may be widths
-(`candidates`). They are made to follow, one, two, three, then all at once, in every module of the class; what takes the
-forward further is kept. Nothing that is tried is trusted: the model is held against its graph again afterwards (`verify`).
+If a forward fails, the modules whose code was running are searched, innermost first, for attributes that may be widths
+(`candidates`). One, two, three, then all of them follow, in every module of the class; what takes the forward further is
+kept. Nothing found is trusted: the model is verified again afterwards (`repair`).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .width_attributes import candidates, distinct
 __all__ = ['AttributeSearch']
 
 _MOST_AT_A_PLACE = 32
-"""Forwards that are tried for one place in a model's code."""
+"""Most forwards for one place in a model's code."""
 
 _MOST = 128
-"""Forwards that are tried for one model."""
+"""Most forwards for one model."""
 
 _TOGETHER = 3
-"""How many numbers are tried together, before all at once."""
+"""Attributes tried together, before all at once."""
 
 Lines = tuple[int, ...]
-"""The line of a module's forward that was running, then that of its method that was called there."""
+"""The running line of a module's forward, then that of each of its methods called there."""
 
 Progress = tuple[int, Lines]
-"""How far a forward came: modules that were done, and the lines that a module's code had reached."""
+"""How far a forward got: the modules that returned, and the lines that a module's code had reached."""
 
 _DONE = (2**62, (0,))
 
@@ -60,7 +60,7 @@ class AttributeSearch:
         self._wrong.add(graph.attributes)
 
     def advance(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
-        """Make numbers follow so that a forward gets further than it does; None if none are found.
+        """Make attributes follow so that a forward gets further; None if none are found.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class AttributeSearch:
         return None
 
     def _trials(self, graph: ChannelGraph, path: str) -> Iterator[tuple[int, list[Attribute], list[Attribute]]]:
-        """Yield how many numbers are tried, what they follow, and the same in all modules of the class."""
+        """Yield how many attributes are tried, what they follow, and the same in all modules of the class."""
         found = candidates(graph, path, self.modules[path])
         kind = type(self.modules[path])
         others = [
@@ -120,7 +120,7 @@ class AttributeSearch:
         return _DONE if error is None else (done, dict(self._places(error)).get(path, ()))
 
     def _try(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> tuple[Exception | None, int]:
-        """Run the model; return what it raises, and how many modules were done."""
+        """Run the model; return its error, and how many modules returned."""
         if self.left <= 0:
             return RuntimeError('enough was tried'), 0
         self.left -= 1

@@ -1,8 +1,8 @@
-"""What one sample of an example input is: the dimension of the batch, found by real forwards.
+"""The batch dimension of an example input, found by real forwards.
 
-Samples do not depend on each other: in evaluation mode, a model called on one of them alone returns what it returned for it
-in the batch. Sequences of shape (time, batch, features), pictures without a batch, and tables beside a batch fail that
-test along dimension 0.
+Samples are independent: in evaluation mode, a model returns for one sample alone what it returned for it in the batch.
+Sequences of shape (time, batch, features), images without a batch, and tables next to a batch fail that test along
+dimension 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 _BATCH_NORM = ('input', 'running_mean', 'running_var', 'weight', 'bias', 'training', 'momentum', 'eps')
 
 _MOST = 4
-"""How many tensors of one length are tried alone."""
+"""Most tensors of one length that are tried alone."""
 
 Dims = tuple[int | None, ...]
 
@@ -115,7 +115,7 @@ def _whole(example: ExampleInput, model: nn.Module, problem: str) -> ExampleInpu
 
 
 def _candidates(example: ExampleInput, dim: int) -> Iterator[Dims]:
-    """Yield what may be the batch along a dimension: all tensors of one length, in order, or one of them alone."""
+    """Yield possible batches along a dimension: all tensors of one length, in order, or one of them alone."""
     sizes = [tensor.shape[dim] for tensor in example.tensors() if tensor.dim() > dim]
     for size in dict.fromkeys(sizes):
         dims = example.dims_along(dim, size)
@@ -126,22 +126,21 @@ def _candidates(example: ExampleInput, dim: int) -> Iterator[Dims]:
 
 
 class _Independence:
-    """Tells whether a model computes the samples along some dimensions one by one.
+    """Tests whether samples along given dimensions are independent.
 
     Parameters
     ----------
     model
         The model.
     example
-        What it is called with. Its numbers are changed a little, since samples may be equal.
+        What it is called with. Its values are varied slightly, since samples may be equal.
 
     Attributes
     ----------
     problem : str
         Why the model could not be run on one sample.
     coupled : tuple or None
-        What is a batch by its shape (pictures, and outputs that are as many as they) although its samples depend on each
-        other.
+        A batch by its shapes (images, with as many outputs) although its samples depend on each other.
     """
 
     def __init__(self, model: nn.Module, example: ExampleInput) -> None:
@@ -204,7 +203,7 @@ class _Independence:
 
 
 class _OwnStatistics(TorchFunctionMode):
-    """Batch normalization without running statistics normalizes by fixed ones: those of the batch tie its samples."""
+    """Normalize by fixed statistics where batch normalization has no running ones, which would tie the samples."""
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
         if function is nn.functional.batch_norm:
@@ -236,7 +235,7 @@ def _varied(tensor: Tensor) -> Tensor:
 
 
 def _is_part(one: Sequence[Tensor], whole: Sequence[Tensor], size: int, sample: int, *, values: bool) -> bool:
-    """Whether what a model returns for one sample is what it returned for it in the batch."""
+    """Whether the outputs for one sample equal its part of the outputs for the batch."""
     if len(one) * size == len(whole) and len(one) != len(whole):  # a list with an entry a sample
         first = 0 if sample == 0 else len(whole) - len(one)
         return all(same_sample(left, right, values=values) for left, right in zip(one, whole[first:]))

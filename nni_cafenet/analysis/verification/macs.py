@@ -16,16 +16,15 @@ __all__ = ['CountedForwards', 'PassingCounter', 'without_fused_attention']
 
 
 class PassingCounter(TorchDispatchMode):
-    """Count the MACs of a run that is made for another reason, by the formulas of torch's counter without its book-keeping.
+    """Count the MACs of a forward that is run anyway, by the formulas of torch's counter.
 
-    ``FlopCounterMode`` follows modules and looks for decompositions of every operator, which takes as long as a forward of
-    MobileNetV2 does; this takes half of that, and the forward is there anyway.
+    Faster than ``FlopCounterMode``, which also follows modules and looks for decompositions of every operator.
 
     Attributes
     ----------
     macs : int or None
-        What ``FlopCounterMode / 2`` would be of the same calls; None where a fused kernel of attention ran, whose products
-        not every release of torch counts.
+        ``FlopCounterMode / 2`` of the same calls; None if a fused kernel of attention ran, whose products not every release
+        of torch counts.
     """
 
     def __init__(self) -> None:
@@ -88,7 +87,7 @@ def _is_fused(packet: Any) -> bool:
 
 @contextlib.contextmanager
 def without_fused_attention() -> Iterator[None]:
-    """Keep torch from its fused kernels for attention, whose products not every release counts."""
+    """Disable fused kernels of attention, whose products not every release of torch counts."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,8 +1,7 @@
-"""Training mode without its noise, so that two runs of a model at different widths can be compared.
+"""Training mode without its noise, so that runs of a model at different widths can be compared.
 
-Dropout is off. Random numbers do not depend on the shape in which they are drawn: all entries of a tensor are the same
-number, from a seed that counts the draws. What chooses channels by chance (``randperm``, an order of random numbers) gets
-an order that is never the one in which they stand.
+Dropout is off. Random numbers do not depend on shapes: all entries of a tensor are one number, seeded by the count of
+draws. Code that chooses channels at random (``randperm``, sorted random numbers) gets an order other than the original.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from torch.overrides import TorchFunctionMode
 __all__ = ['PHASES', 'NoiselessTraining']
 
 PHASES = ('low', 'high')
-"""Whether numbers drawn between 0 and 1 are close to the one or the other: ``if torch.rand(()) < p`` goes both ways."""
+"""Whether numbers drawn from [0, 1) are close to 0 or to 1, so that ``if torch.rand(()) < p`` takes both branches."""
 
 _ARGUMENTS: dict[Any, tuple[str, ...]] = {
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), ('input', 'p', 'training', 'inplace')),
     **dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), ('input', 'p', 'training', 'inplace')),
     F.rrelu: ('input', 'lower', 'upper', 'training', 'inplace'),
 }
-"""Functions that are noise in training mode alone, with the names of their arguments."""
+"""Functions that are random in training mode only, with the names of their arguments."""
 
 _DROPOUTS = ('dropout', 'alpha_dropout', 'feature_dropout', 'feature_alpha_dropout')
 _RECURRENT = ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')
@@ -41,7 +40,7 @@ _ORDERS = frozenset({'argsort', 'sort', 'topk'})
 
 
 class NoiselessTraining(TorchFunctionMode):
-    """Inside this block the noise of training mode is off or the same at every width.
+    """Make the noise of training mode in this block zero, or the same at every width.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ class NoiselessTraining(TorchFunctionMode):
         self._count = 0
 
     def __enter__(self) -> NoiselessTraining:
-        """Start all random generators anew; they are not brought back."""
+        """Seed all random generators; their states are not restored."""
         self._count = 0
         python, array = _seeds(self.phase)
         random.seed(python)
@@ -117,7 +116,7 @@ class NoiselessTraining(TorchFunctionMode):
 
 
 def _others() -> Any:
-    """Return what changes when a number is drawn from generators other than torch's."""
+    """Return a state that changes if a number is drawn from Python's or NumPy's generator."""
     array: Any = np.random.get_state()
     return hash(random.getstate()), array[2]
 
@@ -127,7 +126,7 @@ def _without(kwargs: Any) -> dict[str, float]:
 
 
 def _no_dropout(args: Any) -> list[Any]:
-    """Return the arguments of a recurrent operator with its dropout, the only real number among them, at 0."""
+    """Return the arguments of a recurrent operator with its dropout, the only float among them, at 0."""
     return [0.0 if isinstance(argument, float) else argument for argument in args]
 
 
@@ -136,7 +135,7 @@ def _is_constant(x: Tensor) -> bool:
 
 
 def _shuffled(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Order random numbers, all of which are the same here: in an order that depends on how many there are alone."""
+    """Sort random numbers, all equal here, into an order that depends only on how many there are."""
     x = args[0]
     default = args[1] if len(args) > 1 and type(args[1]) is int and function.__name__ != 'topk' else -1
     dim = kwargs.get('dim', args[2] if function.__name__ == 'topk' and len(args) > 2 else default)
@@ -149,7 +148,7 @@ def _shuffled(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 @functools.lru_cache(None)
 def _seeds(phase: str) -> tuple[int, int]:
-    """Return seeds with which Python's and NumPy's first number is close to 0 or to 1."""
+    """Return seeds for Python and NumPy whose first number is close to 0 or to 1."""
     firsts = (lambda seed: random.Random(seed).random(), lambda seed: float(np.random.RandomState(seed).rand()))
     wanted = (lambda number: number < 0.02) if phase == 'low' else (lambda number: number > 0.98)
     python, array = (next(seed for seed in range(10_000) if wanted(first(seed))) for first in firsts)

@@ -1,4 +1,4 @@
-"""Run a model as if its tensors had other values, made operator by operator, so that no second copy of it is ever held."""
+"""Run a model with other values for its tensors, computed operator by operator: it is never copied as a whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Transform = Callable[[str, Tensor], Tensor]
-"""Gives the other value of a parameter or buffer, from its name and its own value."""
+"""Maps the name and value of a parameter or buffer to another value."""
 
 
 def changed(name: str, tensor: Tensor, *changes: Transform) -> Tensor:
@@ -37,9 +37,9 @@ def changed(name: str, tensor: Tensor, *changes: Transform) -> Tensor:
 
 
 class ValueOverride(TorchFunctionMode):
-    """Inside this block every operator gets other values for the parameters of a model.
+    """Give every operator in this block other values for the parameters of a model.
 
-    A value is made when an operator asks for it and dropped when that has run. The parameters stay as they are.
+    Each value is computed for one operator and dropped after it. The parameters are not changed.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ValueOverride(TorchFunctionMode):
     def _given(self, argument: Any) -> Any:
         if isinstance(argument, Tensor):
             return self._value(argument)
-        if isinstance(argument, (tuple, list, dict)):  # most are numbers, for which a walk through a tree takes long
+        if isinstance(argument, (tuple, list, dict)):  # not for numbers: walking a tree is slow
             return pytree.tree_map_only(Tensor, self._value, argument)
         return argument
 
@@ -71,10 +71,10 @@ class ValueOverride(TorchFunctionMode):
 
 
 class InDouble(TorchFunctionMode):
-    """Inside this block code that asks for float32 gets float64, and so do new tensors.
+    """Use float64 in this block where code asks for float32, and for new tensors.
 
-    Some models compute parts of themselves in float32 whatever they are given (norms, softmax, positions). What is left of
-    a comparison in float64 then has the digits of float32 only.
+    Some models compute parts in float32 whatever they are given (norms, softmax, positions), and a comparison would have
+    no more digits than float32.
     """
 
     def __enter__(self) -> InDouble:
@@ -96,17 +96,17 @@ class InDouble(TorchFunctionMode):
 
 
 def replaced(values: Mapping[str, Tensor]) -> Transform:
-    """Return the change of some tensors to given ones."""
+    """Return the transform that replaces tensors by name."""
     return lambda name, tensor: values.get(name, tensor)
 
 
 def converted(dtype: torch.dtype) -> Transform:
-    """Return the change of floating-point tensors to another precision."""
+    """Return the transform of floating-point tensors to another precision."""
     return lambda _, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Transform:
-    """Return the change that sets everything to zero that channel sets do not select."""
+    """Return the transform that sets everything that channel sets do not select to zero."""
     dropped = [
         None if kept is None else torch.from_numpy(np.setdiff1d(np.arange(len(layout)), kept)).to(device)
         for layout, kept in zip(graph.layouts, graph.positions(channel_sets))
@@ -131,9 +131,9 @@ def permuted(
     device: torch.device,
     within: Mapping[str, Any] | None = None,
 ) -> Transform:
-    """Return the change that puts the channels of some groups in another order, the same everywhere.
+    """Return the transform that permutes the channels of groups, in the same way everywhere.
 
-    With ``within``, channel sets of these groups, the channels of each set change places among themselves.
+    With ``within``, channel sets of these groups, only the channels of each set are permuted, among themselves.
     """
     orders = {}
     for group in graph.groups:
@@ -146,9 +146,9 @@ def permuted(
 
 
 def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.device) -> Transform:
-    """Return the change that puts the channels of some groups in given orders (see `ChannelGraph.places`).
+    """Return the transform that puts the channels of groups in given orders (see `ChannelGraph.places`).
 
-    Of a tensor that has one element for all positions of a dimension that dimension stays.
+    Dimensions with one element for all positions are left as they are.
     """
     places = [None if place is None else torch.from_numpy(place).to(device) for place in graph.places(orders)]
 

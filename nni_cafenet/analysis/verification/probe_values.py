@@ -1,4 +1,4 @@
-"""Tensors under which a model shows what it computes, where its own hold nothing that tells."""
+"""Seeded random values for tensors that are zero, not finite or without values, so that outputs can be compared."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...graph import ExampleInput
 __all__ = ['check_device', 'probe_inputs', 'probe_tensors']
 
 _MOST = 2**30
-"""Bytes of a model on the meta device up to which it is given values."""
+"""Bytes up to which a model on the meta device is given values."""
 
 
 def check_device(model: nn.Module) -> torch.device:
-    """Return the device that a model is held against real forwards on.
+    """Return the device on which a model is verified.
 
-    It is the model's own. A model on the meta device is given values on the CPU if it has up to 1 GiB; a larger one
-    stays there: shapes are all that can be checked then.
+    That is the model's own. A model on the meta device is given values on the CPU if it has up to 1 GiB; a larger one
+    stays there, and only its shapes are checked.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def check_device(model: nn.Module) -> torch.device:
 
 
 def probe_inputs(example: ExampleInput, device: torch.device) -> ExampleInput:
-    """Return an example input for a model without values: seeded values on the CPU, or all of it on the meta device."""
+    """Return the example input for a model without values: seeded values on the CPU, or all on the meta device."""
     if device.type == 'meta':
         return example.map(lambda tensor: tensor.to('meta'))
     generator = torch.Generator().manual_seed(0)
@@ -57,10 +57,10 @@ def probe_inputs(example: ExampleInput, device: torch.device) -> ExampleInput:
 
 
 def probe_tensors(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
-    """Return seeded random values for tensors whose own do not show what the model computes.
+    """Return seeded random values for tensors whose own values hide what the model computes.
 
-    Parameters that are all zero (a last layer, a gate that training opens) or hold values that are not finite hide
-    whatever stands before them; a tensor on the meta device has no values at all and gets them on the CPU.
+    Parameters that are all zero (a last layer, a gate that training opens) or not finite hide all layers before them.
+    Tensors on the meta device get values on the CPU.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _tells(parameter: Tensor) -> bool:
 
 
 def _random(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Return normal values with the spread of the fan for weights, from 0.5 to 1.5 for vectors, 0 for whole numbers."""
+    """Return normal values scaled by fan-in for weights, uniform ones in [0.5, 1.5) for vectors, zeros for integers."""
     device = 'cpu' if tensor.is_meta else tensor.device
     if not tensor.is_floating_point():
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)

@@ -1,8 +1,7 @@
-"""Let two runs of a model take the same decisions, so that what they compute in between can be compared.
+"""Replay the decisions of one run of a model in another, so that their outputs can be compared.
 
-A detector keeps the boxes with the best scores. Where two scores are almost the same, rounding decides which one stays, and
-two runs that agree to the last digit return other boxes. A decision is what has whole numbers or truth values as its
-result and real numbers as its input: an order, positions, a comparison.
+A detector keeps the boxes with the best scores. If two scores are almost equal, rounding decides which box is kept. A
+decision is an operator with floating-point inputs and integer or boolean results: a sort, an argmax, a comparison.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from torch.utils import _pytree as pytree
 __all__ = ['Decision', 'OpReplay']
 
 _ALONG = {'topk': 2, 'kthvalue': 2, 'sort': 1, 'max': 1, 'min': 1, 'median': 1, 'mode': 1, 'cummax': 1, 'cummin': 1}
-"""Operators that return values and their positions along a dimension, and which argument that is."""
+"""Operators that return values and positions along a dimension, and the index of that argument."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What an operator made of inputs of some shapes: those of its results that are no real numbers."""
+    """The integer and boolean results of an operator for inputs of given shapes."""
 
     operator: str
     shapes: list[torch.Size]
@@ -37,8 +36,8 @@ class OpReplay(TorchFunctionMode):
     Parameters
     ----------
     taken
-        What another run took, to repeat in the same order; nothing: only record. From the first decision on that does
-        not fit (another operator, inputs of other shapes) the run takes its own.
+        Decisions of another run, to repeat in order; none: only record. From the first one that does not fit (another
+        operator, other shapes) on, the run takes its own.
 
     Attributes
     ----------
@@ -80,7 +79,7 @@ def _real(value: Any) -> bool:
 
 
 def _values(args: Any, kwargs: Any, place: int, positions: Tensor) -> Tensor:
-    """Return the values at positions along the dimension that an operator was called with."""
+    """Return the values at given positions along the dimension of an operator."""
     axis = kwargs.get('dim', args[place] if len(args) > place and type(args[place]) is int else -1)
     if positions.dim() == args[0].dim():
         return torch.take_along_dim(args[0], positions, axis)

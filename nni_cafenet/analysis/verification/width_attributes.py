@@ -1,9 +1,9 @@
-"""Numbers that modules keep and that may be widths: ``self.width``, ``self.shape = (width, 1, 1)``.
+"""Attributes of modules that may be widths: ``self.width``, ``self.shape = (width, 1, 1)``.
 
-A model's code may read a width from a number of a module, which the graph of its operators does not show:
-``torch.split(x, self.width)``, ``scale.view(self.shape)``. A number is a candidate if it is the size of a dimension of a
-parameter inside the module, a share of it that stays whole at every width, or the size of a part where an operator cuts a
-dimension. Which candidates are widths, and which are equal to one by chance, real forwards tell (see `repair`).
+A model's code may read a width from an attribute, which the operators do not show: ``torch.split(x, self.width)``,
+``scale.view(self.shape)``. A number is a candidate if it is the size of a dimension of a parameter inside the module, a
+share of it that stays whole at every width, or the size of a part that an operator cuts. Real forwards tell which
+candidates are widths and which equal one by coincidence (see `repair`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
 __all__ = ['Options', 'candidates', 'distinct']
 
 Options = dict[str, tuple[Attribute, ...]]
-"""What a number, or a tuple or a list of them, may follow; by a name that is the same in all modules of a class."""
+"""What a number or a sequence of numbers may follow, by a name that is the same in all modules of a class."""
 
 Share = tuple[bytes, ...]
-"""What a share of a size is made of, to compare it by."""
+"""A share of a size in a form that can be compared."""
 
 _LAYERS = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
-"""Layers whose numbers follow their parameters anyway."""
+"""Layers whose attributes follow their parameters anyway."""
 
 _MOST_CUTS = 2
-"""How many cuts into the same sizes are tried, from the nearest."""
+"""Most cuts into the same sizes that are tried, from the nearest."""
 
 
 def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, Options]:
-    """Return the numbers that a module keeps and the widths that they may be.
+    """Return the attributes of a module that may be widths, and what they may follow.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, O
 
     Returns
     -------
-    ``{attribute: options}``, the likeliest options first. Elements of a tuple or a list follow together. Attributes that
-    follow a width already are left out.
+    ``{attribute: options}``, the likeliest options first. Elements of a tuple or list follow together. Attributes that
+    already follow a width are left out.
     """
     if isinstance(module, _LAYERS):
         return {}
@@ -70,7 +70,7 @@ def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, O
 
 
 def distinct(graph: ChannelGraph, options: Options) -> Options:
-    """Return the options that are not the same as one before them at every width."""
+    """Drop options that equal an earlier one at every width."""
     first: dict[tuple[Share | None, ...], str] = {}
     for label, option in options.items():
         first.setdefault(tuple(_share(graph, attribute) for attribute in option), label)
@@ -90,7 +90,7 @@ class _Surroundings:
         self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
 
     def of_number(self, name: str, value: int) -> Options:
-        """Return what a number may follow: a dimension, or a part of a cut, or all that is cut."""
+        """Return what a number may follow: a dimension, a part of a cut, or all that is cut."""
         options: Options = {}
         for parameter, axis in self.dims:
             for attribute in self._following(Attribute(self.path, name, parameter, axis, 1), value):
@@ -103,7 +103,7 @@ class _Surroundings:
         return options
 
     def of_numbers(self, name: str, values: Sequence[int]) -> Options:
-        """Return what the elements of a tuple or a list may follow: each a dimension, or all the parts of a cut."""
+        """Return what the elements of a sequence may follow: each a dimension, or all the parts of a cut."""
         cuts = [cut for cut in self.graph.cuts if cut.lengths == tuple(values)]
         places = [self._near(cut.parts[index] for cut in cuts) for index in range(len(values))]
         mixed: list[Attribute] = []
@@ -168,9 +168,9 @@ def _layout(graph: ChannelGraph, attribute: Attribute) -> Layout:
 
 
 def _share(graph: ChannelGraph, attribute: Attribute) -> Share | None:
-    """Return what an attribute's value is made of; None if it is not whole at every width, or never changes.
+    """Describe a share: its groups, how often each occurs, and its fixed positions.
 
-    These are the groups whose channels stand there, how often each does, and the positions that are fixed.
+    None if it is not whole at every width, or never changes.
     """
     layout = _layout(graph, attribute)
     free = layout.groups >= 0
