@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from ..analysis import layer_macs
 from ..graph import ExampleInput
-from ..search import share_of
+from ..options import BudgetSpecs
 
 __all__ = ['default_min_ratio']
 
@@ -16,7 +15,7 @@ _OF_UNIFORM = 0.6
 _LATENCY_SHARE = 0.25
 
 
-def default_min_ratio(budgets: Sequence[Any], model: Any, example: ExampleInput) -> float:
+def default_min_ratio(budgets: BudgetSpecs, model: Any, example: ExampleInput) -> float:
     """Return the smallest share of its full width that a group may have.
 
     0.6 times the ratio at which the uniformly scaled network has about the MACs of the smallest budget, the square root of
@@ -30,5 +29,5 @@ def default_min_ratio(budgets: Sequence[Any], model: Any, example: ExampleInput)
     """
     macs = sum(layer_macs(model, example).values())
     params = sum(parameter.numel() for parameter in model.parameters())
-    shares = [share_of(spec, macs=macs, params=params, otherwise=_LATENCY_SHARE) for spec in budgets]
+    shares = [spec.share(macs=macs, params=params, unknown=_LATENCY_SHARE) for spec in budgets]
     return round(_OF_UNIFORM * math.sqrt(min(1.0, *shares)), 3)

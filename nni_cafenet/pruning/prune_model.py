@@ -16,10 +16,11 @@ from torch import nn
 
 from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern
+from ..options import BudgetSpecs
 from ..search import Budget, Evolution, Searcher
 from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
-from ..strategy import CafeNet, budget_list
+from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
 from ..utils import (
     check_flag,
@@ -170,6 +171,7 @@ def prune(
     finalists = check_whole_number('finalists', finalists, 1)
     seed = checked_seed(seed)
     distill = check_flag('distill', distill)
+    budgets = BudgetSpecs.of(budget)
     check_rule(importance)
     trainer = TrainerOptions(str(device), precision)
     original = plain_copy(model)
@@ -192,10 +194,10 @@ def prune(
         options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
         ratio_there = _ratio_there(folder) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there
-        space, ratio = _space(original, example, budget, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
+        space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
         strategy = CafeNet(
-            budget,
+            budgets,
             sharing=sharing,
             channel_sets_per_step=channel_sets_per_step,
             memory=memory,
@@ -236,7 +238,7 @@ def prune(
 
 
 def _space(
-    original: nn.Module, example: ExampleInput, budget: Any, min_ratio: Any, options: Mapping[str, Any]
+    original: nn.Module, example: ExampleInput, budgets: BudgetSpecs, min_ratio: Any, options: Mapping[str, Any]
 ) -> tuple[WidthSpace, Any]:
     """Return the space of a copy of the model, and its smallest share of a width."""
 
@@ -245,10 +247,10 @@ def _space(
 
     if min_ratio is not None:
         return made(min_ratio), min_ratio
-    ratio = default_min_ratio(budget_list(budget), original, example)
+    ratio = default_min_ratio(budgets, original, example)
     space = made(ratio)
     try:
-        for spec in budget_list(budget):
+        for spec in budgets:
             Budget.check(spec, space)
     except ValueError:  # where much of the network is fixed, the rest must become smaller; or nothing is enough
         return made(0), 0

@@ -18,11 +18,11 @@ from ..errors import TrainingDivergedError
 from ..fingerprints import digest, evaluator_record, loader_record
 from ..latency import LatencyOptions, time_model
 from ..report import CandidateRecord, LayerCost, NetworkRecord, RunReport, loading_lines, write_report
-from ..search import Budget, Scored, budget_name
+from ..search import Budget, Scored
 from ..slim import save_slim
 from ..space import WidthSpace
 from ..stages import Finalist, RunFolder, computes_numbers, finalist_name, read_curves, taken_reports
-from ..strategy import CafeNet, budget_list
+from ..strategy import CafeNet
 from ..supernet import training_loader, validation_loader
 from ..utils import read_record, write_record
 from .original_order import in_original_order
@@ -224,8 +224,8 @@ class Results:
 
     @property
     def _latency_threads(self) -> int | None:
-        specs = [spec for spec in budget_list(self.strategy.budget_spec) if isinstance(spec, Mapping)]
-        return next((LatencyOptions.of(spec).threads for spec in specs if 'latency' in spec), None)
+        specs = self.strategy.budget_specs
+        return next((LatencyOptions.of(spec.measured).threads for spec in specs if spec.latency is not None), None)
 
     def _layers(self, network: nn.Module) -> tuple[LayerCost, ...]:
         makes = {layer: group.label for group in reversed(self.space.graph.groups) for layer in group.producers}
@@ -274,8 +274,8 @@ class Results:
         }
 
     def _mac_limits(self) -> dict[str, int]:
-        pairs = zip(budget_list(self.strategy.budget_spec), self.strategy.budgets)
-        return {budget_name(spec): budget.limits['macs'] for spec, budget in pairs if 'macs' in budget.limits}
+        pairs = zip(self.strategy.budget_specs, self.strategy.budgets)
+        return {spec.name: budget.limits['macs'] for spec, budget in pairs if 'macs' in budget.limits}
 
     def _curves(self) -> dict[str, Any]:
         run = RunFolder(self.folder)

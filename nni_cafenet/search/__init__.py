@@ -1,6 +1,6 @@
 """Choosing widths under a budget: the budget, sampling inside it, and searchers that say what to score."""
 
-from .budget import Budget, BudgetSpec, IntArray, budget_name, share_of
+from .budget import Budget, IntArray
 from .cost_sampling import CostBins, NearBudget
 from .evolution import Evolution
 from .filling import FULL, filled, is_full
@@ -19,7 +19,6 @@ from .uniform import uniform_levels, uniform_within
 __all__ = [
     'FULL',
     'Budget',
-    'BudgetSpec',
     'CostBins',
     'Evolution',
     'Headroom',
@@ -38,7 +37,6 @@ __all__ = [
     'batch_size',
     'better_when_higher',
     'bring_within',
-    'budget_name',
     'check_temperature',
     'filled',
     'headroom_of',
@@ -49,7 +47,6 @@ __all__ = [
     'sample_levels',
     'sample_within',
     'search_widths',
-    'share_of',
     'uniform_levels',
     'uniform_within',
     'widths_key',

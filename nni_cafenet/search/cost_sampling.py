@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..options import BudgetSpecs
 from ..space import WidthSpace
 from ..supernet import WidthSampling, uniform_widths
 from ..utils import check_number, check_whole_number
@@ -39,6 +40,8 @@ class NearBudget(WidthSampling):
     per_step: int = 1
 
     def __post_init__(self) -> None:
+        if self.budget is not None:
+            object.__setattr__(self, 'budget', BudgetSpecs.of(self.budget))
         check_number('share', self.share, 0, 1)
         check_number('floor', self.floor, 0, 1)
         check_whole_number('per_step', self.per_step, 1)
@@ -61,11 +64,10 @@ class NearBudget(WidthSampling):
         return drawn
 
     def _budgets(self, space: WidthSpace) -> list[Budget]:
-        specs = list(self.budget) if isinstance(self.budget, (list, tuple)) else [self.budget]
-        if not specs or self.budget is None:
+        if self.budget is None:
             raise ValueError('width_sampling=NearBudget(): a budget is missing. Give NearBudget(budget=...).')
-        budgets = [Budget.check(spec, space) for spec in specs]
-        for spec, budget in zip(specs, budgets):
+        budgets = [Budget.check(spec, space) for spec in self.budget]
+        for spec, budget in zip(self.budget, budgets):
             if not budget.limits:
                 raise ValueError(
                     f'width_sampling=NearBudget(): {spec!r} limits latency alone, which is measured later. Give a limit on '

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import FolderError, ResumeError, first_line
 from ..latency import LatencyOptions, LatencyTable
+from ..options import BudgetSpec
 from ..space import WidthSpace
 from .folder_lock import locked_folder
 
@@ -21,13 +21,13 @@ _NAME = 'latency.json'
 _logger = logging.getLogger(__name__)
 
 
-def table_of_run(spec: Any, space: WidthSpace, directory: Path, trainer: Any) -> LatencyTable | None:
+def table_of_run(spec: BudgetSpec, space: WidthSpace, directory: Path, trainer: Any) -> LatencyTable | None:
     """Return the latencies that the budget of a run asks for; None if it limits no latency.
 
     Parameters
     ----------
     spec
-        The budget as the user writes it.
+        A budget of the run.
     space
         What is searched.
     directory
@@ -45,9 +45,9 @@ def table_of_run(spec: Any, space: WidthSpace, directory: Path, trainer: Any) ->
     ValueError
         If the table cannot be read or does not fit.
     """
-    if not isinstance(spec, Mapping) or 'latency' not in spec:
+    if spec.latency is None:
         return None
-    options, path = LatencyOptions.of(spec), directory / _NAME
+    options, path = LatencyOptions.of(spec.measured), directory / _NAME
     if not trainer.is_global_zero:
         _wait_for(path)
     elif not path.exists():
@@ -63,9 +63,9 @@ def table_of_run(spec: Any, space: WidthSpace, directory: Path, trainer: Any) ->
     return table
 
 
-def check_directory(spec: Any, directory: Path | None, trainer: Any) -> None:
+def check_directory(spec: BudgetSpec, directory: Path | None, trainer: Any) -> None:
     """Refuse a run of several processes which could not find the table that the first one measures."""
-    if isinstance(spec, Mapping) and 'latency' in spec and directory is None and trainer.world_size > 1:
+    if spec.latency is not None and directory is None and trainer.world_size > 1:
         raise ValueError(
             'directory=None: under a budget with a latency, the processes of a run share the measured table through its '
             'directory. Give CafeNet a directory= that all of them see.'

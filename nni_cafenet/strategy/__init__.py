@@ -1,7 +1,7 @@
 """The NNI strategies: CafeNet, its equal-compute rival, and budgets for the multi-trial strategies of NNI."""
 
-from .cafenet import CafeNet, budget_list
+from .cafenet import CafeNet
 from .short_trainings import ShortTrainings
 from .within_budget import WithinBudget
 
-__all__ = ['CafeNet', 'ShortTrainings', 'WithinBudget', 'budget_list']
+__all__ = ['CafeNet', 'ShortTrainings', 'WithinBudget']

@@ -20,7 +20,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from ..errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
-from ..options import Halving, halve
+from ..options import BudgetSpecs, Halving, halve
 from ..search import (
     Budget,
     Evolution,
@@ -29,7 +29,6 @@ from ..search import (
     Scored,
     Scorer,
     Searcher,
-    budget_name,
     is_full,
     search_widths,
     uniform_within,
@@ -74,7 +73,7 @@ from ..trials import check_travels
 from ..utils import check_instance, check_path, check_whole_number, resume_hint, terminations, whole_path
 from .searched_model import SearchedModel
 
-__all__ = ['CafeNet', 'budget_list']
+__all__ = ['CafeNet']
 
 _logger = logging.getLogger(__name__)
 
@@ -214,7 +213,7 @@ class CafeNet(OneShotStrategy):
         trial_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        self.budget_spec = budget
+        self.budget_specs = BudgetSpecs.of(budget)
         left_open = with_preset(
             preset,
             sharing=sharing,
@@ -225,7 +224,11 @@ class CafeNet(OneShotStrategy):
         )
         search = left_open['search']
         training = TrainingOptions.checked(
-            width_sampling=left_open['width_sampling'], combine=combine, distill=distill, ema=ema, budget=budget
+            width_sampling=left_open['width_sampling'],
+            combine=combine,
+            distill=distill,
+            ema=ema,
+            budget=self.budget_specs,
         )
         self.search = check_instance('search', Evolution() if search is None else search, Searcher)
         self.headroom_widths = None if headroom is None else check_whole_number('headroom', headroom, 0)
@@ -256,7 +259,7 @@ class CafeNet(OneShotStrategy):
         self.trial_directory = (
             None if trial_directory is None else os.fspath(check_path('trial_directory', trial_directory))
         )
-        self._budget_names = _budget_names(budget)
+        self._budget_names = self.budget_specs.names
         self._budgets: list[Budget] = []
         self._setup: StageContext | None = None
         self._asked: StageContext | None = None
@@ -285,7 +288,7 @@ class CafeNet(OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(_live_space(model_space, engine))
-        for spec in budget_list(self.budget_spec):
+        for spec in self.budget_specs:
             Budget.check(spec, space)
         evaluator = model_space.evaluator
         if not isinstance(engine, SequentialExecutionEngine):
@@ -298,7 +301,7 @@ class CafeNet(OneShotStrategy):
                 setup.finalists = look_before_training(setup)
         except KeyboardInterrupt as error:
             raise self._interrupted(error, 'The run has not begun. Start it again.') from None
-        for spec in budget_list(self.budget_spec):
+        for spec in self.budget_specs:
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
             self.directory = whole_path(_default_directory(engine, setup))
@@ -338,7 +341,7 @@ class CafeNet(OneShotStrategy):
         check_supernet(directory / 'run.json', supernet)
         self._budgets = [
             Budget.parse(spec, setup.space, table_of_run(spec, setup.space, directory, trainer))
-            for spec in budget_list(self.budget_spec)
+            for spec in self.budget_specs
         ]
         record = stages_record(
             supernet=supernet,
@@ -392,7 +395,7 @@ class CafeNet(OneShotStrategy):
         limits = [dict(budget.limits) for budget in self._budgets]
         table = next((budget.table for budget in self._budgets if budget.table is not None), None)
         return {
-            'budget': limits if isinstance(self.budget_spec, (list, tuple)) else limits[0],
+            'budget': limits if self.budget_specs.several else limits[0],
             'search': named(self.search),
             'headroom_widths': self.headroom_widths,
             **({} if table is None else {'latency': table.fingerprint()}),
@@ -738,7 +741,7 @@ class CafeNet(OneShotStrategy):
     def extra_repr(self) -> str:
         """Return the options that matter most."""
         return (
-            f'budget={self.budget_spec!r}, sharing={self.options.sharing!r}, '
+            f'budget={self.budget_specs!r}, sharing={self.options.sharing!r}, '
             f'channel_sets_per_step={self.options.channel_sets_per_step}, '
             f'search={self.search!r}'
         )
@@ -747,24 +750,6 @@ class CafeNet(OneShotStrategy):
     def _space(self) -> WidthSpace:
         setup: StageContext = _known(self._setup)
         return setup.space
-
-
-def budget_list(spec: Any) -> list[Any]:
-    """Return the budgets that a user gives: one, or a list of them."""
-    if isinstance(spec, (list, tuple)) and not spec:
-        raise ValueError(f"budget={spec!r} lists no budget; give each budget once, such as ['75%', '50%'].")
-    return list(spec) if isinstance(spec, (list, tuple)) else [spec]
-
-
-def _budget_names(spec: Any) -> list[str | None]:
-    """Return the names of several budgets; None for one alone."""
-    if not isinstance(spec, (list, tuple)):
-        return [None]
-    names = [budget_name(each) for each in budget_list(spec)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"budget={spec!r} has {twice} twice; give each budget once, such as ['75%', '50%'].")
-    return list(names)
 
 
 def _live_space(model_space: Any, engine: Any) -> Any:

@@ -243,4 +243,4 @@ class ShortTrainings(CafeNet):
 
     def extra_repr(self) -> str:
         """Return the options that matter most."""
-        return f'budget={self.budget_spec!r}, n={self.n}, epochs={self.halving.epochs}, keep={self.halving.keep}'
+        return f'budget={self.budget_specs!r}, n={self.n}, epochs={self.halving.epochs}, keep={self.halving.keep}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from nni.nas.execution.event import ModelEvent, ModelEventType
 from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from nni.nas.strategy.middleware import StrategyMiddleware
 
-from ..search import Budget, BudgetSpec, IntArray, LevelSpace, bring_within, mark_new, sample_levels
+from ..options import BudgetSpec
+from ..search import Budget, IntArray, LevelSpace, bring_within, mark_new, sample_levels
 from ..space import SimplifiedWidthSpace, WidthSpace
 from ..utils import check_seed as checked_seed
 
@@ -44,8 +45,8 @@ class WithinBudget(StrategyMiddleware):
     Raises
     ------
     TypeError, ValueError
-        If ``seed`` is out of range; when the experiment starts, if the budget cannot be read or reached, or the model
-        space is no `WidthSpace`.
+        If ``seed`` is out of range or the budget cannot be read; when the experiment starts, if the budget cannot be
+        reached or the model space is not a `WidthSpace`.
 
     Notes
     -----
@@ -55,9 +56,9 @@ class WithinBudget(StrategyMiddleware):
     they proposed. With other middlewares, this one stands first.
     """
 
-    def __init__(self, budget: BudgetSpec, *, seed: int = 0) -> None:
+    def __init__(self, budget: Any, *, seed: int = 0) -> None:
         super().__init__()
-        self.budget_spec = budget
+        self.budget_spec = BudgetSpec.of(budget)
         self.seed = checked_seed(seed)
         self._rng = np.random.default_rng(self.seed)
         self._levels: LevelSpace | None = None
@@ -74,9 +75,9 @@ class WithinBudget(StrategyMiddleware):
 
     def _initialize_model_space(self, model_space: ExecutableModelSpace) -> ExecutableModelSpace:
         space = _width_space(model_space)
-        if isinstance(self.budget_spec, Mapping) and 'latency' in self.budget_spec and 'table' not in self.budget_spec:
+        if self.budget_spec.latency is not None and 'table' not in self.budget_spec.measured:
             raise ValueError(
-                f'budget={dict(self.budget_spec)!r}: give the latencies with it, so that an experiment resumes with the '
+                f'budget={self.budget_spec!r}: give the latencies with it, so that an experiment resumes with the '
                 "same ones: LatencyTable.measure(space).save('lat.json'), then {'latency': ..., 'table': 'lat.json'}."
             )
         budget = Budget.parse(self.budget_spec, space)

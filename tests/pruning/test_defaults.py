@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 from nni_cafenet.graph.example_input import ExampleInput
+from nni_cafenet.options import BudgetSpecs
 from nni_cafenet.pruning.defaults import default_min_ratio
 
 NET = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 10))  # 280 MACs, 310 parameters
@@ -23,10 +24,10 @@ EXAMPLE = ExampleInput.of((1, 4), NET)
     ],
 )
 def test_the_smallest_ratio_follows_the_smallest_budget(budgets, ratio):
-    assert default_min_ratio(budgets, NET, EXAMPLE) == ratio
+    assert default_min_ratio(BudgetSpecs.of(budgets), NET, EXAMPLE) == ratio
 
 
 @pytest.mark.parametrize('budget', ['half', '0%', {'flops': '50%'}])
 def test_budgets_that_cannot_be_read(budget):
     with pytest.raises(ValueError, match='budget'):
-        default_min_ratio([budget], NET, EXAMPLE)
+        default_min_ratio(BudgetSpecs.of([budget]), NET, EXAMPLE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import first_line
-from ...utils import parse_count, parse_time
+from ...options import BudgetSpecs
 from ..data import check_form
 
 __all__ = [
@@ -27,10 +27,7 @@ __all__ = [
     'words',
 ]
 
-_SHARE = re.compile(r'([0-9]+\.?[0-9]*|\.[0-9]+)\s*%')
 _BINS = re.compile(r'([1-9][0-9]*)(?::([1-9][0-9]*))?')
-_COSTS = ('macs', 'params', 'latency')
-_OF_LATENCY = ('device', 'batch', 'threads', 'table')
 
 
 @dataclass(frozen=True)
@@ -182,10 +179,10 @@ def budget() -> Kind:
     """One budget, several, or limits on several costs."""
 
     def validate(value: Any) -> Any:
-        for each in value if isinstance(value, (list, tuple)) and value else [value]:
-            _check_budget(each)
-        if isinstance(value, (list, tuple)) and len({str(each) for each in value}) < len(value):
-            raise _refusal('a budget stands there twice')
+        try:
+            BudgetSpecs.of(value)
+        except ValueError as error:
+            raise _refusal(getattr(error, 'why', first_line(error))) from error
         return value
 
     return Kind(
@@ -197,45 +194,10 @@ def budget() -> Kind:
     )
 
 
-def _check_budget(value: Any) -> None:
-    limits = value if isinstance(value, Mapping) else {'macs': value}
-    if not limits:
-        raise _refusal('no limit is given')
-    for cost, limit in limits.items():
-        if cost not in (*_COSTS, *_OF_LATENCY):
-            raise _refusal(f'{cost!r} is no cost; allowed: {", ".join(_COSTS)}')
-        if cost in _COSTS:
-            _check_limit(cost, limit)
-    if not any(cost in limits for cost in _COSTS):
-        raise _refusal(f'no limit on {", ".join(_COSTS)}')
-    lonely = [cost for cost in limits if cost in _OF_LATENCY and 'latency' not in limits]
-    if lonely:
-        raise _refusal(f'{lonely[0]!r} belongs to a latency; add one, such as latency=5ms')
-
-
-def _check_limit(cost: str, limit: Any) -> None:
-    if isinstance(limit, str) and _SHARE.fullmatch(limit.strip()):
-        if not 0 < float(limit.strip().rstrip('%')) <= 100:
-            raise _refusal(f'{limit} is no share between 0% and 100%')
-        return
-    try:
-        if cost == 'latency':
-            parse_time(limit)
-            return
-        if isinstance(limit, float) and 0 < limit < 1:
-            raise ValueError(f"a share is written as a percentage, here '{100 * limit:g}%'")
-        if parse_count(limit) < 1:
-            raise ValueError(f'{limit!r} is not above zero')
-    except (ValueError, TypeError) as error:
-        raise _refusal(first_line(error)) from error
-
-
 def _budget(given: list[str]) -> Any:
     pairs = [word.partition('=') for word in given]
     if all(equals for _, equals, _ in pairs):
         return {key: _number([value]) if key in ('batch', 'threads') else value for key, _, value in pairs}
-    if any(equals for _, equals, _ in pairs):
-        return {'': ' '.join(given)}  # both forms at once: refused
     return given[0] if len(given) == 1 else list(given)
 
 
