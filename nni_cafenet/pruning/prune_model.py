@@ -16,21 +16,13 @@ from torch import nn
 
 from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern
-from ..options import BudgetSpecs
+from ..options import BudgetSpecs, RecipeOptions, SupernetOptions
 from ..search import Budget, Evolution, Searcher
 from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
-from ..utils import (
-    check_flag,
-    check_seed as checked_seed,
-    check_whole_number,
-    interruptible,
-    quiet_training,
-    read_record,
-    seeded,
-)
+from ..utils import interruptible, quiet_training, read_record, seeded
 from .checks import (
     RECORD,
     check_given,
@@ -166,11 +158,9 @@ def prune(
     nni_cafenet.errors.FolderError
         If the directory holds something else, or cannot be written to.
     """
-    epochs = check_whole_number('epochs', epochs, 0)
-    finetune_epochs = check_whole_number('finetune_epochs', finetune_epochs, 0)
-    finalists = check_whole_number('finalists', finalists, 1)
-    seed = checked_seed(seed)
-    distill = check_flag('distill', distill)
+    recipe = RecipeOptions(epochs=epochs, finetune_epochs=finetune_epochs, finalists=finalists, distill=distill)
+    epochs, finetune_epochs, distill = recipe.epochs, recipe.finetune_epochs, recipe.distill
+    seed = SupernetOptions.check('seed', seed)
     budgets = BudgetSpecs.of(budget)
     check_rule(importance)
     trainer = TrainerOptions(str(device), precision)
@@ -209,7 +199,7 @@ def prune(
             score_data=score_data,
             statistics_batches=statistics_batches,
             seed=seed,
-            finalists=finalists if finetune_epochs else 0,
+            finalists=recipe.finalists if finetune_epochs else 0,
             finalist_weights='inherited',
             finalist_evaluator=recipes.training(
                 'Fine-tuning', finetune_epochs, ['train_loss', *filter(None, [metric])]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..utils import check_number, check_whole_number
+from ..options import SearchOptions
+from ..utils import check_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
 from .sampling import LevelSpace, bring_within, mark_new, sample_levels
 from .searcher import Proposals, Searcher, read_fitness
@@ -63,8 +64,8 @@ class Evolution(Searcher):
         eta: float = 3.0,
         floor: float = 0.8,
     ) -> None:
-        self.population = check_whole_number('population', population, 2)
-        self.generations = check_whole_number('generations', generations, 1)
+        self.population = SearchOptions.check('population', population)
+        self.generations = SearchOptions.check('generations', generations)
         self.initial = _checked_initial(initial)
         self.crossover_probability = check_number('crossover_probability', crossover_probability, 0, 1)
         self.mutation_probability = (

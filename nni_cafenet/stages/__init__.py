@@ -12,7 +12,7 @@ from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_
 from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
-from .options import FinalistOptions, RunOptions
+from .options import RunOptions
 from .overtraining_check import evaluating, overtraining
 from .preflight import look_before_training
 from .presets import with_preset
@@ -38,7 +38,6 @@ __all__ = [
     'EqualCost',
     'EvaluatorFactory',
     'Finalist',
-    'FinalistOptions',
     'InProcess',
     'Metric',
     'RunFolder',

@@ -15,13 +15,14 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import nn
 
 from ..fingerprints import evaluator_record, loader_record, model_record, record_of
+from ..options import FinalistOptions
 from ..search import Scorer
 from ..space import WidthSpace
 from ..supernet import check_evaluator, training_loader, validation_loader
 from .evaluator_factory import EvaluatorFactory
 from .folder import RunFolder
 from .heldout_loss import HELDOUT_LOSS
-from .options import FinalistOptions, RunOptions
+from .options import RunOptions
 from .short_evaluators import ShortEvaluators
 from .train_finalists import Finalist, Metric, TrainedFinalist, candidate_names, finalist_names, train_finalist
 from .train_supernet import SupernetStage

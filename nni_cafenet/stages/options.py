@@ -1,4 +1,4 @@
-"""What a run is asked for, besides its budget and its searcher."""
+"""What a run is asked for, besides its budget, its searcher and its finalists."""
 
 from __future__ import annotations
 
@@ -8,156 +8,51 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from ..options import Halving
-from ..search import better_when_higher, check_temperature
-from ..supernet import LocallyFree, Sharing, TrainingOptions, check_memory
-from ..utils import check_flag, check_instance, check_name, check_number, check_seed as checked_seed, check_whole_number
+from ..options import ScoreOptions, SupernetOptions
+from ..search import better_when_higher
+from ..supernet import LocallyFree, Sharing, TrainingOptions
+from ..utils import check_instance
 
-__all__ = ['FinalistOptions', 'RunOptions', 'direction']
+__all__ = ['RunOptions']
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How the supernet is trained and widths are scored; the same in every process of a run. Made by `checked`.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SupernetOptions, ScoreOptions):
+    """How the supernet is trained and widths are scored; the same in every process of a run.
+
+    What is left open is filled in: ``higher_is_better`` by the name of the score, ``channel_sets_per_score`` by the channel
+    sets of a training step.
 
     Parameters
     ----------
-    sharing, channel_sets_per_step, score, higher_is_better, channel_sets_per_score, holdout, score_data,
-    statistics_batches, seed, memory,
-    temperature
+    sharing, score_data
         See `CafeNet`.
     training
         How the supernet is trained, beyond min-min.
     """
 
-    sharing: Sharing
-    channel_sets_per_step: int
-    score: str
-    higher_is_better: bool
-    channel_sets_per_score: int
-    holdout: float
-    score_data: Any
-    statistics_batches: int
-    seed: int
-    memory: str = 'auto'
-    temperature: float | None = None
+    sharing: Sharing = field(default_factory=LocallyFree)
+    score_data: Any = None
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
-    @classmethod
-    def checked(
-        cls,
-        *,
-        sharing: Sharing | None,
-        channel_sets_per_step: int,
-        score: str,
-        higher_is_better: bool | None,
-        channel_sets_per_score: int | None,
-        holdout: float,
-        score_data: Any,
-        statistics_batches: int,
-        seed: int,
-        memory: str = 'auto',
-        temperature: float | None = None,
-        training: TrainingOptions | None = None,
-    ) -> RunOptions:
-        """Fill in what was left open; a ValueError or TypeError where an option is out of range."""
-        score = check_name('score', score, "'loss' or the name of a metric that validation_step logs")
-        up = direction('higher_is_better', higher_is_better)
-        channel_sets_per_step = check_whole_number('channel_sets_per_step', channel_sets_per_step, 1)
-        return cls(
-            sharing=check_instance('sharing', LocallyFree() if sharing is None else sharing, Sharing),
-            channel_sets_per_step=channel_sets_per_step,
-            score=score,
-            higher_is_better=better_when_higher(score) if up is None else up,
-            channel_sets_per_score=check_whole_number(
-                'channel_sets_per_score',
-                channel_sets_per_step if channel_sets_per_score is None else channel_sets_per_score,
-                1,
-            ),
-            holdout=check_number(
-                'holdout', holdout, 0, 1, open=True, what='the share of training data that is kept for scores'
-            ),
-            score_data=batches_of('score_data', score_data),
-            statistics_batches=check_whole_number('statistics_batches', statistics_batches, 0),
-            seed=checked_seed(seed),
-            memory=check_memory(memory),
-            temperature=check_temperature(temperature),
-            training=TrainingOptions() if training is None else training,
-        )
-
-
-@dataclass(frozen=True)
-class FinalistOptions:
-    """How the best widths are trained at the end of a run.
-
-    Parameters
-    ----------
-    number, weights, metric, higher_is_better, baseline, halving
-        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better``, ``baseline`` and
-        ``finalist_halving`` of `CafeNet`.
-    drawn
-        Random widths that short trainings choose from, the uniform network among them; 0: the best ones of the search.
-    """
-
-    number: int
-    weights: str
-    metric: str | None
-    higher_is_better: bool | None
-    baseline: bool = True
-    halving: Halving | None = None
-    drawn: int = 0
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        left_open = {
+            'higher_is_better': better_when_higher(self.score),
+            'channel_sets_per_score': self.channel_sets_per_step,
+            'sharing': LocallyFree(),
+            'training': TrainingOptions(),
+        }
+        for name, value in left_open.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        check_instance('sharing', self.sharing, Sharing)
+        batches_of('score_data', self.score_data)
 
     @classmethod
-    def checked(
-        cls,
-        *,
-        number: int,
-        weights: str,
-        metric: str | None,
-        higher_is_better: bool | None,
-        baseline: bool = True,
-        halving: Any = None,
-        drawn: int = 0,
-    ) -> FinalistOptions:
-        """Return the options; a ValueError where one is out of range."""
-        if weights not in ('fresh', 'inherited'):
-            raise ValueError(f"finalist_weights={weights!r} must be 'fresh' or 'inherited'.")
-        if metric is not None:
-            metric = check_name('metric', metric, 'the name of a metric that the evaluator logs')
-        higher_is_better = direction('metric_higher_is_better', higher_is_better)
-        baseline = check_flag('baseline', baseline)
-        finalists = check_whole_number('finalists', number, 0)
-        if halving is not None and not drawn:
-            halving = Halving.of('finalist_halving', halving)
-            if finalists < 2:
-                raise ValueError(
-                    f'finalists={finalists} leaves nothing to choose by finalist_halving={halving.epochs}. Give '
-                    '2 finalists or more, such as finalists=8.'
-                )
-        return cls(finalists, weights, metric, higher_is_better, baseline, halving, drawn)
-
-    @property
-    def candidates(self) -> int:
-        """The number of networks, of one budget, that finalists are chosen from."""
-        return self.drawn or self.number
-
-    @property
-    def short_trainings(self) -> int:
-        """The number of short trainings that choose the finalists of one budget."""
-        return 0 if self.halving is None else sum(self.halving.sizes(self.candidates))
-
-    @property
-    def trainings(self) -> int:
-        """The number of trainings of one budget, short and full ones."""
-        full = self.number
-        if self.halving is not None and not self.drawn:
-            full = self.halving.kept(self.halving.sizes(self.number)[-1])
-        return self.short_trainings + (full + self.baseline if full else 0)
-
-
-def direction(name: str, value: Any) -> bool | None:
-    """Return which way a metric is better, as users say it: True, False, or None for what its name says."""
-    return None if value is None else check_flag(name, value)
+    def checked(cls, **given: Any) -> RunOptions:
+        """Return the options that users give, in which None may stand for what is left open."""
+        return cls(**given)
 
 
 def batches_of(name: str, value: Any) -> Any:

@@ -14,13 +14,13 @@ from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from torch.utils.data import DataLoader
 
 from ..errors import FirstBatchError, first_line
+from ..options import FinalistOptions
 from ..search import Logged, loss_step
 from ..supernet import LogCalls, TrainingData, each_batch, loss_of, training_loader
 from ..utils import nearest
 from .context import StageContext
 from .evaluator_factory import EvaluatorFactory
 from .first_batch import Seen, look
-from .options import FinalistOptions
 from .train_finalists import Metric
 
 __all__ = ['look_before_training']

@@ -15,7 +15,7 @@ from nni.nas.evaluator.pytorch import LightningModule, SupervisedLearningModule
 from torch import nn
 
 from ..graph import ExampleInput
-from ..options import epochs_text
+from ..options import FinalistOptions, epochs_text
 from ..search import Scored, better_when_higher
 from ..slim import save_slim
 from ..supernet import RestoreRandomState, SaveEveryEpoch
@@ -25,7 +25,6 @@ from .evaluator_factory import EvaluatorFactory
 from .finite_outputs import computes_numbers
 from .folder import check_checkpoint
 from .interruption import keyboard_interrupts
-from .options import FinalistOptions
 from .short_evaluators import ShortEvaluators
 from .training_curves import KeepCurves
 

@@ -20,7 +20,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from torch import nn
 
 from ..errors import LimitReachedError, RunInterrupted, TrainingDivergedError, shortened
-from ..options import BudgetSpecs, Halving, halve
+from ..options import BudgetSpecs, FinalistOptions, Halving, SearchOptions, halve
 from ..search import (
     Budget,
     Evolution,
@@ -38,7 +38,6 @@ from ..stages import (
     BASELINE,
     EqualCost,
     Finalist,
-    FinalistOptions,
     InProcess,
     Metric,
     RunFolder,
@@ -70,7 +69,7 @@ from ..stages import (
 )
 from ..supernet import Combination, Divergence, Sharing, TrainingOptions, WidthSampling
 from ..trials import check_travels
-from ..utils import check_instance, check_path, check_whole_number, resume_hint, terminations, whole_path
+from ..utils import check_instance, check_path, resume_hint, terminations, whole_path
 from .searched_model import SearchedModel
 
 __all__ = ['CafeNet']
@@ -231,7 +230,7 @@ class CafeNet(OneShotStrategy):
             budget=self.budget_specs,
         )
         self.search = check_instance('search', Evolution() if search is None else search, Searcher)
-        self.headroom_widths = None if headroom is None else check_whole_number('headroom', headroom, 0)
+        self.headroom_widths = SearchOptions.check('headroom', headroom)
         self.options = RunOptions.checked(
             sharing=left_open['sharing'],
             channel_sets_per_step=channel_sets_per_step,
@@ -246,13 +245,13 @@ class CafeNet(OneShotStrategy):
             seed=seed,
             training=training,
         )
-        self.finalist_options = FinalistOptions.checked(
+        self.finalist_options = FinalistOptions(
             number=finalists,
             weights=finalist_weights,
             metric=metric,
             higher_is_better=metric_higher_is_better,
             baseline=baseline,
-            halving=finalist_halving,
+            halving=Halving.of('finalist_halving', finalist_halving) if finalist_halving is not None else None,
         )
         self.finalist_evaluator = finalist_evaluator
         self.directory = None if directory is None else check_path('directory', directory)

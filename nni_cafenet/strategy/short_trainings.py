@@ -13,12 +13,11 @@ import numpy as np
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..options import Halving
+from ..options import FinalistOptions, Halving, SearchOptions
 from ..search import FULL, Budget, History, LevelSpace, Scored, sample_levels, uniform_within, widths_key
 from ..stages import (
     BASELINE,
     Finalist,
-    FinalistOptions,
     RunFolder,
     Stages,
     TrainedFinalist,
@@ -26,7 +25,6 @@ from ..stages import (
     finalist_name,
     short_trainings_table,
 )
-from ..utils import check_number, check_whole_number
 from .cafenet import CafeNet, _known
 
 __all__ = ['ShortTrainings']
@@ -112,10 +110,10 @@ class ShortTrainings(CafeNet):
             trial_directory=trial_directory,
         )
         self.halving = Halving(epochs, keep)  # type: ignore[arg-type]
-        self.floor = check_number('floor', floor, 0, 1)
-        self.n = check_whole_number('n', n, 2)
+        self.floor = SearchOptions.check('floor', floor)
+        self.n = SearchOptions.check('candidates', n)
         last = self.halving.sizes(self.n)[-1]
-        self.finalist_options = FinalistOptions.checked(
+        self.finalist_options = FinalistOptions(
             number=finalists,
             weights='fresh',
             metric=metric,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..utils import check_instance, check_number
+from ..options import SupernetOptions
+from ..utils import check_instance
 from .combination import Combination, Min
 from .divergence import AlphaDivergence, Divergence, KLDivergence
 from .width_sampling import UniformWidths, WidthSampling
@@ -41,9 +42,4 @@ class TrainingOptions:
             raise ValueError(
                 f'distill={distill!r} needs the full network in each step, as the teacher. Give width_sampling=Sandwich().'
             )
-        decay = (
-            None
-            if ema is None
-            else check_number('ema', ema, 0, 1, open=True, what='the decay of an average, such as 0.999')
-        )
-        return cls(sampling.for_budget(budget), Combination.of(combine), chosen, decay)
+        return cls(sampling.for_budget(budget), Combination.of(combine), chosen, SupernetOptions.check('ema', ema))

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         parse_time as parse_time,
     )
     from .validation import (
+        LARGEST_SEED as LARGEST_SEED,
         check_flag as check_flag,
         check_instance as check_instance,
         check_name as check_name,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         check_seed as check_seed,
         check_whole_number as check_whole_number,
         nearest as nearest,
+        shown_value as shown_value,
     )
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

@@ -22,6 +22,7 @@ __all__ = [
     'check_seed',
     'check_whole_number',
     'nearest',
+    'shown_value',
 ]
 
 LARGEST_SEED = 2**63 - 1
@@ -43,7 +44,7 @@ def check_whole_number(name: str, value: Any, least: int, most: int | None = Non
         if least <= found and (most is None or found <= most):
             return found
     allowed = f'{least} or more' if most is None else f'from {least} to {most}'
-    raise ValueError(f'{name}={_shown(value)} must be a whole number, {allowed}.')
+    raise ValueError(f'{name}={shown_value(value)} must be a whole number, {allowed}.')
 
 
 def check_seed(value: Any, name: str = 'seed') -> int:
@@ -84,20 +85,20 @@ def check_number(
         allowed = f'a finite number above {low:g}' if open else f'a finite number, {low:g} or more'
     else:
         allowed = 'a finite number'
-    raise ValueError(f'{name}={_shown(value)} must be {allowed}{f": {what}" if what else ""}.')
+    raise ValueError(f'{name}={shown_value(value)} must be {allowed}{f": {what}" if what else ""}.')
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Return an option that is on or off; a TypeError for anything else, such as ``'yes'`` or 1."""
     if _is_flag(value):
         return bool(value)
-    raise TypeError(f'{name}={_shown(value)} must be True or False.')
+    raise TypeError(f'{name}={shown_value(value)} must be True or False.')
 
 
 def check_name(name: str, value: Any, what: str) -> str:
     """Return an option that must be a text that is not empty; a TypeError or ValueError for anything else."""
     if not isinstance(value, str):
-        raise TypeError(f'{name}={_shown(value)} must be {what}, as text.')
+        raise TypeError(f'{name}={shown_value(value)} must be {what}, as text.')
     if not value.strip():
         raise ValueError(f'{name}={value!r} is empty: give {what}.')
     return value
@@ -106,7 +107,7 @@ def check_name(name: str, value: Any, what: str) -> str:
 def check_path(name: str, value: Any) -> Path:
     """Return a path option, made whole; a TypeError or ValueError for anything else, such as an empty text."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
-        raise TypeError(f'{name}={_shown(value)} must be a path, as text or a pathlib.Path.')
+        raise TypeError(f'{name}={shown_value(value)} must be a path, as text or a pathlib.Path.')
     text = os.fspath(value)
     if not text.strip() or '\0' in text:
         raise ValueError(f"{name}={text!r} is no path. Write '.' for the working directory.")
@@ -117,7 +118,7 @@ def check_instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str
     """Return an option that must be an object of some class; a TypeError otherwise."""
     if isinstance(kind, type) and isinstance(value, kind):
         return cast(Kind, value)
-    given = f'the class {value.__name__}' if isinstance(value, type) else _shown(value)
+    given = f'the class {value.__name__}' if isinstance(value, type) else shown_value(value)
     example = f', such as {remedy}' if remedy else ''
     raise TypeError(f'{name}={given} must be a {getattr(kind, "__name__", kind)}{example}.')
 
@@ -132,7 +133,8 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool) or type(value).__name__ in ('bool_', 'bool')  # numpy's, without importing it
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return a value as messages show it, at most 120 characters."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  any object of a user, even one that cannot be shown

@@ -7,10 +7,11 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import EqualBins, WidthMutator, traced
+from nni_cafenet.options import FinalistOptions
 from nni_cafenet.search.history import Scored
 from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.folder import RunFolder
-from nni_cafenet.stages.options import FinalistOptions, RunOptions
+from nni_cafenet.stages.options import RunOptions
 from nni_cafenet.stages.train_finalists import Finalist, TrainedFinalist
 from nni_cafenet.testing import SmallResNet
 
@@ -53,7 +54,7 @@ def setup(number=0, weights='fresh', finalist_evaluator=None, **options):
             **options,
         }
     )
-    finalists = FinalistOptions.checked(number=number, weights=weights, metric=None, higher_is_better=None)
+    finalists = FinalistOptions(number=number, weights=weights, metric=None, higher_is_better=None)
     return StageContext(space, evaluator(), checked, finalists, finalist_evaluator)
 
 

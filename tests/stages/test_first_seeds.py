@@ -8,9 +8,10 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import EqualBins, WidthMutator, traced
+from nni_cafenet.options import FinalistOptions
 from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.first_seeds import with_first_seeds
-from nni_cafenet.stages.options import FinalistOptions, RunOptions
+from nni_cafenet.stages.options import RunOptions
 from nni_cafenet.testing import SmallResNet
 
 
@@ -50,7 +51,7 @@ def dump(dataset=None, *, width=4, epochs=2, rate=0.1, batch=8, evaluator=True):
         statistics_batches=2,
         seed=0,
     )
-    finalists = FinalistOptions.checked(number=0, weights='fresh', metric=None, higher_is_better=None)
+    finalists = FinalistOptions(number=0, weights='fresh', metric=None, higher_is_better=None)
     return StageContext(space, make(), options, finalists, None if evaluator else make()).dump()
 
 

@@ -7,7 +7,8 @@ import pickle
 import pytest
 
 from nni_cafenet import Fixed, LocallyFree
-from nni_cafenet.stages.options import FinalistOptions, RunOptions
+from nni_cafenet.options import FinalistOptions
+from nni_cafenet.stages.options import RunOptions
 from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.utils.validation import check_instance, check_whole_number
 
@@ -64,7 +65,7 @@ def test_what_is_given_is_kept():
         ('temperature', '2', ValueError, "temperature='2'"),
         ('temperature', math.inf, ValueError, 'temperature=inf'),
         ('temperature', True, ValueError, 'temperature=True'),
-        ('memory', 'slow', ValueError, "memory='slow' must be 'auto', 'fast' .* or 'lean'"),
+        ('memory', 'slow', ValueError, "memory='slow' must be one of auto, fast, lean"),
     ],
 )
 def test_what_is_out_of_range_is_refused(name, value, error, says):
@@ -79,12 +80,12 @@ def test_options_that_an_earlier_version_pickled():
 
 
 def test_finalists():
-    assert FinalistOptions.checked(**FINALISTS) == FinalistOptions(2, 'fresh', None, None)
-    assert FinalistOptions.checked(**{**FINALISTS, 'number': 0}).number == 0
-    with pytest.raises(ValueError, match="finalist_weights='old' must be 'fresh' or 'inherited'"):
-        FinalistOptions.checked(**{**FINALISTS, 'weights': 'old'})
+    assert FinalistOptions(**FINALISTS) == FinalistOptions(number=2)
+    assert FinalistOptions(**{**FINALISTS, 'number': 0}).number == 0
+    with pytest.raises(ValueError, match="finalist_weights='old' must be one of fresh, inherited"):
+        FinalistOptions(**{**FINALISTS, 'weights': 'old'})
     with pytest.raises(ValueError, match='finalists=-1 must be a whole number, 0 or more'):
-        FinalistOptions.checked(**{**FINALISTS, 'number': -1})
+        FinalistOptions(**{**FINALISTS, 'number': -1})
 
 
 def test_helpers_return_what_they_checked():

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from nni_cafenet.errors import FirstBatchError
+from nni_cafenet.options import FinalistOptions
 from nni_cafenet.space.width_space import WidthSpace
 from nni_cafenet.stages.context import StageContext
-from nni_cafenet.stages.options import FinalistOptions, RunOptions
+from nni_cafenet.stages.options import RunOptions
 from nni_cafenet.stages.preflight import look_before_training
 from nni_cafenet.utils.rng import random_state
 
@@ -118,7 +119,7 @@ def setup(module=None, train=None, validate=None, *, finalists=1, metric=None, t
     )
     given = dict.fromkeys(('sharing', 'higher_is_better', 'channel_sets_per_score', 'score_data'))
     given.update(channel_sets_per_step=2, score='loss', holdout=0.2, statistics_batches=2, seed=0)
-    chosen = FinalistOptions.checked(number=finalists, weights='fresh', metric=metric, higher_is_better=None)
+    chosen = FinalistOptions(number=finalists, weights='fresh', metric=metric, higher_is_better=None)
     return StageContext(space, evaluator, RunOptions.checked(**{**given, **options}), chosen)
 
 

@@ -28,5 +28,5 @@ def test_what_is_given_goes_before_it():
 
 
 def test_unknown_presets_are_refused():
-    with pytest.raises(ValueError, match="preset='cafenet' must be one of 'paper', or None"):
+    with pytest.raises(ValueError, match="preset='cafenet' must be one of paper, or None"):
         CafeNet('50%', preset='cafenet')

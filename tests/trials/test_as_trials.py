@@ -12,10 +12,10 @@ from nni.nas.space import RawFormatModelSpace
 
 from nni_cafenet import ShortTrainings
 from nni_cafenet.errors import ResumeError, RunInterrupted, TrialFailedError
+from nni_cafenet.options import FinalistOptions
 from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.in_process import InProcess
-from nni_cafenet.stages.options import FinalistOptions
 from nni_cafenet.trials import as_trials, tasks
 from nni_cafenet.trials.as_trials import AsTrials
 from nni_cafenet.trials.file_queue import FileQueue
@@ -88,7 +88,7 @@ class Run:
         self.experiment, self.engine = experiment, engine
         self.strategy = strategy = experiment.strategy
         strategy.directory = path
-        strategy.finalist_options = FinalistOptions(finalists, 'fresh', 'val_loss', None)
+        strategy.finalist_options = FinalistOptions(number=finalists, metric='val_loss')
 
     def stages(self):
         sequential = SequentialExecutionEngine()

@@ -12,10 +12,7 @@ __all__ = ['fields_table']
 
 def fields_table() -> str:
     """Return all fields as a Markdown table: place, option, what is allowed, default, meaning."""
-    rows = [
-        [f'`{each.path}`', f'`{each.flag}`', each.kind.allowed, _default(each), each.help.replace('%%', '%')]
-        for each in FIELDS
-    ]
+    rows = [[f'`{each.path}`', f'`{each.flag}`', each.kind.allowed, _default(each), each.help] for each in FIELDS]
     return as_markdown(['field', 'option', 'allowed', 'default', 'meaning'], rows, align='lllll')
 
 

@@ -49,9 +49,13 @@ def _add(group: argparse._ArgumentGroup, field: Field) -> None:
             field.flag, dest=field.path, action='store_const', const=not default, help=_negated(field, default)
         )
         return
-    shown = '' if default is None else f' (default: {default}{_fresh(field)})'.replace('%', '%%')
+    shown = '' if default is None else f' (default: {default}{_fresh(field)})'
     group.add_argument(
-        field.flag, dest=field.path, nargs='+' if field.kind.many else 1, metavar=field.metavar, help=field.help + shown
+        field.flag,
+        dest=field.path,
+        nargs='+' if field.kind.many else 1,
+        metavar=field.kind.metavar,
+        help=(field.help + shown).replace('%', '%%'),
     )
 
 
@@ -60,4 +64,4 @@ def _fresh(field: Field) -> str:
 
 
 def _negated(field: Field, default: bool) -> str:
-    return f'leave out that {field.help}' if default else field.help
+    return f'turn off: {field.help}' if default else field.help

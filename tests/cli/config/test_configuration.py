@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.cli.config import FIELDS, Configuration, Given
-from nni_cafenet.cli.config.kinds import ascending, budget
 from nni_cafenet.cli.config.yaml_files import parse_value, read_yaml, to_yaml
 from nni_cafenet.errors import ConfigurationError
+from nni_cafenet.options.kinds import budget, epochs
 
 LEAST = {
     'model.name': Given('--model', 'net.py:small'),
@@ -113,9 +113,9 @@ def test_values_that_are_not_allowed_together(values, said):
 
 @pytest.mark.parametrize('value', [[], [0, 1], [2, 2], [4, 2], [1.0, 2], 'abc', [True, 2], 3])
 def test_rungs_are_ascending_whole_numbers(value):
-    assert ascending().problem(value) == 'must be ascending whole numbers, such as 2 4 8 ([2, 4, 8] in a file)'
-    assert ascending().problem([1]) is ascending().problem((2, 4, 8)) is None
-    assert ascending().from_words(['2', '4']) == [2, 4]
+    assert epochs().problem(value) == 'must be ascending whole numbers, such as 2 4 8 ([2, 4, 8] in a file)'
+    assert epochs().problem([1]) is epochs().problem((2, 4, 8)) is None
+    assert epochs().from_words(['2', '4']) == [2, 4]
 
 
 def test_problems_of_options_are_named_by_the_option():

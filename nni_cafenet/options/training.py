@@ -1,0 +1,58 @@
+"""Options of training: of the supernet of a trained network, and of the networks that were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import kinds
+from .record import Record, option
+
+__all__ = ['RecipeOptions']
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions(Record):
+    """How `prune` and the command line train; `prune` describes the options in full."""
+
+    epochs: int = option(
+        5, kinds.whole_number(0), 'epochs of the supernet; 0: widths are searched on the given weights'
+    )
+    finetune_epochs: int = option(
+        10,
+        kinds.whole_number(0),
+        'epochs of the smaller networks: fine-tuning of trained weights, or training from scratch; 0: none',
+    )
+    optimizer: str = option('adamw', kinds.choice('adamw', 'sgd'), 'adamw, or sgd with Nesterov momentum 0.9')
+    lr: float | None = option(
+        None,
+        kinds.number_above(0, 'RATE').or_none(),
+        'highest learning rate, with warm-up and cosine decay (default: 0.001 for adamw, 0.05 for sgd)',
+    )
+    loss: str | None = option(
+        None,
+        kinds.name('cross_entropy, bce, mse, model, or a function of your own').or_none(),
+        'cross_entropy, bce, mse, model (which returns its losses in training), or package.module:function of (output, '
+        'target) (default: cross_entropy where targets are classes)',
+    )
+    metric: str | None = option(
+        None,
+        kinds.name('a function of your own').or_none(),
+        'package.module:function of (output, target), averaged over the validation data (default: what goes with the loss)',
+    )
+    importance: str = option(
+        'group',
+        kinds.choice('group', 'l1', 'l2', 'bn', 'taylor', 'none'),
+        'how channels of trained weights are ranked (see nni_cafenet.importance); none: they keep their order',
+    )
+    distill: bool = option(
+        True, kinds.flag(), "smaller networks of trained weights also learn the original network's outputs"
+    )
+    finalists: int = option(
+        4,
+        kinds.whole_number(1),
+        'how many of the best widths are trained at the end; the best network is the result',
+    )
+    device: str = option('auto', kinds.name('auto, cpu, cuda, cuda:1 or mps'), 'auto, cpu, cuda, cuda:1')
+    precision: str = option(
+        '32-true', kinds.choice('32-true', '16-mixed', 'bf16-mixed'), '32-true, 16-mixed or bf16-mixed'
+    )
