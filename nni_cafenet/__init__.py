@@ -37,7 +37,12 @@ if TYPE_CHECKING:
         WidthMutator as WidthMutator,
         WidthSpace as WidthSpace,
     )
-    from .strategy import CafeNet as CafeNet, ShortTrainings as ShortTrainings, WithinBudget as WithinBudget
+    from .strategy import (
+        CafeNet as CafeNet,
+        RunResult as RunResult,
+        ShortTrainings as ShortTrainings,
+        WithinBudget as WithinBudget,
+    )
     from .supernet import (
         AlphaDivergence as AlphaDivergence,
         Bilateral as Bilateral,

@@ -1,11 +1,10 @@
-"""What a run is asked for, as records that are checked in one place; free of torch."""
+"""Options of a run: typed records with defaults, allowed values and help texts, checked in one place; free of torch."""
 
-from . import kinds as kinds
 from .budget_spec import COSTS, BudgetSpec, BudgetSpecs, CostLimit
 from .data import DataOptions, SpaceOptions
 from .finalists import FinalistOptions
 from .halving import Halving, epochs_text, halve
-from .kinds import Kind, is_list, number_of
+from .kinds import Kind, budgets, choice, flag, is_list, number_of, text, whole_number
 from .record import Option, Record, option
 from .search import SearchOptions
 from .supernet import ScoreOptions, SupernetOptions
@@ -27,9 +26,14 @@ __all__ = [
     'SearchOptions',
     'SpaceOptions',
     'SupernetOptions',
+    'budgets',
+    'choice',
     'epochs_text',
+    'flag',
     'halve',
     'is_list',
     'number_of',
     'option',
+    'text',
+    'whole_number',
 ]

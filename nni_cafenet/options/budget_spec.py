@@ -70,7 +70,8 @@ class CostLimit:
         else:
             if isinstance(value, float) and 0 < value < 1 and cost != 'latency':
                 raise BudgetSyntaxError(where, f"a share is written as a percentage, here '{100 * value:g}%'")
-            if isinstance(value, Integral) and type(value) is not bool:
+            is_flag = isinstance(value, bool)
+            if isinstance(value, Integral) and not is_flag:
                 value = int(value)  # numpy's
             parse: Any = parse_time if cost == 'latency' else parse_count
             try:

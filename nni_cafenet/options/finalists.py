@@ -34,7 +34,7 @@ class FinalistOptions(Record):
         argument='finalist_weights',
     )
     metric: str | None = option(
-        None, kinds.name('the name of a metric that the evaluator logs').or_none(), 'what finalists are ranked by'
+        None, kinds.text('the name of a metric that the evaluator logs').or_none(), 'what finalists are ranked by'
     )
     higher_is_better: bool | None = option(
         None,

@@ -1,4 +1,4 @@
-"""Successive halving: many short trainings, of which the better ones are repeated for more epochs."""
+"""Successive halving: many short trainings, the better of which are repeated for more epochs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Halving:
             raise ValueError(f'{name}: {error}') from None
 
     def kept(self, number: int) -> int:
-        """Return how many of some networks are kept: 1 or more."""
+        """Return how many of ``number`` networks are kept: 1 or more."""
         return max(1, math.ceil(self.keep * number - 1e-9))
 
     def sizes(self, number: int) -> list[int]:
@@ -74,7 +74,7 @@ class Halving:
         return sizes
 
     def describe(self, number: int) -> str:
-        """Return what it costs, for logs and reports.
+        """Return its cost in words, for logs and reports.
 
         Examples
         --------
@@ -99,14 +99,14 @@ def halve(
     candidates
         The networks.
     halving
-        How many are trained for how long.
+        The rungs.
     train
-        Trains some networks for a number of epochs, each anew; returns those that were trained with their fitness:
-        higher is better, NaN is worse than any number. Of equal ones, the first is better.
+        Trains networks for a number of epochs, each anew; returns those that were trained with their fitness: higher is
+        better, NaN is worse than any number. Of equals, the first is better.
 
     Returns
     -------
-    The networks of the last rung, best first; those without a fitness are left out. Empty if a rung has none with one.
+    The networks of the last rung, best first, without those that have no fitness. Empty if a rung has none with a fitness.
     """
     left = list(candidates)
     for epochs in halving.epochs:
@@ -125,7 +125,7 @@ def epochs_text(epochs: int) -> str:
 
 
 def _ascending(epochs: Any) -> tuple[int, ...]:
-    """Return the epochs of the rungs; a ValueError where they are no ascending whole numbers."""
+    """Return the epochs of the rungs; a ValueError if they are not ascending whole numbers."""
     each = epochs if isinstance(epochs, Sequence) and not isinstance(epochs, str) else [epochs]
     try:
         values = tuple(check_whole_number('epochs', one, 1) for one in each)

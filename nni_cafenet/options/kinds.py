@@ -17,16 +17,16 @@ from .halving import Halving
 __all__ = [
     'Kind',
     'bins',
-    'budget',
+    'budgets',
     'choice',
     'epochs',
     'flag',
     'is_list',
-    'name',
     'number_above',
     'number_between',
     'number_of',
     'seed',
+    'text',
     'whole_number',
     'words',
 ]
@@ -92,7 +92,7 @@ class Kind:
         try:
             return Schema(self.validator).validate(value), None
         except SchemaError as error:
-            reason = next((text for text in reversed(error.errors) if text), None)
+            reason = next((each for each in reversed(error.errors) if each), None)
         return None, f'must be {self.allowed}' + (f' ({reason})' if reason else '')
 
 
@@ -148,7 +148,7 @@ def flag() -> Kind:
     return Kind('true or false', _Checked(partial(check_flag, 'value')), error=TypeError)
 
 
-def name(allowed: str, metavar: str = 'NAME') -> Kind:
+def text(allowed: str, metavar: str = 'NAME') -> Kind:
     """A text that is not blank."""
     return Kind(allowed, lambda value: isinstance(value, str) and bool(value.strip()), metavar)
 
@@ -181,7 +181,7 @@ def bins() -> Kind:
     return Kind(allowed, is_rule, 'RULE')
 
 
-def budget() -> Kind:
+def budgets() -> Kind:
     """One budget or several (see `BudgetSpecs`); the value stays as it is written."""
 
     def check(value: Any) -> Any:

@@ -40,7 +40,7 @@ class ScoreOptions(Record):
 
     score: str = option(
         'loss',
-        kinds.name('a name'),
+        kinds.text('a name'),
         'what widths are ranked by: loss, or a metric that validation logs, such as val_acc',
     )
     higher_is_better: bool = option(

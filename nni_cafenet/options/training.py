@@ -30,13 +30,13 @@ class RecipeOptions(Record):
     )
     loss: str | None = option(
         None,
-        kinds.name('cross_entropy, bce, mse, model, or a function of your own').or_none(),
+        kinds.text('cross_entropy, bce, mse, model, or a function of your own').or_none(),
         'cross_entropy, bce, mse, model (which returns its losses in training), or package.module:function of (output, '
         'target) (default: cross_entropy where targets are classes)',
     )
     metric: str | None = option(
         None,
-        kinds.name('a function of your own').or_none(),
+        kinds.text('a function of your own').or_none(),
         'package.module:function of (output, target), averaged over the validation data (default: what goes with the loss)',
     )
     importance: str = option(
@@ -52,7 +52,11 @@ class RecipeOptions(Record):
         kinds.whole_number(1),
         'how many of the best widths are trained at the end; the best network is the result',
     )
-    device: str = option('auto', kinds.name('auto, cpu, cuda, cuda:1 or mps'), 'auto, cpu, cuda, cuda:1')
+    device: str = option(
+        'auto', kinds.text('auto, cpu, cuda, cuda:1 or mps'), 'where to train: auto, cpu, cuda, cuda:1'
+    )
     precision: str = option(
-        '32-true', kinds.choice('32-true', '16-mixed', 'bf16-mixed'), '32-true, 16-mixed or bf16-mixed'
+        '32-true',
+        kinds.choice('32-true', '16-mixed', 'bf16-mixed'),
+        'numbers to train in: 32-true, 16-mixed or bf16-mixed',
     )

@@ -84,28 +84,28 @@ def prune(
     device: str = 'auto',
     precision: str = '32-true',
 ) -> Pruned | PrunedFamily:
-    """Make a trained network really smaller, under a budget.
+    """Prune a trained network to a smaller one within a budget.
 
-    Its channels are put in order of importance, which does not change what it computes. From its weights a supernet is
-    trained for a few epochs (CafeNet: locally free weight sharing, min-min), widths are searched on a held-out part of
-    the training data, and the best ones are fine-tuned with the weights that they inherit.
+    Its channels are sorted by importance, which does not change its outputs. A supernet is trained from its weights for a
+    few epochs (CafeNet: locally free weight sharing, min-min), widths are searched on a held-out part of the training data,
+    and the best ones are fine-tuned with the weights that they inherit.
 
     Parameters
     ----------
     model
-        The trained network. It stays as it is.
+        The trained network. It is not changed.
     budget
-        What the smaller one may cost (see `CafeNet`): ``'50%'`` of the MACs, ``'300M'``, ``{'macs': '50%', 'params':
-        '5M'}``. A list of budgets gives a family out of one supernet.
+        Its largest cost (see `CafeNet`): ``'50%'`` of the MACs, ``'300M'``, ``{'macs': '50%', 'params': '5M'}``. A list of
+        budgets gives a family of networks from one supernet.
     example_input
-        What the model is called with, of the size that MACs are counted for: a shape such as ``(1, 3, 224, 224)``, a
-        tensor, a tuple or a dict. Dimension 0 is the batch.
+        Arguments of the model, of the size that MACs are counted for: a shape such as ``(1, 3, 224, 224)``, a tensor, a
+        tuple or a dict. Dimension 0 is the batch.
     train, validate
-        Loaders of ``(inputs, target)``. Validation data plays no part in training and search: it is for the report, and
-        ranks fine-tuned finalists if there are several.
+        Loaders of ``(inputs, target)``. Validation data is not used in training and search: only for the report, and to
+        rank fine-tuned finalists if there are several.
     evaluator
-        Instead of loaders and functions: an NNI Lightning evaluator, with any training of its own. Its numbers of epochs
-        are replaced.
+        Instead of loaders and functions: an NNI Lightning evaluator, with any training recipe. Its numbers of epochs are
+        replaced.
     loss
         ``(output, target) -> tensor``; or ``'cross_entropy'``, ``'bce'``, ``'mse'``; or ``'model'`` for a model that
         returns its losses in training, called with inputs and target. None: ``'model'`` for torchvision's detectors,
@@ -114,11 +114,11 @@ def prune(
         ``(output, target) -> number``, a torchmetrics metric, or a dict of several, the most important one first.
         Default: what goes with the loss. With ``evaluator``: the name of what its validation logs.
     metric_higher_is_better
-        Which way the metric is better; default: as its name says.
+        Direction of the metric. None: lower is better if its name contains 'loss' or 'error'.
     optimizer
-        ``parameters -> optimizer``; default: AdamW, learning rate 1e-3. The rate has a warm-up and a cosine.
+        ``parameters -> optimizer``; default: AdamW, learning rate 1e-3. The rate has a warm-up and a cosine decay.
     epochs
-        Epochs of the supernet; 0: widths are searched on the ordered weights as they are.
+        Epochs of the supernet; 0: widths are searched on the sorted weights.
     finetune_epochs
         Epochs of fine-tuning; 0: none.
     importance
@@ -128,21 +128,21 @@ def prune(
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
-        of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths that can be chosen.
+        of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths within reach of the budget.
     sharing, channel_sets_per_step, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
         The search (see `CafeNet`). Default of ``search``:
         ``Evolution(population=40, generations=20, initial='uniform')``.
     finalists
-        How many of the best widths are fine-tuned; the best network by the metric is the result.
+        Number of the best widths that are fine-tuned; the best network by the metric is the result.
     baseline
-        Fine-tune the uniformly scaled network of the budget as well. Where no finalist is better than it, it is the result.
+        Fine-tune the uniformly scaled network of the budget as well. It is the result if no finalist is better.
     seed
-        Seed of everything that is drawn.
+        Seed of all random numbers.
     directory
-        Where the run keeps its state and its results. A run that was killed goes on from there. Default: a new folder
-        below ``cafenet`` in the working directory.
+        Folder of the run's state and results. A killed run resumes from it. Default: a new folder below ``cafenet`` in the
+        working directory.
     device, precision
-        Where and how precisely is trained, if there is no ``evaluator``: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``;
+        Device and precision of training, if there is no ``evaluator``: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``;
         ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
 
     Returns

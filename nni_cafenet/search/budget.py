@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 
 
 class WidthDomain(Protocol):
-    """What a search needs to know of a space of widths.
+    """What a search uses of a space of widths.
 
     Both costs are exact, and never fall when a width grows. They take widths as ``{label: int}`` and return
     an int, or as an int64 array (N, groups), columns in the order of :attr:`choices`, and return int64 (N,).
@@ -51,27 +51,27 @@ class WidthDomain(Protocol):
 
 
 class Latencies(Protocol):
-    """What a search needs to know of a `LatencyTable`: times in ns, which never fall when a width grows."""
+    """What a search uses of a `LatencyTable`: times in ns, which never fall when a width grows."""
 
     def latency(self, widths: IntArray, /) -> IntArray:
         """The latency of widths (N, groups), ns; shape (N,)."""
 
     def fingerprint(self) -> str:
-        """A text that differs between tables that predict otherwise."""
+        """A text that differs between tables with different predictions."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits that no network of a search may exceed, by one MAC or one ns. Made by :meth:`parse`, which checks them.
+    """Limits that no network of a search exceeds, not by one MAC or one ns. Made by :meth:`parse`, which checks them.
 
     Parameters
     ----------
     limits : dict of str to int
         Largest cost allowed: ``'macs'`` of one sample, ``'params'``, ``'latency'`` in ns, or several.
     domain : WidthDomain
-        Tells the costs of widths. Not part of equality.
+        Computes the costs of widths. Not part of equality.
     table : Latencies, optional
-        Tells their latency; needed where it is limited. Not part of equality.
+        Predicts their latency; needed if it is limited. Not part of equality.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..options import kinds
+from ..options import choice
 from ..search import Evolution
 from ..supernet import LocallyFree, UniformWidths
 
@@ -31,6 +31,6 @@ def with_preset(name: str | None, **given: Any) -> dict[str, Any]:
     ValueError
         If there is no such preset.
     """
-    kinds.choice(*PRESETS).or_none().check('preset', name)
+    choice(*PRESETS).or_none().check('preset', name)
     preset = {} if name is None else PRESETS[name]
     return {option: preset.get(option) if value is None else value for option, value in given.items()}

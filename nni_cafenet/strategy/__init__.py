@@ -1,7 +1,8 @@
 """The NNI strategies: CafeNet, its equal-compute rival, and budgets for the multi-trial strategies of NNI."""
 
 from .cafenet import CafeNet
+from .result import RunResult
 from .short_trainings import ShortTrainings
 from .within_budget import WithinBudget
 
-__all__ = ['CafeNet', 'ShortTrainings', 'WithinBudget']
+__all__ = ['CafeNet', 'RunResult', 'ShortTrainings', 'WithinBudget']

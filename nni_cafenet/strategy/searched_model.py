@@ -21,7 +21,7 @@ class SearchedModel(RawFormatModelSpace):
     space
         The space of widths.
     scored
-        The width and its score.
+        The widths and their score.
     make
         Makes the slim model.
 

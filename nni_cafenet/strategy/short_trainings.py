@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from nni.nas.space import RawFormatModelSpace
-from torch import nn
 
 from ..options import FinalistOptions, Halving, SearchOptions
-from ..search import FULL, Budget, History, LevelSpace, Scored, sample_levels, uniform_within, widths_key
-from ..stages import (
-    BASELINE,
-    Finalist,
-    RunFolder,
-    Stages,
-    TrainedFinalist,
-    TrainedModel,
-    finalist_name,
-    short_trainings_table,
-)
-from .cafenet import CafeNet, _known
+from ..search import FULL, Budget, LevelSpace, Scored, sample_levels, uniform_within, widths_key
+from ..stages import BASELINE, Finalist, RunFolder, RunOptions, Stages, TrainedFinalist, finalist_name
+from .finalist_trainings import FinalistTrainings
+from .result import RunResult
+from .short_result import ShortResult
+from .width_search import WidthSearch
 
 __all__ = ['ShortTrainings']
 
-_logger = logging.getLogger(__name__)
 
-
-class ShortTrainings(CafeNet):
-    """Search widths by short trainings and successive halving; no supernet.
+class ShortTrainings(WidthSearch):
+    """Search widths by short trainings and successive halving, without a supernet.
 
     ``NasExperiment(space, evaluator, ShortTrainings('50%', n=24, epochs=(2, 4, 8), keep=0.5)).run()`` draws 24 widths of
-    the budget, the uniformly scaled network among them. The evaluator trains each for 2 epochs, the better 12 anew for 4,
-    and the better 6 of those for 8. Its ``max_epochs`` is replaced; the rest of its recipe stays. Networks are ranked on a
-    held-out part of the *training* data; the evaluator's validation data is not touched. ``export_top_models`` gives the
-    best widths (``formatter='dict'``) or slim models with the weights of their last short training
+    the budget, including the uniformly scaled network. The evaluator trains each for 2 epochs, the better 12 anew for 4,
+    and the better 6 of those for 8. Its ``max_epochs`` is replaced; the rest of its recipe is kept. Networks are ranked on
+    a held-out part of the *training* data; the evaluator's validation data is not touched. ``export_top_models`` returns
+    the best widths (``formatter='dict'``) or slim models with the weights of their last short training
     (``formatter='instance'``), best first.
 
-    For one budget, this finds about as much as `CafeNet` at equal compute. A supernet pays off where it is reused: for
-    more budgets, other costs, more candidates. See docs/short_trainings.md.
+    For a single budget, it finds about as much as `CafeNet` at equal compute. A supernet pays off if it is reused: for more
+    budgets, other costs, more candidates. See docs/short_trainings.md.
 
     Parameters
     ----------
     budget
-        What a network may cost, as in `CafeNet`; a list of budgets is searched one by one.
+        Largest cost of a network, as in `CafeNet`; a list of budgets is searched one by one.
     n
-        Networks of each budget that are trained in the first rung, the uniformly scaled one included; 2 or more.
+        Networks per budget in the first rung, including the uniformly scaled one; 2 or more.
     epochs
         Epochs of a training in each rung, ascending.
     keep
@@ -58,15 +47,15 @@ class ShortTrainings(CafeNet):
     floor
         Least share of the budget that a random network uses, as far as the space allows; default 0.98.
     score
-        What networks are ranked by: ``'loss'`` (default), the loss of ``training_step`` on the held-out data, or the name
-        of a metric that the evaluator's ``validation_step`` logs, such as ``'val_acc'``.
+        What networks are ranked by: ``'loss'`` (default), the loss of ``training_step`` on the held-out data, or a metric
+        that the evaluator's ``validation_step`` logs, such as ``'val_acc'``.
     higher_is_better, holdout, score_data, seed, directory, trial_directory
         As in `CafeNet`.
     finalists
-        How many of the best networks of the last rung are trained in full by the evaluator, besides the uniformly scaled
-        one; ``export_top_models`` then ranks these. 0 (default): none.
+        Number of the best networks of the last rung that the evaluator trains in full, besides the uniformly scaled one;
+        ``export_top_models`` then ranks these. 0 (default): none.
     baseline, metric, metric_higher_is_better
-        Of these finalists, as in `CafeNet`.
+        Options of these finalists, as in `CafeNet`.
 
     Raises
     ------
@@ -75,8 +64,8 @@ class ShortTrainings(CafeNet):
 
     Notes
     -----
-    A schedule of the learning rate must follow the trainer (``trainer.max_epochs``, ``estimated_stepping_batches``); one
-    with a fixed number of epochs is cut off.
+    A learning-rate schedule must follow the trainer (``trainer.max_epochs``, ``estimated_stepping_batches``); one with a
+    fixed number of epochs is cut off.
     """
 
     def __init__(
@@ -99,55 +88,50 @@ class ShortTrainings(CafeNet):
         directory: str | os.PathLike[str] | None = None,
         trial_directory: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(
-            budget,
-            score=score,
-            higher_is_better=higher_is_better,
-            holdout=holdout,
-            score_data=score_data,
-            seed=seed,
-            directory=directory,
-            trial_directory=trial_directory,
-        )
         self.halving = Halving(epochs, keep)  # type: ignore[arg-type]
         self.floor = SearchOptions.check('floor', floor)
         self.n = SearchOptions.check('candidates', n)
-        last = self.halving.sizes(self.n)[-1]
-        self.finalist_options = FinalistOptions(
-            number=finalists,
-            weights='fresh',
-            metric=metric,
-            higher_is_better=metric_higher_is_better,
-            baseline=baseline,
-            halving=self.halving,
-            drawn=self.n,
+        super().__init__(
+            budget,
+            options=RunOptions.checked(
+                score=score, higher_is_better=higher_is_better, holdout=holdout, score_data=score_data, seed=seed
+            ),
+            finalists=FinalistOptions(
+                number=finalists,
+                metric=metric,
+                higher_is_better=metric_higher_is_better,
+                baseline=baseline,
+                halving=self.halving,
+                drawn=self.n,
+            ),
+            directory=directory,
+            trial_directory=trial_directory,
         )
+        last = self.halving.sizes(self.n)[-1]
         if self.finalist_options.number > last:
             raise ValueError(f'finalists={finalists}: the last rung has {last} networks. Give {last} or fewer.')
         self._ranked: list[list[Finalist]] = []
 
-    # --- the run ----------------------------------------------------------------------------------
+    _keeps_choice = False
 
     def _supernet_record(self) -> dict[str, Any]:
-        record = super()._supernet_record()
-        return {
-            name: value
-            for name, value in record.items()
-            if name not in ('sharing', 'channel_sets_per_step', 'training')
-        }
+        without = ('sharing', 'channel_sets_per_step', 'training')
+        return {name: value for name, value in super()._supernet_record().items() if name not in without}
 
     def _scores_record(self) -> dict[str, Any]:
         return {**super()._scores_record(), 'epochs': list(self.halving.epochs)}
 
     def _search_record(self) -> dict[str, Any]:
-        own = {'n': self.n, 'floor': self.floor, 'keep': self.halving.keep}
-        return {**{name: each for name, each in super()._search_record().items() if name != 'search'}, **own}
+        return {'n': self.n, 'floor': self.floor, 'keep': self.halving.keep}
 
-    def _find(self, folder: RunFolder, stages: Stages) -> None:
-        """Draw widths of each budget, and train them for longer and longer."""
-        trainer = _known(self._setup).supernet.trainer
-        path = folder.history if trainer.is_global_zero else None
-        self._history = history = History(path, higher_is_better=self.options.higher_is_better)
+    def _make_result(self, **common: Any) -> RunResult:
+        return ShortResult(**common)
+
+    # --- the stages -------------------------------------------------------------------------------
+
+    def _find(self, folder: RunFolder, stages: Stages, trainings: FinalistTrainings) -> None:
+        """Draw widths of each budget, and train them for ever more epochs."""
+        history, result = self.history, self.result
 
         def keep(trained: TrainedFinalist) -> None:
             scored = dataclasses.replace(
@@ -156,9 +140,12 @@ class ShortTrainings(CafeNet):
             if scored.widths not in history or history[scored.widths].epochs < scored.epochs:
                 history.add(scored)
 
-        for name, budget in zip(self._budget_names, self._budgets):
-            self._ranked.append(self._halved(self._candidates(name, budget), self.halving, stages, folder, keep))
-        if path is not None:
+        for name, budget in zip(self.budget_names, self.budgets):
+            ranked = trainings.halved(self._candidates(name, budget), self.halving, keep)
+            self._ranked.append(ranked)
+            if ranked[0].is_baseline:
+                result.uniform_first.append(name)
+        if self._is_first:
             history.export(folder.path, self._space.labels)
             folder.mark_searched()
 
@@ -175,69 +162,14 @@ class ShortTrainings(CafeNet):
             for each, widths in [*named, (finalist_name(BASELINE, name), uniform)]
         ]
 
-    def _choose_finalists(self, folder: RunFolder, stages: Stages) -> list[Finalist]:
+    def _choose_finalists(self, stages: Stages, trainings: FinalistTrainings) -> list[Finalist]:
         options, finalists = self.finalist_options, list[Finalist]()
-        for name, budget, ranked in zip(self._budget_names, self._budgets, self._ranked):
+        for name, budget, ranked in zip(self.budget_names, self.budgets, self._ranked):
             chosen = ranked[: options.number]
             if options.baseline and not any(each.is_baseline for each in chosen):
                 chosen += [each for each in self._candidates(name, budget) if each.is_baseline]
             finalists += chosen
-        finalists = [dataclasses.replace(each, scored=self.history[each.scored.widths]) for each in finalists]
-        return self._in_folders(finalists, folder)
-
-    # --- results ----------------------------------------------------------------------------------
-
-    def report(self) -> str:
-        """Return a table of the trained finalists, or of the best short trainings and the baseline."""
-        if self._trained:
-            return super().report()
-        table = short_trainings_table(self._last_trainings(), self._space, _known(self._setup).short_metric)
-        return '\n'.join([table, *self.findings()])
-
-    def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
-        """Return the best networks that a budget allows, best first: those of the last rung before all others."""
-        return self.history.best(number, among=lambda each: bool(budget.allows(self._space.to_array(each.widths))[0]))
-
-    def findings(self) -> list[str]:
-        """Return sentences on what came out: budgets under which no candidate is better than the uniform network."""
-        if self._trained:
-            return super().findings()
-        kept = [name for name, ranked in zip(self._budget_names, self._ranked) if ranked[0].is_baseline]
-        reason = 'no candidate is better than the uniformly scaled network'
-        return [f'Uniform kept{"" if name is None else f" under {name}"}: {reason}.' for name in kept]
-
-    def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """Yield the best trained finalists, best first; without finalists, the networks of the short trainings.
-
-        Parameters
-        ----------
-        sort
-            False: in the order in which they were trained.
-        limit
-            How many; None: all.
-        """
-        if self._trained:
-            yield from super().list_models(sort, limit)
-            return
-        trained = {widths_key(each.finalist.scored.widths): each for each in self._last_trainings()}
-        records = [each for each in self.history.best() if widths_key(each.widths) in trained]
-        if not sort:
-            records = [each for each in self.history if widths_key(each.widths) in trained]
-        for scored in records[:limit]:
-            each = trained[widths_key(scored.widths)]
-            yield TrainedModel(self._space, each, self._folder_of(each))
-
-    def slim(self, scored: Scored) -> nn.Module:
-        """Return the slim model of widths that were trained, with the weights of their last short training."""
-        for each in self._last_trainings():
-            if each.finalist.scored.widths == scored.widths:
-                return self.trained_model(each)
-        raise ValueError(f'{scored.widths} were not trained in this run. Give a record of its history.')
-
-    def _last_trainings(self) -> list[TrainedFinalist]:
-        """Return the last short training of each network."""
-        last = {widths_key(each.finalist.scored.widths): each for each in self.short_trainings}
-        return list(last.values())
+        return [dataclasses.replace(each, scored=self.history[each.scored.widths]) for each in finalists]
 
     def extra_repr(self) -> str:
         """Return the options that matter most."""

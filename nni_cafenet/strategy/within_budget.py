@@ -26,17 +26,17 @@ _logger = logging.getLogger(__name__)
 
 
 class WithinBudget(StrategyMiddleware):
-    """Keep every network that a multi-trial strategy trains within a budget, by moving it there.
+    """Keep every network that a multi-trial strategy trains within a budget, by shrinking it.
 
-    ``Chain(Random(), WithinBudget('50%'))``: a network above the budget shrinks along a random path until it fits, and
-    is trained then; the strategy gets its metric. Nothing is rejected, so a tight budget does not starve the strategy.
-    The model that the strategy submitted has the moved widths as its ``sample`` (and ``mutation_summary``) from then
-    on, and ``export_top_models`` gives networks within the budget only.
+    ``Chain(Random(), WithinBudget('50%'))``: a network above the budget shrinks along a random path until it fits, and is
+    then trained; the strategy gets its metric. Nothing is rejected, so a tight budget does not starve the strategy. The
+    ``sample`` (and ``mutation_summary``) of the submitted model changes to the smaller widths, and ``export_top_models``
+    returns networks within the budget only.
 
     Parameters
     ----------
     budget
-        What a network may cost: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
+        Largest cost of a network: ``'50%'`` of the full network's MACs, ``'300M'`` or ``3e8`` MACs, or a dict such as
         ``{'macs': '50%', 'params': '5M'}``. Never exceeded. ``{'latency': '5ms', 'table': 'lat.json'}`` limits the time
         that a `LatencyTable` predicts.
     seed
@@ -50,10 +50,10 @@ class WithinBudget(StrategyMiddleware):
 
     Notes
     -----
-    The same submitted widths always move to the same place. Moved networks differ from all others as long as the budget
-    leaves any; once each network that it allows has been submitted, the strategy is told that there is no more budget.
-    Regularised evolution goes on from the moved widths; `TPE` and `PolicyBasedRL` learn the metric for the widths that
-    they proposed. With other middlewares, this one stands first.
+    Equal submitted widths always shrink to equal widths. Shrunk networks differ from all others while the budget allows
+    more; once every allowed network has been submitted, the strategy is told that its budget is exhausted. Regularized
+    evolution continues from the shrunk widths; `TPE` and `PolicyBasedRL` learn the metric for the widths that they
+    proposed. Put this middleware before others.
     """
 
     def __init__(self, budget: Any, *, seed: int = 0) -> None:
@@ -130,7 +130,7 @@ class WithinBudget(StrategyMiddleware):
         return np.asarray(other[0])
 
     def budget_available(self) -> bool:
-        """Tell whether more networks can be trained."""
+        """Return whether more networks can be trained."""
         return not self._exhausted and bool(self.engine.budget_available())
 
     @property
@@ -150,15 +150,15 @@ class WithinBudget(StrategyMiddleware):
         self.engine.wait_models(*models)
 
     def register_model_event_callback(self, event_type: ModelEventType, callback: Any) -> None:
-        """Have the engine tell of metrics and ends: they belong to the model that was submitted."""
+        """Register a callback for metrics and ends of training; they refer to the submitted model."""
         self.engine.register_model_event_callback(event_type, callback)
 
     def unregister_model_event_callback(self, event_type: ModelEventType, callback: Any) -> None:
-        """Take such a callback back."""
+        """Unregister a callback."""
         self.engine.unregister_model_event_callback(event_type, callback)
 
     def dispatch_model_event(self, event: ModelEvent | ModelEventType | str, **kwargs: Any) -> None:
-        """Pass an event on to those whom the engine tells."""
+        """Pass an event on to the callbacks."""
         self.engine.dispatch_model_event(event, **kwargs)
 
     def _cleanup(self) -> None:
@@ -167,7 +167,7 @@ class WithinBudget(StrategyMiddleware):
     # --- resuming ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what NNI's checkpoint keeps: plain values."""
+        """Return the state for NNI's checkpoint: plain values."""
         return {
             'limits': {} if self._levels is None else dict(self._levels.budget.limits),
             'generator': json.dumps(self._rng.bit_generator.state),
@@ -178,12 +178,12 @@ class WithinBudget(StrategyMiddleware):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where another process was.
+        """Resume from the state of another process.
 
         Raises
         ------
         ValueError
-            If it had another budget.
+            If it has another budget.
         """
         limits = {} if self._levels is None else self._levels.budget.limits
         if state_dict['limits'] != limits:

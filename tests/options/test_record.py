@@ -19,9 +19,10 @@ from nni_cafenet.options import (
     SearchOptions,
     SpaceOptions,
     SupernetOptions,
-    kinds,
     option,
+    whole_number,
 )
+from nni_cafenet.options.kinds import number_between
 
 RECORDS = (SupernetOptions, ScoreOptions, SearchOptions, FinalistOptions, RecipeOptions, DataOptions, SpaceOptions)
 FUNCTIONS = {
@@ -31,7 +32,7 @@ FUNCTIONS = {
     nni_cafenet.prune: (RecipeOptions, SupernetOptions, ScoreOptions, FinalistOptions, SpaceOptions),
 }
 OTHERWISE = {
-    (nni_cafenet.prune, 'bins'),  # objects, where the command line has texts
+    *((nni_cafenet.prune, name) for name in ('bins', 'optimizer')),  # objects; the command line has texts
     (nni_cafenet.Evolution, 'floor'),  # 0.8: of a generation, not of random widths
 }
 OPTIONS = [(record, each) for record in RECORDS for each in record.options()]
@@ -62,15 +63,15 @@ def test_fields_have_the_kinds_and_the_help_of_the_records():
 @pytest.mark.parametrize(('record', 'each'), OPTIONS, ids=lambda value: getattr(value, 'name', ''))
 def test_defaults_are_allowed_and_help_is_a_phrase(record, each):
     assert record.check(each.name, each.default) == each.default
-    assert re.fullmatch(r'[a-z0-9].*[^.]', each.help)
+    assert re.fullmatch(r'([a-z]|SMALLEST).*[^.]', each.help)
     with pytest.raises((ValueError, TypeError), match=f'^{each.argument}=<object .* must be {each.kind.allowed[:12]}'):
         record.check(each.name, object())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Small(Record):
-    number: int = option(1, kinds.whole_number(1), 'a number', argument='how_many')
-    share: float | None = option(None, kinds.number_between(0, 1, open=True).or_none(), 'a share')
+    number: int = option(1, whole_number(1), 'a number', argument='how_many')
+    share: float | None = option(None, number_between(0, 1, open=True).or_none(), 'a share')
     other: object = None
 
 

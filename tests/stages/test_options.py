@@ -24,6 +24,7 @@ GIVEN = {
     'seed': 0,
     'memory': 'lean',
     'temperature': 3,
+    'ema': None,
     'training': TrainingOptions(ema=0.9),
 }
 FINALISTS = {'number': 2, 'weights': 'fresh', 'metric': None, 'higher_is_better': None}

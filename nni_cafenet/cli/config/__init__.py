@@ -1,4 +1,4 @@
-"""What a job is asked for: one set of definitions for the command line and for configuration files."""
+"""The options of a job: one set of fields for the command line and for configuration files."""
 
 from .configuration import Configuration, Given
 from .fields import FIELDS, SECTIONS, Field

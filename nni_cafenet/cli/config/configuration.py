@@ -1,4 +1,4 @@
-"""Configurations: out of a file and the options of a command, checked as a whole."""
+"""Configurations, from a file and the options of a command, checked as a whole."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ _BY_PATH = {field.path: field for field in FIELDS}
 
 @dataclass(frozen=True)
 class Given:
-    """
-    A value that a user gave.
+    """A value that a user gave.
 
     Parameters
     ----------
     where
-        Where it stands, for messages: ``'search.population'`` in a file, ``'--population'`` on the command line.
+        Its place, for messages: ``'search.population'`` in a file, ``'--population'`` on the command line.
     value
         The value.
     """
@@ -35,8 +34,7 @@ class Given:
 
 
 class Configuration(Mapping[str, Any]):
-    """
-    What a job is asked for: ``configuration['search.population']``. Made by `checked`, which knows that all is allowed.
+    """The options of a job: ``configuration['search.population']``. Made by `checked`, which refuses what is not allowed.
 
     Parameters
     ----------
@@ -56,25 +54,24 @@ class Configuration(Mapping[str, Any]):
         trained: bool = False,
         more: Sequence[Callable[[Mapping[str, Given]], list[str]]] = (),
     ) -> Configuration:
-        """
-        Make a configuration; options go before the file, and both before defaults.
+        """Make a configuration; options override the file, and both override defaults.
 
         Parameters
         ----------
         file
-            A YAML file; None: there is none.
+            A YAML file, if any.
         options
-            What the command line gives, by the paths of fields.
+            Options of the command line, by the paths of fields.
         trained
-            Whether the job starts from trained weights whatever the fields say. Else it does where ``model.weights`` are
-            given. Defaults depend on it.
+            The job starts from trained weights in any case; otherwise, it does so if ``model.weights`` is given. Defaults
+            depend on it.
         more
-            Further checks: each takes what is given by paths, and returns problems, a line each.
+            Further checks: each takes the given values by path, and returns problems, one line each.
 
         Raises
         ------
         nni_cafenet.errors.ConfigurationError
-            If anything is not allowed, unknown or missing. The message has all problems, a line each.
+            If anything is not allowed, unknown or missing. The message lists all problems, one per line.
         """
         problems: list[str] = []
         given: dict[str, Given] = {}
@@ -103,10 +100,7 @@ class Configuration(Mapping[str, Any]):
 
     @classmethod
     def from_nested(cls, values: Mapping[str, Any]) -> Configuration:
-        """Return the configuration that `nested` made a dict of.
-
-        An earlier version may have made it: fields that change nothing in what comes out may be missing.
-        """
+        """Read what `nested` returned; fields that do not change the result may be missing."""
         problems: list[str] = []
         given = _flattened(values, problems)
         defaults = {
@@ -127,12 +121,11 @@ class Configuration(Mapping[str, Any]):
         return len(self._values)
 
     def with_values(self, **values: Any) -> Configuration:
-        """Return the configuration with other values; dots in paths are written as two underscores."""
+        """Return the configuration with other values; ``search__keep`` is ``search.keep``."""
         return Configuration({**self._values, **{path.replace('__', '.'): value for path, value in values.items()}})
 
     def overridden(self, options: Mapping[str, Given]) -> Configuration:
-        """
-        Return the configuration with the values that options give.
+        """Return the configuration with the values that options give.
 
         Raises
         ------
@@ -143,7 +136,7 @@ class Configuration(Mapping[str, Any]):
         return Configuration({**self._values, **{path: each.value for path, each in options.items()}})
 
     def nested(self) -> dict[str, Any]:
-        """Return the fields as a file holds them."""
+        """Return the fields as nested dicts, as in a file."""
         result: dict[str, Any] = {}
         for path, value in self._values.items():
             section, _, name = path.rpartition('.')
@@ -151,11 +144,11 @@ class Configuration(Mapping[str, Any]):
         return result
 
     def to_yaml(self) -> str:
-        """Return the whole configuration as YAML: a file that asks for the same."""
+        """Return the configuration as YAML, for a file that asks for the same job."""
         return to_yaml(self.nested())
 
     def differences(self, other: Configuration, without: Sequence[str] = ()) -> list[str]:
-        """Return what another configuration has other than this one, as far as it changes what comes out.
+        """Return how another configuration differs, in fields that change the result.
 
         Parameters
         ----------
@@ -172,7 +165,7 @@ class Configuration(Mapping[str, Any]):
 
 
 def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
-    """Yield what is wrong with values that are allowed, but not together."""
+    """Yield problems of values that are allowed, but not together."""
     short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
     if short and not fresh:
         yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
@@ -187,7 +180,7 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
 
 
 def _refused(given: Mapping[str, Given]) -> list[str]:
-    """Return what is wrong with values, a line each."""
+    """Return the problems of values, one line each."""
     problems = []
     for path, each in given.items():
         problem = _BY_PATH[path].kind.problem(each.value)
@@ -203,7 +196,7 @@ def _refuse(problems: Sequence[str], origin: str) -> None:
 
 
 def _flattened(values: Mapping[str, Any], problems: list[str]) -> dict[str, Given]:
-    """Return the fields of a file by their paths; what is unknown goes to the problems."""
+    """Return the fields of a file by their paths; unknown ones are added to the problems."""
     given: dict[str, Given] = {}
     for key, value in values.items():
         if key in SECTIONS and key:

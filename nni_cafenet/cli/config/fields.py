@@ -15,7 +15,10 @@ from ...options import (
     SearchOptions,
     SpaceOptions,
     SupernetOptions,
-    kinds,
+    budgets,
+    flag,
+    text,
+    whole_number,
 )
 from .kinds import mapping, shape, source
 
@@ -41,7 +44,7 @@ class Field:
         What it means, for ``--help`` and the documentation.
     fresh
         The default of a search from fresh weights, if another one.
-    flag
+    option
         Its option on the command line; default: the last part of `path`, with dashes.
     changes_nothing
         Whether a run may be resumed with another value: it changes where and how fast, not the result.
@@ -52,18 +55,20 @@ class Field:
     default: Any
     help: str
     fresh: Any = None
-    flag: str = ''
+    option: str = ''
     changes_nothing: bool = False
-
-    def __post_init__(self) -> None:
-        no = 'no-' if self.default is True else ''
-        object.__setattr__(self, 'flag', self.flag or f'--{no}' + self.path.rpartition('.')[2].replace('_', '-'))
 
     @classmethod
     def of(cls, record: type[Record], path: str, name: str = '', **changes: Any) -> Field:
         """Return the field of an option; ``name``: its name in the record, if not the last part of `path`."""
-        option = record.option(name or path.rpartition('.')[2])
-        return cls(path, **{'kind': option.kind, 'default': option.default, 'help': option.help, **changes})
+        found = record.option(name or path.rpartition('.')[2])
+        return cls(path, **{'kind': found.kind, 'default': found.default, 'help': found.help, **changes})
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        no = 'no-' if self.default is True else ''
+        return self.option or f'--{no}' + self.path.rpartition('.')[2].replace('_', '-')
 
     @property
     def section(self) -> str:
@@ -87,29 +92,27 @@ SECTIONS = {
 FIELDS = (
     Field(
         'model.name',
-        kinds.name('the name of a model', 'MODEL'),
+        text('the name of a model', 'MODEL'),
         REQUIRED,
         'a model of torchvision (resnet50, torchvision.models:resnet50), or the code that makes it: '
         'package.module:factory, file.py:factory',
-        flag='--model',
+        option='--model',
     ),
-    Field('model.args', mapping(), {}, 'arguments of the factory: width=8 depth=3', flag='--model-args'),
+    Field('model.args', mapping(), {}, 'arguments of the factory: width=8 depth=3', option='--model-args'),
     Field(
         'model.classes',
-        kinds.whole_number(1).or_none(),
+        whole_number(1).or_none(),
         None,
         'number of classes: num_classes of the factory (default: those of the data, if the factory takes num_classes)',
     ),
     Field(
         'model.weights',
-        kinds.name('a file, or the name of weights of torchvision', 'FILE').or_none(),
+        text('a file, or the name of weights of torchvision', 'FILE').or_none(),
         None,
         'trained weights: a state_dict that torch.save wrote, or .safetensors; or the name of those that torchvision '
         'downloads, such as IMAGENET1K_V1',
     ),
-    Field(
-        'model.unpickle', kinds.flag(), False, 'allow a model that torch.save wrote whole: runs the code that it names'
-    ),
+    Field('model.unpickle', flag(), False, 'allow a model that torch.save wrote whole: runs the code that it names'),
     Field(
         'model.input',
         shape().or_none(),
@@ -117,7 +120,7 @@ FIELDS = (
         'shape of the input, the batch first; MACs are counted for it (default: what torchvision trained the model on, or '
         'that of the data)',
     ),
-    Field('data.source', source(), REQUIRED, 'training and validation data, see above', flag='--data'),
+    Field('data.source', source(), REQUIRED, 'training and validation data, see above', option='--data'),
     Field.of(DataOptions, 'data.batch_size'),
     Field.of(DataOptions, 'data.workers', changes_nothing=True),
     Field.of(DataOptions, 'data.validation'),
@@ -150,13 +153,13 @@ FIELDS = (
     Field.of(FinalistOptions, 'search.baseline'),
     Field(
         'budget',
-        kinds.budget(),
+        budgets(),
         '50%',
         'what the network may cost: 50% of the MACs, 300M; several for a family; macs=50% params=5M',
     ),
     Field(
         'output',
-        kinds.name('a folder', 'DIR'),
+        text('a folder', 'DIR'),
         REQUIRED,
         'folder of the run; a run that was stopped is resumed from it',
         changes_nothing=True,

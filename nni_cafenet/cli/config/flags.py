@@ -12,15 +12,14 @@ __all__ = ['add_flags', 'given_flags']
 
 
 def add_flags(parser: argparse.ArgumentParser, paths: Iterable[str] | None = None) -> None:
-    """
-    Add an option for every field.
+    """Add an option for every field.
 
     Parameters
     ----------
     parser
         The parser of the command.
     paths
-        Fields that the command has; None: all.
+        Fields of the command; None: all.
     """
     chosen = None if paths is None else set(paths)
     for section, title in SECTIONS.items():
@@ -32,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser, paths: Iterable[str] | None = Non
 
 
 def given_flags(options: argparse.Namespace) -> dict[str, Given]:
-    """Return what the user gave by options, by the paths of fields."""
+    """Return the values of given options, by the paths of fields."""
     found = {}
     for field in FIELDS:
         words = getattr(options, field.path, None)

@@ -1,4 +1,4 @@
-"""Files and folders that options name and that are not there; looked for before torch is imported."""
+"""Files and folders named by options that do not exist; found before torch is imported."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CODE = ('model.name', 'data.source', 'training.loss', 'training.metric')
 
 
 def missing_files(given: Mapping[str, Given]) -> list[str]:
-    """Return what is missing, a line each.
+    """Return the missing ones, one line each.
 
     Parameters
     ----------
     given
-        What the command line and the configuration file give, by the paths of fields.
+        Values from the command line and the configuration file, by the paths of fields.
     """
     return list(_missing({path: each for path, each in given.items() if isinstance(each.value, str)}))
 

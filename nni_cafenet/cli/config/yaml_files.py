@@ -1,4 +1,4 @@
-"""YAML as people mean it: numbers as in Python, and no key twice."""
+"""YAML with numbers as in Python and without duplicate keys."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ _NUMBERS = {
 
 
 def read_yaml(path: str) -> dict[str, Any]:
-    """
-    Return what a YAML file holds.
+    """Return the content of a YAML file.
 
     Raises
     ------
     nni_cafenet.errors.ConfigurationError
-        If it cannot be read, is no YAML, has a key twice, or holds something else than fields; the message has the line.
+        If it cannot be read, is not YAML, repeats a key, or holds anything but fields; the message has the line.
     """
     import yaml
 
@@ -49,7 +48,7 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Return the value that a word stands for in YAML; a word that is no YAML stands for itself."""
+    """Return the value of a word in YAML; the word itself if it is not YAML."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""Search the widths of a network from fresh weights, and train what was found from scratch."""
+"""Search the widths of a network from fresh weights, and train the best ones from scratch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...report import NetworkRecord
 from ...search import Budget, Scored
 from ...slim import save_slim
 from ...space import WidthMutator, WidthSpace
-from ...strategy import CafeNet, ShortTrainings
+from ...strategy import CafeNet, RunResult, ShortTrainings
 from ...utils import quiet_training, seeded
 from ..config import Configuration
 from .job_report import Found, layers_of
@@ -36,7 +36,7 @@ class SearchResult:
     table
         The networks side by side.
     found
-        The same for the report, and where the slim networks are.
+        The networks for the report, and the folders of the slim ones.
     """
 
     table: str
@@ -44,14 +44,14 @@ class SearchResult:
 
 
 def search_job(prepared: Prepared) -> SearchResult:
-    """Run the job, or what is left of it.
+    """Run or resume the job.
 
     Raises
     ------
     ValueError, TypeError
         If something does not fit; before any training.
     KeyboardInterrupt
-        If it was interrupted; started again, it goes on.
+        If it was interrupted; started again, it resumes.
     """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
@@ -61,7 +61,7 @@ def search_job(prepared: Prepared) -> SearchResult:
         strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         strategy.run()
         saved = [
-            _save(strategy, space, Path(asked['output']), name, budget)
+            _save(strategy.result, space, Path(asked['output']), name, budget)
             for name, budget in zip(strategy.budget_names, strategy.budgets)
         ]
         networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
@@ -80,7 +80,7 @@ def search_job(prepared: Prepared) -> SearchResult:
         return SearchResult(strategy.report(), found)
 
 
-def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[CafeNet, Lightning]:
+def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[CafeNet | ShortTrainings, Lightning]:
     """Return the strategy of a job, and the evaluator of its experiment."""
     epochs, rungs, keep = asked['training.finetune_epochs'], asked['search.halving'], asked['search.keep']
     options = {
@@ -121,24 +121,24 @@ def _record(
 
 
 def _save(
-    strategy: CafeNet, space: WidthSpace, output: Path, name: str | None, budget: Budget
+    result: RunResult, space: WidthSpace, output: Path, name: str | None, budget: Budget
 ) -> tuple[Path, dict[str, int], float | None]:
-    """Write the best network of a budget into its folder; return this, its widths, and its metric if it was trained."""
+    """Write the best network of a budget; return its folder, its widths, and its metric if it was trained."""
     folder = output if name is None else output / name
-    trained = strategy.best_trained(name)
+    trained = result.best_trained(name)
     if trained is None:
-        scored = _best_scored(strategy, budget)
-        slim = strategy.slim(scored)
+        scored = _best_scored(result, budget)
+        slim = result.slim(scored)
     else:
         scored = trained.finalist.scored
-        slim = strategy.trained_model(trained)
+        slim = result.trained_model(trained)
     costs = {'macs': scored.macs, 'params': scored.params}
     save_slim(slim.cpu(), folder, scored.widths, example_input=space.example_input, **costs)
     return folder, scored.widths, None if trained is None else trained.metric
 
 
-def _best_scored(strategy: CafeNet, budget: Budget) -> Scored:
-    scored = strategy.best_within(budget)
+def _best_scored(result: RunResult, budget: Budget) -> Scored:
+    scored = result.best_within(budget)
     if not scored:
         raise RuntimeError('No width could be scored: see history.csv.')
     return scored[0]

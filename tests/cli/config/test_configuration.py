@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from nni_cafenet.cli.config import FIELDS, Configuration, Given
 from nni_cafenet.cli.config.yaml_files import parse_value, read_yaml, to_yaml
 from nni_cafenet.errors import ConfigurationError
-from nni_cafenet.options.kinds import budget, epochs
+from nni_cafenet.options.kinds import budgets, epochs
 
 LEAST = {
     'model.name': Given('--model', 'net.py:small'),
@@ -122,7 +122,7 @@ def test_problems_of_options_are_named_by_the_option():
     options = {**LEAST, 'seed': Given('--seed', 'one'), 'device': Given('--device', '')}
     assert problems(None, options) == [
         'options: 2 problems',
-        '  --seed: one: must be a whole number, 0 or more',
+        '  --seed: one: must be a whole number, from 0 to 2**63 - 1',
         "  --device: '': must be auto, cpu, cuda, cuda:1 or mps",
     ]
 
@@ -224,7 +224,7 @@ def test_a_record_of_another_version_is_refused():
     ],
 )
 def test_bad_budgets(value, says):
-    assert says in budget().problem(value)
+    assert says in budgets().problem(value)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_bad_budgets(value, says):
     ],
 )
 def test_budgets_as_words(words, value):
-    kind = budget()
+    kind = budgets()
     assert kind.from_words(words) == value
     assert kind.problem(value) is None
     assert "'macs=3M' is no count" in kind.problem(kind.from_words(['50%', 'macs=3M']))

@@ -1,0 +1,344 @@
+"""What searches of widths have in common as NNI strategies: checks, the folder of a run, the order of the stages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
+from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
+from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
+
+from ..errors import LimitReachedError, RunInterrupted
+from ..options import BudgetSpecs, FinalistOptions
+from ..search import Budget, History
+from ..space import WidthSpace
+from ..stages import (
+    Finalist,
+    InProcess,
+    Metric,
+    RunFolder,
+    RunOptions,
+    StageContext,
+    Stages,
+    check_directory,
+    check_supernet,
+    look_before_training,
+    new_run_path,
+    stages_record,
+    table_of_run,
+    with_first_seeds,
+)
+from ..trials import check_travels
+from ..utils import check_path, resume_hint, terminations, whole_path
+from .finalist_trainings import FinalistTrainings
+from .result import RunResult
+from .with_result import WithResult, known
+
+__all__ = ['WidthSearch']
+
+_logger = logging.getLogger(__name__)
+
+
+class WidthSearch(WithResult, OneShotStrategy):
+    """A search of widths as an NNI strategy. Subclasses say what the stages do.
+
+    Parameters
+    ----------
+    budget
+        One budget or several, as users write them.
+    options
+        How the supernet is trained and widths are scored.
+    finalists
+        How the best widths are trained at the end.
+    finalist_evaluator
+        Trains them; None: the experiment's evaluator.
+    directory, trial_directory
+        The folder of the run, and the same folder as trials see it.
+    """
+
+    def __init__(
+        self,
+        budget: Any,
+        *,
+        options: RunOptions,
+        finalists: FinalistOptions,
+        finalist_evaluator: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        trial_directory: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.budget_specs = BudgetSpecs.of(budget)
+        self.options = options
+        self.finalist_options = finalists
+        self.finalist_evaluator = finalist_evaluator
+        self.directory = None if directory is None else check_path('directory', directory)
+        self.trial_directory = (
+            None if trial_directory is None else os.fspath(check_path('trial_directory', trial_directory))
+        )
+        self._budgets: list[Budget] = []
+        self._setup: StageContext | None = None
+        self._asked: StageContext | None = None
+        self._finished = False
+        self.begun = False
+        self.interruption: RunInterrupted | None = None
+
+    _keeps_choice = True
+    """Whether a resumed run takes the finalists that were chosen before."""
+
+    # --- what subclasses say ----------------------------------------------------------------------
+
+    def _prepare(self, stages: Stages) -> None:
+        """Do what comes before widths are scored."""
+
+    def _find(self, folder: RunFolder, stages: Stages, trainings: FinalistTrainings) -> None:
+        """Find widths, and keep them in the history of the result."""
+        raise NotImplementedError
+
+    def _choose_finalists(self, stages: Stages, trainings: FinalistTrainings) -> list[Finalist]:
+        """Return the networks to be trained at the end."""
+        raise NotImplementedError
+
+    def _search_record(self) -> dict[str, Any]:
+        """Return what the search depends on besides scores and budgets."""
+        raise NotImplementedError
+
+    def _supernet_record(self) -> dict[str, Any]:
+        """Return what the supernet depends on; a folder with another record is refused."""
+        return self._as_asked().supernet_record()
+
+    def _scores_record(self) -> dict[str, Any]:
+        """Return what scores depend on besides the supernet; other scores get their own history."""
+        return self._as_asked().scores_record()
+
+    def _make_result(self, **common: Any) -> RunResult:
+        """Return the result of the run, still empty."""
+        return RunResult(**common)
+
+    # --- before anything runs ---------------------------------------------------------------------
+
+    def mutate_model(self, model: Any) -> Any:
+        """Check that a model is a width space, and return it: its ``state_dict`` stays that of the user's model.
+
+        Choose what runs with ``activate(widths, channel_sets)``.
+        """
+        if not isinstance(model, WidthSpace):
+            raise TypeError(
+                f'{type(self).__name__} searches a WidthSpace, not {type(model).__name__}. Make one of your model: '
+                'WidthMutator().mutate(model, example_input=...).'
+            )
+        return model
+
+    def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
+        space = self.mutate_model(_live_space(model_space, engine))
+        for spec in self.budget_specs:
+            Budget.check(spec, space)
+        evaluator = model_space.evaluator
+        if not isinstance(engine, SequentialExecutionEngine):
+            self._check_travels(space, evaluator)
+        self._setup = setup = StageContext(
+            space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self.budget_names
+        )
+        try:
+            with terminations():
+                setup.finalists = look_before_training(setup)
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error, 'The run has not begun. Start it again.') from None
+        for spec in self.budget_specs:
+            check_directory(spec, self.directory, setup.supernet.trainer)
+        if self.directory is None:
+            self.directory = whole_path(_default_directory(engine, setup))
+        self._mutated_model_space = setup.supernet.model_space()
+        return self._mutated_model_space
+
+    def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
+        """Refuse objects that cannot be sent to trials, before the first one starts."""
+        others = {'finalist_evaluator': self.finalist_evaluator, 'score_data': self.options.score_data}
+        check_travels(space, evaluator, **{name: value for name, value in others.items() if value is not None})
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.begun = True
+        with terminations():
+            try:
+                folder = self._opened_folder()
+                _logger.info('The run is kept in %s; started again with this directory, it continues.', folder.path)
+                with folder.held():
+                    self._do(folder, self._stages(folder))
+            except RunInterrupted:
+                raise
+            except KeyboardInterrupt as error:
+                raise self._interrupted(error, resume_hint(known(self.directory))) from None
+
+    def _do(self, folder: RunFolder, stages: Stages) -> None:
+        try:
+            self._prepare(stages)
+            self._result = result = self._begun_result(folder)
+            trainings = FinalistTrainings(known(self._setup), self._as_asked(), folder, stages, result)
+            self._find(folder, stages, trainings)
+            if self.finalist_options.number:
+                trainings.train(lambda: self._choose_finalists(stages, trainings), keep_choice=self._keeps_choice)
+            if self._is_first:
+                result.save(folder.history)
+        except LimitReachedError as error:
+            _logger.warning('%s', error)
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error, stages.resume_hint) from None
+        else:
+            self._finished = True
+        finally:
+            stages.close()
+
+    def _interrupted(self, error: KeyboardInterrupt, how_to_continue: str) -> RunInterrupted:
+        """Return the error that names the interruption and how to continue; NNI's ``run`` raises it."""
+        self.interruption = RunInterrupted(f'{str(error) or "Interrupted."} {how_to_continue}')
+        return self.interruption
+
+    def _stages(self, folder: RunFolder) -> Stages:
+        setup: StageContext = known(self._setup)
+        if isinstance(self.engine, SequentialExecutionEngine):
+            return InProcess(setup, folder, self.engine)
+        from ..trials import AsTrials
+
+        return AsTrials(setup, folder, self.engine, self.trial_directory)
+
+    def _begun_result(self, folder: RunFolder) -> RunResult:
+        context: StageContext = known(self._setup)
+        path = folder.history if self._is_first else None
+        if self._is_first:
+            RunResult.remove(folder.path)
+        return self._make_result(
+            space=context.space,
+            directory=folder.path,
+            budgets=self._budgets,
+            budget_names=self.budget_names,
+            score=self.options.score,
+            metric=context.metric,
+            short_metric=context.short_metric,
+            seed=self.options.seed,
+            history=History(path, higher_is_better=self.options.higher_is_better),
+        )
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether this is the process of several that writes."""
+        return bool(known(self._setup).supernet.trainer.is_global_zero)
+
+    # --- the folder of the run --------------------------------------------------------------------
+
+    def _opened_folder(self) -> RunFolder:
+        """Return the folder of the run; budgets are in the space's amounts from here on, measured latencies too."""
+        setup, directory = known(self._setup), known(self.directory)
+        trainer = setup.supernet.trainer
+        supernet = self._supernet_record()
+        check_supernet(directory / 'run.json', supernet)
+        self._budgets = [
+            Budget.parse(spec, setup.space, table_of_run(spec, setup.space, directory, trainer))
+            for spec in self.budget_specs
+        ]
+        record = stages_record(
+            supernet=supernet,
+            scores=self._scores_record(),
+            search={**self._budgets_record(), **self._search_record()},
+            finalists=self._finalists_record(),
+        )
+        return RunFolder(directory, record, make=trainer.is_global_zero)
+
+    def _budgets_record(self) -> dict[str, Any]:
+        limits = [dict(budget.limits) for budget in self._budgets]
+        table = next((budget.table for budget in self._budgets if budget.table is not None), None)
+        return {
+            'budget': limits if self.budget_specs.several else limits[0],
+            **({} if table is None else {'latency': table.fingerprint()}),
+        }
+
+    def _finalists_record(self) -> dict[str, Any]:
+        """Return what the choice and the trainings of finalists depend on besides the search."""
+        options = self.finalist_options
+        training = self._as_asked().training_record() if options.trainings else {}
+        if not options.number:
+            return {'finalists': 0}
+        return {
+            'finalists': options.number,
+            'baseline': options.baseline,
+            'metric': options.metric,
+            'metric_higher_is_better': options.higher_is_better,
+            'finalist_halving': None if options.halving is None else repr(options.halving),
+            **training,
+        }
+
+    def _as_asked(self) -> StageContext:
+        """Return the setup with the data of the run; if trials do the work, the data of its start."""
+        if self._asked is None:
+            setup, folder = known(self._setup), RunFolder(known(self.directory))
+            self._asked = setup
+            if not isinstance(self.engine, SequentialExecutionEngine) and folder.setup.exists():
+                now = setup.dump()
+                text = with_first_seeds(folder.read_setup(), now)
+                if json.loads(text) != json.loads(now):
+                    self._asked = setup.with_evaluators_of(text)
+        return self._asked
+
+    # --- what is known of the run -----------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended by itself: not by an interruption, nor by a limit of the experiment."""
+        return self._finished
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budgets in the space's amounts, one or several; none before the run."""
+        return list(self._budgets)
+
+    @property
+    def budget_names(self) -> list[str | None]:
+        """The names of several budgets, such as ``['75%', '50%']``; ``[None]`` for one alone."""
+        return self.budget_specs.names
+
+    @property
+    def metric(self) -> Metric:
+        """What trained finalists are ranked by."""
+        context: StageContext = known(self._setup)
+        return context.metric
+
+    @property
+    def _space(self) -> WidthSpace:
+        context: StageContext = known(self._setup)
+        return context.space
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the run's folder: the state itself is kept there."""
+        return {} if self.directory is None else {'directory': str(self.directory)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Resume the run of another process."""
+        if 'directory' in state_dict:
+            self.directory = Path(state_dict['directory'])
+
+
+def _live_space(model_space: Any, engine: Any) -> Any:
+    """Return the space that the user gave the experiment."""
+    if isinstance(engine, SequentialExecutionEngine) and isinstance(model_space, RawFormatModelSpace):
+        return model_space.model_space
+    formats = (RawFormatModelSpace, SimplifiedModelSpace)
+    if isinstance(engine, TrainingServiceExecutionEngine) and isinstance(model_space, formats):
+        return engine.nodejs_binding.model_space
+    raise TypeError(
+        "Width searches run in NNI's sequential engine, on the raw model format (leave the experiment's config out, or use "
+        "NasExperimentConfig('sequential', 'raw', 'local')), or as trials of a training service: "
+        "NasExperimentConfig('ts', 'simplified', 'local')."
+    )
+
+
+def _default_directory(engine: Any, setup: StageContext) -> Path:
+    if isinstance(engine, SequentialExecutionEngine):
+        return new_run_path(setup.supernet.trainer.default_root_dir)
+    experiment = engine.nodejs_binding
+    return Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'cafenet'
