@@ -1,1 +1,1 @@
-"""Whole jobs out of a configuration: prune a trained network, search one from scratch, train what was found."""
+"""Whole jobs from a configuration: prune a trained network, search one from scratch, train the networks found."""

@@ -1,4 +1,4 @@
-"""Files and folders that a configuration names, as they are found from anywhere."""
+"""Absolute paths of the files and folders that a configuration names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
 
 
 def with_whole_paths(configuration: Configuration) -> Configuration:
-    """Return a configuration whose files and folders are named from the root on (links stay); other names stay."""
+    """Return a configuration with absolute paths of files and folders (links are kept); other names are kept."""
     weights = configuration['model.weights']
     metric, loss = configuration['training.metric'], configuration['training.loss']
     return configuration.with_values(

@@ -1,4 +1,4 @@
-"""The folder of a job: what it was asked for, so that it goes on with the same and with nothing else."""
+"""The folder of a job, and the record of its options: it is resumed with the same ones only."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ __all__ = ['JobFolder', 'JobRecord']
 
 @dataclass(frozen=True)
 class JobRecord:
-    """
-    What a job was asked for, and what it then found out.
+    """The options of a job, and what it found out about its model and data.
 
     Parameters
     ----------
     command
         ``'prune'`` or ``'search'``.
     configuration
-        What it was asked for.
+        Its options.
     arguments
-        Arguments that the model's factory was called with.
+        Arguments of the model's factory.
     input
         Shape of the model's input, the batch first.
     classes
-        Names of the classes; None where the data do not say.
+        Names of the classes; None if the data do not have them.
     """
 
     command: str
@@ -41,7 +40,7 @@ class JobRecord:
     classes: tuple[str, ...] | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it."""
+        """Return the record as plain JSON values."""
         return {
             'format': 1,
             'command': self.command,
@@ -52,8 +51,7 @@ class JobRecord:
 
 
 class JobFolder:
-    """
-    The folder of a job.
+    """The folder of a job.
 
     Parameters
     ----------
@@ -66,24 +64,23 @@ class JobFolder:
 
     @property
     def has_record(self) -> bool:
-        """Whether a job was begun here."""
+        """Whether the folder holds the record of a job."""
         return (self.path / JOB_RECORD).is_file()
 
     @property
     def started(self) -> bool:
-        """Whether a job has been started here: one that was refused before its training has not."""
+        """Whether a job has started to train here."""
         return self.has_record and (self.path / 'run.json').is_file()
 
     def check(self, command: str, configuration: Configuration) -> None:
-        """
-        Refuse a folder in which the job can be neither started nor taken up.
+        """Refuse a folder in which the job can be neither started nor resumed.
 
         Raises
         ------
         nni_cafenet.errors.ResumeError
-            If it holds a job that was asked for something else; the message lists what differs.
+            If it holds a job with other options; the message lists the differences.
         nni_cafenet.errors.FolderError
-            If it holds something else than a job, or is a file.
+            If it holds anything but a job, or is a file.
         """
         path = self.path
         if path.exists() and not path.is_dir():
@@ -96,7 +93,7 @@ class JobFolder:
             if different:
                 lines = '\n'.join(f'  {each}' for each in different)
                 raise ResumeError(
-                    f'output {str(path)!r}: holds a run with other options. Give those of that run to go on with it, or '
+                    f'output {str(path)!r}: holds a run with other options. Give its options to resume it, or '
                     f'another folder:\n{lines}'
                 )
         elif path.is_dir() and not self.has_record and not all(map(is_leftover, path.iterdir())):
@@ -107,7 +104,7 @@ class JobFolder:
             )
 
     def keep(self, record: JobRecord) -> None:
-        """Write down what a job was asked for, if that does not stand there already."""
+        """Write the record of a job, unless it is there already."""
         if self.started and self.load().configuration == record.configuration:
             return
         try:
@@ -118,8 +115,7 @@ class JobFolder:
             ) from error
 
     def load(self) -> JobRecord:
-        """
-        Return what the job was asked for.
+        """Return the record of the job.
 
         Raises
         ------
@@ -172,7 +168,7 @@ _QUESTIONS = (
     'training.finetune_epochs',
     'training.metric',
 )
-"""Fields that a later job in the folder may answer otherwise: it continues with the trained supernet."""
+"""Fields that may differ in a later job of the folder, which continues with the trained supernet."""
 
 _NO_NETWORKS = ('finalists', 'trained')
-"""Folders of a job that hold networks of other stages."""
+"""Subfolders with networks of other stages."""

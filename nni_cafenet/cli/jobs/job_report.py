@@ -1,4 +1,4 @@
-"""The report of a finished job, out of what it found."""
+"""The report of a finished job."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Found:
-    """
-    What a job found.
+    """What a job found.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class Found:
     networks
         The networks side by side, the full one first.
     folders
-        Where the slim networks are, one a budget.
+        The folders of the slim networks, one per budget.
     history
         Every width that was scored.
     metric
@@ -71,15 +70,14 @@ class Found:
 
 
 def report_of(prepared: Prepared, found: Found) -> RunReport:
-    """
-    Return the report of a job.
+    """Return the report of a job.
 
     Parameters
     ----------
     prepared
-        What it was asked for.
+        The job.
     found
-        What it found.
+        Its results.
     """
     asked = prepared.configuration
     chosen = {tuple(each.widths.items()) for each in found.networks}
@@ -106,16 +104,16 @@ def report_of(prepared: Prepared, found: Found) -> RunReport:
 
 
 def named_report(prepared: Prepared, report: RunReport, folder: Path) -> RunReport:
-    """Return the report of a pruning job with the names that its configuration has for things.
+    """Return the report of a pruning job, with the names of its configuration.
 
     Parameters
     ----------
     prepared
-        What it was asked for.
+        The job.
     report
         What `nni_cafenet.prune` found.
     folder
-        Where the first slim network is.
+        The folder of the first slim network.
     """
     asked = prepared.configuration
     name = asked['model.name'].rpartition(':')[2]
@@ -136,7 +134,7 @@ def layers_of(model: nn.Module, shape: Sequence[int]) -> tuple[LayerCost, ...]:
 
 
 def _budgets(asked: Configuration) -> dict[str, int]:
-    """The limits on MACs, by what the budgets are called."""
+    """The limits on MACs, by the names of the budgets."""
     record = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start anew')
     limits = record['search']['budget']
     several = isinstance(limits, list)

@@ -1,4 +1,4 @@
-"""All that a job needs, made and checked before any long work."""
+"""Everything that a job needs, made and checked before any long work."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ _RATES = {'adamw': 1e-3, 'sgd': 0.05}
 
 @dataclass(frozen=True)
 class Prepared:
-    """
-    All that a job needs.
+    """Everything that a job needs.
 
     Parameters
     ----------
     configuration
-        What it is asked for.
+        Its options.
     data
         Its data.
     make
         Makes the model, with fresh weights.
     arguments
-        What its factory is called with.
+        Arguments of its factory.
     model
         The model with its trained weights, if there are any.
     input
@@ -62,20 +61,19 @@ class Prepared:
 
 
 def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
-    """
-    Load data, model and weights, and check that they fit each other.
+    """Load data, model and weights, and check that they fit each other.
 
     Parameters
     ----------
     configuration
-        What is asked for.
+        Options of the job.
     say
-        Called with each line for the user.
+        Prints a line for the user.
 
     Raises
     ------
     nni_cafenet.errors.CafeNetError, ValueError
-        If something is missing or does not fit; the message names it and the remedy.
+        If something is missing or does not fit; the message has the remedy.
     """
     trainer_of(configuration)
     name, weights = configuration['model.name'], configuration['model.weights']
@@ -103,7 +101,7 @@ def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepare
 
 
 def trainer_of(configuration: Configuration) -> TrainerOptions:
-    """Return where and how precisely is trained; a ValueError if there is no such device."""
+    """Return the device and precision of training; a ValueError if there is no such device."""
     return TrainerOptions(configuration['device'], configuration['precision'])
 
 
@@ -139,7 +137,7 @@ def _request(configuration: Configuration) -> DataRequest:
 
 
 def _check_name(configuration: Configuration) -> None:
-    """Refuse a model that is not there, before the data are looked at; and classes that its factory cannot be told."""
+    """Refuse a model that does not exist, before data are read, and classes that its factory does not take."""
     check_model_name(configuration['model.name'])
     takes_classes = takes_argument(configuration['model.name'], 'num_classes')
     if configuration['model.classes'] is not None and not takes_classes:

@@ -1,4 +1,4 @@
-"""Prune a trained network, as a configuration asks for it."""
+"""Prune a trained network by a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ['prune_job']
 
 
 def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
-    """Run the job, or what is left of it; see `nni_cafenet.prune`."""
+    """Run or resume the job; see `nni_cafenet.prune`."""
     asked = prepared.configuration
     importance = asked['training.importance']
     return prune(

@@ -1,4 +1,4 @@
-"""The slim networks that a finished job has left in its folder."""
+"""The slim networks in the folder of a finished job."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ __all__ = ['SavedNetwork']
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """
-    A slim network on disk.
+    """A slim network on disk.
 
     Parameters
     ----------
     name
-        The budget that it keeps, such as ``'50%'``; ``''`` where the job had one alone.
+        Its budget, such as ``'50%'``; ``''`` if the job had a single one.
     folder
         Holds ``widths.json`` and ``slim.pt``.
     widths
@@ -42,17 +41,16 @@ class SavedNetwork:
 
     @classmethod
     def all_of(cls, job: JobFolder) -> list[SavedNetwork]:
-        """
-        Return the networks of a job.
+        """Return the networks of a job.
 
         Raises
         ------
         nni_cafenet.errors.FolderError
-            If there are none: the job has not ended.
+            If there are none, since the job has not ended.
         """
         found = [cls.read(name, folder) for name, folder in job.networks().items()]
         if not found:
-            raise FolderError(f'{str(job.path)!r}: the run has not ended; start its command again, it goes on')
+            raise FolderError(f'{str(job.path)!r}: the run has not ended; start its command again to resume it')
         return found
 
     @classmethod
@@ -68,7 +66,7 @@ class SavedNetwork:
             raise FolderError(f'{path}: is damaged, or another version wrote it ({first_line(error)})') from error
 
     def load(self, make: Callable[[], nn.Module]) -> nn.Module:
-        """Return the network, in evaluation mode on the CPU; ``make`` makes the full model."""
+        """Return the network, in evaluation mode on the CPU; ``make`` returns the full model."""
         from ...slim import load_slim
 
         return load_slim(make, self.folder).eval()

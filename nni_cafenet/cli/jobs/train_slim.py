@@ -1,4 +1,4 @@
-"""Train the slim networks of a finished job once more: from scratch, or on from the weights that they have."""
+"""Train the slim networks of a finished job again: from scratch, or from their weights."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _RECORD = 'train.json'
 
 @dataclass(frozen=True)
 class SlimTraining:
-    """What came of a training.
+    """The result of a training.
 
     Parameters
     ----------
     network
-        The network that was trained.
+        The trained network.
     metric
         Name of the metric, on the validation data.
     value
@@ -54,26 +54,25 @@ class SlimTraining:
 def train_slim(
     prepared: Prepared, record: JobRecord, network: SavedNetwork, folder: Path, *, inherited: bool
 ) -> SlimTraining:
-    """
-    Train a slim network, or what is left of its training.
+    """Train a slim network, or resume its training.
 
     Parameters
     ----------
     prepared
-        Data, model and recipe; ``training.finetune_epochs`` of its configuration counts.
+        Data, model and recipe, with its epochs in ``training.finetune_epochs``.
     record
         The job that found the network.
     network
-        Its widths, and the weights that it has.
+        Its widths and weights.
     folder
-        Keeps the training and its result; a training that was stopped goes on in it.
+        Keeps the training and its result; a stopped training resumes from it.
     inherited
-        Start from these weights; else from fresh ones, as the model's own factory makes them.
+        Start from these weights; else from fresh ones of the model's own factory.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If the folder holds another training; the message lists what differs.
+        If the folder holds another training; the message lists the differences.
     """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
@@ -102,7 +101,7 @@ def train_slim(
 
 
 def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Callable[[], nn.Module]:
-    """Return what makes the network with fresh weights."""
+    """Return a function that makes the network with fresh weights."""
     # A pruning job may have left the smallest widths open; here the widths are known.
     options = {**space_options(record.configuration), 'min_ratio': 0}
     with quiet_training():
@@ -122,7 +121,7 @@ def _settings(asked: Configuration, network: SavedNetwork, inherited: bool) -> d
 
 
 def trainings_table(trainings: Sequence[SlimTraining]) -> str:
-    """Return trainings side by side, for the terminal."""
+    """Return trainings as a table for the terminal."""
     rows = [
         [
             each.network.name or 'slim',

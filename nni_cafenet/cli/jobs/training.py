@@ -1,4 +1,4 @@
-"""How the networks of a job are trained where no weights are inherited from a trained network."""
+"""Training recipes of jobs without trained weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ['recipes_of']
 
 
 def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
-    """Return the evaluators of a job, and the name of the metric by which its networks are compared.
+    """Return the evaluators of a job, and the name of the metric that ranks its networks.
 
     Raises
     ------

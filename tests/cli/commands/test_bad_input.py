@@ -99,13 +99,11 @@ def test_other_options_than_those_of_the_run_are_listed(place, job, capsys):
         _raising(job('prune'))
     (place / 'out' / 'run.json').write_text('{}')
     lines = refused(job('prune', '--seed', '3', '--no-distill', '--workers', '1'), capsys).splitlines()
-    assert lines[-3].endswith(
-        'holds a run with other options. Give those of that run to go on with it, or another folder:'
-    )
+    assert lines[-3].endswith('holds a run with other options. Give its options to resume it, or another folder:')
     assert lines[-2:] == ['  training.distill: True there, False now', '  seed: 0 there, 3 now']
     assert 'command: prune there, search now' in refused(job('search'), capsys)
     for command in (['export', 'out', '--onnx', 'a.onnx'], ['train-slim', 'out', '--epochs', '1']):
-        assert 'the run has not ended; start its command again, it goes on' in refused(command, capsys)
+        assert 'the run has not ended; start its command again to resume it' in refused(command, capsys)
     (place / 'out' / 'job.json').write_text('{"format": 1')
     assert 'job.json is damaged' in refused(['train-slim', 'out', '--epochs', '1'], capsys)
 

@@ -150,7 +150,7 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     other = ['--seed=1', '--epochs=3', '--population=3']  # the last is another question to the same supernet
     assert cli.main(['search', '--config=search.yaml', '--trust', '--method=random', *other]) == 2
     assert capsys.readouterr().err.splitlines()[-3:] == [
-        f"nni-cafenet: output '{place / 'out'}': holds a run with other options. Give those of that run to go on with it, "
+        f"nni-cafenet: output '{place / 'out'}': holds a run with other options. Give its options to resume it, "
         'or another folder:',
         '  training.epochs: 2 there, 3 now',
         '  seed: 0 there, 1 now',
