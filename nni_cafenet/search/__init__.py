@@ -13,7 +13,6 @@ from .sampling import LevelSpace, bring_within, mark_new, sample_levels, sample_
 from .score_steps import loss_step
 from .scorer import Scorer, batch_size, better_when_higher
 from .searcher import Proposals, RandomSearch, Searcher
-from .temperature import check_temperature
 from .uniform import uniform_levels, uniform_within
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     'batch_size',
     'better_when_higher',
     'bring_within',
-    'check_temperature',
     'filled',
     'headroom_of',
     'is_full',

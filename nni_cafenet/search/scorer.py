@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from ..options import ScoreOptions
 from ..space import WidthSpace
 from ..supernet import LogCalls, MinMinModule, Sharing, SideEffects, estimate_statistics, loss_of
 from ..utils import seeded
@@ -24,7 +25,7 @@ from .history import Scored
 from .logged_means import Logged, Mean
 from .model_outputs import Logits, recorded_outputs, replayed_outputs
 from .score_steps import Step, draws_nothing, loss_step, statistics_step
-from .temperature import DEFAULT_TEMPERATURE, check_temperature, temperatures_with
+from .temperature import DEFAULT_TEMPERATURE, temperatures_with
 
 __all__ = ['Scorer']
 
@@ -84,7 +85,7 @@ class Scorer:
         self.statistics = statistics
         self.metric = score
         self.higher_is_better = better_when_higher(score) if higher_is_better is None else higher_is_better
-        self.asked_temperature = check_temperature(temperature)
+        self.asked_temperature = ScoreOptions.check('temperature', temperature)
         self.channel_sets_per_step = channel_sets_per_step
         self.seed = seed
         self.context = context

@@ -13,7 +13,6 @@ from .data import TrainingData, each_batch
 from .data_state import preserved_data_state
 from .divergence import AlphaDivergence, Divergence
 from .evaluator import check_evaluator, to_device, training_loader, validation_loader, with_data
-from .graph_memory import check_memory
 from .lightning_module import MinMinModule, loss_of
 from .min_step import LogCalls
 from .plain_checkpoint import read_checkpoint
@@ -45,7 +44,6 @@ __all__ = [
     'WidthSampling',
     'batches_begun',
     'check_evaluator',
-    'check_memory',
     'each_batch',
     'estimate_statistics',
     'has_ended',

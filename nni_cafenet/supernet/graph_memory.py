@@ -7,19 +7,11 @@ import logging
 import psutil
 import torch
 
-__all__ = ['MEMORY_MODES', 'GraphMemory', 'check_memory']
+from ..options import SupernetOptions
 
-MEMORY_MODES = ('auto', 'fast', 'lean')
-"""The values of the option ``memory``."""
+__all__ = ['GraphMemory']
 
 _logger = logging.getLogger(__name__)
-
-
-def check_memory(memory: str) -> str:
-    """Return the option ``memory``; a ValueError if it is none of `MEMORY_MODES`."""
-    if memory not in MEMORY_MODES:
-        raise ValueError(f"memory={memory!r} must be 'auto', 'fast' (two graphs at once) or 'lean' (one).")
-    return memory
 
 
 class GraphMemory:
@@ -45,7 +37,7 @@ class GraphMemory:
     """
 
     def __init__(self, memory: str) -> None:
-        self.keeps_two = check_memory(memory) != 'lean'
+        self.keeps_two = SupernetOptions.check('memory', memory) != 'lean'
         self.may_change = memory == 'auto'
         self._before: int | None = None
         self._largest = 0
