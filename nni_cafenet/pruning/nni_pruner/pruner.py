@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
 from ...analysis import bare_model, beyond_masks, warn_of
+from ...options import BudgetSpecs
 from ...report import RunReport
 from ...slicing import Selection
 from ...slim import write_back
@@ -266,7 +266,7 @@ def _check_options(options: dict[str, Any], evaluator: Any, budget: Any) -> None
     beside = [name for name in ('loss', 'optimizer') if options.get(name) is not None]
     if evaluator is not None and beside:
         raise ValueError(f'{", ".join(beside)}: given beside evaluator, which has its own. Leave one of them out.')
-    if isinstance(budget, Sequence) and not isinstance(budget, str):
+    if BudgetSpecs.of(budget).several:
         raise ValueError(
             f'budget={budget!r}: masks are those of one network. nni_cafenet.prune() takes several budgets.'
         )
