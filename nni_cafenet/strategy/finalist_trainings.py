@@ -60,7 +60,8 @@ class FinalistTrainings:
         if choice is not None:
             self._result.short, finalists = choice.short, choice.finalists
         else:
-            finalists = self._in_folders(choose())
+            chosen = choose()
+            finalists = self._in_folders(chosen) if chosen else []
             if keep_choice and self._first:
                 write_choice(self._folder, finalists, self._result.short)
         once = [each for each in finalists if each.same_as is None]

@@ -184,6 +184,8 @@ class WidthSearch(WithResult, OneShotStrategy):
             self._find(folder, stages, trainings)
             if self.finalist_options.number:
                 trainings.train(lambda: self._choose_finalists(stages, trainings), keep_choice=self._keeps_choice)
+            else:
+                trainings.train(list, keep_choice=False)  # ends the trials of the search
             if self._is_first:
                 result.save(folder.history)
         except LimitReachedError as error:
