@@ -50,8 +50,8 @@ def page() -> str:
         '# Rooms and files',
         '',
         'Written by `python tools/rooms.py` from the docstrings. The rooms stand from the ground up: each knows only those',
-        'above it on this page, and enters them through their doors (`__init__.py`). [architecture.md](architecture.md) has the',
-        'picture and three walks through the code.',
+        'above it on this page, and enters them through their doors (`__init__.py`).',
+        '[architecture.md](architecture.md) has the picture and three walks through the code.',
         '',
     ]
     for name in ROOMS:
