@@ -98,7 +98,10 @@ def test_plain_values_and_csv(found):
 
 def test_it_prints_as_tables(found):
     text = str(found)
-    assert '| 0     |     8 |   2 | 1, 2 to 8 by 2 (5) |            112 |        97.8 % | 0       | 2       |' in text
+    assert (
+        '| 0     |     8 |   2 | 1, 2 to 8 by 2 (5) |              112 |        97.8 % | 0         | 2         |'
+        in text
+    )
     assert '| 5     |        5 | is an output of the model |' in text
     assert '| full     |  916 |        109 |' in text
     assert '10^1.3 widths (10^1.5 without bins)' in text

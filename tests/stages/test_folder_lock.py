@@ -19,8 +19,8 @@ pytest.importorskip('fcntl', reason='nothing is locked on this system')
 
 HOLD = """
 import pathlib, sys, time
-from nni_cafenet.stages.folder_lock import held
-with held(pathlib.Path(sys.argv[1])):
+from nni_cafenet.stages.folder_lock import locked_folder
+with locked_folder(pathlib.Path(sys.argv[1])):
     print('held', flush=True)
     sys.stdin.readline()
 print('let go', flush=True)
@@ -88,8 +88,8 @@ def test_a_second_run_in_the_same_process_is_refused(tmp_path):
 def test_a_forked_process_does_not_keep_it(tmp_path):
     code = f"""
 import os, pathlib, sys, time
-from nni_cafenet.stages.folder_lock import held
-with held(pathlib.Path({str(tmp_path)!r})):
+from nni_cafenet.stages.folder_lock import locked_folder
+with locked_folder(pathlib.Path({str(tmp_path)!r})):
     forked = os.fork()
     if not forked:
         time.sleep(1000)
