@@ -50,7 +50,7 @@ from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.testing import SmallResNet, digits
 from nni_cafenet.utils.files import append_line, read_jsonl, write_text
 from nni_cafenet.utils.rng import seeded
-from nni_cafenet.utils.silence import quiet_training
+from nni_cafenet.utils.silence import suppress_training_logs
 from nni_cafenet.utils.tables import as_table
 from nni_cafenet.utils.torch_files import save_torch
 
@@ -275,7 +275,7 @@ def main() -> None:
     path = folder / 'results.jsonl'
     done = {(r['problem'], r['seed'], r['method'], r['budget']): r for r in (read_jsonl(path) if path.exists() else [])}
     cells = [(p, s) for s in range(options.seeds) for p in PROBLEMS if options.only in p.name]
-    with quiet_training():
+    with suppress_training_logs():
         for problem, seed in tqdm(cells, desc='Networks', unit='network'):
             for record in cell(problem, seed, options, folder, done):
                 key = (record['problem'], record['seed'], record['method'], record['budget'])

@@ -57,7 +57,7 @@ from nni_cafenet.space.bins import FlopsSensitiveBins
 from nni_cafenet.supernet.lightning_module import MinMinModule
 from nni_cafenet.testing import SmallResNet, digits
 from nni_cafenet.utils.files import write_json, write_text
-from nni_cafenet.utils.silence import quiet_training
+from nni_cafenet.utils.silence import suppress_training_logs
 from nni_cafenet.utils.tables import as_markdown
 from zoo.growth import exponent as slope_of_logarithms
 from zoo.side_by_side import add_clock_options, machine, ratio, side_by_side
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     folder = Path(options.output)
-    with quiet_training():
+    with suppress_training_logs():
         if 'scoring' in options.part:
             report(folder / 'search', *scoring(options))
         if 'growth' in options.part:

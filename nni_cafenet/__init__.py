@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         SoftMin as SoftMin,
         UniformWidths as UniformWidths,
     )
-    from .trials import check_travels as check_travels
+    from .trials import check_serializable as check_serializable
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
 __all__ += ['__version__']

@@ -20,16 +20,16 @@ __all__ = [
     'ModelSpecError',
     'ResumeError',
     'RunInterrupted',
+    'SerializationError',
     'SigningKeyError',
     'TraceError',
     'TrainingDivergedError',
-    'TravelError',
     'TrialFailedError',
     'UnprotectedManagerError',
     'UntrustedFileError',
     'WeightsError',
     'first_line',
-    'shortened',
+    'truncated',
 ]
 
 
@@ -40,10 +40,10 @@ _ESCAPES = re.compile(r'\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-_])')
 def first_line(error: BaseException, most: int = 300, otherwise: str = 'no message') -> str:
     """Return the first line of an error's message, at most so many characters of it; ``otherwise`` if it has none."""
     text = _ESCAPES.sub('', str(error)).strip()
-    return shortened((text.splitlines() or [otherwise])[0], most)
+    return truncated((text.splitlines() or [otherwise])[0], most)
 
 
-def shortened(text: str, most: int = 80) -> str:
+def truncated(text: str, most: int = 80) -> str:
     """Return a text, cut short if it has more than so many characters."""
     return text if len(text) <= most else f'{text[: most - 3]}...'
 
@@ -112,7 +112,7 @@ class LimitReachedError(CafeNetError, RuntimeError):
     """The experiment's own limits (number of trials, duration) let no further trials start."""
 
 
-class TravelError(CafeNetError, TypeError):
+class SerializationError(CafeNetError, TypeError):
     """Something cannot be sent to trial processes."""
 
 

@@ -22,7 +22,7 @@ from nni_cafenet.search.sampling import sample_within
 from nni_cafenet.search.searcher import Searcher
 from nni_cafenet.supernet.sharing import Sharing
 from nni_cafenet.utils.rng import seeded
-from nni_cafenet.utils.silence import quiet_training
+from nni_cafenet.utils.silence import suppress_training_logs
 
 from .task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch
 
@@ -87,7 +87,7 @@ def supernet_search(
 
 def run_cafenet(task: Task, space: WidthSpace, seed: int, folder: Path, **options: Any) -> tuple[CafeNet, float]:
     """Run `CafeNet` on a task; returns it and the seconds of processor time. The folder is left empty."""
-    with quiet_training(), seeded(seed):
+    with suppress_training_logs(), seeded(seed):
         start = time.process_time()
         strategy = CafeNet(score_data=heldout_loader(task), seed=seed, directory=folder / 'run', **options)
         run_experiment(task, space, strategy, folder)

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import update_bn
 from nni_cafenet import WidthSpace
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.utils.rng import seeded
-from nni_cafenet.utils.silence import quiet_torch, quiet_training
+from nni_cafenet.utils.silence import suppress_torch_output, suppress_training_logs
 
 from .arms import heldout_loader, random_widths, run_experiment
 from .task import BATCH, Task, evaluate, fit
@@ -43,7 +43,7 @@ def nni_one_shot(task: Task, seed: int, folder: Path, count: int) -> dict[str, A
     The widths that are best with the running statistics that the supernet's training left, as NNI evaluates them;
     under ``best_at`` those that are best with statistics re-estimated for each width.
     """
-    with quiet_training(), seeded(seed):
+    with suppress_training_logs(), seeded(seed):
         start = time.process_time()
         space = task.space()
         run_experiment(task, space, RandomOneShot(), folder, heldout_loader(task))
@@ -105,7 +105,7 @@ def fast_nas(task: Task, seed: int) -> dict[str, Any]:
 
     model, trained = full_network(task, seed)
     start = time.process_time()
-    with quiet_torch(), seeded(seed):
+    with suppress_torch_output(), seeded(seed):
         model, _ = mtp.prune(
             model,
             [('fastnas', _rules('fastnas'))],
@@ -119,7 +119,7 @@ def auto_nas(task: Task, seed: int, count: int) -> dict[str, Any]:
     """Train a supernet of ModelOpt's AutoNAS, search it by its evolution; take the winner's widths."""
     import modelopt.torch.nas as mtn
 
-    with quiet_torch(), seeded(seed):
+    with suppress_torch_output(), seeded(seed):
         start = time.process_time()
         space = task.space()
         torch.manual_seed(seed)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..graph import ChannelGraph, ExampleInput, LayerPattern, excluded_parts, restrict
+from ..graph import ChannelGraph, ExampleInput, LayerPattern, excluded_modules, restrict
 from .constraints import Constraints
 from .grouping import group_channels
 from .model_state import untouched
@@ -53,7 +53,7 @@ def analyze_model(
         )
     with untouched(model):
         example = with_known_batch(example, model)
-        constraints = follow(model, example, excluded_parts(model, exclude))  # trace the operators, run their rules
+        constraints = follow(model, example, excluded_modules(model, exclude))  # trace the operators, run their rules
         names = parameter_names(model)
 
         def group(reading: Constraints) -> ChannelGraph:

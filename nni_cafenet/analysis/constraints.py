@@ -90,7 +90,7 @@ class Constraints:
         Where operators cut dimensions into several parts.
     recorded
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
-    trains_otherwise
+    differs_in_training
         Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
     warned
         Layers with a failed rule that was reported: a model is followed more than once.
@@ -108,7 +108,7 @@ class Constraints:
     unverified: list[tuple[Ids, str]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
-    trains_otherwise: bool = False
+    differs_in_training: bool = False
     warned: set[str] = field(default_factory=set)
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)

@@ -137,8 +137,8 @@ class _Grouping:
             ),
             cost=cost,
             cuts=tuple(self.constraints.cuts),
-            recorded=self.constraints.recorded,
-            trains_otherwise=self.constraints.trains_otherwise,
+            value_dependent_sizes=self.constraints.recorded,
+            differs_in_training=self.constraints.differs_in_training,
             produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )
 

@@ -143,7 +143,7 @@ def _follow(
     """Run the rules over all operators of a model; return the names of the tensors that it uses."""
     operators = operators_of(model, example, opaque)
     if not model.training:
-        constraints.trains_otherwise |= _trains_otherwise(model, example, operators.module)
+        constraints.differs_in_training |= _trains_otherwise(model, example, operators.module)
     constraints.recorded |= operators.recorded
     modules = dict(model.named_modules(remove_duplicate=False))
     seen: set[str] = set()

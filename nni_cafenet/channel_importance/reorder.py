@@ -22,7 +22,7 @@ __all__ = ['ChannelOrder', 'order_channels', 'permute_channels']
 
 Array = NDArray[np.int64]
 
-_KEPT = 'with its channels in this order the network computes something else'
+_OUTPUTS_DIFFER = 'with its channels in this order the network computes something else'
 
 _logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def permute_channels(
         raise ValueError(f'{meta} is on the meta device, without values to put in order. Load the weights first.')
     moving = {label: order for label, order in orders.items() if (np.diff(order) != 1).any()}
     with using_attributes(model, Selection(space.graph, {}).attributes(model)):
-        kept = _Move(space, optimizer).as_far_as_possible(moving) if moving else {}
+        kept = _ChannelPermuter(space, optimizer).apply_or_bisect(moving) if moving else {}
     for label, reason in kept.items():
         _logger.warning('The channels of %s keep their order: %s.', label, reason)
     done = {label: torch.arange(width) for label, width in space.full_widths.items()}
@@ -143,7 +143,7 @@ def permute_channels(
     return ChannelOrder(done, kept)
 
 
-class _Move:
+class _ChannelPermuter:
     """Moves channels in place, and back where the network would compute something else."""
 
     def __init__(self, space: WidthSpace, optimizer: Optimizer | None) -> None:
@@ -161,14 +161,14 @@ class _Move:
         names = {id(tensor): name for name, tensor in parameters.items()}
         self._tensors += _state(optimizer, names) if optimizer is not None else []
 
-    def as_far_as_possible(self, orders: Mapping[str, Array]) -> dict[str, str]:
+    def apply_or_bisect(self, orders: Mapping[str, Array]) -> dict[str, str]:
         """Move the channels of these groups; return the groups that had to stay, and why."""
         if self._moved(orders):
             return {}
         if len(orders) == 1:
-            return dict.fromkeys(orders, _KEPT)
+            return dict.fromkeys(orders, _OUTPUTS_DIFFER)
         items, half = list(orders.items()), len(orders) // 2
-        return {**self.as_far_as_possible(dict(items[:half])), **self.as_far_as_possible(dict(items[half:]))}
+        return {**self.apply_or_bisect(dict(items[:half])), **self.apply_or_bisect(dict(items[half:]))}
 
     @torch.no_grad()
     def _moved(self, orders: Mapping[str, Array]) -> bool:

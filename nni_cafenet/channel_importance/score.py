@@ -81,12 +81,16 @@ def importance(
     _check_values(model)
     if rule == 'taylor':
         return _taylor(space, batches, loss)  # type: ignore[arg-type]
-    made = _Sum(graph)
+    made = _ScoreSum(graph)
     if rule == 'group':
-        for name, axis, weight in [*_weights(model, graph), *_scales(model, graph), *_readers(model, graph)]:
+        for name, axis, weight in [
+            *_producer_weights(model, graph),
+            *_scales(model, graph),
+            *_consumer_weights(model, graph),
+        ]:
             made.add(name, axis, _double(weight).square())
         return made.total
-    for name, axis, weight in _weights(model, graph):
+    for name, axis, weight in _producer_weights(model, graph):
         if callable(rule):
             made.add(name, axis, _checked(rule(name, weight), name, weight))
         elif rule == 'l2':
@@ -95,27 +99,27 @@ def importance(
             made.add(name, axis, _double(weight).abs())
     if rule != 'bn':
         return made.total
-    scales = _Sum(graph)
+    scales = _ScoreSum(graph)
     for name, axis, scale in _scales(model, graph):
         scales.add(name, axis, _double(scale).abs())
     return {label: total if total.any() else made.total[label] for label, total in scales.total.items()}
 
 
-class _Sum:
+class _ScoreSum:
     """The importance of all channels, layer by layer."""
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
         self.total = {group.label: torch.zeros(group.width, dtype=torch.float64) for group in graph.groups}
 
-    def add(self, name: str, axis: int, scores: Tensor, *, root: bool = False, alike: bool = True) -> None:
+    def add(self, name: str, axis: int, scores: Tensor, *, root: bool = False, normalize: bool = True) -> None:
         """Add what a layer says: scores of the elements of its weight, the channels of which stand along an axis.
 
         Parameters
         ----------
         root
             The square root of a channel's sum counts.
-        alike
+        normalize
             The layer counts as much as every other: its mean over a group is made 1.
         """
         layout = self._graph.layouts[self._graph.dims[name][axis]]  # type: ignore[index]
@@ -127,20 +131,20 @@ class _Sum:
             share = torch.zeros(group.width, dtype=torch.float64).index_add_(0, channels, at_position[own])
             share = share.sqrt() if root else share
             mean = float(share.abs().mean())
-            self.total[group.label] += share / mean if alike and mean > 0 else share
+            self.total[group.label] += share / mean if normalize and mean > 0 else share
 
 
-def _made(model: nn.Module, graph: ChannelGraph) -> list[tuple[str, int, nn.Parameter]]:
+def _producer_parameters(model: nn.Module, graph: ChannelGraph) -> list[tuple[str, int, nn.Parameter]]:
     """Return the weights that make channels of groups, with the axis of these."""
     own = dict(model.named_parameters())
     made = [(name, axis) for name, axis in graph.produced if name in own and name in graph.dims]
     return [(name, axis, own[name]) for name, axis in made if graph.dims[name][axis] is not None]
 
 
-def _weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+def _producer_weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
     """Yield the weights that make channels, with the axis of these; computed ones in the place of their parameters."""
     modules = dict(model.named_modules())
-    for name, axis, parameter in _made(model, graph):
+    for name, axis, parameter in _producer_parameters(model, graph):
         weight: Tensor = parameter
         layer, _, leaf = f'.{name}'.partition('.parametrizations.')
         if leaf:
@@ -161,7 +165,7 @@ def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, T
                     yield name, axis, tensor.detach()
 
 
-def _readers(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
+def _consumer_weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
     """Yield the weights that read channels, with each axis of theirs that these stand along."""
     made = set(graph.produced)
     for name, parameter in model.named_parameters():
@@ -172,9 +176,9 @@ def _readers(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, 
 
 def _taylor(space: WidthSpace, batches: Iterable[Any], loss: Loss) -> dict[str, Tensor]:
     model, graph = space.full_model, space.graph
-    made = _made(model, graph)
+    made = _producer_parameters(model, graph)
     weights = {name: weight for name, _, weight in made}
-    found = _Sum(graph)
+    found = _ScoreSum(graph)
     count = 0
     with _differentiable(space, weights.values()), torch.enable_grad():
         for batch in batches:
@@ -183,7 +187,7 @@ def _taylor(space: WidthSpace, batches: Iterable[Any], loss: Loss) -> dict[str, 
             for name, axis, weight in made:
                 gradient = gradients[name]
                 if gradient is not None:
-                    found.add(name, axis, (_double(weight) * _double(gradient)).abs(), alike=False)
+                    found.add(name, axis, (_double(weight) * _double(gradient)).abs(), normalize=False)
             count += 1
     if count == 0:
         raise ValueError("batches is empty: rule='taylor' needs the gradient of the loss on one batch or more.")

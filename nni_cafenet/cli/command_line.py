@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._version import __version__
-from ..utils import nearest, terminations
+from ..utils import nearest, sigterm_as_interrupt
 from .commands import export, inspect, prune, quickstart, report, search, train_slim
 from .commands.failures import status_of
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options.words = words
     try:
-        with terminations():
+        with sigterm_as_interrupt():
             status: int = options.run(options)
             sys.stdout.flush()
     except KeyboardInterrupt:

@@ -34,13 +34,13 @@ from ..stages import EpochBar
 from ..strategy import CafeNet
 from ..testing import StagedResNet, digits
 from ..utils import (
+    absolute_path,
     append_record,
     as_markdown,
     as_table,
-    quiet_training,
     read_records,
     seeded,
-    whole_path,
+    suppress_training_logs,
     write_json,
     write_text,
 )
@@ -145,8 +145,8 @@ def quickstart(output: str | Path, options: QuickstartOptions, echo: Callable[[s
     ValueError
         If the budget is out of reach.
     """
-    folder = whole_path(output)
-    with quiet_training(), _one_thread():
+    folder = absolute_path(output)
+    with suppress_training_logs(), _one_thread():
         with seeded(options.seed):
             space = WidthMutator(bins=FlopsSensitiveBins(min_bin=1, max_bin=2)).mutate(
                 StagedResNet, options.stages, stem_stride=1, example_input=(1, 1, 8, 8)

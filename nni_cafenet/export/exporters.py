@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ExportError, first_line
 from ..graph import ExampleInput
-from ..utils import check_number, check_path as checked, quiet_torch, write_bytes
+from ..utils import check_number, check_path as checked, suppress_torch_output, write_bytes
 from .compare import Sample, largest_difference
 
 __all__ = ['Exported', 'Exporter', 'Run', 'checked_path', 'export_checked']
@@ -118,7 +118,7 @@ def export_checked(
         for number, way in enumerate(ways):
             file = Path(folder) / f'{number}{path.suffix}'
             try:
-                with quiet_torch():
+                with suppress_torch_output():
                     way.write(file)
                     known = [sample for sample in samples if way.any_batch or sample.of_example_size]
                     difference = None if load is None else largest_difference(load(file), known)

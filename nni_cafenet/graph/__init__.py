@@ -4,7 +4,7 @@ from .attributes import Attribute, Cut, DimSlice
 from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 from .cost import CostModel, Polynomial
 from .example_input import ExampleInput
-from .layer_patterns import LayerPattern, excluded_parts, matching_layers, restrict
+from .layer_patterns import LayerPattern, excluded_modules, matching_layers, restrict
 
 __all__ = [
     'Attribute',
@@ -19,7 +19,7 @@ __all__ = [
     'Layout',
     'Listing',
     'Polynomial',
-    'excluded_parts',
+    'excluded_modules',
     'matching_layers',
     'restrict',
 ]

@@ -71,7 +71,7 @@ class ChannelGroup:
         return tuple(dict.fromkeys((*self.producers, *self.others, *self.consumers)))
 
     @property
-    def makers(self) -> tuple[str, ...]:
+    def producers_or_members(self) -> tuple[str, ...]:
         """The layers whose outputs these channels are; where none makes them (bare parameters), all members."""
         return self.producers or self.members
 
@@ -177,9 +177,9 @@ class ChannelGraph:
         MACs and parameters as functions of the widths.
     cuts
         Where the model cuts dimensions into several parts.
-    recorded
+    value_dependent_sizes
         Whether the sizes of what the model returns may depend on values (see `Constraints`).
-    trains_otherwise
+    differs_in_training
         Whether the model may do something else in training mode (see `Constraints`).
     produced
         The dimensions of weights that are output channels, as (parameter, axis).
@@ -192,9 +192,9 @@ class ChannelGraph:
     attributes: tuple[Attribute, ...]
     cost: CostModel
     cuts: tuple[Cut, ...] = ()
-    recorded: bool = False
+    value_dependent_sizes: bool = False
     produced: tuple[tuple[str, int], ...] = ()
-    trains_otherwise: bool = False
+    differs_in_training: bool = False
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -219,18 +219,20 @@ class ChannelGraph:
             np.where(layout.groups < 0, starts[-1], starts[layout.groups] + layout.channels) for layout in self.layouts
         )
 
-    def joined_slots(self, layouts: tuple[int, ...]) -> Array:
+    def concatenated_slots(self, layouts: tuple[int, ...]) -> Array:
         """Return the slots of some layouts, one layout after the other."""
-        if layouts not in self._joined_slots:
-            self._joined_slots[layouts] = np.concatenate([self.slots[index] for index in layouts] or [np.arange(0)])
-        return self._joined_slots[layouts]
+        if layouts not in self._concatenated_slots:
+            self._concatenated_slots[layouts] = np.concatenate(
+                [self.slots[index] for index in layouts] or [np.arange(0)]
+            )
+        return self._concatenated_slots[layouts]
 
     @cached_property
-    def _joined_slots(self) -> dict[tuple[int, ...], Array]:
+    def _concatenated_slots(self) -> dict[tuple[int, ...], Array]:
         return {}
 
     @cached_property
-    def chained_slots(self) -> Array:
+    def all_slots(self) -> Array:
         """The slots of all layouts, one layout after the other, with -1 after each."""
         return np.concatenate([part for slots in self.slots for part in (slots, [-1])] or [np.arange(0)])
 
@@ -264,7 +266,7 @@ class ChannelGraph:
         chosen = [np.flatnonzero(selected[slots]) for slots in self.slots]
         return [None if len(each) == len(slots) else each for each, slots in zip(chosen, self.slots)]
 
-    def places(self, orders: Mapping[str, Any]) -> list[Array | None]:
+    def permuted_positions(self, orders: Mapping[str, Any]) -> list[Array | None]:
         """Return what stands where when channels change places.
 
         Parameters
@@ -293,7 +295,7 @@ class ChannelGraph:
         index = self.dims[parameter][axis]
         return [] if index is None else self.layouts[index].segments(self.groups)
 
-    def without(self, reasons: Mapping[str, str]) -> ChannelGraph:
+    def with_fixed(self, reasons: Mapping[str, str]) -> ChannelGraph:
         """Return the graph with some groups fixed.
 
         Parameters

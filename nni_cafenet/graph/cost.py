@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .cost_kernel import CompiledCost, largest_width, merged
+from .cost_kernel import CompiledCost, largest_width, merge_products
 
 __all__ = ['CostModel', 'Polynomial']
 
@@ -48,7 +48,7 @@ class Polynomial:
             total += value
         return total
 
-    def slope(self, sizes: Array, weights: Array) -> Array:
+    def gradient(self, sizes: Array, weights: Array) -> Array:
         """Differentiate at ``sizes`` (number of sizes,) by every group.
 
         Parameters
@@ -121,7 +121,7 @@ class CostModel:
         return total
 
     def _plain(self, polynomial: Polynomial, widths: Array, largest: int) -> Array:
-        products = merged(polynomial.constants, polynomial.factors)
+        products = merge_products(polynomial.constants, polynomial.factors)
         if largest <= largest_width(products, self.weights, self.fixed, _INT64):
             return polynomial(self.sizes(widths))
         total = polynomial(self.sizes(widths.astype(object)))
@@ -139,7 +139,7 @@ class CostModel:
         return self._compiled(self.params)
 
     def _compiled(self, polynomial: Polynomial) -> CompiledCost:
-        products = merged(polynomial.constants, polynomial.factors)
+        products = merge_products(polynomial.constants, polynomial.factors)
         return CompiledCost(products, self.weights, self.fixed, self.vanishing)
 
     def macs_per_channel(self, widths: Array) -> Array:
@@ -147,4 +147,4 @@ class CostModel:
 
         Its own filters in every layer that makes it, and its slice of the input of every layer that reads it.
         """
-        return self.macs.slope(self.sizes(widths[None])[0], self.weights)
+        return self.macs.gradient(self.sizes(widths[None])[0], self.weights)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['EXACT_IN_DOUBLE', 'CompiledCost', 'largest_width', 'merged']
+__all__ = ['EXACT_IN_DOUBLE', 'CompiledCost', 'largest_width', 'merge_products']
 
 Array = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -30,7 +30,7 @@ EXACT_IN_DOUBLE = 2**53
 """Up to here double precision holds every integer."""
 
 
-def merged(constants: Array, factors: Array) -> dict[tuple[int, ...], int]:
+def merge_products(constants: Array, factors: Array) -> dict[tuple[int, ...], int]:
     """Return the products of a `Polynomial`, those of equal sizes as one."""
     products: dict[tuple[int, ...], int] = {}
     for constant, row in zip(constants.tolist(), factors.tolist()):

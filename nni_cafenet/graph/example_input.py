@@ -22,7 +22,7 @@ class ExampleInput:
 
     Costs are given for one sample: the same arguments with a batch of one.
 
-    - Where the first argument is a list of tensors of three dimensions (pictures), each of them is a sample.
+    - Where the first argument is a list of tensors of three dimensions (images), each of them is a sample.
     - Otherwise the samples are those along dimension 0 of the first tensor, and of all tensors as long as it, if real
       forwards show that they do not depend on each other. Else another tensor, or dimension 1 (sequences of shape
       (time, batch, features)), is taken if forwards show it there.
@@ -95,9 +95,9 @@ class ExampleInput:
 
     @property
     def batch_size(self) -> int:
-        """Number of samples: size of the dimension of the batch, or of a list of pictures; 1 where there is none."""
-        if self.pictures:
-            return len(self.pictures)
+        """Number of samples: size of the dimension of the batch, or of a list of images; 1 where there is none."""
+        if self.images:
+            return len(self.images)
         sizes = (tensor.shape[dim] for tensor, dim in zip(self.tensors(), self._batch_dims) if dim is not None)
         return int(next(sizes, 1))
 
@@ -118,7 +118,7 @@ class ExampleInput:
         return tuple(dim if each is not None and each == size else None for each in sizes)
 
     @property
-    def pictures(self) -> list[Any]:
+    def images(self) -> list[Any]:
         """The first argument, if it is a list of tensors of three dimensions that are samples; empty if not."""
         if self.batch_dims is not None:
             return []
@@ -140,7 +140,7 @@ class ExampleInput:
         """Return copies for one call: a model may write into its inputs."""
         return self.map(lambda tensor: tensor.detach().clone())
 
-    def brought_to(self, model: nn.Module) -> ExampleInput:
+    def to_model(self, model: nn.Module) -> ExampleInput:
         """Return the same arguments on the device of a model, floating-point ones in the type of its parameters."""
         own = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
         return self.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
@@ -159,8 +159,8 @@ class ExampleInput:
         sample
             Which one.
         """
-        if self.pictures:
-            many = len(self.pictures)
+        if self.images:
+            many = len(self.images)
             args = [[arg[sample]] * size if isinstance(arg, list) and len(arg) == many else arg for arg in self.args]
             return replace(self, args=tuple(args))
         dims = {id(tensor): dim for tensor, dim in zip(self.tensors(), self._batch_dims)}

@@ -15,7 +15,7 @@ from torch import nn
 
 from .channel_graph import ChannelGraph
 
-__all__ = ['LayerPattern', 'excluded_parts', 'matching_layers', 'restrict']
+__all__ = ['LayerPattern', 'excluded_modules', 'matching_layers', 'restrict']
 
 LayerPattern = str | re.Pattern[str] | type
 """A layer's name, the name of a part that holds it, the end of either, a shell pattern, a regular expression, or a
@@ -56,16 +56,16 @@ def restrict(
     denied = matching_layers('exclude', exclude or (), model)
     reasons = {}
     for group in graph.groups:
-        excluded = [layer for layer in group.makers if layer in denied]
-        left_out = [layer for layer in group.makers if allowed is not None and layer not in allowed]
+        excluded = [layer for layer in group.producers_or_members if layer in denied]
+        left_out = [layer for layer in group.producers_or_members if allowed is not None and layer not in allowed]
         if excluded:
             reasons[group.label] = f'is excluded (exclude names {excluded[0]})'
         elif left_out:
             reasons[group.label] = f'is not included (include does not name {left_out[0]})'
-    return graph.without(reasons)
+    return graph.with_fixed(reasons)
 
 
-def excluded_parts(model: nn.Module, exclude: Sequence[LayerPattern] | None) -> list[str]:
+def excluded_modules(model: nn.Module, exclude: Sequence[LayerPattern] | None) -> list[str]:
     """Return the sub-modules that ``exclude`` names, without those inside another one of them."""
     named = matching_layers('exclude', exclude or (), model)
     return sorted(name for name in named if not any(name.startswith(f'{other}.') for other in named))

@@ -17,7 +17,7 @@ from ..errors import FolderError
 from ..graph import ExampleInput
 from ..stages import JOB_RECORD, new_run_path
 from ..supernet import check_evaluator
-from ..utils import is_leftover, seeded, tensors_in, whole_path
+from ..utils import absolute_path, is_temporary_file, seeded, tensors_in
 from .losses import name_of, shape_of
 from .objective import Task
 from .training import TrainerOptions
@@ -189,10 +189,10 @@ def check_given(evaluator: Any, given: set[str], trainer: TrainerOptions) -> Non
 def run_folder(directory: str | Path | None) -> Path:
     """Return the folder of a run: a new one, or one that holds nothing but a run."""
     if directory is None:
-        return whole_path(new_run_path('.'))
-    folder = whole_path(directory)
+        return absolute_path(new_run_path('.'))
+    folder = absolute_path(directory)
     ours = any((folder / record).exists() for record in (RECORD, JOB_RECORD))
-    if folder.is_dir() and not ours and not all(map(is_leftover, folder.iterdir())):
+    if folder.is_dir() and not ours and not all(map(is_temporary_file, folder.iterdir())):
         raise FolderError(
             f'directory={str(folder)!r} is not empty and holds no run that could be resumed. Give another one, or empty it.'
         )

@@ -22,7 +22,7 @@ from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
-from ..utils import interruptible, quiet_training, read_record, seeded
+from ..utils import interruptible, read_record, seeded, suppress_training_logs
 from .checks import (
     RECORD,
     check_given,
@@ -173,14 +173,14 @@ def prune(
         task = task_of(loss, metric, original, train, validate, example=example, seed=seed)
         check_score(score, task)
         check_optimizer(optimizer, original)
-        with quiet_training():
+        with suppress_training_logs():
             evaluator = task_evaluator(task, train, validate, optimizer=optimizer, trainer=trainer)
         metric = f'val_{next(iter(task.metrics), "loss")}'
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
     folder = run_folder(directory)
-    with interruptible(folder), quiet_training() if own else contextlib.nullcontext(), seeded(seed):
+    with interruptible(folder), suppress_training_logs() if own else contextlib.nullcontext(), seeded(seed):
         options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
         ratio_there = _ratio_there(folder) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there

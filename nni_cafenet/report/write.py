@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import DamagedFileError
-from ..utils import inside, read_record, write_record, write_text
+from ..utils import child_path, read_record, write_record, write_text
 from .document import Picture
 from .html_page import html_page
 from .loader import write_loader
@@ -52,7 +52,7 @@ def write_report(folder: _PathLike, report: RunReport) -> Path:
     blocks = run_page(report)
     for block in blocks:
         if isinstance(block, Picture):
-            write_text(inside(folder, _PICTURES, block.name), block.svg)
+            write_text(child_path(folder, _PICTURES, block.name), block.svg)
     write_text(folder / 'report.md', markdown_page(report.title, blocks, _PICTURES))
     write_text(folder / 'report.html', html_page(report.title, blocks))
     if report.loading:

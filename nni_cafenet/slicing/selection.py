@@ -68,7 +68,7 @@ class Selection:
         Cached, since scales, biases and both running statistics of normalizations share them.
         """
         if layouts not in self._joined:
-            self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.joined_slots(layouts)]))
+            self._joined[layouts] = torch.from_numpy(np.flatnonzero(self.slots[self.graph.concatenated_slots(layouts)]))
         return self._joined[layouts]
 
     @cached_property
@@ -109,7 +109,7 @@ class Selection:
 
 def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[IndexRuns | None]:
     """Return the runs of each layout; None for all positions."""
-    changes = np.diff(selected_slots[graph.chained_slots], prepend=np.int8(0))
+    changes = np.diff(selected_slots[graph.all_slots], prepend=np.int8(0))
     starts, ends = np.flatnonzero(changes > 0), np.flatnonzero(changes < 0)
     cuts = np.searchsorted(starts, graph.layout_starts).tolist()
     starts_within = starts - np.repeat(graph.layout_starts, np.diff([*cuts, len(starts)]))

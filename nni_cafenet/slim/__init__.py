@@ -2,7 +2,7 @@
 
 from .extract import slim_model, write_back
 from .files import PathLike, load_slim
-from .rescale_init import fit_initialization
+from .rescale_init import rescale_initialization
 from .saving import save_slim
 
-__all__ = ['PathLike', 'fit_initialization', 'load_slim', 'save_slim', 'slim_model', 'write_back']
+__all__ = ['PathLike', 'load_slim', 'rescale_initialization', 'save_slim', 'slim_model', 'write_back']

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ['rebind_functions']
+__all__ = ['rebind_closures']
 
 
-def rebind_functions(model: nn.Module, memo: dict[int, Any]) -> None:
+def rebind_closures(model: nn.Module, memo: dict[int, Any]) -> None:
     """Let the functions that the modules of a copied model hold close over the copies.
 
     Parameters

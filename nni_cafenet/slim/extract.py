@@ -10,7 +10,7 @@ from torch import nn
 
 from ..slicing import Selection, apply_attributes, memory_format_of, put
 from ..utils import tensors_in
-from .closures import rebind_functions
+from .closures import rebind_closures
 
 __all__ = ['slim_model', 'write_back']
 
@@ -47,7 +47,7 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
             if tensor.grad_fn is not None:
                 memo[id(tensor)] = tensor.detach().clone()
     slim = copy.deepcopy(model, memo)
-    rebind_functions(slim, memo)
+    rebind_closures(slim, memo)
     apply_attributes(slim, selection.attributes(model))
     return slim
 

@@ -66,7 +66,7 @@ def load_slim(
     state = _tensors(folder, 'slim.pt', record)
     others = _tensors(folder, 'buffers.pt', record) if 'buffers.pt' in record['files'] else {}
     model = factory if isinstance(factory, nn.Module) else factory()
-    problems = [*_other_model(model, state, record, others), *_attributes(model, record, state, change=False)]
+    problems = [*_mismatches(model, state, record, others), *_attributes(model, record, state, change=False)]
     if problems:
         more = f' and {len(problems) - 5} more' if len(problems) > 5 else ''
         raise ValueError(
@@ -76,7 +76,7 @@ def load_slim(
     list(_attributes(model, record, state, change=True))
     for tensors in ('_parameters', '_buffers'):
         _resize(model, state, tensors)
-    _put_others(model, others, record.get('unset', []))
+    _assign_other_tensors(model, others, record.get('unset', []))
     wrong = next(_wrong_sizes(model), None)
     if wrong is not None:
         raise ValueError(f'{folder / "widths.json"} does not fit slim.pt: {wrong}. Save the network again.')
@@ -133,7 +133,7 @@ def _damaged(file: Path, why: str) -> ValueError:
 # --- the model ------------------------------------------------------------------------------------
 
 
-def _other_model(
+def _mismatches(
     model: nn.Module, state: Mapping[str, Any], record: Mapping[str, Any], others: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what the model and the files do not have in common."""
@@ -150,7 +150,7 @@ def _other_model(
         path, _, leaf = name.rpartition('.')
         if path not in modules:
             yield f'{name} has no module in the model'
-        elif not _is_place_of_tensor(modules[path], leaf):
+        elif not _can_hold_tensor(modules[path], leaf):
             yield f'{name} is a tensor in the files and none in the model'
     for path, settings in record.get('settings', {}).items():
         for key, value in settings.items():
@@ -159,7 +159,7 @@ def _other_model(
                 yield f'{path}.{key} is {value!r} in the files and {here!r} in the model'
 
 
-def _is_place_of_tensor(module: nn.Module, leaf: str) -> bool:
+def _can_hold_tensor(module: nn.Module, leaf: str) -> bool:
     """Whether a module keeps a tensor under a name outside of its ``state_dict``, or could: nothing else has that name."""
     if leaf in module._buffers:
         return module._buffers[leaf] is None or leaf in module._non_persistent_buffers_set
@@ -184,20 +184,24 @@ def _attributes(
         module = modules.get(path)
         for key, value in sizes.items() if module is not None else ():
             now = vars(module).get(key)
-            if key.startswith('_') and may_follow(module, key) and not _follows(now, value, shapes):
+            if key.startswith('_') and may_follow_width(module, key) and not _follows(now, value, shapes):
                 continue  # no width, such as a private counter: it stays as it is
             if change and isinstance(value, list):
                 vars(module)[key] = tuple(value) if type(now) is tuple else value
             elif change and type(now) is int:
                 vars(module)[key] = value
-            elif not change and not _may_become(module, key, now, value, dims):
+            elif not change and not _is_valid_slim_value(module, key, now, value, dims):
                 yield f'{path}.{key} is {value!r} in the files and {now!r} in the model'
 
 
-def _may_become(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
+def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
     """Whether a number of the full model may have a value in a slim one."""
     numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
-    if not may_follow(module, key) or len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
+    if (
+        not may_follow_width(module, key)
+        or len(numbers) != len(others)
+        or {type(each) for each in numbers + others} != {int}
+    ):
         return False
     if numbers == others:
         return True
@@ -209,7 +213,7 @@ def _may_become(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> 
     return all(new == old or 0 < new <= old or (old not in sizes and new >= 0) for old, new in zip(numbers, others))
 
 
-def may_follow(module: Any, key: str) -> bool:
+def may_follow_width(module: Any, key: str) -> bool:
     """Whether a name may be that of a number of a model: a private one only in classes of the user's."""
     if not key.startswith('_'):
         return True
@@ -270,7 +274,7 @@ def _resize(model: nn.Module, state: Mapping[str, Any], tensors: str) -> None:
             own[leaf] = made[id(tensor)][1]
 
 
-def _put_others(model: nn.Module, others: Mapping[str, Any], unset: list[str]) -> None:
+def _assign_other_tensors(model: nn.Module, others: Mapping[str, Any], unset: list[str]) -> None:
     """Put the tensors that are in no ``state_dict`` where they were."""
     for name, tensor in {**others, **dict.fromkeys(unset)}.items():
         path, _, leaf = name.rpartition('.')
@@ -287,13 +291,13 @@ def _put_others(model: nn.Module, others: Mapping[str, Any], unset: list[str]) -
 def _check_outputs(model: nn.Module, check: Mapping[str, Any], folder: Path) -> None:
     """Refuse a model that does not compute what the saved one did."""
     try:
-        found = outputs_of(model, check['inputs'])
+        found = summarize_outputs(model, check['inputs'])
     except Exception as error:
         raise ValueError(
             f'The model in {folder} cannot be run: {type(error).__name__}: {error}. It is not the one that was saved: give '
             'the factory and the code that it was saved with; or check=False, if it cannot run on this machine.'
         ) from error
-    if not agree(found, check['outputs']):
+    if not outputs_agree(found, check['outputs']):
         raise ValueError(
             f'The model in {folder} does not compute what the saved one did. Something outside of its tensors has changed '
             'since: its code, or values that its code keeps. Give the factory and the code that it was saved with; '
@@ -301,16 +305,16 @@ def _check_outputs(model: nn.Module, check: Mapping[str, Any], folder: Path) -> 
         )
 
 
-def outputs_of(model: nn.Module, inputs: Any) -> list[dict[str, Any]]:
+def summarize_outputs(model: nn.Module, inputs: Any) -> list[dict[str, Any]]:
     """Describe what a copy of a model computes in evaluation mode, with seeded random numbers: a record a tensor."""
     copied = copy.deepcopy(model).cpu().eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        args, kwargs = made_input(inputs)
+        args, kwargs = build_input(inputs)
         return [_described(tensor) for tensor in _tensors_in(copied(*args, **kwargs))]
 
 
-def agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
+def outputs_agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
     """Whether outputs are the same, up to rounding on another machine."""
     if [each['shape'] for each in found] != [each['shape'] for each in saved]:
         return False
@@ -322,16 +326,16 @@ def agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
     return True
 
 
-def made_input(value: Any) -> Any:
+def build_input(value: Any) -> Any:
     """Make an input out of its description in ``widths.json``."""
     if isinstance(value, list):
-        return [made_input(each) for each in value]
+        return [build_input(each) for each in value]
     if not isinstance(value, dict):
         return value
     if 'tuple' in value:
-        return tuple(made_input(each) for each in value['tuple'])
+        return tuple(build_input(each) for each in value['tuple'])
     if 'dict' in value:
-        return {key: made_input(each) for key, each in value['dict'].items()}
+        return {key: build_input(each) for key, each in value['dict'].items()}
     dtype = getattr(torch, value['dtype'])
     if 'values' in value:
         return torch.tensor(value['values'], dtype=dtype).reshape(value['shape'])

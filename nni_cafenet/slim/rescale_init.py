@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ['fit_initialization']
+__all__ = ['rescale_initialization']
 
 _LAWS = {
     'kaiming normal, fan out': lambda fan_in, fan_out: math.sqrt(2.0 / fan_out),
@@ -19,7 +19,7 @@ _LAWS = {
 }
 
 
-def fit_initialization(full: nn.Module, slim: nn.Module) -> None:
+def rescale_initialization(full: nn.Module, slim: nn.Module) -> None:
     """Rescale freshly initialized weights that were sliced from the full model to their new fans, in place.
 
     Slices of a fresh model have the spread that was right for the full fans. For every weight of two or more

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..graph import ExampleInput
 from ..utils import json_text, save_torch, write_record
-from .files import SIZES, PathLike, agree, may_follow, outputs_of
+from .files import SIZES, PathLike, may_follow_width, outputs_agree, summarize_outputs
 
 __all__ = ['save_slim']
 
@@ -58,32 +58,34 @@ def save_slim(
         'format': 1,
         'widths': dict(widths),
         **facts,
-        'modules': _numbers(slim),
+        'modules': _whole_numbers(slim),
         'settings': _settings(slim),
         'check': _check(slim, example_input),
     }
     json_text(record)  # what has no JSON form is noticed before any file is replaced
     others, unset = _other_tensors(slim)
-    files = {'slim.pt': _written(folder / 'slim.pt', slim.state_dict())}
+    files = {'slim.pt': _save_with_checksum(folder / 'slim.pt', slim.state_dict())}
     if others:
-        files['buffers.pt'] = _written(folder / 'buffers.pt', others)
+        files['buffers.pt'] = _save_with_checksum(folder / 'buffers.pt', others)
     write_record(folder / 'widths.json', {**record, 'unset': unset, 'files': files})
     if not others:
         with suppress(FileNotFoundError):
             (folder / 'buffers.pt').unlink()
 
 
-def _written(path: Path, tensors: Any) -> str:
+def _save_with_checksum(path: Path, tensors: Any) -> str:
     """Save tensors; return the checksum of the file."""
     save_torch(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
+def _whole_numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
     """Return the whole numbers that modules keep, such as sizes."""
     found = {}
     for name, module in slim.named_modules():
-        sizes = {key: value for key, value in vars(module).items() if _is_number(value) and may_follow(module, key)}
+        sizes = {
+            key: value for key, value in vars(module).items() if _is_number(value) and may_follow_width(module, key)
+        }
         others = {key: getattr(module, key, None) for key in SIZES if key not in sizes and key in vars(module)}
         sizes.update((key, value) for key, value in others.items() if _is_number(value))
         if sizes:
@@ -138,11 +140,11 @@ def _check(slim: nn.Module, example_input: Any) -> dict[str, Any] | None:
         copied = copy.deepcopy(slim)
         example = ExampleInput.of(example_input, copied)
         inputs = [_described(example.args), _described(example.kwargs)]
-        outputs = outputs_of(copied, inputs)
-        again = outputs_of(copied, inputs)
+        outputs = summarize_outputs(copied, inputs)
+        again = summarize_outputs(copied, inputs)
     except Exception:  # noqa: BLE001  whatever a forward raises, such as where the CPU lacks an operator
         return None
-    return {'inputs': inputs, 'outputs': outputs} if agree(again, outputs) else None
+    return {'inputs': inputs, 'outputs': outputs} if outputs_agree(again, outputs) else None
 
 
 def _described(value: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..graph import ChannelGroup
 from ..utils import check_whole_number
 
-__all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'binned', 'parse_bins']
+__all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'bin_groups', 'parse_bins']
 
 
 class Bins(ABC):
@@ -122,7 +122,7 @@ class BinnedGroup:
         return math.ceil(self.full / self.bin)
 
 
-def binned(
+def bin_groups(
     groups: Sequence[ChannelGroup], bins: Bins, shares: Sequence[tuple[float, float]], divisor: int
 ) -> list[BinnedGroup]:
     """Give every channel group its bins and widths.

@@ -11,7 +11,7 @@ from torch import nn
 from ..graph import ChannelGroup, LayerPattern, matching_layers
 from ..utils import check_number
 
-__all__ = ['KeptShares', 'Ratio']
+__all__ = ['Ratio', 'RatioBounds']
 
 _logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class _Bound:
     layers: frozenset[str] | None
 
     def names(self, group: ChannelGroup) -> bool:
-        return self.layers is None or not self.layers.isdisjoint(group.makers)
+        return self.layers is None or not self.layers.isdisjoint(group.producers_or_members)
 
 
-class KeptShares:
+class RatioBounds:
     """The bounds of a model's groups. What can be wrong with them is told before the model is analyzed.
 
     Parameters

@@ -87,7 +87,7 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
             raise TypeError(
                 'A live model (or an argument as large) cannot be sent to trials: they make the model themselves. Give '
                 'WidthMutator().mutate what makes it, a class or a function and its arguments; or, to keep its weights, '
-                'nni_cafenet.factory_of(model, path). nni_cafenet.check_travels(space, evaluator) asks beforehand.'
+                'nni_cafenet.factory_of(model, path). nni_cafenet.check_serializable(space, evaluator) asks beforehand.'
             ) from error
         return {**dumped, 'mutation_summary': self.mutation_summary} if self.mutation_summary else dumped
 

@@ -15,13 +15,13 @@ from ..analysis import analyze_model, fill_lazy_layers, with_known_batch
 from ..graph import ExampleInput, LayerPattern
 from ..nni_compat import pickle_argument, takes_pickled
 from ..slicing import ActiveModel, Selection
-from ..slim import PathLike, fit_initialization, save_slim, slim_model
+from ..slim import PathLike, rescale_initialization, save_slim, slim_model
 from ..utils import check_flag, check_instance, check_whole_number
-from .bins import Bins, FlopsSensitiveBins, binned
+from .bins import Bins, FlopsSensitiveBins, bin_groups
 from .checks import check_channel_sets, check_widths
 from .model_argument import model_from
 from .oneshot import OneShotWidths, prepare_one_shot
-from .ratios import KeptShares, Ratio
+from .ratios import Ratio, RatioBounds
 from .trial_format import simplify_with_summary
 from .width_choices import WidthChoices, Widths
 
@@ -118,10 +118,10 @@ class WidthSpace(WidthChoices, ModelSpace):
         live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)
         self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
-        shares = KeptShares(full_model, min_ratio, max_ratio)
+        shares = RatioBounds(full_model, min_ratio, max_ratio)
         self.graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
         bins = bins or FlopsSensitiveBins()
-        self.groups = tuple(binned(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
+        self.groups = tuple(bin_groups(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
         self._active_model = ActiveModel(full_model, self.graph)
         self._active: Selection | None = None
         self._is_prepared = False
@@ -260,7 +260,7 @@ class WidthSpace(WidthChoices, ModelSpace):
             return fresh
         full = self._make()
         fresh = slim_model(full, selection)
-        fit_initialization(full, fresh)
+        rescale_initialization(full, fresh)
         return fresh
 
     def freeze(self, sample: Widths, channel_sets: ChannelSets | None = None) -> nn.Module:

@@ -47,7 +47,7 @@ def _computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
         return False  # infinite values may be a mask
     if example is None:
         return True
-    brought = example.brought_to(model).fresh()  # an example may be of another precision than the training
+    brought = example.to_model(model).fresh()  # an example may be of another precision than the training
     with torch.no_grad(), using_mode(model, training=False), seeded(0):
         outputs = tensors_in(model(*brought.args, **brought.kwargs))
     return all(bool(torch.isfinite(each).all()) for each in outputs)

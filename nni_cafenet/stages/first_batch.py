@@ -27,7 +27,7 @@ from torch import nn
 
 from ..errors import FirstBatchError, first_line
 from ..supernet import preserved_data_state
-from ..utils import quiet_training, seeded
+from ..utils import seeded, suppress_training_logs
 from .captured_results import taken_reports
 from .evaluator_factory import EvaluatorFactory
 from .interruption import keyboard_interrupts
@@ -264,5 +264,5 @@ def _with(datamodule: Any, loaders: tuple[Any, Any] | None) -> Any:
 
 @contextlib.contextmanager
 def _without_trace() -> Iterator[None]:
-    with quiet_training(), seeded(0):
+    with suppress_training_logs(), seeded(0):
         yield

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import FolderError, ResumeError, first_line
 from ..fingerprints import digest
 from ..supernet import read_checkpoint
-from ..utils import check_end, inside, read_record, write_record
+from ..utils import check_not_truncated, child_path, read_record, write_record
 from .folder_lock import locked_folder
 from .stage_records import changes_of, open_record, read_stages
 
@@ -94,7 +94,7 @@ class RunFolder:
     @property
     def search(self) -> Path:
         """The mailboxes of search trials."""
-        return inside(self.path, 'search')
+        return child_path(self.path, 'search')
 
     def check_space(self, space: Any) -> None:
         """Refuse a space that is not the run's; the message says what differs."""
@@ -141,11 +141,15 @@ class RunFolder:
 
     def finalist(self, name: str) -> Path:
         """Return the folder of a finalist."""
-        return inside(self.path, 'finalists', name)
+        return child_path(self.path, 'finalists', name)
 
     def training(self, name: str, epochs: int | None = None) -> Path:
         """Return the folder of a finalist, or of a short training of some epochs."""
-        return self.finalist(name) if epochs is None else inside(self.path, 'short_trainings', f'{epochs}_epochs', name)
+        return (
+            self.finalist(name)
+            if epochs is None
+            else child_path(self.path, 'short_trainings', f'{epochs}_epochs', name)
+        )
 
     def root_of(self, epochs: int | None = None) -> Path:
         """Return the folder of all finalists, or of all short trainings of some epochs."""
@@ -219,4 +223,4 @@ def check_checkpoint(path: Path) -> None:
         If its end is missing.
     """
     if path.exists():
-        check_end(path, remedy='delete it to train that network anew')
+        check_not_truncated(path, remedy='delete it to train that network anew')

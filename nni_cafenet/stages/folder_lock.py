@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FolderInUseError
-from ..utils import remove_leftovers, unlinked
+from ..utils import remove_temporary_files, resolve_link
 from .folder_errors import folder_errors
 
 fcntl: Any = None
@@ -62,7 +62,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     name = os.path.realpath(path)
     if name in _here:
         raise _in_use(folder, {'pid': os.getpid(), 'host': socket.gethostname()})
-    with open(unlinked(path), 'ab+', buffering=0) as file:
+    with open(resolve_link(path), 'ab+', buffering=0) as file:
         if not _lock(file):
             file.seek(0)
             raise _in_use(folder, _parsed(file.read()))
@@ -74,7 +74,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}).encode())
             with contextlib.suppress(OSError):
                 # The time is that of the file system, whatever the clock of this machine says.
-                remove_leftovers(folder, os.stat(path).st_mtime - _OLD)
+                remove_temporary_files(folder, os.stat(path).st_mtime - _OLD)
             with folder_errors(folder):
                 yield
             if not _is_still(path, file):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FolderError, ResumeError, first_line, shortened
+from ..errors import FolderError, ResumeError, first_line, truncated
 from ..fingerprints import differences, digest
 from ..utils import read_record, write_record
 
@@ -143,4 +143,4 @@ def _short(value: Any) -> str:
         value = value.get('class', value.get('dataset', value))
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = list(value)
-    return shortened(repr(value))
+    return truncated(repr(value))

@@ -12,7 +12,7 @@ import numpy as np
 from nni.nas.execution import SequentialExecutionEngine
 from torch import nn
 
-from ..errors import TrainingDivergedError, shortened
+from ..errors import TrainingDivergedError, truncated
 from ..options import BudgetSpecs, FinalistOptions, Halving, SearchOptions
 from ..search import Evolution, Headroom, Scored, Scorer, Searcher, search_widths, uniform_within
 from ..stages import (
@@ -288,7 +288,7 @@ class CafeNet(WidthSearch):
         slim = self._scorer.slim(scored)
         if not computes_numbers(slim, self._space.example_input):
             raise TrainingDivergedError(
-                f'The slim model of {shortened(str(scored.widths))} does not compute numbers, so it is not handed out. '
+                f'The slim model of {truncated(str(scored.widths))} does not compute numbers, so it is not handed out. '
                 'Training of the supernet has diverged: lower the learning rate, and give another directory.'
             )
         return slim

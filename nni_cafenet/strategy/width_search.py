@@ -34,8 +34,8 @@ from ..stages import (
     table_of_run,
     with_first_seeds,
 )
-from ..trials import check_travels
-from ..utils import check_path, resume_hint, terminations, whole_path
+from ..trials import check_serializable
+from ..utils import absolute_path, check_path, resume_hint, sigterm_as_interrupt
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
 from .with_result import WithResult, known
@@ -145,27 +145,27 @@ class WidthSearch(WithResult, OneShotStrategy):
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self.budget_names
         )
         try:
-            with terminations():
+            with sigterm_as_interrupt():
                 setup.finalists = look_before_training(setup)
         except KeyboardInterrupt as error:
             raise self._interrupted(error, 'The run has not begun. Start it again.') from None
         for spec in self.budget_specs:
             check_directory(spec, self.directory, setup.supernet.trainer)
         if self.directory is None:
-            self.directory = whole_path(_default_directory(engine, setup))
+            self.directory = absolute_path(_default_directory(engine, setup))
         self._mutated_model_space = setup.supernet.model_space()
         return self._mutated_model_space
 
     def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
         """Refuse objects that cannot be sent to trials, before the first one starts."""
         others = {'finalist_evaluator': self.finalist_evaluator, 'score_data': self.options.score_data}
-        check_travels(space, evaluator, **{name: value for name, value in others.items() if value is not None})
+        check_serializable(space, evaluator, **{name: value for name, value in others.items() if value is not None})
 
     # --- the run ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         self.begun = True
-        with terminations():
+        with sigterm_as_interrupt():
             try:
                 folder = self._opened_folder()
                 _logger.info('The run is kept in %s; started again with this directory, it continues.', folder.path)

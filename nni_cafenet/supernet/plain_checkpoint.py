@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
-from ..utils import load_torch, refuse_unsigned, save_torch, signature
+from ..utils import load_torch, require_signature, save_torch, signature
 
 __all__ = ['PlainCheckpointIO', 'plain', 'read_checkpoint', 'restored']
 
@@ -135,7 +135,7 @@ def _decoded(value: dict[str, Any], file: str) -> Any:
     if kind == 'path':
         return Path(value['path'])
     if kind == 'pickle':
-        refuse_unsigned(value.get('signature'), value['content'], _PURPOSE, file=file, remedy=_REMEDY)
+        require_signature(value.get('signature'), value['content'], _PURPOSE, file=file, remedy=_REMEDY)
         return pickle.loads(value['content'])
     array = np.frombuffer(value['content'], dtype=np.dtype(value['dtype'])).reshape(value['shape']).copy()
     return array if kind == 'array' else array[()]

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ..utils import inside, read_record, write_record
+from ..utils import child_path, read_record, write_record
 
 __all__ = ['RunHeartbeat', 'TrialClient']
 
@@ -126,11 +126,11 @@ class TrialClient:
         return _read(self.path / 'session.json') or {}
 
     def _claims(self) -> Path:
-        return inside(self.path, 'jobs', f'{self.job}.claim.json')
+        return child_path(self.path, 'jobs', f'{self.job}.claim.json')
 
 
 def _assignment(path: Path, job: str) -> Path:
-    return inside(path, 'jobs', f'{job}.json')
+    return child_path(path, 'jobs', f'{job}.json')
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from ..errors import ResumeError
 from ..search import Scored, Scorer
 from ..stages import CapturedResults, Finalist, RunFolder, StageContext, evaluating, taken_reports
-from ..utils import inside, load_random_state, load_torch
+from ..utils import child_path, load_random_state, load_torch
 from .file_queue import FileQueue
 
 __all__ = ['rounded', 'run_task']
@@ -54,7 +54,7 @@ def _supernet(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -
 
 def _search(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
     _load_supernet(setup, folder)
-    queue = FileQueue(inside(folder.search, task['queue']))
+    queue = FileQueue(child_path(folder.search, task['queue']))
     sign = 1 if setup.options.higher_is_better else -1
     best: Scored | None = None
     number, reported, last = 0, -1, -math.inf

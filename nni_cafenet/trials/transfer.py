@@ -30,12 +30,12 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from ..errors import TravelError, first_line
+from ..errors import SerializationError, first_line
 from ..nni_compat import PickledArgument, is_recorded, pickle_limit, remake, remake_part, unpickle_argument
 from ..supernet import MinMinModule
 from .pickled_size import format_bytes, heaviest, measured
 
-__all__ = ['check_travels']
+__all__ = ['check_serializable']
 
 _logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _HEAVY = 2**20
 _KEEPS = 'Make what takes it by nni_cafenet.traced in place of nni.trace: that keeps it as it is.'
 
 
-def check_travels(space: Any, evaluator: Any, **others: Any) -> None:
+def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
     """Refuse what cannot be sent to NNI's trial processes, before the first one starts.
 
     Parameters
@@ -63,7 +63,7 @@ def check_travels(space: Any, evaluator: Any, **others: Any) -> None:
 
     Raises
     ------
-    nni_cafenet.errors.TravelError
+    nni_cafenet.errors.SerializationError
         A ``TypeError`` that lists everything that cannot be sent, with its path such as
         ``evaluator.train_dataloaders.dataset``, its type and size, and what to do about it.
 
@@ -83,7 +83,7 @@ def check_travels(space: Any, evaluator: Any, **others: Any) -> None:
     journey.look_for_modules()
     if journey.culprits:
         lines = [f'\n  {culprit}' for culprit in journey.culprits]
-        raise TravelError(
+        raise SerializationError(
             f'{len(lines)} thing{"s" if len(lines) > 1 else ""} cannot be sent to trial processes. What was made by '
             f'nni_cafenet.traced or nni.trace is sent as the call that made it, anything else pickled, up to '
             f'{pickle_limit()} bytes (or what the environment variable PICKLE_SIZE_LIMIT says).{"".join(lines)}'

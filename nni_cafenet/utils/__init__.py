@@ -8,10 +8,10 @@ from .._doors import lazy_names
 
 if TYPE_CHECKING:
     from .files import (
-        is_leftover as is_leftover,
+        absolute_path as absolute_path,
+        is_temporary_file as is_temporary_file,
         json_text as json_text,
-        remove_leftovers as remove_leftovers,
-        whole_path as whole_path,
+        remove_temporary_files as remove_temporary_files,
         write_bytes as write_bytes,
         write_json as write_json,
         write_text as write_text,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         read_records as read_records,
         write_record as write_record,
     )
-    from .links import inside as inside, unlinked as unlinked
+    from .links import child_path as child_path, resolve_link as resolve_link
     from .nested_tensors import map_tensors as map_tensors, tensors_in as tensors_in
     from .rng import (
         RandomnessOnResume as RandomnessOnResume,
@@ -36,12 +36,19 @@ if TYPE_CHECKING:
         TERMINATED as TERMINATED,
         interruptible as interruptible,
         resume_hint as resume_hint,
-        terminations as terminations,
+        sigterm_as_interrupt as sigterm_as_interrupt,
     )
-    from .signing import refuse_unsigned as refuse_unsigned, signature as signature
-    from .silence import quiet_torch as quiet_torch, quiet_training as quiet_training
+    from .signing import require_signature as require_signature, signature as signature
+    from .silence import (
+        suppress_torch_output as suppress_torch_output,
+        suppress_training_logs as suppress_training_logs,
+    )
     from .tables import as_html as as_html, as_markdown as as_markdown, as_table as as_table
-    from .torch_files import check_end as check_end, load_torch as load_torch, save_torch as save_torch
+    from .torch_files import (
+        check_not_truncated as check_not_truncated,
+        load_torch as load_torch,
+        save_torch as save_torch,
+    )
     from .torch_internals import (
         BatchNorm as BatchNorm,
         ConvNd as ConvNd,

@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .links import not_through_links, unlinked
+from .links import open_nofollow, resolve_link
 
 __all__ = [
     'LineReader',
+    'absolute_path',
     'append_line',
-    'is_leftover',
+    'atomic_writer',
+    'is_temporary_file',
     'json_text',
     'read_jsonl',
-    'remove_leftovers',
-    'replacing',
-    'whole_path',
+    'remove_temporary_files',
     'write_bytes',
     'write_json',
     'write_text',
@@ -36,7 +36,7 @@ _PathLike = str | os.PathLike[str]
 _TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
 
 
-def whole_path(path: _PathLike) -> Path:
+def absolute_path(path: _PathLike) -> Path:
     """Return a path from the root on, with ``~`` for the user's folder: later it does not follow ``os.chdir``."""
     return Path(os.path.abspath(os.path.expanduser(path)))
 
@@ -72,7 +72,7 @@ def write_bytes(path: _PathLike, content: bytes) -> None:
     content
         What it shall hold.
     """
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         file.write(content)
 
 
@@ -124,11 +124,11 @@ def append_line(path: _PathLike, text: str) -> None:
     """
     if '\n' in text or '\r' in text:
         raise ValueError(f'text must be a single line, without a line break; got {text!r}')
-    path = unlinked(path)
+    path = resolve_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     try:
-        with open(path, 'ab+', opener=not_through_links) as file:
+        with open(path, 'ab+', opener=open_nofollow) as file:
             start = b'' if _ends_a_line(file) else b'\n'
             file.write(start + text.encode('utf-8') + b'\n')
             _to_disk(file)
@@ -139,7 +139,7 @@ def append_line(path: _PathLike, text: str) -> None:
         _folder_to_disk(path.parent)
 
 
-def parsed_json(line: bytes) -> Any:
+def parse_json(line: bytes) -> Any:
     """Return what a line of JSON holds; a ValueError if it is none."""
     try:
         return json.loads(line.decode('utf-8'))
@@ -147,7 +147,7 @@ def parsed_json(line: bytes) -> Any:
         raise ValueError('it is nested too deep') from None
 
 
-def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parsed_json) -> list[Any]:
+def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parse_json) -> list[Any]:
     """
     Read a file of JSON lines, and repair what a crash left at its end.
 
@@ -180,7 +180,7 @@ def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parsed_json) 
     objects = [_parsed(line, path, number, parse) for number, line in enumerate(lines, start=1) if line.strip()]
     if last.strip(b' \t\r'):
         try:
-            obj = parsed_json(last)
+            obj = parse_json(last)
         except ValueError:
             obj = None
         # A number cut short is still a number; only brackets show that nothing is missing.
@@ -203,7 +203,7 @@ class LineReader:
         The file, as `append_line` writes it; it need not be there yet.
     """
 
-    parse: Callable[[bytes], Any] = staticmethod(parsed_json)
+    parse: Callable[[bytes], Any] = staticmethod(parse_json)
     """Makes an object of a line, or raises a ValueError."""
 
     def __init__(self, path: _PathLike) -> None:
@@ -235,12 +235,12 @@ class LineReader:
             return []
 
 
-def is_leftover(path: _PathLike) -> bool:
+def is_temporary_file(path: _PathLike) -> bool:
     """Return whether a file is a temporary one, by its name: a process that was killed may have left it."""
     return _TEMPORARY.fullmatch(os.path.basename(os.fspath(path))) is not None
 
 
-def remove_leftovers(folder: _PathLike, before: float) -> None:
+def remove_temporary_files(folder: _PathLike, before: float) -> None:
     """
     Remove the temporary files that killed processes have left in a folder and those below it.
 
@@ -254,14 +254,14 @@ def remove_leftovers(folder: _PathLike, before: float) -> None:
     """
     for path in Path(folder).rglob('.*.tmp'):
         with suppress(OSError):
-            if is_leftover(path) and not path.is_symlink() and path.stat().st_mtime < before:
+            if is_temporary_file(path) and not path.is_symlink() and path.stat().st_mtime < before:
                 path.unlink()
 
 
 @contextmanager
-def replacing(path: _PathLike) -> Iterator[BinaryIO]:
+def atomic_writer(path: _PathLike) -> Iterator[BinaryIO]:
     """A temporary file to write into; it takes the place of `path` at the end, if nothing was raised."""
-    target = unlinked(path)
+    target = resolve_link(path)
     if target.is_dir():
         raise IsADirectoryError(f'path must name a file, but {target} is a folder')
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -316,14 +316,14 @@ def _parsed(line: bytes, path: Path, number: int, parse: Callable[[bytes], Any])
     try:
         return parse(line)
     except ValueError as error:
-        what = 'is no JSON' if parse is parsed_json else 'is damaged'
+        what = 'is no JSON' if parse is parse_json else 'is damaged'
         raise ValueError(f'{path}, line {number} {what} ({error})') from error
 
 
 def _repair(path: Path, size: int, end: bytes) -> None:
     """Cut a file to a size and end it; a file that may only be read stays as it is."""
     try:
-        with open(unlinked(path), 'rb+') as file:
+        with open(resolve_link(path), 'rb+') as file:
             file.truncate(size)
             file.seek(size)
             file.write(end)

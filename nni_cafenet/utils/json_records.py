@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DamagedFileError, first_line
 from .files import LineReader, append_line, json_text, read_jsonl, write_text
-from .signing import refuse_unsigned, signature
+from .signing import require_signature, signature
 
 __all__ = ['RecordReader', 'append_record', 'read_record', 'read_records', 'write_record']
 
@@ -74,9 +74,9 @@ def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) 
     except FileNotFoundError:
         raise
     except (ValueError, RecursionError, OSError) as error:
-        raise damaged(path, f'it cannot be read: {first_line(error, 100)}', remedy) from error
+        raise damaged_file(path, f'it cannot be read: {first_line(error, 100)}', remedy) from error
     if not isinstance(record, dict):
-        raise damaged(path, 'it holds no JSON object', remedy)
+        raise damaged_file(path, 'it holds no JSON object', remedy)
     key = _CHECKSUM if signed_for is None else _SIGNATURE
     seal = record.pop(key, None)
     blank = content
@@ -84,11 +84,11 @@ def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) 
         before, _, after = content.rpartition(seal.encode())
         blank = before + _BLANK.encode() + after
     if signed_for is not None:
-        refuse_unsigned(seal, blank, signed_for, file=str(path), remedy=remedy)
+        require_signature(seal, blank, signed_for, file=str(path), remedy=remedy)
     elif seal is None:
-        raise damaged(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
+        raise damaged_file(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
     elif seal != hashlib.sha256(blank).hexdigest():
-        raise damaged(path, 'its checksum does not fit what it holds', remedy)
+        raise damaged_file(path, 'its checksum does not fit what it holds', remedy)
     return record
 
 
@@ -128,7 +128,7 @@ class RecordReader(LineReader):
     parse = staticmethod(lambda line: _record_of(line))
 
 
-def damaged(path: _PathLike, why: str, remedy: str) -> DamagedFileError:
+def damaged_file(path: _PathLike, why: str, remedy: str) -> DamagedFileError:
     """Return the error that a file is damaged."""
     return DamagedFileError(f'{os.fspath(path)} is damaged ({why}). Bring it back from a copy, or {remedy}.')
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ..errors import FolderError
 
-__all__ = ['inside', 'not_through_links', 'unlinked']
+__all__ = ['child_path', 'open_nofollow', 'resolve_link']
 
 _PathLike = str | os.PathLike[str]
 
 
-def unlinked(path: _PathLike) -> Path:
+def resolve_link(path: _PathLike) -> Path:
     """
     Return the file that is written: a path itself, or what a link points to in the same folder.
 
@@ -33,7 +33,7 @@ def unlinked(path: _PathLike) -> Path:
     return real
 
 
-def inside(folder: _PathLike, *parts: str) -> Path:
+def child_path(folder: _PathLike, *parts: str) -> Path:
     """
     Return a path below a folder.
 
@@ -52,6 +52,6 @@ def inside(folder: _PathLike, *parts: str) -> Path:
     return path
 
 
-def not_through_links(path: str, flags: int) -> int:
+def open_nofollow(path: str, flags: int) -> int:
     """Open a file, as `open` calls its ``opener``, unless its name is a link."""
     return os.open(path, flags | getattr(os, 'O_NOFOLLOW', 0), 0o666)

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 __all__ = ['map_tensors', 'tensors_in']
 
-_CLOSED = (str, bytes, int, float, complex, type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
+_LEAVES = (str, bytes, int, float, complex, type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, nn.Module)
 
 
 def tensors_in(structure: Any) -> list[Tensor]:
@@ -34,7 +34,7 @@ def _distinct(structure: Any) -> list[Tensor]:
 def _walk(value: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif value is not None and not isinstance(value, _CLOSED) and id(value) not in seen:
+    elif value is not None and not isinstance(value, _LEAVES) and id(value) not in seen:
         seen[id(value)] = value  # keeps it alive: another object could get its id
         for part in _parts(value):
             yield from _walk(part, seen)

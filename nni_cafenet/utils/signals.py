@@ -11,13 +11,13 @@ from typing import Any
 
 from ..errors import RunInterrupted
 
-__all__ = ['TERMINATED', 'interruptible', 'resume_hint', 'terminations']
+__all__ = ['TERMINATED', 'interruptible', 'resume_hint', 'sigterm_as_interrupt']
 
 TERMINATED = 'Terminated (SIGTERM).'
 
 
 @contextlib.contextmanager
-def terminations() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM leave this block as KeyboardInterrupt; a second one ends the process at once.
 
     Handlers of the program's own are left in place, and nothing is done outside the main thread.
@@ -41,7 +41,7 @@ def terminations() -> Iterator[None]:
 @contextlib.contextmanager
 def interruptible(folder: Path) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM leave this block as `RunInterrupted`, which says how to continue in a folder."""
-    with terminations():
+    with sigterm_as_interrupt():
         try:
             yield
         except RunInterrupted:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import SigningKeyError, UntrustedFileError, first_line
 
-__all__ = ['KEY_VARIABLE', 'is_signature', 'key_path', 'refuse_unsigned', 'signature']
+__all__ = ['KEY_VARIABLE', 'is_signature', 'key_path', 'require_signature', 'signature']
 
 KEY_VARIABLE = 'NNI_CAFENET_KEY'
 """Environment variable: path of the key file, where it is not the default one."""
@@ -60,7 +60,7 @@ def is_signature(text: object, content: bytes, purpose: str) -> bool:
     return hmac.compare_digest(text.encode(), _signed(_read_key(path), content, purpose).encode())
 
 
-def refuse_unsigned(text: object, content: bytes, purpose: str, *, file: str, remedy: str) -> None:
+def require_signature(text: object, content: bytes, purpose: str, *, file: str, remedy: str) -> None:
     """Refuse content that this user's key did not sign.
 
     Parameters

@@ -8,20 +8,20 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ['quiet_torch', 'quiet_training']
+__all__ = ['suppress_torch_output', 'suppress_training_logs']
 
 _TRAINING = ('nni', 'pytorch_lightning', 'lightning_fabric', 'pytorch_lightning.utilities.rank_zero')
 
 
 @contextlib.contextmanager
-def quiet_training() -> Iterator[None]:
+def suppress_training_logs() -> Iterator[None]:
     """Let NNI and Lightning log nothing between progress bars, and nobody warn."""
     with _silenced(*_TRAINING):
         yield
 
 
 @contextlib.contextmanager
-def quiet_torch() -> Iterator[None]:
+def suppress_torch_output() -> Iterator[None]:
     """Keep what torch prints, logs and warns of to itself."""
     with _silenced('torch'), io.StringIO() as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
         yield

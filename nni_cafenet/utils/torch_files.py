@@ -11,10 +11,10 @@ import pickle
 from typing import Any, BinaryIO
 
 from ..errors import first_line
-from .files import replacing
-from .json_records import damaged
+from .files import atomic_writer
+from .json_records import damaged_file
 
-__all__ = ['check_end', 'load_torch', 'save_torch']
+__all__ = ['check_not_truncated', 'load_torch', 'save_torch']
 
 _PathLike = str | os.PathLike[str]
 
@@ -35,7 +35,7 @@ def save_torch(obj: object, path: _PathLike) -> None:
     """
     import torch
 
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         torch.save(obj, file)
         file.flush()
         with open(file.name, 'rb') as written:
@@ -65,21 +65,21 @@ def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
     """
     import torch
 
-    check_end(path, remedy=remedy)
+    check_not_truncated(path, remedy=remedy)
     with open(path, 'rb') as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(size - 64)
-        told = file.read()
+        stored = file.read()
         file.seek(0)
-        if _checksum(file, size - _LENGTH - 2) != told:
-            raise damaged(path, 'its checksum does not fit what it holds', remedy)
+        if _checksum(file, size - _LENGTH - 2) != stored:
+            raise damaged_file(path, 'its checksum does not fit what it holds', remedy)
     try:
         return torch.load(path, map_location='cpu', weights_only=True, **options)
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
-        raise damaged(path, first_line(error, 120), remedy) from error
+        raise damaged_file(path, first_line(error, 120), remedy) from error
 
 
-def check_end(path: _PathLike, *, remedy: str) -> None:
+def check_not_truncated(path: _PathLike, *, remedy: str) -> None:
     """Refuse a file that is cut short, or was not written by `save_torch`, without reading it whole.
 
     Raises
@@ -97,8 +97,8 @@ def check_end(path: _PathLike, *, remedy: str) -> None:
     if end[:4] == b'PK\5\6' and end[20 : 20 + len(expected)] == expected:
         return
     if end[-22:-18] == b'PK\5\6':
-        raise damaged(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
-    raise damaged(path, f'its end is missing; it has {size} bytes', remedy)
+        raise damaged_file(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
+    raise damaged_file(path, f'its end is missing; it has {size} bytes', remedy)
 
 
 def _checksum(file: BinaryIO, size: int) -> bytes:

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from .files import whole_path
+from .files import absolute_path
 
 __all__ = [
     'LARGEST_SEED',
@@ -111,7 +111,7 @@ def check_path(name: str, value: Any) -> Path:
     text = os.fspath(value)
     if not text.strip() or '\0' in text:
         raise ValueError(f"{name}={text!r} is no path. Write '.' for the working directory.")
-    return whole_path(text)
+    return absolute_path(text)
 
 
 def check_instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:

@@ -62,10 +62,10 @@ def test_positions_that_channel_sets_select(graph):
 
 
 def test_places_that_channels_change(graph):
-    places = graph.places({'0': [2, 0, 1, 3]})
+    places = graph.permuted_positions({'0': [2, 0, 1, 3]})
     assert places[graph.dims['0.weight'][0]].tolist() == [2, 0, 1, 3]
     assert places[graph.dims['1.weight'][0]] is None
-    assert [place is None for place in graph.places({'0': [0, 1, 2, 3]})] == [True] * len(graph.layouts)
+    assert [place is None for place in graph.permuted_positions({'0': [0, 1, 2, 3]})] == [True] * len(graph.layouts)
 
 
 def test_places_in_a_layout_of_repeats_neighbors_and_fixed_runs(graph):
@@ -73,7 +73,7 @@ def test_places_in_a_layout_of_repeats_neighbors_and_fixed_runs(graph):
         groups=np.array([0] * 8 + [-1] * 2 + [1] * 12),
         channels=np.array([0, 1, 2, 3] * 2 + [0] * 2 + [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
     )
-    (place,) = replace(graph, layouts=(layout,)).places({'0': [3, 1, 0, 2], '1': [5, 1, 2, 3, 4, 0]})
+    (place,) = replace(graph, layouts=(layout,)).permuted_positions({'0': [3, 1, 0, 2], '1': [5, 1, 2, 3, 4, 0]})
     assert place.tolist() == [3, 1, 0, 2, 7, 5, 4, 6, 8, 9, 20, 21, *range(12, 20), 10, 11]
 
 
@@ -91,7 +91,7 @@ def test_labels_and_full_widths_are_in_order(graph):
 
 
 def test_a_group_can_be_fixed_later(graph):
-    less = graph.without({'0': 'is excluded'})
+    less = graph.with_fixed({'0': 'is excluded'})
     assert less.labels == ('1',)
     assert [(record.label, record.reason) for record in less.fixed] == [
         ('2', 'is an output of the model'),
@@ -108,14 +108,14 @@ def test_a_group_can_be_fixed_later(graph):
 
 
 def test_fixing_nothing_changes_nothing(graph):
-    assert graph.without({}) is graph
+    assert graph.with_fixed({}) is graph
 
 
 def test_fixing_drops_what_follows_a_width(analyzed):
     model = nn.Sequential(Conv(3, 4, 1), Conv(4, 4, 3, groups=4), Conv(4, 2, 1))
     graph = analyzed(model, (1, 3, 4, 4))
     assert [attribute.module for attribute in graph.attributes] == ['1']
-    assert graph.without({'0': 'is excluded'}).attributes == ()
+    assert graph.with_fixed({'0': 'is excluded'}).attributes == ()
 
 
 def test_a_layout_keeps_the_segments_of_other_groups(analyzed, wired):
@@ -124,6 +124,6 @@ def test_a_layout_keeps_the_segments_of_other_groups(analyzed, wired):
     model = wired(
         lambda net, x: net.c(torch.cat([net.a(x), net.b(x)], 1)), a=Conv(3, 4, 1), b=Conv(3, 2, 1), c=Conv(6, 2, 1)
     )
-    graph = analyzed(model, (1, 3, 2, 2)).without({'a': 'is excluded'})
+    graph = analyzed(model, (1, 3, 2, 2)).with_fixed({'a': 'is excluded'})
     assert graph.layout_of('c.weight', 1) == [Segment(None, 4), Segment('b', 2)]
     assert graph.positions({'b': [1]})[graph.dims['c.weight'][1]].tolist() == [0, 1, 2, 3, 5]

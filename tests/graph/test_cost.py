@@ -21,7 +21,7 @@ def test_a_polynomial_of_many_sizes_at_once():
 def test_the_slope_is_the_derivative():
     # d/ds0 = 2 + 3 s1 = 17, d/ds1 = 3 s0 + 2 s1 = 16 at (2, 5); a channel of the second group stands twice in s1.
     weights = np.array([[1, 0], [0, 2]])
-    assert POLYNOMIAL.slope(np.array([2, 5]), weights).tolist() == [17, 32]
+    assert POLYNOMIAL.gradient(np.array([2, 5]), weights).tolist() == [17, 32]
 
 
 def test_sizes_are_fixed_channels_and_channels_of_groups():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nni_cafenet.graph.cost import CostModel, Polynomial
-from nni_cafenet.graph.cost_kernel import EXACT_IN_DOUBLE, CompiledCost, largest_width, merged
+from nni_cafenet.graph.cost_kernel import EXACT_IN_DOUBLE, CompiledCost, largest_width, merge_products
 
 NOTHING = Polynomial(np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
 
@@ -47,7 +47,9 @@ def test_many_widths_cost_what_the_definition_says(data, kind, rows):
 
 @given(cost=cost_models(2), seed=st.integers(0, 99))
 def test_up_to_the_last_width_that_is_exact_in_doubles(cost, seed):
-    compiled = CompiledCost(merged(cost.macs.constants, cost.macs.factors), cost.weights, cost.fixed, cost.vanishing)
+    compiled = CompiledCost(
+        merge_products(cost.macs.constants, cost.macs.factors), cost.weights, cost.fixed, cost.vanishing
+    )
     most = min(compiled.largest, 2**31)
     groups = cost.weights.shape[1]
     widths = np.vstack([np.full((2, groups), most), np.random.default_rng(seed).integers(0, most + 1, (20, groups))])
@@ -58,7 +60,7 @@ def test_up_to_the_last_width_that_is_exact_in_doubles(cost, seed):
 def test_products_of_the_same_sizes_are_one():
     # 5 + 2 s0 s1 + 3 s1 s0 + 1
     polynomial = np.array([5, 2, 3, 1]), np.array([[-1, -1], [0, 1], [1, 0], [-1, -1]])
-    assert merged(*polynomial) == {(): 6, (0, 1): 5}
+    assert merge_products(*polynomial) == {(): 6, (0, 1): 5}
 
 
 def test_the_largest_width_by_hand():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.slim.rescale_init import fit_initialization
+from nni_cafenet.slim.rescale_init import rescale_initialization
 
 LAWS = {
     'fan out': (lambda w: nn.init.kaiming_normal_(w, mode='fan_out', nonlinearity='relu'), lambda i, o: (2 / o) ** 0.5),
@@ -32,7 +32,7 @@ def test_the_spread_is_that_of_the_smaller_fans(law, out_channels, in_channels):
     with torch.no_grad():
         initialize(full.weight)
         slim.weight.copy_(full.weight[:out_channels, :in_channels])
-    fit_initialization(full, slim)
+    rescale_initialization(full, slim)
     assert float(slim.weight.detach().std()) == pytest.approx(spread(in_channels * 9, out_channels * 9), rel=0.06)
 
 
@@ -41,7 +41,7 @@ def test_biases_of_the_default_law_are_scaled_with_their_weights():
     with torch.no_grad():
         slim.weight.copy_(full.weight[:, :16])
         slim.bias.copy_(full.bias)
-    fit_initialization(full, slim)
+    rescale_initialization(full, slim)
     # A quarter of the inputs: twice the spread.
     torch.testing.assert_close(slim.weight, full.weight[:, :16] * 2)
     torch.testing.assert_close(slim.bias, full.bias * 2)
@@ -53,7 +53,7 @@ def test_weights_that_kept_their_shape_and_vectors_stay():
         nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(4)),
     )
     before = {name: parameter.clone() for name, parameter in slim.named_parameters()}
-    fit_initialization(full, slim)
+    rescale_initialization(full, slim)
     assert all(torch.equal(parameter, before[name]) for name, parameter in slim.named_parameters())
 
 
@@ -62,7 +62,7 @@ def test_weights_without_spread_stay(fill):
     full, slim = pair(24, 16)
     fill(full.weight), fill(slim.weight)
     before = slim.weight.clone()
-    fit_initialization(full, slim)
+    rescale_initialization(full, slim)
     assert torch.equal(slim.weight, before)
 
 

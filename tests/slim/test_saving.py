@@ -12,7 +12,7 @@ from torch import nn
 
 from nni_cafenet import WidthSpace, load_slim, save_slim
 from nni_cafenet.errors import FolderError
-from nni_cafenet.slim.saving import _written
+from nni_cafenet.slim.saving import _save_with_checksum
 from nni_cafenet.testing import SmallResNet
 from nni_cafenet.utils.json_records import read_record, write_record
 
@@ -344,7 +344,7 @@ def test_code_in_the_tensors_does_not_run(sent, tmp_path):
             return (tmp_path / 'ran').mkdir, ()
 
     record = read_record(tmp_path / 'widths.json', remedy='')
-    record['files']['slim.pt'] = _written(tmp_path / 'slim.pt', {'conv.weight': Evil()})
+    record['files']['slim.pt'] = _save_with_checksum(tmp_path / 'slim.pt', {'conv.weight': Evil()})
     write_record(tmp_path / 'widths.json', record)
     with pytest.raises(ValueError, match='slim.pt is damaged'):
         load_slim(Net, tmp_path)

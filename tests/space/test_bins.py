@@ -8,7 +8,7 @@ from torch import nn
 
 from nni_cafenet import EqualBins, FlopsSensitiveBins
 from nni_cafenet.graph.channel_graph import ChannelGroup
-from nni_cafenet.space.bins import binned, parse_bins
+from nni_cafenet.space.bins import bin_groups, parse_bins
 
 
 def group(width: int, macs: int = 1, label: str = 'a') -> ChannelGroup:
@@ -16,7 +16,7 @@ def group(width: int, macs: int = 1, label: str = 'a') -> ChannelGroup:
 
 
 def choices(width: int, number: int, min_ratio: float = 0.0, divisor: int = 1, max_ratio: float = 1.0) -> list[int]:
-    (result,) = binned([group(width)], EqualBins(number), [(min_ratio, max_ratio)], divisor)
+    (result,) = bin_groups([group(width)], EqualBins(number), [(min_ratio, max_ratio)], divisor)
     return list(result.choices)
 
 
@@ -101,7 +101,7 @@ def test_bins_of_vgg19(analyzed):
 )
 def test_sizes_of_spaces(full_size, name, options, limits, groups, before, after, bins):
     graph = full_size(name, **options)
-    result = binned(graph.groups, FlopsSensitiveBins(*limits), [(0, 1)] * len(graph.groups), 1)
+    result = bin_groups(graph.groups, FlopsSensitiveBins(*limits), [(0, 1)] * len(graph.groups), 1)
     assert len(result) == groups
     assert round(sum(math.log10(group.width) for group in graph.groups), 1) == before
     assert round(sum(math.log10(len(group.choices)) for group in result), 1) == after
@@ -116,7 +116,7 @@ def test_equal_bins():
     assert choices(22, 5) == [5, 10, 15, 20, 22]  # the last bin is smaller
     assert choices(3, 20) == [1, 2, 3]  # one channel a bin
     assert choices(7, 1) == [7]
-    (result,) = binned([group(22)], EqualBins(5), [(0, 1)], 1)
+    (result,) = bin_groups([group(22)], EqualBins(5), [(0, 1)], 1)
     assert (result.label, result.full, result.bin, result.bins) == ('a', 22, 5, 5)
 
 

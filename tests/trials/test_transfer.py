@@ -30,8 +30,8 @@ from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, random_split
 
-from nni_cafenet import CafeNet, RandomSearch, WidthSpace, check_travels, factory_of, traced, traced_tensors
-from nni_cafenet.errors import CafeNetError, TravelError
+from nni_cafenet import CafeNet, RandomSearch, WidthSpace, check_serializable, factory_of, traced, traced_tensors
+from nni_cafenet.errors import CafeNetError, SerializationError
 from nni_cafenet.stages.train_supernet import SupernetStage
 from nni_cafenet.testing import SmallResNet, digits
 
@@ -125,8 +125,8 @@ def culprits(space, evaluator):
 
     def find(loader=None, *, of=None, **others):
         given = loader if isinstance(loader, (Lightning, FunctionalEvaluator)) else evaluator(loader)
-        with pytest.raises(TravelError) as caught:
-            check_travels(space if of is None else of, given, **others)
+        with pytest.raises(SerializationError) as caught:
+            check_serializable(space if of is None else of, given, **others)
         first, *lines = str(caught.value).splitlines()
         assert first.startswith(f'{len(lines)} thing')
         return [line.strip() for line in lines]
@@ -141,7 +141,7 @@ def notes(space, evaluator, caplog):
     def find(loader=None, **others):
         caplog.clear()
         with caplog.at_level(logging.WARNING, 'nni_cafenet.trials.transfer'):
-            check_travels(space, evaluator(loader), **others)
+            check_serializable(space, evaluator(loader), **others)
         return [record.getMessage() for record in caplog.records]
 
     return find
@@ -181,7 +181,7 @@ def test_parts_of_evaluators_of_all_kinds(space):
         Lightning(traced(Heavy)(), Trainer(**QUIET), datamodule=traced(Data)(10**6)),
         FunctionalEvaluator(train, rate=0.1),
     ):
-        check_travels(space, evaluator, more=[1, {'a': nn.ReLU}], nothing=None)
+        check_serializable(space, evaluator, more=[1, {'a': nn.ReLU}], nothing=None)
 
 
 def test_spaces_with_arguments_of_all_kinds(evaluator):
@@ -194,7 +194,7 @@ def test_spaces_with_arguments_of_all_kinds(evaluator):
         exclude=(re.compile('layer3'), nn.Linear),
         verify=False,
     )
-    check_travels(space, evaluator())
+    check_serializable(space, evaluator())
     symbol, kwargs = nni.load(nni.dump([space.trace_symbol, space.trace_kwargs], pickle_size_limit=2**16))
     back = symbol(**kwargs)
     assert back.choices == space.choices
@@ -212,8 +212,8 @@ def test_a_large_limit(culprits, monkeypatch, notes):
 
 
 def test_the_error_lists_everything_at_once(culprits):
-    assert issubclass(TravelError, TypeError)
-    assert issubclass(TravelError, CafeNetError)
+    assert issubclass(SerializationError, TypeError)
+    assert issubclass(SerializationError, CafeNetError)
     dataset = TensorDataset(torch.randn(10, 10**4), torch.zeros(10))
     found = culprits(
         NniDataLoader(dataset, generator=torch.Generator()),
@@ -320,7 +320,7 @@ def test_code_of_the_script_that_nni_does_not_send(culprits):
     assert line.endswith(
         'sends at most 4096 bytes. Use nni_cafenet.traced in place of nni.trace, or move it into a module.'
     )
-    check_travels(None, Lightning(traced(script['Own'])(), Trainer(**QUIET)))
+    check_serializable(None, Lightning(traced(script['Own'])(), Trainer(**QUIET)))
     script['Own'].more = [torch.zeros(10**5)]
     (line,) = culprits(Lightning(script['Own'](), Trainer(**QUIET)))
     assert line.endswith('Make it by nni_cafenet.traced(Own)(...).')
@@ -336,7 +336,7 @@ def test_the_evaluator_that_cafenet_made(space, culprits):
 @pytest.mark.parametrize('name', ['train_dataloaders', 'val_dataloaders', 'datamodule', 'trainer', 'module'])
 def test_what_was_replaced_in_an_evaluator(name, culprits):
     evaluator = Lightning(ClassificationModule(num_classes=10), Trainer(**QUIET), NniDataLoader(Numbers()))
-    check_travels(None, evaluator)
+    check_serializable(None, evaluator)
     setattr(evaluator, name, object())
     (line,) = culprits(evaluator)
     assert line == (
@@ -348,7 +348,7 @@ def test_what_was_replaced_in_an_evaluator(name, culprits):
 def test_the_old_name_of_a_loader_is_no_replacement(space):
     with pytest.warns(DeprecationWarning, match='train_dataloader'):
         evaluator = Classification(num_classes=10, train_dataloader=NniDataLoader(Numbers()), **QUIET)
-    check_travels(space, evaluator)
+    check_serializable(space, evaluator)
 
 
 def test_an_example_input_that_is_too_large(culprits, evaluator):
@@ -506,7 +506,7 @@ def test_the_same_in_a_fresh_process(user_code, tmp_path):
         lambda number: number + 1,
         traced(script['Own'])(21),
     ]
-    check_travels(space, evaluator, more=more)
+    check_serializable(space, evaluator, more=more)
     (tmp_path / 'sent.json').write_text(nni.dump([space, evaluator, *more], pickle_size_limit=2**16))
     (tmp_path / 'trial.py').write_text(
         'import json, nni\n'
@@ -523,7 +523,7 @@ def test_the_same_in_a_fresh_process(user_code, tmp_path):
 
 def test_modules_that_trials_do_not_find(user_code, tmp_path, monkeypatch, culprits):
     loader = NniDataLoader(traced(user_code.Drawn)(5))
-    check_travels(None, loader)
+    check_serializable(None, loader)
     elsewhere = tmp_path / 'elsewhere'
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)

@@ -20,9 +20,9 @@ from nni_cafenet.utils import files
 from nni_cafenet.utils.files import (
     LineReader,
     append_line,
-    is_leftover,
+    is_temporary_file,
     read_jsonl,
-    remove_leftovers,
+    remove_temporary_files,
     write_bytes,
     write_json,
     write_text,
@@ -282,8 +282,8 @@ def test_leftovers_of_killed_writers(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text('half')
         os.utime(tmp_path / name, (100, 200 if 'new' in name else 100))
-    assert [is_leftover(tmp_path / name) for name in names] == [True, True, True, False, False]
-    remove_leftovers(tmp_path, before=150)
+    assert [is_temporary_file(tmp_path / name) for name in names] == [True, True, True, False, False]
+    remove_temporary_files(tmp_path, before=150)
     assert sorted(path.name for path in tmp_path.rglob('*') if path.is_file()) == [
         '.new.0123abcd.tmp',
         '.users.tmp',
@@ -355,7 +355,7 @@ def test_every_finished_line_is_read_once_however_it_is_cut(
 def test_paths_are_whole_from_the_first_call_on(tmp_path, monkeypatch):
     from nni_cafenet import CafeNet
     from nni_cafenet.pruning.checks import run_folder
-    from nni_cafenet.utils.files import whole_path
+    from nni_cafenet.utils.files import absolute_path
 
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     monkeypatch.chdir(tmp_path)
@@ -365,4 +365,4 @@ def test_paths_are_whole_from_the_first_call_on(tmp_path, monkeypatch):
     assert strategy.directory == tmp_path / 'run'
     assert strategy.trial_directory == str(tmp_path / 'home' / 'run')
     assert folder == tmp_path / 'pruned'
-    assert whole_path('~/a') == tmp_path / 'home' / 'a'
+    assert absolute_path('~/a') == tmp_path / 'home' / 'a'

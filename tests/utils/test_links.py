@@ -9,7 +9,7 @@ from nni_cafenet.errors import FolderError
 from nni_cafenet.stages.folder_lock import locked_folder
 from nni_cafenet.utils.files import append_line, write_text
 from nni_cafenet.utils.json_records import append_record, write_record
-from nni_cafenet.utils.links import inside
+from nni_cafenet.utils.links import child_path
 from nni_cafenet.utils.torch_files import save_torch
 
 WRITERS = {
@@ -56,7 +56,7 @@ def test_a_folder_that_is_reached_by_a_link_is_written_to(tmp_path: Path) -> Non
     (tmp_path / 'real').mkdir()
     (tmp_path / 'scratch').symlink_to('real')
     write_text(tmp_path / 'scratch' / 'x', 'x')
-    assert inside(tmp_path / 'scratch', 'finalists', '1') == tmp_path / 'scratch' / 'finalists' / '1'
+    assert child_path(tmp_path / 'scratch', 'finalists', '1') == tmp_path / 'scratch' / 'finalists' / '1'
 
 
 @pytest.mark.parametrize('parts', [('..',), ('a', '../../b'), ('/etc',), ('',), ('out',), ('out', 'x')])
@@ -64,4 +64,4 @@ def test_what_leads_out_of_a_folder_is_refused(tmp_path: Path, parts: tuple[str,
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'out').symlink_to(tmp_path)
     with pytest.raises(FolderError, match='leads out of the folder'):
-        inside(tmp_path / 'run', *parts)
+        child_path(tmp_path / 'run', *parts)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nni_cafenet.errors import SigningKeyError, UntrustedFileError
-from nni_cafenet.utils.signing import is_signature, key_path, refuse_unsigned, signature
+from nni_cafenet.utils.signing import is_signature, key_path, require_signature, signature
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_where_no_key_can_be_made_the_remedy_is_named(tmp_path: Path, monkeypatc
 def test_what_is_unsigned_is_refused_with_file_and_remedy(key: Path) -> None:
     for text, why in ((None, 'is not signed'), ('0' * 64, 'not signed with the key in')):
         with pytest.raises(UntrustedFileError, match=why) as error:
-            refuse_unsigned(text, b'', 'setup', file='run/setup.json', remedy='delete it to start anew')
+            require_signature(text, b'', 'setup', file='run/setup.json', remedy='delete it to start anew')
         said = str(error.value)
         assert said.startswith('run/setup.json ')
         assert 'NNI_CAFENET_KEY' in said

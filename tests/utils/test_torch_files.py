@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nni_cafenet.errors import DamagedFileError
-from nni_cafenet.utils.torch_files import check_end, load_torch, save_torch
+from nni_cafenet.utils.torch_files import check_not_truncated, load_torch, save_torch
 
 STATE = {'w': torch.arange(500.0), 'epoch': 3, 'names': ['a', 'b']}
 
@@ -39,7 +39,7 @@ def test_a_file_that_is_cut_short_is_noticed_at_its_end(tmp_path: Path, size: in
     save_torch(STATE, path)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DamagedFileError, match='its end is missing'):
-        check_end(path, remedy='delete it')
+        check_not_truncated(path, remedy='delete it')
     with pytest.raises(DamagedFileError):
         load_torch(path, remedy='delete it')
 

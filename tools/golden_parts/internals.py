@@ -58,8 +58,8 @@ def graph_fields(graph: Any, digest: Callable[..., str]) -> dict[str, Any]:
         'attributes': sorted(map(_attribute, graph.attributes), key=repr),
         'produced': [list(each) for each in graph.produced],
         'cuts': [[list(cut.lengths), [_slice(part) for part in cut.parts]] for cut in graph.cuts],
-        'value dependent': bool(graph.recorded),
-        'trains otherwise': bool(graph.trains_otherwise),
+        'value dependent': bool(graph.value_dependent_sizes),
+        'trains otherwise': bool(graph.differs_in_training),
         'MACs polynomial': _polynomial(graph, graph.cost.macs),
         'parameters polynomial': _polynomial(graph, graph.cost.params),
     }

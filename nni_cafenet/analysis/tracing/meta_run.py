@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...errors import first_line
 from ...graph import ExampleInput
 from ...slicing import call_with
-from ...utils import quiet_torch, tensors_in
+from ...utils import suppress_torch_output, tensors_in
 from ..model_state import untouched
 from .flat_model import FlatModel
 
@@ -122,7 +122,7 @@ def run_on_meta(
             state = stack.enter_context(untouched(model))
             listing.before_write = state.before_write
             for context in (
-                quiet_torch(),
+                suppress_torch_output(),
                 fresh,
                 mode or contextlib.nullcontext(),
                 enable_python_dispatcher(),

@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind
 
 from ...errors import TraceError, first_line
 from ...graph import ExampleInput
-from ...utils import quiet_torch
+from ...utils import suppress_torch_output
 from ..model_state import untouched
 from .flat_model import FlatModel
 from .meta_run import ListedOperators, run_on_meta
@@ -67,7 +67,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     if listed is not None:
         return Operators(*listed)
     try:
-        with quiet_torch(), untouched(model):
+        with suppress_torch_output(), untouched(model):
             calls = FlatModel(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
@@ -90,7 +90,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
     """Record one real run; None if it may branch otherwise for other values."""
     try:
-        with quiet_torch(), untouched(model) as state, state.watching():
+        with suppress_torch_output(), untouched(model) as state, state.watching():
             module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
         _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))

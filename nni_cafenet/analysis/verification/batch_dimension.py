@@ -55,9 +55,9 @@ def with_known_batch(example: ExampleInput, model: nn.Module) -> ExampleInput:
     if example.batch_dims is not None:
         return example
     tensors = example.tensors()
-    if example.pictures:
+    if example.images:
         named = _Independence(model, example)
-        if len(example.pictures) == 1 or named.runs_on_one():
+        if len(example.images) == 1 or named.runs_on_one():
             return example
         return _whole(example, model, named.problem)
     if example.batch_dim != 'auto':

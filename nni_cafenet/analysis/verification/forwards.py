@@ -52,13 +52,13 @@ class Forwards:
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
         self.model = model
-        self.recorded = graph.recorded
+        self.recorded = graph.value_dependent_sizes
         self.device = check_device(model)
         self.stand_ins = probe_tensors(model, self.device)
         without_values = any(tensor.is_meta for tensor in model.parameters())
         self.example = probe_inputs(example, self.device) if without_values else example
         # Other decisions cost other MACs, and several samples may share a part of theirs.
-        self.counted = CountedForwards(enabled=not graph.recorded and self.example.batch_size <= 1)
+        self.counted = CountedForwards(enabled=not graph.value_dependent_sizes and self.example.batch_size <= 1)
         self._stand_in = replaced(self.stand_ins)
         self._whole: dict[torch.dtype | None, list[Tensor]] = {}
         self._decisions: dict[torch.dtype | None, list[Decision]] = {}
@@ -66,7 +66,9 @@ class Forwards:
         self._state: ModelState | None = None
         self._last_dtype: torch.dtype | None = None
         modules = self._slots.modules
-        self._watched = [modules[record.label] for record in graph.fixed if graph.recorded and record.label in modules]
+        self._watched = [
+            modules[record.label] for record in graph.fixed if graph.value_dependent_sizes and record.label in modules
+        ]
 
     # --- the two ways to run the model ----------------------------------------------------------
 

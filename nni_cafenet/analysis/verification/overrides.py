@@ -150,7 +150,9 @@ def reordered(graph: ChannelGraph, orders: Mapping[str, Any], device: torch.devi
 
     Dimensions with one element for all positions are left as they are.
     """
-    places = [None if place is None else torch.from_numpy(place).to(device) for place in graph.places(orders)]
+    places = [
+        None if place is None else torch.from_numpy(place).to(device) for place in graph.permuted_positions(orders)
+    ]
 
     def change(name: str, tensor: Tensor) -> Tensor:
         for axis, index in enumerate(graph.dims.get(name, ())):

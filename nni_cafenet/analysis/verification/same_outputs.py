@@ -35,7 +35,7 @@ class SameOutputs:
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
-        self._forwards = Forwards(model, graph, example.brought_to(model))
+        self._forwards = Forwards(model, graph, example.to_model(model))
         self.stand_ins: Mapping[str, Tensor] = self._forwards.stand_ins
         self._run(lambda: self._forwards.whole(self._forwards.order_precision))
 

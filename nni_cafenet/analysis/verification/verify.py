@@ -56,7 +56,7 @@ def verify_groups(
         reasons = failing_groups(list(graph.labels), questions.failure, questions.repair)
         if not quiet:
             warn_of(reasons)
-        return with_unmodeled_macs(questions.graph.without(reasons), questions.forwards, questions.rng)
+        return with_unmodeled_macs(questions.graph.with_fixed(reasons), questions.forwards, questions.rng)
 
 
 def warn_of(reasons: Mapping[str, str]) -> None:
@@ -133,7 +133,7 @@ class _Questions:
 
     def _failure_in_training(self, labels: list[str]) -> str | None:
         forwards, graph = self.forwards, self.graph
-        if not labels or not graph.trains_otherwise or forwards.recorded or forwards.device.type == 'meta':
+        if not labels or not graph.differs_in_training or forwards.recorded or forwards.device.type == 'meta':
             return None
         if self._training is None:
             self._training = InTrainingMode(forwards.model, graph, forwards.example, self.rng)

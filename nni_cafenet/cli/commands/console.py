@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...utils import quiet_training
+from ...utils import suppress_training_logs
 
 __all__ = ['check_output_file', 'command_line', 'echo', 'loading']
 
@@ -24,7 +24,7 @@ def echo(text: str) -> None:
 def loading() -> Iterator[None]:
     """Say that heavy packages are loaded, and keep them from warning and logging while a block runs."""
     echo('loading torch and NNI ...')
-    with quiet_training():
+    with suppress_training_logs():
         yield
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...utils import quiet_training
+from ...utils import suppress_training_logs
 from .console import echo
 from .job_options import add_job, begin, configuration_of
 
@@ -72,7 +72,7 @@ def run_prune(configuration: Any) -> int:
     from ..jobs.job_report import named_report
     from ..jobs.prune_job import prune_job
 
-    with quiet_training():
+    with suppress_training_logs():
         result = prune_job(prepared)
         members = [result] if isinstance(result, Pruned) else list(result)
         report = named_report(prepared, result.report, members[0].directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...utils import quiet_training
+from ...utils import suppress_training_logs
 from .console import echo
 from .job_options import add_job, begin, configuration_of
 from .prune import run_prune
@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     from ..jobs.job_report import report_of
     from ..jobs.search_job import search_job
 
-    with quiet_training():
+    with suppress_training_logs():
         result = search_job(prepared)
         page = write_report(configuration['output'], report_of(prepared, result.found))
     print(result.table)

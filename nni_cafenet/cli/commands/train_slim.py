@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...utils import whole_path
+from ...utils import absolute_path
 from ..config import Given
 from ..config.flags import add_flags, given_flags
 from .consent import refuse_without_consent
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if asked[_EPOCHS] < 1:
         raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
-    folder = whole_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
+    folder = absolute_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
         from ..jobs.prepare import prepare
         from ..jobs.train_slim import train_slim, trainings_table

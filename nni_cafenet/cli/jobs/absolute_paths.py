@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...utils import whole_path
+from ...utils import absolute_path
 from ..config import Configuration
 
 __all__ = ['with_whole_paths']
@@ -18,21 +18,21 @@ def with_whole_paths(configuration: Configuration) -> Configuration:
     metric, loss = configuration['training.metric'], configuration['training.loss']
     return configuration.with_values(
         model__name=_code(configuration['model.name']),
-        model__weights=str(whole_path(weights)) if weights is not None and Path(weights).exists() else weights,
+        model__weights=str(absolute_path(weights)) if weights is not None and Path(weights).exists() else weights,
         data__source=_source(configuration['data.source']),
         training__loss=None if loss is None else _code(loss),
         training__metric=None if metric is None else _code(metric),
-        output=str(whole_path(configuration['output'])),
+        output=str(absolute_path(configuration['output'])),
     )
 
 
 def _code(spec: str) -> str:
     place, colon, name = spec.rpartition(':')
     if colon and place.endswith('.py'):
-        return f'{whole_path(place)}:{name}'
-    return str(whole_path(spec)) if Path(spec).is_file() else spec
+        return f'{absolute_path(place)}:{name}'
+    return str(absolute_path(spec)) if Path(spec).is_file() else spec
 
 
 def _source(spec: str) -> str:
     kind, colon, place = spec.partition(':')
-    return f'{kind}:{whole_path(place)}' if colon and kind in _FOLDERS else _code(spec)
+    return f'{kind}:{absolute_path(place)}' if colon and kind in _FOLDERS else _code(spec)

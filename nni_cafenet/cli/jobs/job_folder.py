@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfigurationError, DamagedFileError, FolderError, ResumeError, first_line
 from ...stages import JOB_RECORD
-from ...utils import is_leftover, read_record, write_record
+from ...utils import is_temporary_file, read_record, write_record
 from ..config import Configuration
 
 __all__ = ['JobFolder', 'JobRecord']
@@ -96,7 +96,7 @@ class JobFolder:
                     f'output {str(path)!r}: holds a run with other options. Give its options to resume it, or '
                     f'another folder:\n{lines}'
                 )
-        elif path.is_dir() and not self.has_record and not all(map(is_leftover, path.iterdir())):
+        elif path.is_dir() and not self.has_record and not all(map(is_temporary_file, path.iterdir())):
             found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
             raise FolderError(
                 f'output {str(path)!r}: is not empty ({found}, ...) and holds no run of nni-cafenet; name a new folder, or '

@@ -17,7 +17,7 @@ from ...search import Budget, Scored
 from ...slim import save_slim
 from ...space import WidthMutator, WidthSpace
 from ...strategy import CafeNet, RunResult, ShortTrainings
-from ...utils import quiet_training, seeded
+from ...utils import seeded, suppress_training_logs
 from ..config import Configuration
 from .job_report import Found, layers_of
 from .prepare import Prepared, search_of
@@ -55,7 +55,7 @@ def search_job(prepared: Prepared) -> SearchResult:
     """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
-    with quiet_training(), seeded(asked['seed']):
+    with suppress_training_logs(), seeded(asked['seed']):
         space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
         strategy, evaluator = _strategy(asked, recipes, metric)
         strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())

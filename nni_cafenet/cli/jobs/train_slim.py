@@ -16,7 +16,7 @@ from ...graph import ExampleInput
 from ...search import Scored
 from ...space import WidthMutator
 from ...stages import EvaluatorFactory, Finalist, Metric, keep_settings, locked_folder, train_finalist
-from ...utils import as_table, format_count, quiet_training
+from ...utils import as_table, format_count, suppress_training_logs
 from ..config import Configuration
 from .job_folder import JobRecord
 from .prepare import Prepared
@@ -78,7 +78,7 @@ def train_slim(
     recipes, metric = recipes_of(prepared)
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder / _RECORD, _settings(asked, network, inherited))
-    with quiet_training(), locked_folder(folder):
+    with suppress_training_logs(), locked_folder(folder):
         trained = train_finalist(
             Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
             folder,
@@ -104,7 +104,7 @@ def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Call
     """Return a function that makes the network with fresh weights."""
     # A pruning job may have left the smallest widths open; here the widths are known.
     options = {**space_options(record.configuration), 'min_ratio': 0}
-    with quiet_training():
+    with suppress_training_logs():
         space = WidthMutator(**options).mutate(prepared.make, example_input=record.input)
     return partial(space.slim, network.widths, weights=False)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import MissingExtraError, WeightsError, first_line, shortened
+from ...errors import MissingExtraError, WeightsError, first_line, truncated
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -163,7 +163,7 @@ def _read_torch(file: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f'weights {str(file)!r}: is damaged, or no file that torch.save made ({shortened(first_line(error), 120)}); '
+            f'weights {str(file)!r}: is damaged, or no file that torch.save made ({truncated(first_line(error), 120)}); '
             'copy it again'
         ) from error
 

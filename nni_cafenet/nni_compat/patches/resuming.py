@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from nni.nas.utils.serializer import TorchSerializer, _find_path_with_prefix
 
-from ...utils import refuse_unsigned, signature, write_bytes
+from ...utils import require_signature, signature, write_bytes
 
 __all__ = ['load_checkpoints_of_strategies']
 
@@ -51,7 +51,7 @@ def load_checkpoints_of_strategies() -> None:
             file = _find_path_with_prefix(path, self.suffix)
             content, _, seal = file.read_bytes().rpartition(_LENGTH + _MARK)
             signed = seal.decode('ascii', 'replace') if content else None
-            refuse_unsigned(signed, content, _PURPOSE, file=str(file), remedy='start the experiment anew')
+            require_signature(signed, content, _PURPOSE, file=str(file), remedy='start the experiment anew')
             return torch.load(io.BytesIO(content + _NO_COMMENT), map_location=self._map_location, weights_only=False)
 
     load.loads_all = True  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from ...errors import first_line
-from ...utils import load_torch, refuse_unsigned, save_torch, signature, whole_path
+from ...utils import absolute_path, load_torch, require_signature, save_torch, signature
 from .constructor_record import traced
 
 __all__ = ['SavedModel', 'StoredTensors', 'factory_of', 'traced_tensors']
@@ -73,7 +73,7 @@ def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors
     if not made or None in lengths or len(set(lengths)) > 1:
         raise ValueError(f'traced_tensors() takes one tensor or several of one length; got lengths {lengths}.')
     content = _digest(enumerate(made))
-    file = os.fspath(whole_path(path))
+    file = os.fspath(absolute_path(path))
     # Copies: of a part of a larger tensor torch would save the whole.
     if not _holds(file, content):
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in made]
@@ -103,7 +103,7 @@ class SavedModel:
         """Make the model. This runs what the file names, so it must be signed with the user's key, as `factory_of` does."""
         found = _read(self.path, self.content)
         pickled = found['model']
-        refuse_unsigned(found.get('signature'), pickled, _PURPOSE, file=self.path, remedy='call factory_of() again')
+        require_signature(found.get('signature'), pickled, _PURPOSE, file=self.path, remedy='call factory_of() again')
         model: nn.Module = cloudpickle.loads(pickled)
         return model
 
@@ -145,7 +145,7 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
         ) from error
     weights = [(name, value) for name, value in model.state_dict().items() if isinstance(value, Tensor)]
     content = _digest(weights, type(model).__qualname__, str(model))
-    file = os.fspath(whole_path(path))
+    file = os.fspath(absolute_path(path))
     save_torch({'content': content, 'model': pickled, 'signature': signature(pickled, _PURPOSE)}, file)
     return SavedModel(file, content)
 

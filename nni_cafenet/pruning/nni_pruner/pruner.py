@@ -16,7 +16,7 @@ from ...report import RunReport
 from ...slicing import Selection
 from ...slim import write_back
 from ...space import WidthSpace
-from ...utils import quiet_training
+from ...utils import suppress_training_logs
 from ..checks import on_cpu
 from ..prune_model import prune
 from ..pruned import Pruned
@@ -169,7 +169,7 @@ class CafeNetPruner:
             raise ValueError(f'max_steps={max_steps}: training goes by epochs. Give max_epochs, and finetune_epochs=.')
         if self.pruned is None or (max_epochs is not None and max_epochs != self._epochs):
             arguments = self._arguments if max_epochs is None else {**self._arguments, 'epochs': max_epochs}
-            with quiet_training() if self._silent else contextlib.nullcontext():
+            with suppress_training_logs() if self._silent else contextlib.nullcontext():
                 self.pruned = prune(self._network, **arguments)  # type: ignore[assignment]
             self._epochs = max_epochs
             self._take(self.pruned)  # type: ignore[arg-type]
@@ -236,7 +236,9 @@ class CafeNetPruner:
                 self._arguments.update(limits)
                 return space, fixed
             fixed.update(found)
-            makers = [layer for group in space.graph.groups if group.label in found for layer in group.makers]
+            makers = [
+                layer for group in space.graph.groups if group.label in found for layer in group.producers_or_members
+            ]
             exclude += [exactly(layer, space.full_model) for layer in dict.fromkeys(makers)]
 
     def _take(self, pruned: Pruned) -> None:
