@@ -23,13 +23,6 @@ __all__ = ['tie_around_attention', 'tie_attention']
 def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
     """Tie the inputs of the layers that read attention to their outputs, position by position.
 
-    Parameters
-    ----------
-    constraints
-        What the rules stated about the model. It is left as it was.
-    model
-        The model, whose attributes may follow.
-
     Returns
     -------
     The constraints with the ties, or None if the model has no such layer.

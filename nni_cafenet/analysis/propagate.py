@@ -42,15 +42,6 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     The model is followed in evaluation mode, which also gives the costs, and in training mode if only training uses some
     of its parameters (auxiliary heads).
 
-    Parameters
-    ----------
-    model
-        Any module that ``torch.export`` accepts. It is left as it was.
-    example
-        What it is called with.
-    opaque
-        Sub-modules that may stay whole if the model cannot be exported with them (see `opaque_modules`).
-
     Returns
     -------
     The channel graph, not yet verified by real forwards (see `verify_groups`).

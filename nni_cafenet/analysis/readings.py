@@ -37,19 +37,8 @@ def freest(
 ) -> ChannelGraph:
     """Return the channel graph of the reading that real forwards leave the most freedom, verified.
 
-    The first that they confirm as it is counts, then the first that they confirm once numbers that modules keep follow the
-    widths; what is left of a reading is compared by the MACs that can change.
-
-    Parameters
-    ----------
-    model, example
-        The model and what it is called with.
-    readings
-        The freest first.
-    constraints
-        What the rules stated.
-    group
-        Solves a reading.
+    The first that they confirm unchanged, else the first that they confirm once attributes of modules follow the widths,
+    else the one with the most MACs that can change after failing groups are fixed.
     """
     graphs: list[ChannelGraph] = []
     for reading in readings:

@@ -15,13 +15,6 @@ __all__ = ['FlatModel']
 class FlatModel(nn.Module):
     """Call a model on the tensors of its example input; return the tensors of its output.
 
-    Parameters
-    ----------
-    model
-        The model; names of its parameters start with `PREFIX` here.
-    example
-        What it is called with; everything but the tensors is constant.
-
     Attributes
     ----------
     tensors

@@ -91,15 +91,6 @@ def run_on_meta(
 ) -> tuple[ListedOperators, dict[str, str]] | None:
     """Run a model without values and list its operators, in the mode in which it is.
 
-    Parameters
-    ----------
-    model
-        Any module. It is left as it was.
-    example
-        What it is called with.
-    mode
-        A context to run it in.
-
     Returns
     -------
     The operators, and ``{placeholder: name}`` of the parameters and buffers; None if the model has to be exported.

@@ -145,15 +145,6 @@ def layers_with_rules(model: nn.Module, example: ExampleInput) -> Iterator[set[s
 def opaque_modules(model: nn.Module, example: ExampleInput, parts: Sequence[str]) -> Iterator[list[str]]:
     """Replace sub-modules by an opaque operator inside a block.
 
-    Parameters
-    ----------
-    model
-        The model.
-    example
-        What it is called with, for one real forward that records what the parts return.
-    parts
-        Names of the sub-modules. Those inside another one of them need not be named.
-
     Yields
     ------
     The parts that the model calls.

@@ -49,15 +49,6 @@ class Operators:
 def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Operators:
     """Return the operators of a model in the mode in which it is.
 
-    Parameters
-    ----------
-    model
-        Any module. Its buffers may change, if it is in training mode.
-    example
-        What it is called with.
-    opaque
-        Sub-modules that may stay whole if the model cannot be exported with them (see `opaque_modules`).
-
     Raises
     ------
     nni_cafenet.errors.TraceError

@@ -28,13 +28,6 @@ READS = ('aten.item', 'aten._local_scalar_dense')
 def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str]]:
     """Run a model and record its ATen operators.
 
-    Parameters
-    ----------
-    model
-        Any module. Its buffers may change, if it is in training mode.
-    example
-        What it is called with.
-
     Returns
     -------
     The graph, and ``{placeholder: name}`` of the parameters and buffers among its placeholders.

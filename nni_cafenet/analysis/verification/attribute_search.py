@@ -39,13 +39,7 @@ _DONE = (2**62, (0,))
 
 
 class AttributeSearch:
-    """Attributes that follow widths, found one failing place of the model's code at a time.
-
-    Parameters
-    ----------
-    model
-        The model.
-    """
+    """Attributes that follow widths, found one failing place of the model's code at a time."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -60,15 +54,7 @@ class AttributeSearch:
         self._wrong.add(graph.attributes)
 
     def advance(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
-        """Make attributes follow so that a forward gets further; None if none are found.
-
-        Parameters
-        ----------
-        graph
-            The channel graph.
-        run
-            Calls the model at some width, with the attributes of a graph; it may raise anything.
-        """
+        """Make attributes follow so that a forward gets further; None if none are found."""
         error, done = self._try(graph, run)
         if error is None:
             return graph

@@ -128,13 +128,6 @@ def _candidates(example: ExampleInput, dim: int) -> Iterator[Dims]:
 class _Independence:
     """Tests whether samples along given dimensions are independent.
 
-    Parameters
-    ----------
-    model
-        The model.
-    example
-        What it is called with. Its values are varied slightly, since samples may be equal.
-
     Attributes
     ----------
     problem : str

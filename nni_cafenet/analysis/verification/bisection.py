@@ -15,14 +15,7 @@ def failing_groups(
 ) -> dict[str, str]:
     """Bisect for failing groups until the remaining ones pass together; return ``{label: reason}``.
 
-    Parameters
-    ----------
-    labels
-        The groups.
-    failure
-        Says what is wrong with the model if these groups change, or None.
-    repair
-        Tries to mend the last failure, with these groups; True if the model then passes.
+    A ``repair`` that returns True has changed the model's graph so that it passes after the last ``failure``.
     """
     reasons: dict[str, str] = {}
     left, without_result = labels, 0

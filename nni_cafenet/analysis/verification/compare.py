@@ -49,14 +49,9 @@ def same_but_for_rounding(before: list[Tensor], now: list[Tensor]) -> bool:
 
 
 def masks_agree(sliced: Tensor, zeros: Tensor, whole: Tensor, *, last: bool) -> bool | None:
-    """Whether slices and zeros give the same output, relative to what the zeros change; None where it is too close to tell.
+    """Whether slices and zeros give the same output, relative to what the zeros change.
 
-    Parameters
-    ----------
-    sliced, zeros, whole
-        The output on slices, with zeros, and of the full model.
-    last
-        Decide; there is no finer precision to ask.
+    None if that is too close to tell, unless it is the ``last`` precision to ask.
     """
     if not bool(whole.isfinite().all()):
         return True if last else None  # there is nothing to compare with

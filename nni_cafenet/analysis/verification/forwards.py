@@ -31,15 +31,6 @@ _COPIED_AT_ONCE = 10**7
 class Forwards:
     """Forwards of a model in evaluation mode, without gradients; the model is left as it was.
 
-    Parameters
-    ----------
-    model
-        The model.
-    graph
-        Its channel graph.
-    example
-        What it is called with.
-
     Attributes
     ----------
     device

@@ -45,13 +45,7 @@ class PassingCounter(TorchDispatchMode):
 
 
 class CountedForwards:
-    """MACs of forwards that are run anyway: of the first whole one, and of the first one on slices since `restart`.
-
-    Parameters
-    ----------
-    enabled
-        Whether to count at all.
-    """
+    """MACs of forwards that are run anyway: of the first whole one, and of the first one on slices since `restart`."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled

@@ -24,19 +24,7 @@ _logger = logging.getLogger(__name__)
 def slices_agree_with_zeros(
     forwards: Forwards, graph: ChannelGraph, sets: Mapping[str, Any], dtype: torch.dtype | None, *, last: bool
 ) -> bool | None:
-    """Whether the model computes the same on slices and with zeros; None where that is too close to tell.
-
-    Parameters
-    ----------
-    forwards, graph
-        The model and its channel graph.
-    sets
-        Channel sets of groups whose channels are not mixed.
-    dtype
-        The precision to compare in; None for the model's own.
-    last
-        Decide; no finer precision will be asked.
-    """
+    """Whether the model computes the same on slices and with zeros; None as in `masks_agree`."""
     whole = forwards.whole(dtype)
     with forwards.replaying() as decisions:
         zeros = forwards.outputs(dtype, masked(graph, sets, forwards.device))

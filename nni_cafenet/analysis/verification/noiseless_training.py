@@ -42,11 +42,6 @@ _ORDERS = frozenset({'argsort', 'sort', 'topk'})
 class NoiselessTraining(TorchFunctionMode):
     """Make the noise of training mode in this block zero, or the same at every width.
 
-    Parameters
-    ----------
-    statistics
-        False: batch normalization uses its running statistics, as in evaluation mode.
-
     Attributes
     ----------
     drew : bool

@@ -40,13 +40,6 @@ class ValueOverride(TorchFunctionMode):
     """Give every operator in this block other values for the parameters of a model.
 
     Each value is computed for one operator and dropped after it. The parameters are not changed.
-
-    Parameters
-    ----------
-    parameters
-        ``{name: parameter}``.
-    changes
-        Applied one after the other.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], *changes: Transform) -> None:

@@ -62,13 +62,6 @@ def probe_tensors(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
     Parameters that are all zero (a last layer, a gate that training opens) or not finite hide all layers before them.
     Tensors on the meta device get values on the CPU.
 
-    Parameters
-    ----------
-    model
-        The model; it is left as it was.
-    device
-        See `check_device`.
-
     Returns
     -------
     ``{name: tensor}``, for those tensors only.

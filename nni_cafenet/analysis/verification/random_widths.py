@@ -26,15 +26,6 @@ WRONG_ORDER = 'its channels do not stand where the analysis thinks'
 class RandomWidths:
     """Asks whether a model runs, and computes the right thing, at random widths.
 
-    Parameters
-    ----------
-    forwards
-        Run the model.
-    graph
-        Its channel graph.
-    rng
-        Draws widths, channel sets and orders.
-
     Attributes
     ----------
     draws

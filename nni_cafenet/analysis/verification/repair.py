@@ -1,4 +1,4 @@
-"""Does the model pass once numbers that its modules keep follow the widths?"""
+"""Does the model pass once attributes of its modules follow the widths?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .attribute_search import AttributeSearch
 __all__ = ['repaired_graph']
 
 _MOST = 12
-"""Places of a model's code, one after the other, where numbers of modules are looked for."""
+"""Most places of a model's code, one after the other, at which attributes are searched."""
 
 Sets = Mapping[str, Any]
 
@@ -24,20 +24,9 @@ def repaired_graph(
     run: Callable[[Sets, ChannelGraph], object],
     failure: Callable[[ChannelGraph], tuple[str | None, Sets | None]],
 ) -> ChannelGraph | None:
-    """Let more and more numbers of modules follow widths until the model passes; None if it never does.
+    """Let more and more attributes follow widths until the model passes; None if it never does.
 
-    Parameters
-    ----------
-    search
-        Finds the numbers.
-    graph
-        The channel graph with which the model failed.
-    failed_sets
-        Where it raised an error; None if it computed something else, which no number explains.
-    run
-        Calls the model on channel sets.
-    failure
-        Returns what is wrong with another graph, or None, and the channel sets of an error.
+    Only after an error at ``failed_sets``: without one the model computed something else, which no attribute explains.
     """
     for _ in range(_MOST):
         if failed_sets is None:

@@ -31,13 +31,9 @@ class Decision:
 
 
 class OpReplay(TorchFunctionMode):
-    """Record the decisions of a run, or repeat recorded ones.
+    """Record the decisions of a run, or repeat those ``taken`` by another, in order.
 
-    Parameters
-    ----------
-    taken
-        Decisions of another run, to repeat in order; none: only record. From the first one that does not fit (another
-        operator, other shapes) on, the run takes its own.
+    From the first decision that does not fit (another operator, other shapes) on, the run takes its own.
 
     Attributes
     ----------

@@ -6,7 +6,7 @@ At random widths and random channel sets the model runs on slices of its tensors
 - elsewhere, with the full model in another order of channels (`channel_order`);
 - in training mode, if the model behaves otherwise there (`training_mode`).
 
-A group that fails is fixed, unless the model passes once numbers that its modules keep follow the widths (`repair`).
+A group that fails is fixed, unless the model passes once attributes of its modules follow the widths (`repair`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed
 
 
 def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the verified graph, with numbers of modules following widths, if it is then `confirmed`; None if not."""
+    """Return the verified graph, with attributes of modules following widths, if it is then `confirmed`; None if not."""
     questions = _Questions(model, graph, example, seed)
     with questions.forwards.running():
         labels = list(graph.labels)
@@ -140,7 +140,7 @@ class _Questions:
         return self._training.failure(graph, labels)
 
     def repair(self, labels: list[str]) -> bool:
-        """After a failure with these groups, let numbers of modules follow widths; True if the model then passes."""
+        """After a failure with these groups, let attributes follow widths; True if the model then passes."""
         before = self.graph
 
         def failure(graph: ChannelGraph) -> tuple[str | None, Mapping[str, object] | None]:
