@@ -169,7 +169,7 @@ def test_paths_that_pages_name_exist(name: str):
 
 
 ELSEWHERE = {
-    *('set_to_none', 'memory_format', 'width_mult', 'momentum', 'transform', 'shuffle'),  # torch
+    *('set_to_none', 'weights_only', 'memory_format', 'width_mult', 'momentum', 'transform', 'shuffle'),  # torch
     *('id', 'formatter', 'learning_rate', 'reward_metric_name', 'filter'),  # NNI
     'latency',  # budgets of the command line
 }
