@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions that name the argument, the value and the remedy."""
+"""The package's exceptions. Messages name the argument, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ __all__ = [
 
 
 _ESCAPES = re.compile(r'\x1b(\[[0-9;?]*[ -/]*[@-~]|[@-_])')
-"""Escape sequences of terminals, such as those of bold text in torch's messages."""
+"""Terminal escape sequences, such as bold text in torch's messages."""
 
 
 def first_line(error: BaseException, most: int = 300, otherwise: str = 'no message') -> str:
-    """Return the first line of an error's message, at most so many characters of it; ``otherwise`` if it has none."""
+    """Return the first line of an error's message, truncated to ``most`` characters; ``otherwise`` if it is empty."""
     text = _ESCAPES.sub('', str(error)).strip()
     return truncated((text.splitlines() or [otherwise])[0], most)
 
 
 def truncated(text: str, most: int = 80) -> str:
-    """Return a text, cut short if it has more than so many characters."""
+    """Truncate text to ``most`` characters, ending in an ellipsis."""
     return text if len(text) <= most else f'{text[: most - 3]}...'
 
 
@@ -57,15 +57,15 @@ class TraceError(CafeNetError, ValueError):
 
 
 class TrainingDivergedError(CafeNetError, RuntimeError):
-    """Every channel set of a training step gave a loss that is not a number."""
+    """The loss was not finite for any channel set of a training step."""
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was stopped before its end: by Ctrl-C, SIGTERM or ``nnictl stop``. The message says how to continue."""
+    """Ctrl-C, SIGTERM or ``nnictl stop`` interrupted a run. The message says how to resume it."""
 
 
 class FirstBatchError(CafeNetError, ValueError):
-    """A step, a hook or a sample fails in the first batch of a training, or a loader gives no batch."""
+    """A step, hook or sample failed in the first training batch, or a loader is empty."""
 
 
 class ResumeError(CafeNetError, ValueError):
@@ -73,19 +73,19 @@ class ResumeError(CafeNetError, ValueError):
 
 
 class DamagedFileError(ResumeError):
-    """A file is not what was written: damaged, cut short, edited, or of another version; the message says what to do."""
+    """A file is corrupt, truncated, edited, or of another version. The message names the remedy."""
 
 
 class UntrustedFileError(ResumeError):
-    """Loading a file would run code, and the user's key did not sign it."""
+    """Loading the file would run code, and it is not signed with the user's key."""
 
 
 class SigningKeyError(CafeNetError, RuntimeError):
-    """The user's key cannot be made or read, or other users can read it."""
+    """The user's key cannot be created or read, or other users can read it."""
 
 
 class ConsentError(CafeNetError, ValueError):
-    """A file asks for code that the command does not name; the message lists all of it."""
+    """A file names code that the command does not allow; the message lists all of it."""
 
 
 class FolderError(CafeNetError, OSError):
@@ -93,48 +93,48 @@ class FolderError(CafeNetError, OSError):
 
 
 class FolderInUseError(CafeNetError, RuntimeError):
-    """Another process does the run in a folder."""
+    """Another process is using the run folder."""
 
 
 class TrialFailedError(CafeNetError, RuntimeError):
-    """A trial without which the run cannot go on has failed twice; the message has the end of its log."""
+    """A trial that the run depends on failed twice. The message contains the end of its log."""
 
 
 class ExperimentEndedError(CafeNetError, RuntimeError):
-    """NNI's experiment has ended before its run; the message says how to go on."""
+    """NNI's experiment ended before its run did. The message says how to resume."""
 
 
 class UnprotectedManagerError(CafeNetError, RuntimeError):
-    """NNI's manager was not started, because its web server could not be protected; the message says why."""
+    """NNI's manager was not started because its web server could not be protected. The message says why."""
 
 
 class LimitReachedError(CafeNetError, RuntimeError):
-    """The experiment's own limits (number of trials, duration) let no further trials start."""
+    """The experiment's limits (number of trials, duration) allow no further trials."""
 
 
 class SerializationError(CafeNetError, TypeError):
-    """Something cannot be sent to trial processes."""
+    """An object cannot be sent to trial processes."""
 
 
 class ModelSpecError(CafeNetError, ValueError):
-    """The words that name a model name none, or making it fails."""
+    """A model specification names no model, or building the model failed."""
 
 
 class DataError(CafeNetError, ValueError):
-    """The words that name data name none, or the data are missing, unreadable, or do not fit the model."""
+    """A data specification is invalid, or its data are missing, unreadable or do not fit the model."""
 
 
 class WeightsError(CafeNetError, ValueError):
-    """A file of weights cannot be read, or is of another model; the message lists the keys."""
+    """A weights file is unreadable or belongs to another model. The message lists the keys."""
 
 
 class ConfigurationError(CafeNetError, ValueError):
-    """Options of the command line or of a configuration file are wrong; the message lists all of them."""
+    """Options of the command line or a configuration file are invalid. The message lists all of them."""
 
 
 class ExportError(CafeNetError, RuntimeError):
-    """A model could not be written in a format, or what was written computes something else."""
+    """A model could not be exported, or the exported file computes something else."""
 
 
 class MissingExtraError(CafeNetError, ImportError):
-    """A package that is not installed is needed; the message says how to install it."""
+    """An optional package is not installed. The message says how to install it."""

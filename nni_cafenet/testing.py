@@ -17,8 +17,7 @@ _SPLIT_SEED = 0
 
 
 def digits(split: Literal['train', 'test'] = 'train') -> TensorDataset:
-    """
-    Scikit-learn's handwritten digits: 1797 real images of 8x8 pixels, without a download.
+    """Scikit-learn's handwritten digits: 1797 real images of 8x8 pixels, without a download.
 
     Parameters
     ----------
@@ -53,8 +52,7 @@ def digits(split: Literal['train', 'test'] = 'train') -> TensorDataset:
 
 
 class SmallResNet(nn.Module):
-    """
-    A residual network for images of 8x8 pixels, built like ResNet-18: a stem and three stages of two blocks.
+    """A residual network for images of 8x8 pixels, built like ResNet-18: a stem and three stages of two blocks.
 
     Parameters
     ----------

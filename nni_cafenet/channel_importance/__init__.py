@@ -1,4 +1,4 @@
-"""How important the channels of a trained model are, and the model with its channels in that order."""
+"""Channel importance, and reordering of channels by it."""
 
 from .reorder import ChannelOrder, order_channels, permute_channels
 from .score import check_rule, importance

@@ -1,4 +1,4 @@
-"""Channels in another order, the same everywhere in the model, so that the network computes what it did."""
+"""Function-preserving permutations of channels."""
 
 from __future__ import annotations
 
@@ -22,55 +22,59 @@ __all__ = ['ChannelOrder', 'order_channels', 'permute_channels']
 
 Array = NDArray[np.int64]
 
-_OUTPUTS_DIFFER = 'with its channels in this order the network computes something else'
+_OUTPUTS_DIFFER = 'the permutation would change the outputs of the network'
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ChannelOrder:
-    """The order that the channels of a space were put in.
+    """A permutation applied to the channels of a space.
 
     Parameters
     ----------
     permutation
-        ``{label: int64 tensor of shape (full width,)}``: for each place, where the channel that now stands there stood
-        before. Every group of the space is there.
+        ``{label: int64 tensor of shape (full width,)}`` for every group: the old index of each channel.
     kept
-        ``{label: why}`` of groups that were to be put in another order and were left as they were.
+        ``{label: reason}`` of groups that could not be permuted.
     """
 
     permutation: dict[str, Tensor]
     kept: dict[str, str]
 
     def inverse(self) -> dict[str, Tensor]:
-        """Return the permutation that undoes this one, for `permute_channels`."""
+        """Return the inverse permutation, for `permute_channels`."""
         return {label: torch.argsort(order) for label, order in self.permutation.items()}
 
 
 def order_channels(
     space: WidthSpace, importance: Mapping[str, Any], *, optimizer: Optimizer | None = None
 ) -> ChannelOrder:
-    """Put the channels of every group in descending order of importance: the leftmost become the most important ones.
+    """Sort the channels of each group by descending importance, in place, without changing the network's function.
 
-    The network computes what it did; see `permute_channels`. Channels of equal importance keep their order.
+    The sort is stable. See `permute_channels`.
 
     Parameters
     ----------
     space
-        The space; the tensors of its model are changed in place.
+        The space; its model's tensors are permuted in place.
     importance
-        ``{label: numbers of shape (full width,)}``, as `importance` gives them; groups left out stay as they are.
+        ``{label: numbers of shape (full width,)}``, as `importance` returns; other groups keep their order.
     optimizer
-        An optimizer that has made steps on these parameters; its state moves with them.
+        An optimizer of these parameters, whose state is permuted too.
+
+    Returns
+    -------
+    ChannelOrder
+        The applied permutation.
 
     Raises
     ------
     ValueError
-        If a label is unknown, numbers are not finite or not as many as channels, the model is on the meta device, or the
-        optimizer has state that cannot move.
+        If a label is unknown, numbers are not finite or of wrong shape, the model is on the meta device, or the
+        optimizer has state that cannot be permuted.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
     """
     full = space.full_widths
     _check_labels('importance', importance, full)
@@ -83,7 +87,7 @@ def order_channels(
             )
         if numbers.dtype.kind not in 'iufb' or not np.isfinite(numbers).all():
             raise ValueError(
-                f'importance[{label!r}] has values that are not finite numbers: nothing can be ranked by them.'
+                f'importance[{label!r}] has values that are not finite numbers: channels cannot be ranked by them.'
             )
         orders[label] = np.argsort(-numbers.astype(np.float64), kind='stable')
     return permute_channels(space, orders, optimizer=optimizer)
@@ -92,47 +96,46 @@ def order_channels(
 def permute_channels(
     space: WidthSpace, permutation: Mapping[str, Any], *, optimizer: Optimizer | None = None
 ) -> ChannelOrder:
-    """Put the channels of some groups in given orders, in place, wherever in the model they stand.
+    """Permute channels within groups, in place, without changing the network's function.
 
-    Parameters and buffers (those that are not persistent too), their gradients and the optimizer's state move; objects,
-    hooks, ``requires_grad`` and modes stay. A forward before and one after, on ``space.example_input`` in evaluation mode,
-    show that the network computes the same; groups with which it does not are put back. In training mode it computes the
-    same as well, but random layers (dropout) draw for other channels.
+    Permutes parameters, buffers, gradients and optimizer state. Forwards before and after, on ``space.example_input`` in
+    evaluation mode, verify that the outputs are equal; groups that fail are restored. In training mode, random layers
+    (dropout) act on other channels than before.
 
     Parameters
     ----------
     space
-        The space; the tensors of its model are changed in place. Active channel sets stay, and mean the channels that
-        now stand there. Copies (an average of weights, a checkpoint, what a factory makes) keep the order that they had.
+        The space; its model's tensors are permuted in place. Active channel sets keep their indices, and so select other
+        channels. Copies (averaged weights, checkpoints, models of the factory) keep the old order.
     permutation
-        ``{label: channels}``: for each place, the channel that comes to stand there, each once; groups left out stay.
+        ``{label: old channel at each new index}``, each channel once; other groups keep their order.
     optimizer
-        An optimizer that has made steps on these parameters. Without it, make a new one after this.
+        An optimizer of these parameters, whose state is permuted too. Without it, create a new optimizer afterwards.
 
     Returns
     -------
-    What was done. ``permute_channels(space, order.inverse())`` undoes it.
+    ChannelOrder
+        The applied permutation. ``permute_channels(space, order.inverse())`` undoes it.
 
     Raises
     ------
     ValueError
-        If a label is unknown, a group's channels are not all there once, the model is on the meta device, or the
-        optimizer has state that cannot move.
+        If a label is unknown, a permutation is invalid, the model is on the meta device, or the optimizer has state that
+        cannot be permuted.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Notes
     -----
-    A channel of a group is whatever must be kept or removed as one: one channel of each group of a grouped convolution,
-    one of each head. So all orders of a group's channels keep what must stay together together. What remains is code to
-    which neighbors matter though it runs at any width: a sum of all channels before each (``cumsum``), as rules and
-    layers of users may let pass.
+    A channel of a group comprises everything that is kept or removed together, such as one channel of each head. Any
+    permutation therefore preserves the function, except for code that depends on the order of channels at any width
+    (``cumsum`` over channels) and passed the analysis through a user's rule.
     """
     orders = _checked(permutation, space.full_widths)
     model = space.full_model
     meta = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
     if meta is not None:
-        raise ValueError(f'{meta} is on the meta device, without values to put in order. Load the weights first.')
+        raise ValueError(f'{meta} is on the meta device, without values to permute. Load the weights first.')
     moving = {label: order for label, order in orders.items() if (np.diff(order) != 1).any()}
     with using_attributes(model, Selection(space.graph, {}).attributes(model)):
         kept = _ChannelPermuter(space, optimizer).apply_or_bisect(moving) if moving else {}
@@ -144,7 +147,7 @@ def permute_channels(
 
 
 class _ChannelPermuter:
-    """Moves channels in place, and back where the network would compute something else."""
+    """Permutes channels in place, undoing permutations that change the outputs."""
 
     def __init__(self, space: WidthSpace, optimizer: Optimizer | None) -> None:
         self._graph = space.graph
@@ -162,7 +165,7 @@ class _ChannelPermuter:
         self._tensors += _state(optimizer, names) if optimizer is not None else []
 
     def apply_or_bisect(self, orders: Mapping[str, Array]) -> dict[str, str]:
-        """Move the channels of these groups; return the groups that had to stay, and why."""
+        """Permute these groups, bisecting for failing ones; return ``{label: reason}`` of those left alone."""
         if self._moved(orders):
             return {}
         if len(orders) == 1:
@@ -172,7 +175,7 @@ class _ChannelPermuter:
 
     @torch.no_grad()
     def _moved(self, orders: Mapping[str, Array]) -> bool:
-        """Move channels; False, and nothing is moved, if the network then computes something else."""
+        """Permute channels; undo and return False if the outputs change."""
         inverse = {label: np.argsort(order) for label, order in orders.items()}
         there, back = (reordered(self._graph, each, torch.device('cpu')) for each in (orders, inverse))
         done = []
@@ -189,7 +192,7 @@ class _ChannelPermuter:
 
 
 def _state(optimizer: Optimizer, names: Mapping[int, str]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors that an optimizer keeps of parameters, with the names of these."""
+    """Yield an optimizer's per-parameter state tensors, by parameter name."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f'optimizer={type(optimizer).__name__} must be a torch.optim.Optimizer.')
     for parameter, state in optimizer.state.items():
@@ -203,7 +206,7 @@ def _state(optimizer: Optimizer, names: Mapping[int, str]) -> Iterator[tuple[str
             if tensor.dim() != parameter.dim() or any(size not in (1, own) for size, own in shapes):
                 raise ValueError(
                     f'optimizer={type(optimizer).__name__} keeps a tensor of shape {tuple(tensor.shape)} for {name}, of '
-                    f'shape {tuple(parameter.shape)}, whose channels cannot be told. Make a new optimizer after this.'
+                    f'shape {tuple(parameter.shape)}, which cannot be permuted. Create a new optimizer afterwards.'
                 )
             yield name, tensor
 

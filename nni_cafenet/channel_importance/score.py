@@ -1,4 +1,4 @@
-"""How important each channel of a trained model is: one number a channel, summed over the layers that make it."""
+"""Channel importance: one number per channel, summed over its producers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..space import WidthSpace
 __all__ = ['Loss', 'Rule', 'check_rule', 'importance']
 
 ElementRule = Callable[[str, Tensor], Tensor]
-"""Gives a number for every element of a weight, from its name and its values."""
+"""``(name, weight) -> scores`` of the weight's shape."""
 Rule = str | ElementRule
 Loss = Callable[[nn.Module, Any], Tensor]
-"""Gives the loss of a model on a batch, a tensor with one element."""
+"""``(model, batch) -> loss``, a tensor with one element."""
 
 _RULES = ('l1', 'l2', 'bn', 'group', 'taylor')
 
@@ -28,53 +28,51 @@ _RULES = ('l1', 'l2', 'bn', 'group', 'taylor')
 def importance(
     space: WidthSpace, rule: Rule = 'l1', *, batches: Iterable[Any] | None = None, loss: Loss | None = None
 ) -> dict[str, Tensor]:
-    """Tell how important each channel of every group is.
+    """Compute the importance of each channel of every group.
 
-    A channel is made by several layers wherever these are summed, multiplied or joined (residual connections, depthwise
-    convolutions, gates, queries with keys), and may have several filters in one of them (a group of a grouped
-    convolution, a head): all of these count.
+    Scores are summed over all producers of a group (layers joined by residual connections, depthwise convolutions, gates,
+    attention) and over all filters of a channel in a layer (grouped convolutions, heads).
 
     Parameters
     ----------
     space
-        The space; its model must have its trained weights. Nothing of it is changed.
+        The space, with trained weights. It is not modified.
     rule
-        What a channel gets from each of these layers.
+        The score of a channel in each layer:
 
         - ``'l1'`` (default): the sum of the absolute values of its filters;
         - ``'l2'``: their Euclidean norm;
-        - ``'bn'``: the absolute scale of every normalization on the channel, instead of the layers that make it; in a
-          group without one (the hidden features of an MLP), ``'l1'``;
-        - ``'group'``: the sum of squares of all weights that are gone with the channel: its filters, its scales in
-          normalizations, and what the layers that read it multiply it with (as Torch-Pruning's group magnitude);
-        - ``'taylor'``: the sum of ``|weight * gradient|`` over its filters, averaged over batches, to first order what
-          the loss changes by without them;
-        - a callable ``(name, weight) -> numbers of the weight's shape``, which are summed over the channel's filters.
+        - ``'bn'``: the absolute scale in every normalization of the group; ``'l1'`` for groups without one;
+        - ``'group'``: the sum of squares of all weights removed with the channel: its filters, its normalization scales,
+          and its input weights in the consumers (Torch-Pruning's group magnitude);
+        - ``'taylor'``: the sum of ``|weight * gradient|`` over its filters, averaged over batches: a first-order estimate
+          of the change in loss on removal;
+        - a callable ``(name, weight) -> scores of the weight's shape``, summed over the channel's filters.
     batches
-        For ``'taylor'``: a few batches, as ``loss`` takes them, on the device of the model.
+        For ``'taylor'``: batches for ``loss``, on the model's device.
     loss
-        For ``'taylor'``: ``(model, batch) -> loss``, a differentiable tensor with one element. The model is in the mode
-        that it is in; call ``space.eval()`` before for the statistics that it was trained to.
+        For ``'taylor'``: ``(model, batch) -> loss``, a differentiable tensor with one element. The model's mode is
+        unchanged; call ``space.eval()`` first to use running statistics.
 
     Returns
     -------
-    ``{label: float64 tensor of shape (full width,)}`` on the CPU. Only the order of the channels within a group has a
-    meaning. ``'taylor'`` is in units of the loss; all others have no unit.
+    ``{label: float64 tensor of shape (full width,)}`` on the CPU. Scores are comparable within a group only. ``'taylor'``
+    is in units of the loss; the others have no unit.
 
     Raises
     ------
     ValueError
-        If the rule is unknown, an argument is missing or goes with another rule, weights have no or no finite values, or
-        the loss says nothing about them.
+        If the rule is unknown, an argument is missing or belongs to another rule, weights are on the meta device or not
+        finite, or the loss does not depend on them.
     TypeError
-        If ``rule`` is neither a name nor callable, or gives no tensor of the weight's shape.
+        If ``rule`` is neither a name nor callable, or does not return a tensor of the weight's shape.
 
     Notes
     -----
-    Our readings. Each layer's share is divided by its mean over the group before it is added, so that every layer counts
-    the same: the scale of a layer's weights says nothing where a normalization follows, and otherwise depends on its
-    fan-in. ``'taylor'`` is not divided: all layers then speak of the same loss, and one that matters less shall count
-    less. Biases do not count. For a parameter of a parametrized weight the computed weight stands, if it has its shape.
+    Our choices: each layer's scores are divided by their mean over the group, so that all layers have equal weight (the
+    scale of weights is arbitrary before a normalization, and depends on the fan-in otherwise). ``'taylor'`` is not
+    normalized. Biases are ignored. Parametrized weights are scored by their effective values if these have the
+    parameter's shape.
     """
     _check(rule, batches, loss)
     model, graph = space.full_model, space.graph
@@ -106,21 +104,21 @@ def importance(
 
 
 class _ScoreSum:
-    """The importance of all channels, layer by layer."""
+    """Accumulates channel scores over layers."""
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
         self.total = {group.label: torch.zeros(group.width, dtype=torch.float64) for group in graph.groups}
 
     def add(self, name: str, axis: int, scores: Tensor, *, root: bool = False, normalize: bool = True) -> None:
-        """Add what a layer says: scores of the elements of its weight, the channels of which stand along an axis.
+        """Add a weight's element scores, summed over all axes but ``axis``.
 
         Parameters
         ----------
         root
-            The square root of a channel's sum counts.
+            Take the square root of a channel's sum.
         normalize
-            The layer counts as much as every other: its mean over a group is made 1.
+            Divide by the mean over the group.
         """
         layout = self._graph.layouts[self._graph.dims[name][axis]]  # type: ignore[index]
         others = [other for other in range(scores.dim()) if other != axis]
@@ -135,14 +133,14 @@ class _ScoreSum:
 
 
 def _producer_parameters(model: nn.Module, graph: ChannelGraph) -> list[tuple[str, int, nn.Parameter]]:
-    """Return the weights that make channels of groups, with the axis of these."""
+    """Return the parameters that produce channels of groups, with the channel axis."""
     own = dict(model.named_parameters())
     made = [(name, axis) for name, axis in graph.produced if name in own and name in graph.dims]
     return [(name, axis, own[name]) for name, axis in made if graph.dims[name][axis] is not None]
 
 
 def _producer_weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield the weights that make channels, with the axis of these; computed ones in the place of their parameters."""
+    """Yield the weights that produce channels, with the channel axis; effective values of parametrized ones."""
     modules = dict(model.named_modules())
     for name, axis, parameter in _producer_parameters(model, graph):
         weight: Tensor = parameter
@@ -155,7 +153,7 @@ def _producer_weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[s
 
 
 def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield the weights of normalizations, with each axis of theirs that channels stand along."""
+    """Yield the scales of normalizations, with each channel axis."""
     modules, made = dict(model.named_modules()), {name for name, _ in graph.produced}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         layer, _, leaf = name.rpartition('.')
@@ -166,7 +164,7 @@ def _scales(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, T
 
 
 def _consumer_weights(model: nn.Module, graph: ChannelGraph) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield the weights that read channels, with each axis of theirs that these stand along."""
+    """Yield the weights that consume channels, with each channel axis."""
     made = set(graph.produced)
     for name, parameter in model.named_parameters():
         for axis, index in enumerate(graph.dims.get(name, ())):
@@ -193,9 +191,11 @@ def _taylor(space: WidthSpace, batches: Iterable[Any], loss: Loss) -> dict[str, 
         raise ValueError("batches is empty: rule='taylor' needs the gradient of the loss on one batch or more.")
     total = {label: scores / count for label, scores in found.total.items()}
     if not all(bool(scores.isfinite().all()) for scores in total.values()):
-        raise ValueError('loss has gradients that are not finite on these batches. Look at the loss, or the batches.')
+        raise ValueError('loss has gradients that are not finite on these batches. Check the loss and the batches.')
     if not any(bool(scores.any()) for scores in total.values()):
-        raise ValueError('the gradient of loss is zero on these batches: nothing can be ranked by it. Give other ones.')
+        raise ValueError(
+            'the gradient of loss is zero on these batches: channels cannot be ranked. Give other batches.'
+        )
     return total
 
 
@@ -212,13 +212,13 @@ def _gradients(value: Any, weights: list[Tensor]) -> tuple[Tensor | None, ...]:
         )
     gradients = torch.autograd.grad(value.sum(), weights, allow_unused=True)
     if all(gradient is None for gradient in gradients):
-        raise ValueError('loss does not depend on any weight that makes channels. Compute it from model(batch).')
+        raise ValueError('loss does not depend on any weight that produces channels. Compute it from model(batch).')
     return gradients
 
 
 @contextlib.contextmanager
 def _differentiable(space: WidthSpace, weights: Iterable[Tensor]) -> Iterator[None]:
-    """Let frozen weights have gradients, at full widths; put back what forwards write into buffers."""
+    """Enable gradients of frozen weights at full widths; restore buffers on exit."""
     model = space.full_model
     frozen = [weight for weight in weights if not weight.requires_grad]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
@@ -242,7 +242,7 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def check_rule(rule: Any, argument: str = 'importance') -> None:
-    """Refuse what is no rule of importance; ``None`` is one for `nni_cafenet.prune` alone."""
+    """Validate a rule; ``None`` is valid for `nni_cafenet.prune` only."""
     if (rule is None and argument == 'importance') or callable(rule) or rule in _RULES:
         return
     error = ValueError if isinstance(rule, str) else TypeError
@@ -255,7 +255,7 @@ def _check(rule: Any, batches: Any, loss: Any) -> None:
         if rule == 'taylor' and value is None:
             raise ValueError(f"rule='taylor' needs {name}: importance(space, 'taylor', batches=..., loss=...).")
         if rule != 'taylor' and value is not None:
-            raise ValueError(f"{name} is for rule='taylor'; rule={rule!r} looks at the weights alone.")
+            raise ValueError(f"{name} is for rule='taylor'; rule={rule!r} uses the weights only.")
 
 
 def _check_values(model: nn.Module) -> None:

@@ -29,8 +29,7 @@ class Sample:
 
 
 def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
-    """
-    Return a copy of a model in evaluation mode, and its example input, both on the CPU.
+    """Return a copy of a model in evaluation mode, and its example input, both on the CPU.
 
     Raises
     ------
@@ -60,8 +59,7 @@ def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
 
 
 def samples_of(model: nn.Module, example: ExampleInput) -> list[Sample]:
-    """
-    Return the example and random inputs of its kind, one of them a larger batch, with what the model makes of them.
+    """Return the example and random inputs of its kind, one of them a larger batch, with what the model makes of them.
 
     The entries of a random tensor are drawn from those of the example, so indices stay valid and pictures stay in their
     range; where all are the same real number, normal values are added. Inputs that the model rejects are left out.

@@ -23,8 +23,7 @@ Run = Callable[[ExampleInput], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Exporter:
-    """
-    One way to write a file.
+    """One way to write a file.
 
     Parameters
     ----------
@@ -43,8 +42,7 @@ class Exporter:
 
 @dataclass(frozen=True)
 class Exported:
-    """
-    A file that was written, and what it was found to be. ``print`` shows it as a sentence.
+    """A file that was written, and what it was found to be. ``print`` shows it as a sentence.
 
     Parameters
     ----------
@@ -92,8 +90,7 @@ def export_checked(
     samples: Sequence[Sample],
     tolerance: float,
 ) -> Exported:
-    """
-    Write a file by the first way whose file agrees with the model.
+    """Write a file by the first way whose file agrees with the model.
 
     Parameters
     ----------

@@ -34,8 +34,7 @@ def export_onnx(
     tolerance: float | None = None,
     opset: int | None = None,
 ) -> Exported:
-    """
-    Write a model as an ONNX file, and hold it against the model in onnxruntime.
+    """Write a model as an ONNX file, and hold it against the model in onnxruntime.
 
     It goes through ``torch.export``, for batches of any size if that agrees, else for those of the example. Where that
     fails, as with detectors, in which values decide how many boxes there are, it goes through TorchScript. The first file

@@ -26,8 +26,7 @@ def named_inputs(model: nn.Module, inputs: ExampleInput) -> dict[str, Tensor]:
 
 
 def output_names(model: nn.Module, inputs: ExampleInput, taken: Collection[str]) -> list[str] | None:
-    """
-    Return a name for every tensor that comes out: ``output``, or the keys of what holds them.
+    """Return a name for every tensor that comes out: ``output``, or the keys of what holds them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the analysis of a model finds, as data: channel groups, layouts, attributes, costs."""
+"""The channel graph as data: groups, layouts, attributes and cost polynomials."""
 
 from .attributes import Attribute, Cut, DimSlice
 from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing

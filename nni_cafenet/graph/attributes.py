@@ -1,4 +1,4 @@
-"""Numbers of modules that follow widths, and sizes that operators cut dimensions into."""
+"""Width-dependent module attributes and split sizes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ['Attribute', 'Cut', 'DimSlice']
 
 @dataclass(frozen=True)
 class Attribute:
-    """A number that a module keeps and that follows a width, such as ``groups`` of a depthwise convolution.
+    """A module attribute that depends on a width, such as ``groups`` of a depthwise convolution.
 
-    Its value is the size of dimension ``axis`` of ``parameter``, or of the positions ``span`` of it (from, to), divided
-    by ``divisor``. ``index`` names the element where the module keeps the number in a tuple or a list.
+    Its value is the size of dimension ``axis`` of ``parameter``, or of its positions ``span`` (start, stop), divided by
+    ``divisor``. ``index`` is the element's index if the attribute is a tuple or list.
     """
 
     module: str
@@ -26,7 +26,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class DimSlice:
-    """Positions of a dimension of a parameter: from ``start`` to before ``stop``."""
+    """Positions ``start:stop`` of one dimension of a parameter."""
 
     parameter: str
     axis: int
@@ -36,7 +36,7 @@ class DimSlice:
 
 @dataclass(frozen=True)
 class Cut:
-    """Sizes of parts that an operator cuts a dimension into, and where their positions come from; None: from several."""
+    """Sizes into which an operator splits a dimension, and the source of each part; None for several sources."""
 
     lengths: tuple[int, ...]
     parts: tuple[DimSlice | None, ...]

@@ -1,4 +1,4 @@
-"""The channel graph of a model: its channel groups, and how the dimensions of its parameters are made of them."""
+"""The channel graph: channel groups, and the layouts of parameter dimensions over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Item = TypeVar('Item')
 
 
 class Listing(tuple[Item, ...]):
-    """A tuple of records that prints as a table, one row a record."""
+    """A tuple of records that prints as a table, one row per record."""
 
     def table(self) -> str:
         """Return the records as text in columns."""
@@ -37,22 +37,22 @@ class Listing(tuple[Item, ...]):
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that must be kept or removed together: one decision.
+    """Channel dimensions that share one width and one channel set.
 
     Parameters
     ----------
     label
-        Name of the first layer that makes the channels; the key of its width everywhere.
+        Name of the first producer; the key of the group's width.
     width
         Full width, in channels.
     producers
-        Layers whose outputs these channels are.
+        Layers that output these channels.
     consumers
-        Layers whose inputs these channels are.
+        Layers that read these channels.
     others
         Other members (normalization, bare parameters).
     macs_per_channel
-        MACs of one channel in the full model: its filters in every producer and its slice of every reader.
+        MACs of one channel in the full model: its filters in every producer and its slice of every consumer.
     channel_mixing
         Whether an operator mixes the channels of the group (softmax, layer normalization, a mean over channels).
     """
@@ -67,12 +67,12 @@ class ChannelGroup:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """All layers that the group touches."""
+        """All layers of the group."""
         return tuple(dict.fromkeys((*self.producers, *self.others, *self.consumers)))
 
     @property
     def producers_or_members(self) -> tuple[str, ...]:
-        """The layers whose outputs these channels are; where none makes them (bare parameters), all members."""
+        """The producers; all members for a group without any (bare parameters)."""
         return self.producers or self.members
 
     def row(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class FixedChannels:
-    """Output channels of a layer that cannot change, and why."""
+    """Output channels of a layer that cannot change, with the reason."""
 
     label: str
     width: int
@@ -106,13 +106,13 @@ class Segment:
     Parameters
     ----------
     label
-        The group whose channels stand here, or None for a fixed run.
+        The group of these channels, or None for a fixed run.
     positions
-        How many positions the run has in the full model.
+        Number of positions in the full model.
     outer
-        How often the channels of the group follow each other (groups of a grouped convolution).
+        Repetitions of the group's channels (groups of a grouped convolution).
     inner
-        How many neighboring positions each channel has (49 for a flattened 7 x 7 map).
+        Adjacent positions per channel (49 for a flattened 7 x 7 map).
     """
 
     label: str | None
@@ -123,7 +123,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How one dimension is made of channel groups, position by position.
+    """The group and channel at each position of one dimension.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Layout:
         return len(self.groups)
 
     def segments(self, groups: Sequence[ChannelGroup]) -> list[Segment]:
-        """Describe the layout by its runs."""
+        """Return the layout as a list of runs."""
         cuts = np.flatnonzero(np.diff(self.groups)) + 1
         segments = []
         for part in np.split(np.arange(len(self)), cuts):
@@ -158,31 +158,31 @@ class Layout:
 
 @dataclass(frozen=True)
 class ChannelGraph:
-    """What the analysis of a model found.
+    """Result of the analysis of a model.
 
     Parameters
     ----------
     groups
-        The channel groups, in the order in which the model makes them.
+        The channel groups, in network order.
     fixed
         Output channels that cannot change.
     dims
-        ``{parameter or buffer: index of the layout of each dimension}``; None for a dimension that never changes.
-        Only tensors with a dimension that can change are listed.
+        ``{parameter or buffer: layout index of each dimension}``; None for a dimension of constant size. Lists only
+        tensors with at least one variable dimension.
     layouts
         The distinct layouts.
     attributes
-        Numbers of modules that follow a width.
+        Module attributes that depend on a width.
     cost
         MACs and parameters as functions of the widths.
     cuts
-        Where the model cuts dimensions into several parts.
+        Where the model splits dimensions.
     value_dependent_sizes
-        Whether the sizes of what the model returns may depend on values (see `Constraints`).
+        Whether output sizes may depend on tensor values (see `Constraints`).
     differs_in_training
-        Whether the model may do something else in training mode (see `Constraints`).
+        Whether the model may run other operators in training mode (see `Constraints`).
     produced
-        The dimensions of weights that are output channels, as (parameter, axis).
+        Output-channel dimensions of weights, as (parameter, axis).
     """
 
     groups: Listing[ChannelGroup]
@@ -208,19 +208,19 @@ class ChannelGraph:
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Where the channels of each group end in the chain of all channels, after a 0."""
+        """End of each group in the concatenation of all channels, after a 0."""
         return [0, *itertools.accumulate(group.width for group in self.groups)]
 
     @cached_property
     def slots(self) -> tuple[Array, ...]:
-        """For each layout, where its positions stand in the chain of all channels; the last slot is 'fixed'."""
+        """For each layout, the index of its positions among all channels; the last index means 'fixed'."""
         starts = np.array(self._ends)
         return tuple(
             np.where(layout.groups < 0, starts[-1], starts[layout.groups] + layout.channels) for layout in self.layouts
         )
 
     def concatenated_slots(self, layouts: tuple[int, ...]) -> Array:
-        """Return the slots of some layouts, one layout after the other."""
+        """Return the concatenated slots of some layouts."""
         if layouts not in self._concatenated_slots:
             self._concatenated_slots[layouts] = np.concatenate(
                 [self.slots[index] for index in layouts] or [np.arange(0)]
@@ -233,21 +233,21 @@ class ChannelGraph:
 
     @cached_property
     def all_slots(self) -> Array:
-        """The slots of all layouts, one layout after the other, with -1 after each."""
+        """The concatenated slots of all layouts, each followed by -1."""
         return np.concatenate([part for slots in self.slots for part in (slots, [-1])] or [np.arange(0)])
 
     @cached_property
     def layout_starts(self) -> Array:
-        """Where each layout starts among the chained slots, shape (layouts,)."""
+        """Start of each layout in `all_slots`, shape (layouts,)."""
         return np.cumsum([0, *(len(layout) + 1 for layout in self.layouts)])[:-1]
 
     def selected_slots(self, channel_sets: Mapping[str, Any]) -> NDArray[np.int8]:
-        """Return 1 for each slot that channel sets select, else 0; the slot after 'fixed' is selected by none.
+        """Return 1 for each slot that channel sets select, else 0; an extra last slot is always 0.
 
         Parameters
         ----------
         channel_sets
-            ``{label: channel indices, or how many of the leftmost channels}``; groups left out keep all.
+            ``{label: channel indices, or a number of leftmost channels}``; other groups keep all channels.
         """
         selected = np.ones(self._ends[-1] + 2, dtype=np.int8)
         selected[-1] = 0
@@ -261,22 +261,22 @@ class ChannelGraph:
         return selected
 
     def positions(self, channel_sets: Mapping[str, Any]) -> list[Array | None]:
-        """Return the positions that channel sets select, for each layout, ascending; None where that is all of them."""
+        """Return the selected positions of each layout, ascending; None if all are selected."""
         selected = self.selected_slots(channel_sets)
         chosen = [np.flatnonzero(selected[slots]) for slots in self.slots]
         return [None if len(each) == len(slots) else each for each, slots in zip(chosen, self.slots)]
 
     def permuted_positions(self, orders: Mapping[str, Any]) -> list[Array | None]:
-        """Return what stands where when channels change places.
+        """Return the permutation of each layout that permutes channels within groups.
 
         Parameters
         ----------
         orders
-            ``{label: the channel that comes to stand at each place}``; groups left out stay as they are.
+            ``{label: old channel at each new index}``; other groups keep their order.
 
         Returns
         -------
-        For each layout the position that comes to stand at each position; None where nothing moves.
+        For each layout, the old position at each new position; None if unchanged.
         """
         moved = {index: np.asarray(orders[label]) for index, label in enumerate(self.labels) if label in orders}
         places = []
@@ -291,22 +291,16 @@ class ChannelGraph:
         return places
 
     def layout_of(self, parameter: str, axis: int) -> list[Segment]:
-        """Describe one dimension of a parameter by segments."""
+        """Return the segments of one dimension of a parameter."""
         index = self.dims[parameter][axis]
         return [] if index is None else self.layouts[index].segments(self.groups)
 
     def with_fixed(self, reasons: Mapping[str, str]) -> ChannelGraph:
-        """Return the graph with some groups fixed.
-
-        Parameters
-        ----------
-        reasons
-            ``{label: why}``.
-        """
+        """Return the graph with the groups of ``{label: reason}`` fixed."""
         if not reasons:
             return self
         gone = np.array([label in reasons for label in self.labels])
-        new_index = np.concatenate([np.where(gone, -1, np.cumsum(~gone) - 1), [-1]])  # the last stands for -1
+        new_index = np.concatenate([np.where(gone, -1, np.cumsum(~gone) - 1), [-1]])  # index -1 maps to itself
         layouts = tuple(
             Layout(new_index[layout.groups], np.where(new_index[layout.groups] < 0, 0, layout.channels))
             for layout in self.layouts

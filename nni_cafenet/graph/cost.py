@@ -1,7 +1,7 @@
-"""MACs and parameters of any widths, in closed form, of many widths at once.
+"""MACs and parameters as polynomials of widths, evaluated for many widths at once.
 
-One multiply-accumulate (MAC) counts as one. Convolutions, linear layers and matrix products count; normalization,
-activations and biases do not: the convention of ``torch.utils.flop_counter``, halved, for one sample.
+MACs are those of convolutions, linear layers and matrix products for one sample, without normalization, activations and
+biases: half of what ``torch.utils.flop_counter`` reports.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ __all__ = ['CostModel', 'Polynomial']
 
 Array = NDArray[np.int64]
 
-_CHUNK = 2048  # widths at a time: with what is computed on the way they stay in the cache of a core
+_CHUNK = 2048  # widths per batch; with intermediate results they fit a core's cache
 _INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Polynomial:
-    """A sum of products of sizes, evaluated product by product: the plain way, which defines what a cost is.
+    """A sum of products of sizes, evaluated term by term: the reference implementation.
 
     Parameters
     ----------
     constants
-        The constant factor of each product, shape (products,).
+        Coefficient of each product, shape (products,).
     factors
-        Index of the sizes that each product multiplies, shape (products, at most a few); -1 for none.
+        Indices of the sizes in each product, shape (products, largest degree), padded with -1.
     """
 
     constants: Array
     factors: Array
 
     def __call__(self, sizes: Array) -> Array:
-        """Evaluate on sizes of shape (N, number of sizes), int64 or Python's integers; returns shape (N,), of the same."""
+        """Evaluate at sizes (N, sizes) of dtype int64 or object; returns (N,) of the same dtype."""
         total = np.zeros(len(sizes), dtype=sizes.dtype)
         for constant, factors in zip(self.constants, self.factors):
             value: Array = np.full(len(sizes), constant, dtype=sizes.dtype)
@@ -49,18 +49,18 @@ class Polynomial:
         return total
 
     def gradient(self, sizes: Array, weights: Array) -> Array:
-        """Differentiate at ``sizes`` (number of sizes,) by every group.
+        """Return the partial derivatives by width.
 
         Parameters
         ----------
         sizes
-            Where, shape (number of sizes,).
+            The point, shape (sizes,).
         weights
-            How often a channel of a group stands in a size, shape (number of sizes, groups).
+            Coefficients of the widths in each size, shape (sizes, groups).
 
         Returns
         -------
-        What one channel of each group adds, all others held, shape (groups,).
+        Derivative by the width of each group, shape (groups,).
         """
         slopes = np.zeros(weights.shape[1], dtype=np.int64)
         for constant, factors in zip(self.constants, self.factors):
@@ -75,21 +75,19 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class CostModel:
-    """MACs and parameters as polynomials of the widths of a model's groups.
-
-    Every size is a whole number of channels: ``fixed + weights @ widths``.
+    """MACs and parameters as polynomials of sizes ``fixed + weights @ widths``.
 
     Parameters
     ----------
     weights
-        How often a channel of each group stands in each size, shape (sizes, groups).
+        Coefficients of the widths in each size, shape (sizes, groups).
     fixed
-        Channels that never change, shape (sizes,).
+        Constant part of each size, in channels, shape (sizes,).
     macs, params
         The two polynomials of the sizes.
     vanishing
-        Which sizes count as 0 where they are 1, shape (sizes,); None for none. ``torch.einsum`` multiplies element by
-        element where a single position is left to sum over, which is no matrix product.
+        Sizes that count as 0 when they equal 1, shape (sizes,); None for none. ``torch.einsum`` replaces a matrix product
+        over one element by an elementwise product.
     """
 
     weights: Array
@@ -99,16 +97,16 @@ class CostModel:
     vanishing: NDArray[np.bool_] | None = None
 
     def sizes(self, widths: Array) -> Array:
-        """Return the sizes of widths of shape (N, groups), shape (N, sizes); of integers as the widths are."""
+        """Return sizes (N, sizes) at widths (N, groups), of the same dtype."""
         sizes = widths @ self.weights.T.astype(widths.dtype) + self.fixed
         return sizes if self.vanishing is None else np.where(self.vanishing & (sizes == 1), 0, sizes)
 
     def macs_of(self, widths: Array) -> Array:
-        """MACs of one sample, for widths of shape (N, groups); shape (N,). Exact, or an OverflowError from 2**63 on."""
+        """MACs of one sample (N,) at widths (N, groups). Exact; raises OverflowError from 2**63 on."""
         return self._cost_of(self.macs, self._compiled_macs, widths)
 
     def params_of(self, widths: Array) -> Array:
-        """Numbers of parameters, for widths of shape (N, groups); shape (N,). Exact, as `macs_of`."""
+        """Numbers of parameters (N,) at widths (N, groups). Exact, as `macs_of`."""
         return self._cost_of(self.params, self._compiled_params, widths)
 
     def _cost_of(self, polynomial: Polynomial, compiled: CompiledCost, widths: Array) -> Array:
@@ -143,8 +141,5 @@ class CostModel:
         return CompiledCost(products, self.weights, self.fixed, self.vanishing)
 
     def macs_per_channel(self, widths: Array) -> Array:
-        """MACs of one channel of each group at ``widths`` (groups,); shape (groups,).
-
-        Its own filters in every layer that makes it, and its slice of the input of every layer that reads it.
-        """
+        """MACs (groups,) of one channel of each group at ``widths`` (groups,), over its producers and consumers."""
         return self.macs.gradient(self.sizes(widths[None])[0], self.weights)

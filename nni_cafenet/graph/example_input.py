@@ -1,4 +1,4 @@
-"""The example input: what a model is called with while it is analyzed."""
+"""The example input: arguments of one call of the model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ExampleInput:
 
     Costs are given for one sample: the same arguments with a batch of one.
 
-    - Where the first argument is a list of tensors of three dimensions (images), each of them is a sample.
-    - Otherwise the samples are those along dimension 0 of the first tensor, and of all tensors as long as it, if real
-      forwards show that they do not depend on each other. Else another tensor, or dimension 1 (sequences of shape
-      (time, batch, features)), is taken if forwards show it there.
+    - If the first argument is a list of 3-dimensional tensors (images), each of them is a sample.
+    - Otherwise dimension 0 of the first tensor, and of all tensors of that length, is the batch if real forwards show
+      that its entries are independent; failing that, dimension 0 of another tensor, or dimension 1 (sequences of shape
+      (time, batch, features)).
     - Otherwise the whole example is one sample, with a warning.
 
     Parameters
@@ -35,12 +35,10 @@ class ExampleInput:
     kwargs
         Keyword arguments.
     batch_dim
-        The dimension of the batch, of all tensors that are as long in it as the first; None: the whole example is one
-        sample; ``'auto'``: as above. Where the model does not run on one sample of it, the whole example is one, with a
-        warning.
+        The batch dimension of all tensors of equal length along it; None: the whole example is one sample; ``'auto'``
+        (default): as above. If the model does not run on one sample, the whole example is one, with a warning.
     batch_dims
-        The dimension of the batch of each tensor, in the order of `tensors`, None where it has none: what
-        `with_known_batch` found.
+        The batch dimension of each tensor, in the order of `tensors`, or None; set by the analysis.
     """
 
     args: tuple[Any, ...]
@@ -50,7 +48,7 @@ class ExampleInput:
 
     @classmethod
     def of(cls, example: Any, model: nn.Module) -> ExampleInput:
-        """Read what a user may give as ``example_input``.
+        """Convert a user's ``example_input``.
 
         Parameters
         ----------
@@ -65,6 +63,8 @@ class ExampleInput:
         ------
         TypeError
             If ``example`` is none of these.
+        ValueError
+            If a shape has a size below 1, or a tensor is empty.
         """
         if isinstance(example, cls):
             return example
@@ -72,13 +72,13 @@ class ExampleInput:
             wrong = next((size for size in example if _is_flag(size) or size < 1), None)
             if wrong is not None:
                 raise ValueError(
-                    f'example_input={tuple(example)!r} is no shape of an input: {wrong!r} must be 1 or more. Dimension 0 '
+                    f'example_input={tuple(example)!r} is not a valid shape: {wrong!r} must be 1 or more. Dimension 0 '
                     'is the batch.'
                 )
             return cls((_normal(tuple(map(int, example)), model),), {})
         if isinstance(example, torch.Tensor):
             if example.dim() > 0 and example.numel() == 0:
-                raise ValueError(f'example_input is a tensor of shape {tuple(example.shape)}, without a value.')
+                raise ValueError(f'example_input is an empty tensor of shape {tuple(example.shape)}.')
             return cls((example,), {})
         if dataclasses.is_dataclass(example) and not isinstance(example, type):
             return cls((example,), {})
@@ -95,7 +95,7 @@ class ExampleInput:
 
     @property
     def batch_size(self) -> int:
-        """Number of samples: size of the dimension of the batch, or of a list of images; 1 where there is none."""
+        """Number of samples along the batch dimension or in the list of images; 1 without a batch."""
         if self.images:
             return len(self.images)
         sizes = (tensor.shape[dim] for tensor, dim in zip(self.tensors(), self._batch_dims) if dim is not None)
@@ -103,13 +103,13 @@ class ExampleInput:
 
     @property
     def _batch_dims(self) -> tuple[int | None, ...]:
-        """The dimension of the batch of each tensor."""
+        """The batch dimension of each tensor."""
         if self.batch_dims is not None:
             return self.batch_dims
         return self.dims_along(0 if self.batch_dim == 'auto' else self.batch_dim)
 
     def dims_along(self, dim: Any, size: int | None = None) -> tuple[int | None, ...]:
-        """Return ``dim`` for each tensor that has ``size`` positions along it (as many as the first), else None."""
+        """Return ``dim`` for each tensor of length ``size`` (default: the first tensor's) along it, else None."""
         tensors = self.tensors()
         if dim is None:
             return (None,) * len(tensors)
@@ -119,7 +119,7 @@ class ExampleInput:
 
     @property
     def images(self) -> list[Any]:
-        """The first argument, if it is a list of tensors of three dimensions that are samples; empty if not."""
+        """The first argument if it is a list of images, else an empty list."""
         if self.batch_dims is not None:
             return []
         first = self.args[0] if self.args else None
@@ -128,7 +128,7 @@ class ExampleInput:
         return []
 
     def tensors(self) -> list[torch.Tensor]:
-        """Return the tensors among the arguments, in order, those inside containers and objects too."""
+        """Return the tensors in the arguments, nested ones included, in order."""
         return tensors_in((self.args, self.kwargs))
 
     def map(self, function: Any) -> ExampleInput:
@@ -137,28 +137,20 @@ class ExampleInput:
         return replace(self, args=args, kwargs=kwargs)
 
     def fresh(self) -> ExampleInput:
-        """Return copies for one call: a model may write into its inputs."""
+        """Return a copy for one call, since models may modify their inputs."""
         return self.map(lambda tensor: tensor.detach().clone())
 
     def to_model(self, model: nn.Module) -> ExampleInput:
-        """Return the same arguments on the device of a model, floating-point ones in the type of its parameters."""
+        """Return the arguments on a model's device, floating-point ones in its dtype."""
         own = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
         return self.map(lambda tensor: tensor.to(own) if tensor.is_floating_point() else tensor.to(own.device))
 
     def with_batch_of_two(self) -> ExampleInput:
-        """Return arguments with at least two samples (batch normalization in training mode needs two values)."""
+        """Return arguments with at least two samples, as batch normalization in training mode needs."""
         return self if self.batch_size > 1 else self.with_batch(2)
 
     def with_batch(self, size: int, sample: int = 0) -> ExampleInput:
-        """Return arguments with ``size`` samples: one of the example, repeated; what is no batch stays as it is.
-
-        Parameters
-        ----------
-        size
-            Number of samples.
-        sample
-            Which one.
-        """
+        """Return arguments with sample number ``sample`` repeated ``size`` times; tensors without batch are unchanged."""
         if self.images:
             many = len(self.images)
             args = [[arg[sample]] * size if isinstance(arg, list) and len(arg) == many else arg for arg in self.args]

@@ -1,8 +1,7 @@
-"""``include`` and ``exclude``: which layers of a model may change their widths.
+"""``include`` and ``exclude``: patterns for layers whose widths may change.
 
-A pattern that is text is the name of a layer, or of a part and then all that is inside. Where the model has no such
-name, it is the end of one: ``'conv1'`` names every layer or part called so, such as ``layer1.0.conv1``, and ``'0.conv1'``
-those in a part called ``0``. Text with ``*``, ``?`` or ``[`` is a shell pattern of whole names.
+A string is the name of a layer, or of a submodule and everything inside. If the model has no such name, it matches the
+end of names: ``'conv1'`` matches ``layer1.0.conv1``. Strings with ``*``, ``?`` or ``[`` are shell patterns of full names.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from .channel_graph import ChannelGraph
 __all__ = ['LayerPattern', 'excluded_modules', 'matching_layers', 'restrict']
 
 LayerPattern = str | re.Pattern[str] | type
-"""A layer's name, the name of a part that holds it, the end of either, a shell pattern, a regular expression, or a
-module class."""
+"""A name of a layer or submodule, the end of one, a shell pattern, a regular expression, or a module class."""
 
 
 def restrict(
@@ -28,16 +26,16 @@ def restrict(
     include: Sequence[LayerPattern] | None,
     exclude: Sequence[LayerPattern] | None,
 ) -> ChannelGraph:
-    """Fix the groups that ``include`` leaves out or that ``exclude`` names.
+    """Fix groups that ``include`` does not match or ``exclude`` matches.
 
-    A group may change only if every layer that makes its channels may.
+    A group stays variable only if all of its producers may change.
 
     Parameters
     ----------
     graph
         The channel graph of the model.
     model
-        Gives names and classes of layers.
+        The model, for names and classes of layers.
     include
         Layers whose output widths may change; None for all.
     exclude
@@ -51,7 +49,7 @@ def restrict(
         If a pattern is of another type.
     """
     if include is not None and len(_as_list('include', include)) == 0:
-        raise ValueError('include=[] leaves no layer to change. Name at least one layer, or use None for all layers.')
+        raise ValueError('include=[] matches no layer. Name at least one layer, or use None for all layers.')
     allowed = matching_layers('include', include, model) if include is not None else None
     denied = matching_layers('exclude', exclude or (), model)
     reasons = {}
@@ -66,20 +64,20 @@ def restrict(
 
 
 def excluded_modules(model: nn.Module, exclude: Sequence[LayerPattern] | None) -> list[str]:
-    """Return the sub-modules that ``exclude`` names, without those inside another one of them."""
+    """Return the outermost submodules that ``exclude`` matches."""
     named = matching_layers('exclude', exclude or (), model)
     return sorted(name for name in named if not any(name.startswith(f'{other}.') for other in named))
 
 
 def matching_layers(argument: str, patterns: Iterable[LayerPattern], model: nn.Module) -> set[str]:
-    """Return the names of the layers and parts of a model that patterns match.
+    """Return the names of layers and submodules that match; ``argument`` names the patterns in errors.
 
     Raises
     ------
     ValueError
-        If a pattern matches none; ``argument`` is what the message calls it.
+        If a pattern matches nothing.
     TypeError
-        If a pattern is of another type, or one pattern stands where a list is asked for.
+        If a pattern is of another type, or a single pattern is given in place of a list.
     """
     modules = dict(model.named_modules())
     found: set[str] = set()

@@ -14,8 +14,7 @@ _Numbers = Sequence[float] | npt.NDArray[Any]
 
 
 def pareto_front(cost: _Numbers, fitness: _Numbers) -> npt.NDArray[np.bool_]:
-    """
-    Tell which points are not dominated.
+    """Tell which points are not dominated.
 
     A point is dominated if another one costs no more and is at least as fit, and is better in one of the two. Of points
     that are the same in both, all are on the front or none.

@@ -1,4 +1,4 @@
-"""Really smaller models: made, saved, loaded."""
+"""Slim models: extracted, saved and loaded."""
 
 from .extract import slim_model, write_back
 from .files import PathLike, load_slim

@@ -1,8 +1,4 @@
-"""Functions that a copied model holds but that still call the original: ``deepcopy`` copies no function.
-
-A forward or a hook that was put on a model from outside may close over the model or its parts (``old = model.forward``).
-In the copy it would run the full model's modules.
-"""
+"""Rebind closures in copied models: ``deepcopy`` does not copy functions, so wrapped forwards would call the original."""
 
 from __future__ import annotations
 
@@ -16,14 +12,9 @@ __all__ = ['rebind_closures']
 
 
 def rebind_closures(model: nn.Module, memo: dict[int, Any]) -> None:
-    """Let the functions that the modules of a copied model hold close over the copies.
+    """Rebind closures of a copied model's functions and hooks to the copied modules, in place.
 
-    Parameters
-    ----------
-    model
-        The copy; changed in place.
-    memo
-        What ``copy.deepcopy`` filled while it made the copy: ``{id of the original: copy}``.
+    ``memo`` is the memo of ``copy.deepcopy``: ``{id of the original: copy}``.
     """
     copies = {id(module) for module in model.modules()}
     for module in model.modules():
@@ -36,7 +27,7 @@ def rebind_closures(model: nn.Module, memo: dict[int, Any]) -> None:
 
 
 def _rebound(function: Any, memo: dict[int, Any], copies: set[int], depth: int = 0) -> Any:
-    """Return a function with copies in the place of modules that it closes over; the function itself if it has none."""
+    """Return the function with modules in its closure replaced by their copies."""
     if not isinstance(function, types.FunctionType) or not function.__closure__ or depth > 8:
         return function
     cells = []

@@ -1,4 +1,4 @@
-"""The slim model: the user's own modules, with smaller tensors; and its way back into the full model."""
+"""Extract a slim model, or write one back into the full model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ _OWN = ('_parameters', '_buffers', '_modules')
 
 
 def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
-    """Return a copy of a model that has only what a selection picks.
+    """Return a deep copy of a model with its tensors reduced to the selected channels.
 
-    Everything but the selected tensors is a deep copy; the full tensors are never copied. Modules keep their classes,
-    tied parameters stay tied, and hooks and modes are kept. Functions that close over modules of the model close over
-    those of the copy.
+    Full tensors are never copied. Classes, tied parameters, hooks and training modes are preserved; closures over modules
+    are rebound to the copy.
 
     Parameters
     ----------
     model
         The full model.
     selection
-        What to keep.
+        The channels to keep.
+
+    Returns
+    -------
+    The slim model: plain modules of the model's own classes.
     """
     memo: dict[int, Any] = {}
     slices = selection.slices(model)
@@ -42,7 +45,7 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
             if name in slices:
                 memo[id(buffer)] = slices[name].detach().clone(memory_format=memory_format_of(buffer))
     for module in model.modules():
-        # Results of earlier calls that the code keeps: deepcopy refuses those with gradients.
+        # deepcopy refuses non-leaf tensors, such as cached results.
         for tensor in tensors_in([value for name, value in vars(module).items() if name not in _OWN]):
             if tensor.grad_fn is not None:
                 memo[id(tensor)] = tensor.detach().clone()
@@ -54,21 +57,21 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
 
 @torch.no_grad()
 def write_back(slim: nn.Module, model: nn.Module, selection: Selection) -> None:
-    """Write the tensors of a slim model to where they stand in the full one, in place.
+    """Write a slim model's tensors into the full model, in place.
 
     Parameters
     ----------
     slim
-        A slim model of the full one, perhaps trained since.
+        A slim model of ``model``.
     model
         The full model.
     selection
-        What the slim model has of it.
+        The channels of the slim model.
 
     Raises
     ------
     ValueError
-        If the slim model is none of this selection.
+        If the slim model does not match the selection.
     """
     full = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}

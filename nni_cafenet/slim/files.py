@@ -1,6 +1,6 @@
-"""A slim model from disk (``widths.json``, ``slim.pt``, perhaps ``buffers.pt``), by a function that needs torch alone.
+"""Load slim models from disk with torch alone.
 
-This file imports nothing of the package, so that it can be copied next to a model that is deployed.
+This file imports nothing of the package, so that it can be copied next to a deployed model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZES = (
     *('num_features', 'num_channels', 'num_groups', 'normalized_shape', 'num_embeddings', 'embedding_dim'),
     *('num_parameters', 'embed_dim', 'kdim', 'vdim', 'num_heads', 'head_dim', 'input_size', 'hidden_size', 'proj_size'),
 )
-"""Attributes of torch's own modules that may follow widths."""
+"""Attributes of torch's own modules that may depend on widths."""
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) | frozenset(dir(nn.Module))
 
@@ -36,19 +36,18 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module())) | frozenset(dir(nn.Module))
 def load_slim(
     factory: Callable[[], nn.Module] | nn.Module, path: PathLike, *, weights: bool = True, check: bool = True
 ) -> nn.Module:
-    """Rebuild a slim model, and check that it is the one that was saved. No code of the files runs.
+    """Rebuild a saved slim model and verify it. No code from the files runs.
 
     Parameters
     ----------
     factory
-        Makes the full model, or is one (which is then changed).
+        A factory of the full model, or a full model (which is modified).
     path
         The folder that `save_slim` wrote.
     weights
-        Load the slim weights; without, the parameters are left uninitialized.
+        Load the weights; otherwise parameters are uninitialized.
     check
-        Compare its outputs on a seeded input to those that were saved with it, which takes one forward on the CPU. Files
-        are checked in any case.
+        Compare the outputs on a seeded input to the saved ones (one forward on the CPU). Checksums are always verified.
 
     Returns
     -------
@@ -59,7 +58,7 @@ def load_slim(
     FileNotFoundError
         If the folder lacks one of the files.
     ValueError
-        If a file is damaged, they belong to another model, or the outputs differ; the message lists what differs.
+        If a file is damaged, the files belong to another model, or the outputs differ; the message lists differences.
     """
     folder = Path(path)
     record = _record(folder)
@@ -70,8 +69,8 @@ def load_slim(
     if problems:
         more = f' and {len(problems) - 5} more' if len(problems) > 5 else ''
         raise ValueError(
-            f'The widths in {folder} are of another model than {type(model).__name__}: {"; ".join(problems[:5])}{more}. '
-            'Give the factory (and its arguments) of the model that was slimmed.'
+            f'The widths in {folder} belong to another model than {type(model).__name__}: {"; ".join(problems[:5])}{more}. '
+            'Give the factory (and its arguments) of the original model.'
         )
     list(_attributes(model, record, state, change=True))
     for tensors in ('_parameters', '_buffers'):
@@ -79,7 +78,7 @@ def load_slim(
     _assign_other_tensors(model, others, record.get('unset', []))
     wrong = next(_wrong_sizes(model), None)
     if wrong is not None:
-        raise ValueError(f'{folder / "widths.json"} does not fit slim.pt: {wrong}. Save the network again.')
+        raise ValueError(f'{folder / "widths.json"} does not match slim.pt: {wrong}. Save the network again.')
     if weights:
         model.load_state_dict(state)
         if check and record.get('check') is not None:
@@ -106,7 +105,7 @@ def _record(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError, TypeError, AttributeError) as error:
         raise _damaged(file, type(error).__name__) from error
     if not right:
-        raise _damaged(file, 'its checksum does not fit what it holds')
+        raise _damaged(file, 'its checksum does not match its content')
     return dict(record)
 
 
@@ -122,7 +121,7 @@ def _tensors(folder: Path, name: str, record: Mapping[str, Any]) -> Any:
 
 def _content(file: Path) -> bytes:
     if not file.is_file():
-        raise FileNotFoundError(f'{file.parent} holds no {file.name}: give the folder that save_slim wrote.')
+        raise FileNotFoundError(f'{file.parent} has no {file.name}: give the folder that save_slim wrote.')
     return file.read_bytes()
 
 
@@ -136,7 +135,7 @@ def _damaged(file: Path, why: str) -> ValueError:
 def _mismatches(
     model: nn.Module, state: Mapping[str, Any], record: Mapping[str, Any], others: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what the model and the files do not have in common."""
+    """Yield the differences between the model and the files."""
     own, modules = model.state_dict(), dict(model.named_modules(remove_duplicate=False))
     yield from (f'{name} is only in the model' for name in own if name not in state)
     yield from (f'{name} is only in the files' for name in state if name not in own)
@@ -160,7 +159,7 @@ def _mismatches(
 
 
 def _can_hold_tensor(module: nn.Module, leaf: str) -> bool:
-    """Whether a module keeps a tensor under a name outside of its ``state_dict``, or could: nothing else has that name."""
+    """Whether a name is, or is free for, a tensor outside of the module's ``state_dict``."""
     if leaf in module._buffers:
         return module._buffers[leaf] is None or leaf in module._non_persistent_buffers_set
     if leaf in vars(module):
@@ -171,7 +170,7 @@ def _can_hold_tensor(module: nn.Module, leaf: str) -> bool:
 def _attributes(
     model: nn.Module, record: Mapping[str, Any], state: Mapping[str, Any], *, change: bool
 ) -> Iterator[str]:
-    """Yield which numbers in the files a slim model cannot have; or give the modules those numbers."""
+    """Yield recorded integers that no slim model of this one can have; or, with ``change``, set them."""
     modules, own = dict(model.named_modules()), model.state_dict()
     dims = {size for tensor in own.values() if isinstance(tensor, torch.Tensor) for size in tensor.shape}
     shapes = [
@@ -185,7 +184,7 @@ def _attributes(
         for key, value in sizes.items() if module is not None else ():
             now = vars(module).get(key)
             if key.startswith('_') and may_follow_width(module, key) and not _follows(now, value, shapes):
-                continue  # no width, such as a private counter: it stays as it is
+                continue  # not a width, such as a private counter
             if change and isinstance(value, list):
                 vars(module)[key] = tuple(value) if type(now) is tuple else value
             elif change and type(now) is int:
@@ -195,7 +194,7 @@ def _attributes(
 
 
 def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
-    """Whether a number of the full model may have a value in a slim one."""
+    """Whether an integer of the full model may have ``value`` in a slim one."""
     numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
     if (
         not may_follow_width(module, key)
@@ -208,13 +207,13 @@ def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[
     of_torch = type(module).__module__.startswith('torch.')
     if of_torch and key not in SIZES:
         return False
-    # A size never grows. What is the size of nothing, such as a counter of the user's, may.
+    # Sizes never grow; integers that are not sizes, such as counters, may.
     sizes = dims if not of_torch else {*dims, *numbers}
     return all(new == old or 0 < new <= old or (old not in sizes and new >= 0) for old, new in zip(numbers, others))
 
 
 def may_follow_width(module: Any, key: str) -> bool:
-    """Whether a name may be that of a number of a model: a private one only in classes of the user's."""
+    """Whether an attribute may depend on widths; private ones only in the user's classes."""
     if not key.startswith('_'):
         return True
     private = not key.startswith('__') and 'hook' not in key and key not in _OF_EVERY_MODULE
@@ -222,7 +221,7 @@ def may_follow_width(module: Any, key: str) -> bool:
 
 
 def _follows(now: Any, value: Any, shapes: list[tuple[int, int]]) -> bool:
-    """Whether whole numbers change as the size of a dimension does, or as the same share of it."""
+    """Whether integers scale as the size of some dimension, or a fraction of it."""
     numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
     if len(numbers) != len(others) or {type(each) for each in numbers + others} != {int}:
         return False
@@ -233,7 +232,7 @@ def _follows(now: Any, value: Any, shapes: list[tuple[int, int]]) -> bool:
 
 
 def _wrong_sizes(model: nn.Module) -> Iterator[str]:
-    """Yield which sizes of torch's own modules are not those of their weights."""
+    """Yield size attributes of torch's modules that contradict their weights."""
     for path, module in model.named_modules():
         weight: Any = module._parameters.get('weight')
         if weight is None or not type(module).__module__.startswith('torch.'):
@@ -257,7 +256,7 @@ def _wrong_sizes(model: nn.Module) -> Iterator[str]:
 
 def _resize(model: nn.Module, state: Mapping[str, Any], tensors: str) -> None:
     """Replace the parameters or buffers of a model that differ from a state in shape or type; tied ones stay tied."""
-    made: dict[int, tuple[Any, Any]] = {}  # by the id of what was replaced, which is kept alive beside it
+    made: dict[int, tuple[Any, Any]] = {}  # {id: (original, replacement)}; keeps originals alive
     for path, module in list(model.named_modules()):
         own = getattr(module, tensors)
         for leaf, tensor in own.items():
@@ -275,7 +274,7 @@ def _resize(model: nn.Module, state: Mapping[str, Any], tensors: str) -> None:
 
 
 def _assign_other_tensors(model: nn.Module, others: Mapping[str, Any], unset: list[str]) -> None:
-    """Put the tensors that are in no ``state_dict`` where they were."""
+    """Assign tensors that are in no ``state_dict``."""
     for name, tensor in {**others, **dict.fromkeys(unset)}.items():
         path, _, leaf = name.rpartition('.')
         module = model.get_submodule(path)
@@ -289,24 +288,23 @@ def _assign_other_tensors(model: nn.Module, others: Mapping[str, Any], unset: li
 
 
 def _check_outputs(model: nn.Module, check: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a model that does not compute what the saved one did."""
+    """Raise if the outputs differ from the saved ones."""
     try:
         found = summarize_outputs(model, check['inputs'])
     except Exception as error:
         raise ValueError(
-            f'The model in {folder} cannot be run: {type(error).__name__}: {error}. It is not the one that was saved: give '
-            'the factory and the code that it was saved with; or check=False, if it cannot run on this machine.'
+            f'The model in {folder} fails to run: {type(error).__name__}: {error}. Use the factory and the code that it '
+            'was saved with; or check=False, if it cannot run on this machine.'
         ) from error
     if not outputs_agree(found, check['outputs']):
         raise ValueError(
-            f'The model in {folder} does not compute what the saved one did. Something outside of its tensors has changed '
-            'since: its code, or values that its code keeps. Give the factory and the code that it was saved with; '
-            'check=False loads it all the same.'
+            f'The outputs of the model in {folder} differ from the saved ones: its code, or values outside of its tensors, '
+            'have changed. Use the factory and the code that it was saved with; check=False skips this check.'
         )
 
 
 def summarize_outputs(model: nn.Module, inputs: Any) -> list[dict[str, Any]]:
-    """Describe what a copy of a model computes in evaluation mode, with seeded random numbers: a record a tensor."""
+    """Summarize a model's outputs in evaluation mode with seeded RNG, one record per tensor."""
     copied = copy.deepcopy(model).cpu().eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -315,7 +313,7 @@ def summarize_outputs(model: nn.Module, inputs: Any) -> list[dict[str, Any]]:
 
 
 def outputs_agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> bool:
-    """Whether outputs are the same, up to rounding on another machine."""
+    """Whether output summaries agree up to rounding differences between machines."""
     if [each['shape'] for each in found] != [each['shape'] for each in saved]:
         return False
     for one, other in zip(found, saved):
@@ -327,7 +325,7 @@ def outputs_agree(found: list[dict[str, Any]], saved: list[dict[str, Any]]) -> b
 
 
 def build_input(value: Any) -> Any:
-    """Make an input out of its description in ``widths.json``."""
+    """Rebuild an input from its description in ``widths.json``."""
     if isinstance(value, list):
         return [build_input(each) for each in value]
     if not isinstance(value, dict):
@@ -356,7 +354,7 @@ def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _described(tensor: torch.Tensor) -> dict[str, Any]:
-    """Describe a tensor by its shape, some of its values, and the mean of all."""
+    """Summarize a tensor by shape, up to 16 values and the mean."""
     flat = torch.view_as_real(tensor).flatten() if tensor.is_complex() else tensor.flatten()
     flat = flat.double()
     finite = flat[flat.isfinite()].abs()

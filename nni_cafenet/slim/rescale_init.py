@@ -1,4 +1,4 @@
-"""Untrained weights for a slim model, by the initialization of the user's own model."""
+"""Rescale the initialization of a sliced model to its new fans."""
 
 from __future__ import annotations
 
@@ -20,19 +20,11 @@ _LAWS = {
 
 
 def rescale_initialization(full: nn.Module, slim: nn.Module) -> None:
-    """Rescale freshly initialized weights that were sliced from the full model to their new fans, in place.
+    """Rescale the initial weights of a slim model, sliced from the full one, to their new fans, in place.
 
-    Slices of a fresh model have the spread that was right for the full fans. For every weight of two or more
-    dimensions the law that its full tensor was drawn by is recognized from its spread (within 10 %), and the slice is
-    scaled to what that law gives at the smaller size. Weights that follow no law of fans (a constant spread) stay.
-    Biases of torch's default law, whose range depends on the fan-in, are scaled with their weights.
-
-    Parameters
-    ----------
-    full
-        The freshly initialized full model.
-    slim
-        Its slice; changed in place.
+    The initialization law of each weight with two or more dimensions is identified by its standard deviation (within
+    10 %), and the slice is scaled to the law's deviation at the smaller fans. Weights with a constant deviation are left
+    alone. Biases of torch's default law, which depends on the fan-in, are scaled with their weights.
     """
     before, after = dict(full.named_parameters()), dict(slim.named_parameters())
     with torch.no_grad():

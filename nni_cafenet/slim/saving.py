@@ -1,4 +1,4 @@
-"""A slim model to disk, with all that shows whether it is the same one when it is loaded."""
+"""Save slim models with checksums and reference outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .files import SIZES, PathLike, may_follow_width, outputs_agree, summarize_o
 __all__ = ['save_slim']
 
 _MOST_VALUES = 1024
-"""Numbers of an input that are kept as they are; more of them are drawn by a seed."""
+"""Largest floating-point input that is saved by value; larger ones are drawn from a seed."""
 
 
 def save_slim(
@@ -27,31 +27,30 @@ def save_slim(
 ) -> None:
     """Write a slim model into a folder.
 
-    ``slim.pt`` holds its ``state_dict``. ``widths.json`` holds the widths, ``facts``, and the whole numbers that its
-    modules keep as attributes (``groups``, ``embed_dim``), some of which follow the widths: all that is needed to rebuild
-    it from the full model's factory. ``buffers.pt`` holds its tensors that are in no ``state_dict``, where there are any.
-    Checksums of the files, and some outputs on a seeded input, show whether what is loaded is what was saved.
+    ``slim.pt`` contains the ``state_dict``; ``widths.json`` the widths, ``facts``, integer attributes of modules
+    (``groups``, ``embed_dim``), checksums, and outputs on a seeded input; ``buffers.pt`` tensors outside of the
+    ``state_dict``, if any. `load_slim` rebuilds the model from these and the full model's factory.
 
     Parameters
     ----------
     slim
         The slim model.
     path
-        The folder; it is made if need be. Files in it are replaced only once the new ones are complete.
+        The folder, created if missing. Files are replaced atomically.
     widths
         ``{label: channels}``.
     example_input
-        What the model is called with, as `WidthMutator.mutate` takes it: outputs are saved for inputs of these shapes.
-        None: no outputs are saved.
+        Arguments of one forward, as for `WidthMutator.mutate`; reference outputs are saved for inputs of these shapes.
+        None: no reference outputs.
     facts
         Further entries of ``widths.json``, such as ``macs=...``.
 
     Raises
     ------
     TypeError
-        If a fact has no JSON form. Nothing is written then.
+        If a fact has no JSON form. Nothing is written.
     nni_cafenet.errors.FolderError
-        If a file there is a link into another folder.
+        If a file in the folder is a link to another folder.
     """
     folder = Path(path)
     record = {
@@ -62,7 +61,7 @@ def save_slim(
         'settings': _settings(slim),
         'check': _check(slim, example_input),
     }
-    json_text(record)  # what has no JSON form is noticed before any file is replaced
+    json_text(record)  # fails before any file is replaced
     others, unset = _other_tensors(slim)
     files = {'slim.pt': _save_with_checksum(folder / 'slim.pt', slim.state_dict())}
     if others:
@@ -74,13 +73,13 @@ def save_slim(
 
 
 def _save_with_checksum(path: Path, tensors: Any) -> str:
-    """Save tensors; return the checksum of the file."""
+    """Save tensors and return the file's checksum."""
     save_torch(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _whole_numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
-    """Return the whole numbers that modules keep, such as sizes."""
+    """Return integer attributes of modules, such as sizes."""
     found = {}
     for name, module in slim.named_modules():
         sizes = {
@@ -94,7 +93,7 @@ def _whole_numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def _settings(slim: nn.Module) -> dict[str, dict[str, Any]]:
-    """Return the other plain values of torch's own modules, which do not follow widths: ``eps``, ``p``."""
+    """Return width-independent attributes of torch's own modules, such as ``eps``."""
     found = {}
     for name, module in slim.named_modules():
         if type(module).__module__.startswith('torch.'):
@@ -109,12 +108,12 @@ def _settings(slim: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is a whole number, or a tuple or list of them."""
+    """Whether a value is an int, or a tuple or list of ints."""
     return type(value) is int or (type(value) in (tuple, list) and {type(number) for number in value} == {int})
 
 
 def _other_tensors(slim: nn.Module) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Return the tensors that are in no ``state_dict``, and the names of buffers that are None."""
+    """Return tensors outside of the ``state_dict``, and names of buffers that are None."""
     found, unset = dict[str, torch.Tensor](), list[str]()
     for path, module in slim.named_modules():
         own: dict[str, Any] = {
@@ -133,7 +132,7 @@ def _other_tensors(slim: nn.Module) -> tuple[dict[str, torch.Tensor], list[str]]
 
 
 def _check(slim: nn.Module, example_input: Any) -> dict[str, Any] | None:
-    """Return an input and what the model computes of it; None where that cannot be told."""
+    """Return an input and reference outputs; None if the model fails or is not deterministic."""
     if example_input is None:
         return None
     try:
@@ -148,7 +147,7 @@ def _check(slim: nn.Module, example_input: Any) -> dict[str, Any] | None:
 
 
 def _described(value: Any) -> Any:
-    """Describe an input as JSON can hold it; a TypeError where it cannot."""
+    """Describe an input for JSON; raises TypeError."""
     if isinstance(value, torch.Tensor):
         record = {'shape': list(value.shape), 'dtype': str(value.dtype).rpartition('.')[2]}
         if not value.is_floating_point() and value.numel() > 64 * _MOST_VALUES:

@@ -1,11 +1,4 @@
-"""From a channel graph to a space of widths, and from widths to a slim model.
-
-The files in the order of the work: ``bins`` (the widths that a group may have), ``checks`` (of
-widths and channel sets), ``width_space`` (the NNI model space),
-``mutator`` (the front door that makes one), ``slim`` (the really smaller model), ``initialize`` (its untrained
-weights), ``slim_files`` (the slim model on disk; needs torch alone) and ``summary`` (widths and their cost, as NNI's
-web UI draws them); ``simplified`` is the space as NNI sends it to trials.
-"""
+"""The width space: an NNI model space over the channel graph of a model."""
 
 from .bins import BinnedGroup, Bins, EqualBins, FlopsSensitiveBins, parse_bins
 from .checks import check_array, check_channel_sets, check_widths

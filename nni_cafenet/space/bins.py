@@ -1,4 +1,4 @@
-"""Bins: the units in which the width of a channel group grows."""
+"""Bins: the units in which the width of a group grows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ['BinnedGroup', 'Bins', 'EqualBins', 'FlopsSensitiveBins', 'bin_groups
 
 
 class Bins(ABC):
-    """A rule that gives every channel group its bin size."""
+    """A rule for the bin size of each channel group."""
 
     @abstractmethod
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
@@ -23,10 +23,10 @@ class Bins(ABC):
 
 @dataclass(frozen=True)
 class FlopsSensitiveBins(Bins):
-    """Bins that cost about the same MACs in every group: fine where a channel is expensive, coarse where it is cheap.
+    """Bins of about equal MACs in all groups: small where channels are expensive, large where they are cheap.
 
     The bin size of group l is ``2 ** ceil(log2(max_j eps_j / eps_l))``, clamped to ``min_bin .. max_bin``, where eps
-    is what one channel of a group costs in the full network, summed over all layers that make or read it.
+    is the MACs of one channel in the full network, over all its producers and consumers.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class FlopsSensitiveBins(Bins):
             raise ValueError(f'min_bin={self.min_bin} is above max_bin={self.max_bin}. Give min_bin <= max_bin.')
 
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
-        """Return the bin size of each group; groups that cost nothing in evaluation get ``max_bin``."""
+        """Return the bin size of each group, in channels; groups without MACs get ``max_bin``."""
         dearest = max((group.macs_per_channel for group in groups), default=0)
         sizes = []
         for group in groups:
@@ -77,7 +77,7 @@ class EqualBins(Bins):
     Parameters
     ----------
     number
-        Bins a group; a group with fewer channels has one channel a bin.
+        Bins per group; groups with fewer channels have bins of one channel.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class EqualBins(Bins):
         object.__setattr__(self, 'number', check_whole_number('number', self.number, 1))
 
     def sizes(self, groups: Sequence[ChannelGroup]) -> list[int]:
-        """Return the bin size of each group: its width over ``number``, rounded up."""
+        """Return the bin size of each group, in channels: its width over ``number``, rounded up."""
         return [math.ceil(group.width / self.number) for group in groups]
 
 
@@ -106,9 +106,9 @@ class BinnedGroup:
     full
         Its full width, in channels.
     bin
-        Channels a bin; the last bin may have fewer.
+        Channels per bin; the last bin may have fewer.
     choices
-        The widths, ascending: the smallest and the largest that are allowed, and whole bins between them.
+        The allowed widths, ascending: the smallest, the largest, and multiples of the bin between them.
     """
 
     label: str
@@ -125,7 +125,7 @@ class BinnedGroup:
 def bin_groups(
     groups: Sequence[ChannelGroup], bins: Bins, shares: Sequence[tuple[float, float]], divisor: int
 ) -> list[BinnedGroup]:
-    """Give every channel group its bins and widths.
+    """Compute the bin size and the allowed widths of each group.
 
     Parameters
     ----------
@@ -134,11 +134,10 @@ def bin_groups(
     bins
         The rule for bin sizes.
     shares
-        The smallest and the largest width of each group, as shares of its full width. The smallest is rounded up to a
-        channel, and to ``divisor``; 0: one bin. The largest is rounded down; where that leaves no width, the smallest is
-        the only one.
+        The smallest and largest width of each group, as shares of its full width. The smallest is rounded up to a
+        multiple of ``divisor`` (0: one bin), the largest down; if no width is left, the smallest is the only one.
     divisor
-        Widths are multiples of it in groups whose full width is one.
+        Widths are multiples of it in groups whose full width is a multiple.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def bin_groups(
 
 
 def parse_bins(text: str) -> Bins:
-    """Read a rule for bins: ``'1:32'`` is ``FlopsSensitiveBins(1, 32)``, ``'20'`` is ``EqualBins(20)``.
+    """Parse a rule for bins: ``'1:32'`` is ``FlopsSensitiveBins(1, 32)``, ``'20'`` is ``EqualBins(20)``.
 
     Raises
     ------
@@ -170,8 +169,8 @@ def parse_bins(text: str) -> Bins:
     words = text.split(':')
     if len(words) > 2 or not all(word.isascii() and word.isdigit() for word in words):
         raise ValueError(
-            f'bins={text!r} is no rule for bins: write SMALLEST:LARGEST in channels, such as 1:32, for bins of about '
-            'the same MACs, or how many bins a group has, such as 20.'
+            f'bins={text!r} is not a rule for bins: write SMALLEST:LARGEST in channels, such as 1:32, for bins of about '
+            'equal MACs, or a number of bins per group, such as 20.'
         )
     numbers = [int(word) for word in words]
     return EqualBins(*numbers) if len(numbers) == 1 else FlopsSensitiveBins(*numbers)

@@ -1,4 +1,4 @@
-"""Widths and channel sets as users give them, held against the space."""
+"""Validation of widths and channel sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ['check_array', 'check_channel_sets', 'check_widths']
 
 
 def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
-    """Return widths in the order of the groups.
+    """Return validated widths in group order.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str
 def check_channel_sets(
     channel_sets: Mapping[str, Any], widths: Mapping[str, int], full: Mapping[str, int]
 ) -> dict[str, NDArray[np.int64]]:
-    """Return channel sets as arrays.
+    """Return validated channel sets as arrays.
 
     Parameters
     ----------
     channel_sets
-        ``{label: channel indices}``, as tensors, arrays or lists; groups may be left out.
+        ``{label: channel indices}``, as tensors, arrays or lists, for some or all groups.
     widths
-        The widths that they stand for.
+        The width of every group.
     full
         The full width of every group.
 
@@ -75,7 +75,7 @@ def check_channel_sets(
 
 
 def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
-    """Return an array of widths, a row a network, in the order of the groups.
+    """Return a validated int64 array of widths, one row per network, columns in group order.
 
     Parameters
     ----------

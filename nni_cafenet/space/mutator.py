@@ -1,4 +1,4 @@
-"""The front door: an existing model becomes a width space."""
+"""`WidthMutator`: width spaces of existing models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ['WidthMutator']
 
 
 class WidthMutator:
-    """Make width spaces of models.
+    """Builds width spaces of models.
 
     Parameters
     ----------
@@ -52,16 +52,16 @@ class WidthMutator:
         }
 
     def mutate(self, model: Any, *args: Any, example_input: Any, **kwargs: Any) -> WidthSpace:
-        """Make the width space of a model.
+        """Build the width space of a model.
 
         Parameters
         ----------
         model
-            A live ``nn.Module``, which the space then holds, or a factory.
+            An ``nn.Module``, which the space then owns, or a factory.
         args, kwargs
             Arguments of the factory.
         example_input
-            What the model is called with (see `WidthSpace`).
+            Arguments of one forward (see `WidthSpace`).
 
         Returns
         -------

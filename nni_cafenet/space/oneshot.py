@@ -1,7 +1,6 @@
-"""A width space as the supernet of NNI's own one-shot strategies: `RandomOneShot` and `ENAS`.
+"""Width spaces as supernets of NNI's one-shot strategies `RandomOneShot` and `ENAS`.
 
-As released they would train the full network only: they look for choices in the parts of a model, and the widths of a
-`WidthSpace` belong to the whole.
+Unpatched, these train the full network only: they search submodules for choices, and widths belong to the whole model.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ['OneShotWidths', 'prepare_one_shot']
 
 
 class _Widths(Protocol):
-    """What `OneShotWidths` needs of a width space."""
+    """The interface of a width space that `OneShotWidths` uses."""
 
     @property
     def choices(self) -> Mapping[str, tuple[int, ...]]: ...
@@ -30,32 +29,28 @@ class _Widths(Protocol):
 
 
 class OneShotWidths(BaseSuperNetModule):
-    """The part of a supernet that NNI's one-shot strategies call: widths are drawn, then run.
-
-    The leftmost channels stand for a width. Each step trains widths that are drawn uniformly, the same in every
-    process.
-    """
+    """NNI's supernet interface: each step trains uniformly drawn widths, with the leftmost channels, equal on all ranks."""
 
     def resample(self: _Widths, memo: Mapping[str, Any]) -> dict[str, int]:
-        """Draw widths and let them run; those that stand in ``memo`` are taken."""
+        """Draw widths and activate them; widths in ``memo`` are kept."""
         widths = _draw(self.choices, memo)
         self.activate(widths)
         return widths
 
     def export(self: _Widths, memo: Mapping[str, Any]) -> dict[str, int]:
-        """Draw widths, as `RandomOneShot` does of a trained supernet; those that stand in ``memo`` are taken."""
+        """Draw widths; widths in ``memo`` are kept."""
         return _draw(self.choices, memo)
 
 
 def _draw(choices: Mapping[str, tuple[int, ...]], memo: Mapping[str, Any]) -> dict[str, int]:
     drawn = [{label: memo.get(label, random.choice(widths)) for label, widths in choices.items()}]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(drawn)  # a step of several processes trains one network
+        torch.distributed.broadcast_object_list(drawn)  # all ranks train the same network
     return {label: int(width) for label, width in drawn[0].items()}
 
 
 def prepare_one_shot(strategy: OneShotStrategy) -> None:
-    """Check that a one-shot strategy can train a width space, and patch what it needs of NNI.
+    """Check that a one-shot strategy can train a width space, and patch NNI for it.
 
     Raises
     ------

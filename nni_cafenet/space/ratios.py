@@ -1,4 +1,4 @@
-"""``min_ratio`` and ``max_ratio``: the smallest and the largest share of its full width that a group may keep."""
+"""``min_ratio`` and ``max_ratio``: bounds on the share of a group's full width."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Ratio = float | Mapping[LayerPattern, float]
 """A share of a full width, 0 to 1: one for all groups, or ``{layer pattern: share}``."""
 
 _SMALLEST = 0.1
-"""The smallest share of groups that ``min_ratio={pattern: share}`` does not name."""
+"""Default of groups that ``min_ratio={pattern: share}`` does not match."""
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """A bound as the user wrote it, and the layers that it names; None names all."""
+    """A bound, its text for messages, and the layers it applies to (None: all)."""
 
     share: float
     words: str
@@ -35,19 +35,19 @@ class _Bound:
 
 
 class RatioBounds:
-    """The bounds of a model's groups. What can be wrong with them is told before the model is analyzed.
+    """Width bounds of a model's groups, validated before the analysis.
 
     Parameters
     ----------
     model
-        Gives names and classes of layers.
+        The model, for names and classes of layers.
     min_ratio, max_ratio
         See `WidthSpace`.
 
     Raises
     ------
     ValueError
-        If a share is no number from 0 to 1 (above 0 for ``max_ratio``), or a pattern matches no layer.
+        If a share is not a number from 0 to 1 (above 0 for ``max_ratio``), or a pattern matches no layer.
     TypeError
         If a pattern is of another type.
     """
@@ -57,9 +57,9 @@ class RatioBounds:
         self._largest = _bounds('max_ratio', max_ratio, model)
 
     def of(self, groups: Iterable[ChannelGroup]) -> list[tuple[float, float]]:
-        """Return the smallest and the largest share of each group.
+        """Return the smallest and largest share of each group.
 
-        A bound counts for a group if it names a layer that makes its channels. Of several the strictest counts.
+        A bound applies to a group if it matches a producer; of several, the strictest applies.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class RatioBounds:
         groups = list(groups)
         for bound in self._largest:
             if not any(bound.names(group) for group in groups):
-                _logger.warning('%s bounds nothing: the layers that it names keep all their channels.', bound.words)
+                _logger.warning('%s has no effect: the layers that it matches keep all their channels.', bound.words)
         return [self._shares(group) for group in groups]
 
     def _shares(self, group: ChannelGroup) -> tuple[float, float]:
@@ -80,7 +80,7 @@ class RatioBounds:
             return min(_SMALLEST, most), most
         if largest is not None and smallest.share > most:
             raise ValueError(
-                f'{smallest.words} is above {largest.words}, and both hold for the channels of {group.label}. '
+                f'{smallest.words} is above {largest.words}, and both apply to the channels of {group.label}. '
                 'Give a smaller min_ratio or a larger max_ratio there.'
             )
         return smallest.share, most

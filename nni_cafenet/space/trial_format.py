@@ -1,10 +1,8 @@
-"""A width space in NNI's simplified format, which is what trials of the multi-trial strategies are made of.
+"""Width spaces in NNI's simplified format for trials, with a summary for the web UI.
 
-What NNI lacks: the parameter of a NAS trial is the serialized model space, which the web UI can neither draw nor list
-(every axis of its *Hyper-parameter* tab reads ``[object Object]``). The UI does read a key ``mutation_summary`` of the
-parameter, but ``SimplifiedModelSpace`` never writes one. So `SimplifiedModelSpace.from_model` is taught here to make a
-`SimplifiedWidthSpace` of a width space, which writes it; it makes what it always did of every other model space. And the
-axes that `NasExperiment` announces to the web UI, a tick for each choice, are those of the summary.
+The parameter of a NAS trial is the serialized model space, which the web UI shows as ``[object Object]``. The UI reads a
+key ``mutation_summary``, which ``SimplifiedModelSpace`` never writes. `SimplifiedModelSpace.from_model` is patched to
+return a `SimplifiedWidthSpace`, which writes it, for width spaces; `NasExperiment` announces the axes of the summary.
 """
 
 from __future__ import annotations
@@ -24,20 +22,19 @@ from .web_ui_summary import mutation_summary, published_axes
 
 __all__ = ['SimplifiedWidthSpace', 'simplify_with_summary']
 
-_MOST_BYTES = int(os.getenv('PICKLE_SIZE_LIMIT', 64 * 1024))  # what NNI sends to a trial at most, pickled
+_MOST_BYTES = int(os.getenv('PICKLE_SIZE_LIMIT', 64 * 1024))  # NNI's limit of a pickled argument
 _kinds: list[type[BaseModelSpace]] = []
 
 
 class SimplifiedWidthSpace(SimplifiedModelSpace):
-    """A width space, or a network of it, as NNI sends it to trials: what makes the model, the widths, their summary.
+    """A width space or one of its networks as NNI sends it to trials: model factory, widths and their summary.
 
-    Made by ``SimplifiedModelSpace.from_model(space, evaluator)``.
+    Created by ``SimplifiedModelSpace.from_model(space, evaluator)``.
 
     Attributes
     ----------
     mutation_summary
-        The widths and the cost of a frozen network (see `web_ui_summary.py`), which the web UI shows; empty for
-        a space that is not frozen.
+        Widths and cost of a frozen network for the web UI (see `mutation_summary`); empty for a space.
     """
 
     mutation_summary: dict[str, str | int | float]
@@ -51,24 +48,24 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
     def from_model(
         cls, model_space: BaseModelSpace, evaluator: Evaluator | None = None, **configs: Any
     ) -> SimplifiedWidthSpace:
-        """Simplify a `WidthSpace`, which is not kept alive."""
+        """Simplify a `WidthSpace`, holding only a weak reference to it."""
         simplified = cls(model_space, model_space.simplify(), evaluator)
         simplified._live = weakref.ref(model_space)
         return simplified
 
     @property
     def width_space(self) -> Any:
-        """The live `WidthSpace`; None in another process, once it is gone, and in a frozen network."""
+        """The live `WidthSpace`; None in another process, after its deletion, and in a frozen network."""
         return None if self._live is None else self._live()
 
     def freeze(self, sample: dict[str, Any]) -> SimplifiedWidthSpace:
-        """Choose a network: ``{label: channels}``, with choices of the evaluator if it has any."""
+        """Freeze to ``{label: channels}``, plus choices of the evaluator."""
         frozen: SimplifiedWidthSpace = super().freeze(sample)
         frozen.mutation_summary = self.summarize(sample)
         return frozen
 
     def summarize(self, sample: dict[str, Any]) -> dict[str, str | int | float]:
-        """Return the summary of a sample; empty where the live space is not at hand."""
+        """Return the summary of a sample; empty without the live space."""
         space = self.width_space
         if space is None:
             return {}
@@ -85,9 +82,9 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
             nni.dump([dumped['model_args'], dumped['model_kwargs']], pickle_size_limit=_MOST_BYTES)
         except PayloadTooLarge as error:
             raise TypeError(
-                'A live model (or an argument as large) cannot be sent to trials: they make the model themselves. Give '
-                'WidthMutator().mutate what makes it, a class or a function and its arguments; or, to keep its weights, '
-                'nni_cafenet.factory_of(model, path). nni_cafenet.check_serializable(space, evaluator) asks beforehand.'
+                'A live model (or an argument as large) cannot be sent to trials: they build the model themselves. Give '
+                'WidthMutator().mutate a class or a function and its arguments; or, to keep the weights, '
+                'nni_cafenet.factory_of(model, path). nni_cafenet.check_serializable(space, evaluator) checks in advance.'
             ) from error
         return {**dumped, 'mutation_summary': self.mutation_summary} if self.mutation_summary else dumped
 
@@ -99,7 +96,7 @@ class SimplifiedWidthSpace(SimplifiedModelSpace):
 
 
 def simplify_with_summary(kind: type[BaseModelSpace]) -> None:
-    """Have NNI make a `SimplifiedWidthSpace` of model spaces of a class, and announce the axes of its summary."""
+    """Register a class of model spaces that NNI simplifies to `SimplifiedWidthSpace`."""
     if not _kinds:
         _extend_from_model()
         _extend_announcement()

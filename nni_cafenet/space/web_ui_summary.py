@@ -1,4 +1,4 @@
-"""Widths and their cost in one short line, as NNI's web UI draws them: the ``mutation_summary`` of a trial."""
+"""The ``mutation_summary`` of a trial: widths and cost for NNI's web UI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COSTS = ('MACs', 'MACs %', 'params')
 
 
 class SummarizedSpace(Protocol):
-    """What a summary needs to know of a space of widths; a `WidthSpace` has it."""
+    """The interface of a `WidthSpace` that a summary uses."""
 
     @property
     def choices(self) -> Mapping[str, Sequence[int]]:
@@ -45,7 +45,7 @@ def mutation_summary(
     most: int = 24,
     **more: Value,
 ) -> dict[str, Value]:
-    """Tell the widths and the cost of a network as labeled values, for the web UI's axes and columns.
+    """Return widths and cost of a network as labeled values, for the web UI's axes and columns.
 
     Parameters
     ----------
@@ -54,26 +54,25 @@ def mutation_summary(
     widths
         ``{label: channels}``, a width for every group.
     stage
-        What the trial is for, such as ``'finalist'``; None: left out.
+        The stage of the trial, such as ``'finalist'``; None to omit it.
     most
-        Largest number of axes for widths, 1 or more. With more groups than these the widths are summed up by the blocks
-        of the model: the deepest level of its dotted names that gives at most so many, or, where every such level is
-        too coarse, runs of neighbors of the next.
+        Largest number of width axes, 1 or more. Models with more groups are summarized by blocks: the deepest level of
+        dotted names with at most ``most`` blocks, or, if that is too coarse, runs of adjacent blocks of the next level.
     more
-        Further values, which come last.
+        Further values, appended.
 
     Returns
     -------
     dict of str to str, int or float
         In this order: ``'stage'``; the width of every group, in channels, or the kept share of every block's channels,
         in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full network),
-        ``'params'``; then ``more``. Labels are cut in the middle where they are long. Keys depend on the space alone,
-        not on the widths.
+        ``'params'``; then ``more``. Long labels are shortened in the middle. Keys depend on the space only, not on the
+        widths.
 
     Raises
     ------
     ValueError
-        If widths do not fit the space, ``most`` is below 1, or ``more`` has a name that is taken.
+        If widths do not match the space, ``most`` is below 1, or a name in ``more`` is reserved.
 
     Examples
     --------
@@ -96,9 +95,7 @@ def mutation_summary(
 
 
 def published_axes(space: SummarizedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
-    """Tell NNI's web UI which axes the widths of summaries have, as a search space in NNI's own form.
-
-    They come before all other axes, with the same range from the first minute of an experiment to its last.
+    """Return the axes of summaries as a search space in NNI's format, so that their ranges are constant in the UI.
 
     Parameters
     ----------
@@ -129,7 +126,7 @@ def _axes(widths: Mapping[str, int], full: Mapping[str, int], most: int, reserve
 
 
 def _blocks(labels: Sequence[str], most: int) -> dict[str, list[str]]:
-    """Group labels by what their dotted names begin with: at most so many, named after that."""
+    """Group labels into at most ``most`` blocks by prefixes of their dotted names."""
     levels = [_by_prefix(labels, depth) for depth in range(1, 2 + max(label.count('.') for label in labels))]
     fitting = [level for level in levels if len(level) <= most]
     finer = levels[len(fitting)]  # the deepest level has a block a label, which are too many
@@ -159,8 +156,8 @@ def _run_name(names: Sequence[str]) -> str:
 
 
 def _short(names: Iterable[str], reserved: set[str]) -> list[str]:
-    """Short names that differ, from each other and from those that are reserved."""
-    # JavaScript would move names that are whole numbers to the front.
+    """Shorten names, keeping them distinct and not reserved."""
+    # JavaScript would sort integer keys to the front.
     readable = [f'layer {name}' if name.isdigit() else name for name in names]
     readable = [f'{name} width' if name in reserved else name for name in readable]
     longest = max(map(len, readable))
@@ -172,7 +169,7 @@ def _short(names: Iterable[str], reserved: set[str]) -> list[str]:
 
 
 def _cut(name: str, size: int) -> str:
-    """Leave out the middle of a name that is longer than ``size``."""
+    """Shorten a name to ``size`` characters by omitting its middle."""
     if len(name) <= size:
         return name
     head = (size - 2) // 2

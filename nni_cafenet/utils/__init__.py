@@ -1,4 +1,4 @@
-"""Files, checks of options, units, tables, random states: used by every room, know nothing of this package."""
+"""Files, option checks, units, tables and RNG states, independent of the rest of the package."""
 
 from __future__ import annotations
 

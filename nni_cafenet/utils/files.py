@@ -1,4 +1,4 @@
-"""Files that survive a crash: written whole or not at all, and lines that are on the disk once appended."""
+"""Crash-safe files: atomic writes and durable appends."""
 
 from __future__ import annotations
 
@@ -37,90 +37,77 @@ _TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
 
 
 def absolute_path(path: _PathLike) -> Path:
-    """Return a path from the root on, with ``~`` for the user's folder: later it does not follow ``os.chdir``."""
+    """Return an absolute path with ``~`` expanded, independent of later ``os.chdir``."""
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def write_text(path: _PathLike, text: str) -> None:
-    """
-    Write a text file (UTF-8) whole: a reader sees the old file or the new one, never a part.
+    """Write a text file (UTF-8) atomically: readers see the old file or the new one.
 
     Parameters
     ----------
     path
-        The file. Missing folders are made; a file that is there keeps its permissions.
+        The file. Missing folders are created; an existing file keeps its permissions.
     text
-        What it shall hold, written as it is.
+        The content.
 
     Notes
     -----
-    The text goes to a temporary file beside `path` (`.NAME.XXXXXXXX.tmp`), to the disk, then takes the
-    name. If that fails, the old file is as it was and the temporary one is gone; only a killed process
-    can leave one (see `remove_leftovers`).
+    The text is written to `.NAME.XXXXXXXX.tmp` beside `path`, synced, then renamed. On failure the old file is
+    unchanged and the temporary one removed; only a killed process can leave one (see `remove_temporary_files`).
     """
     write_bytes(path, text.encode('utf-8'))
 
 
 def write_bytes(path: _PathLike, content: bytes) -> None:
-    """
-    Write a file whole, as by `write_text`.
-
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        What it shall hold.
-    """
+    """Write bytes atomically, as `write_text` does."""
     with atomic_writer(path) as file:
         file.write(content)
 
 
 def write_json(path: _PathLike, obj: object) -> None:
-    """
-    Write an object as a JSON file, whole as by `write_text`.
+    """Write an object as JSON atomically, as `write_text` does.
 
     Parameters
     ----------
     path
         The file.
     obj
-        Plain values, in the order they have; arrays and tensors become lists and their scalars numbers, paths
-        become strings. NaN and infinity are written as Python's `json` writes and reads them.
+        Plain values; arrays and tensors become lists or numbers, paths become strings. NaN and infinity are
+        written as Python's `json` does.
 
     Raises
     ------
     TypeError
-        If something in it has no JSON form. Nothing is written then.
+        If part of it has no JSON form. Nothing is written.
     """
     write_text(path, json_text(obj))
 
 
 def json_text(obj: object) -> str:
-    """Return an object as `write_json` writes it."""
+    """Return an object as JSON, formatted as `write_json` does."""
     return json.dumps(obj, indent=2, ensure_ascii=False, default=_plain) + '\n'
 
 
 def append_line(path: _PathLike, text: str) -> None:
-    """
-    Append one line (UTF-8) to a file; it is on the disk when this returns.
+    """Append one line (UTF-8) to a file and sync it to disk.
 
     Parameters
     ----------
     path
-        The file; it and its folders are made if missing.
+        The file; it and its folders are created if missing.
     text
-        The line without its end.
+        The line, without a line break.
 
     Raises
     ------
     ValueError
-        If the text has a line break in it.
+        If the text contains a line break.
 
     Notes
     -----
-    A process that is killed here can leave the beginning of a line. `read_jsonl` removes it; without that,
-    the next line still starts on its own.
+    A process killed during the write can leave a partial line, which `read_jsonl` removes. The next append
+    starts a new line in any case.
     """
     if '\n' in text or '\r' in text:
         raise ValueError(f'text must be a single line, without a line break; got {text!r}')
@@ -132,7 +119,7 @@ def append_line(path: _PathLike, text: str) -> None:
             start = b'' if _ends_a_line(file) else b'\n'
             file.write(start + text.encode('utf-8') + b'\n')
             _to_disk(file)
-    except OSError as error:  # a full disk shows when bytes are written, without the name of the file
+    except OSError as error:  # a full disk fails on write, without naming the file
         _name(error, path)
         raise
     if is_new:
@@ -140,7 +127,7 @@ def append_line(path: _PathLike, text: str) -> None:
 
 
 def parse_json(line: bytes) -> Any:
-    """Return what a line of JSON holds; a ValueError if it is none."""
+    """Parse a line of JSON; raises ValueError."""
     try:
         return json.loads(line.decode('utf-8'))
     except RecursionError:
@@ -148,30 +135,28 @@ def parse_json(line: bytes) -> Any:
 
 
 def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parse_json) -> list[Any]:
-    """
-    Read a file of JSON lines, and repair what a crash left at its end.
+    """Read a JSON-lines file and repair a partial last line.
 
     Parameters
     ----------
     path
         The file, as `append_line` writes it.
     parse
-        Makes an object of a line, or raises a ValueError.
+        Parses a line, or raises ValueError.
 
     Returns
     -------
     list
-        One object a line, in order; blank lines are skipped.
+        One object per line, in order; blank lines are skipped.
 
     Raises
     ------
     ValueError
-        If a line other than an unfinished last one is no JSON: the file was damaged, not cut short.
+        If any line but a partial last one is invalid: the file was damaged, not truncated.
 
     Notes
     -----
-    An unfinished last line (no line break at its end, and no whole object or list) is dropped with a warning
-    and cut off the file; a whole one gets its line break. Later appends are then clean.
+    A last line without line break is completed if it is a whole object or list; else it is removed with a warning.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -183,41 +168,34 @@ def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parse_json) -
             obj = parse_json(last)
         except ValueError:
             obj = None
-        # A number cut short is still a number; only brackets show that nothing is missing.
+        # A truncated number is still a number; only brackets show that the value is complete.
         if isinstance(obj, (dict, list)):
             objects.append(_parsed(last, path, len(lines) + 1, parse))
             _repair(path, len(content), b'\n')
         else:
-            _logger.warning('%s: dropped its unfinished last line, %d', path, len(lines) + 1)
+            _logger.warning('%s: dropped the partial last line, %d', path, len(lines) + 1)
             _repair(path, len(content) - len(last), b'')
     return objects
 
 
 class LineReader:
-    """
-    Reads JSON lines that another process appends, as they come.
+    """Follows a JSON-lines file that another process appends to.
 
     Parameters
     ----------
     path
-        The file, as `append_line` writes it; it need not be there yet.
+        The file, as `append_line` writes it; it need not exist yet.
     """
 
     parse: Callable[[bytes], Any] = staticmethod(parse_json)
-    """Makes an object of a line, or raises a ValueError."""
+    """Parses a line, or raises ValueError."""
 
     def __init__(self, path: _PathLike) -> None:
         self.path = Path(path)
         self._read = 0
 
     def read(self) -> list[Any]:
-        """
-        Return the objects of the lines that have been finished since the last call.
-
-        Notes
-        -----
-        What is left of a line that its writer was killed at is passed over with a warning.
-        """
+        """Return the objects of lines completed since the last call; partial lines of a killed writer are skipped."""
         try:
             with open(self.path, 'rb') as file:
                 file.seek(self._read)
@@ -231,27 +209,17 @@ class LineReader:
         try:
             return [self.parse(line)]
         except ValueError:
-            _logger.warning('%s: passed over an unfinished line', self.path)
+            _logger.warning('%s: skipped a partial line', self.path)
             return []
 
 
 def is_temporary_file(path: _PathLike) -> bool:
-    """Return whether a file is a temporary one, by its name: a process that was killed may have left it."""
+    """Whether a file name is that of a temporary file, perhaps left by a killed process."""
     return _TEMPORARY.fullmatch(os.path.basename(os.fspath(path))) is not None
 
 
 def remove_temporary_files(folder: _PathLike, before: float) -> None:
-    """
-    Remove the temporary files that killed processes have left in a folder and those below it.
-
-    Parameters
-    ----------
-    folder
-        The folder.
-    before
-        Files that were changed last before this time, in seconds as `os.stat` gives them, are removed: other processes
-        may be writing later ones.
-    """
+    """Remove temporary files of killed processes below a folder, if last modified before ``before`` (Unix time, s)."""
     for path in Path(folder).rglob('.*.tmp'):
         with suppress(OSError):
             if is_temporary_file(path) and not path.is_symlink() and path.stat().st_mtime < before:
@@ -260,7 +228,7 @@ def remove_temporary_files(folder: _PathLike, before: float) -> None:
 
 @contextmanager
 def atomic_writer(path: _PathLike) -> Iterator[BinaryIO]:
-    """A temporary file to write into; it takes the place of `path` at the end, if nothing was raised."""
+    """Yield a temporary file that replaces ``path`` on success."""
     target = resolve_link(path)
     if target.is_dir():
         raise IsADirectoryError(f'path must name a file, but {target} is a folder')
@@ -283,7 +251,7 @@ def atomic_writer(path: _PathLike) -> Iterator[BinaryIO]:
 
 
 def _name(error: OSError, path: Path) -> None:
-    """Let an error say which file could not be written."""
+    """Put the file's name into an error."""
     error.filename = str(path)
     with suppress(AttributeError):
         del error.filename2  # None would be shown
@@ -295,7 +263,7 @@ def _to_disk(file: BinaryIO) -> None:
 
 
 def _folder_to_disk(folder: Path) -> None:
-    """Make a new name in a folder last, where the system can."""
+    """Sync a folder, where the system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -316,12 +284,12 @@ def _parsed(line: bytes, path: Path, number: int, parse: Callable[[bytes], Any])
     try:
         return parse(line)
     except ValueError as error:
-        what = 'is no JSON' if parse is parse_json else 'is damaged'
+        what = 'is not JSON' if parse is parse_json else 'is damaged'
         raise ValueError(f'{path}, line {number} {what} ({error})') from error
 
 
 def _repair(path: Path, size: int, end: bytes) -> None:
-    """Cut a file to a size and end it; a file that may only be read stays as it is."""
+    """Truncate a file and append ``end``; warns if the file is read-only."""
     try:
         with open(resolve_link(path), 'rb+') as file:
             file.truncate(size)
@@ -333,7 +301,7 @@ def _repair(path: Path, size: int, end: bytes) -> None:
 
 
 def _plain(value: object) -> object:
-    """What JSON has no word for: arrays, tensors and their scalars, and paths."""
+    """Convert arrays, tensors, scalars and paths for JSON."""
     to_list = getattr(value, 'tolist', None)
     if callable(to_list):
         return to_list()

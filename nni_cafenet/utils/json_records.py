@@ -1,7 +1,4 @@
-"""JSON files and JSON lines with checksums: a changed digit is noticed when they are read.
-
-A checksum or signature covers every byte of its file or line but itself.
-"""
+"""JSON files and JSON lines with checksums or signatures over every other byte."""
 
 from __future__ import annotations
 
@@ -27,16 +24,16 @@ _END_OF_LINE = re.compile(rb'(, )?"checksum": "([0-9a-f]{16})"}$')
 
 
 def write_record(path: _PathLike, record: Mapping[str, Any], *, signed_for: str | None = None) -> None:
-    """Write a JSON object whole, with a checksum as its last entry.
+    """Write a JSON object atomically, with a checksum as its last entry.
 
     Parameters
     ----------
     path
         The file.
     record
-        What it shall hold, as `write_json` takes it.
+        The object, as for `write_json`.
     signed_for
-        Sign it for this purpose instead: it names code that its reader runs.
+        Purpose of a signature in place of the checksum, for a record that names code to run.
     """
     key = _CHECKSUM if signed_for is None else _SIGNATURE
     text = json_text({**record, key: _BLANK})
@@ -47,25 +44,25 @@ def write_record(path: _PathLike, record: Mapping[str, Any], *, signed_for: str 
 
 
 def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) -> dict[str, Any]:
-    """Read what `write_record` wrote.
+    """Read and verify a file that `write_record` wrote.
 
     Parameters
     ----------
     path
         The file.
     remedy
-        What a user can do where it is damaged and there is no copy, as a clause: ``'delete it to ...'``.
+        For the error message, what to do without a backup, as a clause: ``'delete it to ...'``.
     signed_for
-        The purpose for which it must be signed.
+        Require a signature for this purpose.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     nni_cafenet.errors.DamagedFileError
-        If it is not what was written.
+        If the checksum does not match.
     nni_cafenet.errors.UntrustedFileError
-        If it must be signed, and is not, or by another key.
+        If a required signature is missing or invalid.
     """
     path = Path(path)
     try:
@@ -76,7 +73,7 @@ def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) 
     except (ValueError, RecursionError, OSError) as error:
         raise damaged_file(path, f'it cannot be read: {first_line(error, 100)}', remedy) from error
     if not isinstance(record, dict):
-        raise damaged_file(path, 'it holds no JSON object', remedy)
+        raise damaged_file(path, 'it does not contain a JSON object', remedy)
     key = _CHECKSUM if signed_for is None else _SIGNATURE
     seal = record.pop(key, None)
     blank = content
@@ -88,60 +85,59 @@ def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) 
     elif seal is None:
         raise damaged_file(path, 'it has no checksum: another program wrote it, or another version of this one', remedy)
     elif seal != hashlib.sha256(blank).hexdigest():
-        raise damaged_file(path, 'its checksum does not fit what it holds', remedy)
+        raise damaged_file(path, 'its checksum does not match its content', remedy)
     return record
 
 
 def append_record(path: _PathLike, record: Mapping[str, Any]) -> None:
-    """Append a JSON object with a checksum as one line; it is on the disk when this returns (see `append_line`)."""
+    """Append a JSON object with a checksum as one line, durably (see `append_line`)."""
     text = json.dumps(record)
     comma = ', ' if record else ''
     append_line(path, f'{text[:-1]}{comma}"{_CHECKSUM}": "{_short_checksum(text.encode())}"}}')
 
 
 def read_records(path: _PathLike, *, remedy: str) -> list[dict[str, Any]]:
-    """Read the lines that `append_record` wrote; an unfinished last line is cut off (see `read_jsonl`).
+    """Read lines that `append_record` wrote, and drop a partial last line (see `read_jsonl`).
 
     Parameters
     ----------
     path
         The file.
     remedy
-        What a user can do about a damaged line, as a clause: ``'delete that line to ...'``.
+        For the error message, what to do about a damaged line, as a clause: ``'delete that line to ...'``.
 
     Raises
     ------
     nni_cafenet.errors.DamagedFileError
-        If a line is not what was written.
+        If a checksum does not match.
     """
     try:
         return read_jsonl(path, parse=_record_of)
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
-        raise DamagedFileError(f'{first_line(error)}. Bring the file back from a copy, or {remedy}.') from error
+        raise DamagedFileError(f'{first_line(error)}. Restore the file from a backup, or {remedy}.') from error
 
 
 class RecordReader(LineReader):
-    """Reads the lines that another process appends by `append_record`, as they come; damaged ones are passed over."""
+    """Follows a file that another process appends to with `append_record`; damaged lines are skipped."""
 
     parse = staticmethod(lambda line: _record_of(line))
 
 
 def damaged_file(path: _PathLike, why: str, remedy: str) -> DamagedFileError:
-    """Return the error that a file is damaged."""
-    return DamagedFileError(f'{os.fspath(path)} is damaged ({why}). Bring it back from a copy, or {remedy}.')
+    return DamagedFileError(f'{os.fspath(path)} is damaged ({why}). Restore it from a backup, or {remedy}.')
 
 
 def _record_of(line: bytes) -> dict[str, Any]:
-    """Return the record of a line; a ValueError if it is not what was written."""
+    """Parse and verify a line; raises ValueError."""
     line = line.rstrip(b'\r')
     end = _END_OF_LINE.search(line)
     if end is None:
         raise ValueError('it has no checksum: another program wrote it, or another version of this one')
     text = line[: end.start()] + b'}'
     if end.group(2).decode() != _short_checksum(text):
-        raise ValueError('its checksum does not fit what it holds')
+        raise ValueError('its checksum does not match its content')
     record: dict[str, Any] = json.loads(text.decode('utf-8'))
     return record
 

@@ -1,4 +1,4 @@
-"""Tensors inside what a model takes and returns: tuples, dicts, dataclasses, model outputs, objects of any class."""
+"""Tensors nested in a model's inputs and outputs: containers, dataclasses, objects of any class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LEAVES = (str, bytes, int, float, complex, type, FunctionType, BuiltinFunctionT
 
 
 def tensors_in(structure: Any) -> list[Tensor]:
-    """Return the tensors in a structure, in order; one that stands in two places is returned twice."""
+    """Return the tensors in a structure, in order, with repetitions."""
     return list(_walk(structure, {}))
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], structure: Any) -> Any:
-    """Return a copy of a structure with ``function`` applied to every tensor, once a tensor."""
-    # The memo of deepcopy holds what stands for each object, so that it copies classes of any kind around the tensors.
+    """Return a copy of a structure with ``function`` applied once to each tensor."""
+    # deepcopy takes replacements from its memo, and copies objects of any class around them.
     return copy.deepcopy(structure, {id(tensor): function(tensor) for tensor in _distinct(structure)})
 
 
@@ -35,13 +35,13 @@ def _walk(value: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif value is not None and not isinstance(value, _LEAVES) and id(value) not in seen:
-        seen[id(value)] = value  # keeps it alive: another object could get its id
+        seen[id(value)] = value  # keeps it alive, so that its id is not reused
         for part in _parts(value):
             yield from _walk(part, seen)
 
 
 def _parts(value: Any) -> list[Any]:
-    """Return what an object is made of."""
+    """Return the children of an object."""
     if isinstance(value, Mapping):
         return list(value.values())
     if isinstance(value, (tuple, list, set, frozenset)):

@@ -1,4 +1,4 @@
-"""The state of every random generator that a training step may use, as plain data."""
+"""RNG states of torch, numpy and Python, saved and restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ['RandomnessOnResume', 'load_random_state', 'loader_generators', 'rand
 
 
 def random_state() -> dict[str, Any]:
-    """Return the states of torch (CPU and current GPU), numpy and Python, as tensors and numbers only."""
+    """Return the RNG states of torch (CPU and current GPU), numpy and Python as tensors and plain values."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, cached = random.getstate()
     state: dict[str, Any] = {
@@ -31,13 +31,13 @@ def random_state() -> dict[str, Any]:
 
 
 def loader_generators(loader: Any) -> list[torch.Generator]:
-    """Return the generators of its own that a loader draws from: that of the loader, and that of its sampler."""
+    """Return the generators of a loader and its sampler."""
     found = [getattr(each, 'generator', None) for each in (loader, getattr(loader, 'sampler', None))]
     return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
 
 
 def load_random_state(state: dict[str, Any]) -> None:
-    """Bring back what `random_state` returned."""
+    """Restore the states that `random_state` returned."""
     torch.set_rng_state(state['torch'].cpu())
     name, keys, position, has_gauss, gauss = state['numpy']
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
@@ -49,7 +49,7 @@ def load_random_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed all generators for the length of a block; afterwards they are as before."""
+    """Seed all generators inside a block, and restore them on exit."""
     before = random_state()
     try:
         torch.manual_seed(seed)
@@ -61,19 +61,18 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class RandomnessOnResume:
-    """Lets a training that goes on draw the random numbers that it would have drawn.
+    """Restores RNG states so that a resumed training draws the numbers of an uninterrupted one.
 
-    Lightning makes the iterator of the training loader, which draws from the global generator, in the epoch, after the
-    state that a checkpoint holds. Where it resumes, it also makes one between ``on_fit_start`` and ``on_train_start``,
-    which the epoch takes in newer releases (2.5.5 and later). So the state is brought back at the first; if that iterator
-    is taken, the state is kept once more at the second, past whatever the hooks of a fresh start draw; and it is brought
-    back for good when the epoch starts. A training that is limited by its steps goes through the rest of the epoch that
-    had ended first, if only through its hooks: the epoch after that one counts.
+    In an uninterrupted run, Lightning creates the loader's iterator, which draws from the global generator, inside the
+    epoch. On resume it creates one between ``on_fit_start`` and ``on_train_start``; Lightning 2.5.5 and later use that one.
+    So the state is restored in ``on_fit_start``, saved again in ``on_train_start`` if the early iterator is used (hooks
+    may draw in between), and restored in ``on_train_epoch_start``. A training limited by steps first replays the hooks of
+    the finished epoch; the state then applies to the next one.
 
     Parameters
     ----------
     generators
-        Further generators that the training draws from, such as that of its loader, which go the same way.
+        Further generators to restore, such as the loader's.
     """
 
     def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
@@ -81,32 +80,32 @@ class RandomnessOnResume:
         self._pending: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return the states of all generators, as tensors and numbers only."""
+        """Return the states of all generators as tensors and plain values."""
         return {'random': random_state(), 'generators': [each.get_state() for each in self._generators]}
 
     def resume_from(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned when the checkpoint was written; further generators go on at once."""
+        """Schedule a state returned by `state` for restoration; restore further generators now."""
         self._pending = state
         self._load_generators()
 
     def on_fit_start(self, trainer: pl.Trainer) -> None:
-        """Restore the random numbers of the run that is resumed.
+        """Restore the scheduled state.
 
-        ``trainer.estimated_stepping_batches``, which many schedules read, makes an iterator of the loader before this hook,
-        from other random numbers. It is dropped: Lightning makes another one after this hook.
+        ``trainer.estimated_stepping_batches``, read by many schedules, creates a loader iterator before this hook, from
+        other random numbers. It is dropped, and Lightning creates a new one after this hook.
         """
         if self._pending is not None:
             trainer.fit_loop._combined_loader = None
         self._load()
 
     def on_train_start(self, trainer: pl.Trainer) -> None:
-        """Keep the states of the generators if the iterator of the epoch has drawn already."""
+        """Save the state again if the epoch's iterator has already drawn."""
         resuming = getattr(trainer.fit_loop, 'is_resuming', False)
         if self._pending is not None and resuming and not trainer.fit_loop.epoch_loop.restarting:
             self._pending = self.state()
 
     def on_train_epoch_start(self, trainer: pl.Trainer) -> None:
-        """Go on with the random numbers of the run that is resumed."""
+        """Restore the scheduled state for the last time."""
         self._load()
         if not trainer.fit_loop.epoch_loop.restarting:
             self._pending = None

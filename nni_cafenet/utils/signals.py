@@ -1,4 +1,4 @@
-"""SIGTERM ends a run as Ctrl-C does: what is open is closed, and the run says how to continue."""
+"""SIGTERM interrupts a run like Ctrl-C, with a message that says how to resume."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ TERMINATED = 'Terminated (SIGTERM).'
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM leave this block as KeyboardInterrupt; a second one ends the process at once.
-
-    Handlers of the program's own are left in place, and nothing is done outside the main thread.
-    """
+    """Raise KeyboardInterrupt on SIGTERM; a second SIGTERM kills. No effect in other threads or beside another handler."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -40,7 +37,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(folder: Path) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM leave this block as `RunInterrupted`, which says how to continue in a folder."""
+    """Raise `RunInterrupted` on Ctrl-C or SIGTERM, with a hint how to resume from ``folder``."""
     with sigterm_as_interrupt():
         try:
             yield
@@ -51,5 +48,5 @@ def interruptible(folder: Path) -> Iterator[None]:
 
 
 def resume_hint(folder: Path) -> str:
-    """Return what a user does to continue a run, as sentences."""
+    """Return the sentences that say how to resume a run."""
     return f'Nothing that was trained or scored is lost. To continue, run again with directory={str(folder)!r}.'

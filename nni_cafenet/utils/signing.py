@@ -1,7 +1,4 @@
-"""Signatures under files whose loading runs code: only what this user wrote is loaded.
-
-The key is in a file of the user's own. An HMAC with it shows that a file was written by somebody who can read the key.
-"""
+"""HMAC signatures, with the user's own key, for files whose loading runs code."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from ..errors import SigningKeyError, UntrustedFileError, first_line
 __all__ = ['KEY_VARIABLE', 'is_signature', 'key_path', 'require_signature', 'signature']
 
 KEY_VARIABLE = 'NNI_CAFENET_KEY'
-"""Environment variable: path of the key file, where it is not the default one."""
+"""Environment variable with the path of the key file."""
 
 _BYTES = 32
 
 
 def key_path() -> Path:
-    """Return where the key is: ``$NNI_CAFENET_KEY``, else ``nni-cafenet/key`` in the user's configuration folder."""
+    """Return the key's path: ``$NNI_CAFENET_KEY``, or ``nni-cafenet/key`` in the user's configuration folder."""
     given = os.environ.get(KEY_VARIABLE)
     if given:
         return Path(given)
@@ -32,19 +29,19 @@ def key_path() -> Path:
 
 
 def signature(content: bytes, purpose: str) -> str:
-    """Sign some content with the user's key, which is made on first use.
+    """Sign content with the user's key, created on first use.
 
     Parameters
     ----------
     content
-        What is signed.
+        The bytes to sign.
     purpose
-        What the content is for. A signature is valid for one purpose only.
+        The use of the content. A signature is valid for one purpose only.
 
     Raises
     ------
     nni_cafenet.errors.SigningKeyError
-        If the key cannot be made or read, or others can read it.
+        If the key cannot be created or read, or others can read it.
     """
     path = key_path()
     if not path.exists():
@@ -53,7 +50,7 @@ def signature(content: bytes, purpose: str) -> str:
 
 
 def is_signature(text: object, content: bytes, purpose: str) -> bool:
-    """Return whether a text is the signature of some content with the user's key; False where there is no key."""
+    """Whether ``text`` is the signature of ``content`` with the user's key; False without a key."""
     path = key_path()
     if not isinstance(text, str) or not path.exists():
         return False
@@ -61,30 +58,28 @@ def is_signature(text: object, content: bytes, purpose: str) -> bool:
 
 
 def require_signature(text: object, content: bytes, purpose: str, *, file: str, remedy: str) -> None:
-    """Refuse content that this user's key did not sign.
+    """Raise unless the content is signed with the user's key.
 
     Parameters
     ----------
     text
-        The signature; None if there is none.
+        The signature, or None.
     content, purpose
         As in `signature`.
-    file
-        The file, for the message.
-    remedy
-        What the user can do, for the message.
+    file, remedy
+        For the message: the file, and what the user can do.
 
     Raises
     ------
     nni_cafenet.errors.UntrustedFileError
-        If the signature is missing or not valid.
+        If the signature is missing or invalid.
     """
     if is_signature(text, content, purpose):
         return
     why = 'is not signed' if text is None else f'is damaged, or not signed with the key in {key_path()}'
     raise UntrustedFileError(
-        f'{file} {why}, and loading it would run the code that it names. If it was written on another machine, let both '
-        f'use one key: copy the key file there, or name it by {KEY_VARIABLE}. Otherwise {remedy}.'
+        f'{file} {why}, and loading it would run the code that it names. If it was written on another machine, use one '
+        f'key on both: copy the key file, or set {KEY_VARIABLE} to its path. Otherwise {remedy}.'
     )
 
 
@@ -98,22 +93,22 @@ def _read_key(path: Path) -> bytes:
         key = bytes.fromhex(text)
     except (OSError, ValueError) as error:
         raise SigningKeyError(
-            f'The key file {path} cannot be read ({first_line(error)}). Bring it back from a copy, or delete it: a new key '
-            'is made then, and files signed with the old one are refused.'
+            f'The key file {path} cannot be read ({first_line(error)}). Restore it from a backup, or delete it: a new key '
+            'is created then, and files signed with the old one are refused.'
         ) from error
     if len(key) < _BYTES:
-        raise SigningKeyError(f'The key file {path} is cut short. Bring it back from a copy, or delete it.')
+        raise SigningKeyError(f'The key file {path} is truncated. Restore it from a backup, or delete it.')
     if os.name == 'posix' and status.st_mode & 0o077:
         raise SigningKeyError(f'The key file {path} can be read by other users. Allow only yourself: chmod 600 {path}')
     if os.name == 'posix' and status.st_uid != os.getuid():
         raise SigningKeyError(
-            f'The key file {path} belongs to another user. Copy it to a file of your own, and name that by {KEY_VARIABLE}.'
+            f'The key file {path} belongs to another user. Copy it to a file of your own and set {KEY_VARIABLE} to it.'
         )
     return key
 
 
 def _make_key(path: Path) -> None:
-    """Make a key; of several processes that do so at once, the first one's is taken."""
+    """Create a key; of several concurrent processes the first one wins."""
     temporary = path.with_name(f'.{path.name}.{secrets.token_hex(8)}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -129,8 +124,8 @@ def _make_key(path: Path) -> None:
                 os.replace(temporary, path)
     except OSError as error:
         raise SigningKeyError(
-            f'The key file {path} cannot be made ({first_line(error)}). Name a file in a folder of your own by '
-            f'{KEY_VARIABLE}.'
+            f'The key file {path} cannot be created ({first_line(error)}). Set {KEY_VARIABLE} to a file in a folder of '
+            f'your own.'
         ) from error
     finally:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What torch, NNI and Lightning say of their own accord is kept back: what matters comes as an exception."""
+"""Suppress logs, warnings and output of torch, NNI and Lightning."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TRAINING = ('nni', 'pytorch_lightning', 'lightning_fabric', 'pytorch_lightning.
 
 @contextlib.contextmanager
 def suppress_training_logs() -> Iterator[None]:
-    """Let NNI and Lightning log nothing between progress bars, and nobody warn."""
+    """Suppress logs of NNI and Lightning, and all warnings."""
     with _silenced(*_TRAINING):
         yield
 
 
 @contextlib.contextmanager
 def suppress_torch_output() -> Iterator[None]:
-    """Keep what torch prints, logs and warns of to itself."""
+    """Suppress torch's output, logs and warnings."""
     with _silenced('torch'), io.StringIO() as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
         yield
 

@@ -1,4 +1,4 @@
-"""Tables for a terminal, a Markdown page and a web page."""
+"""Tables for terminals, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ __all__ = ['as_html', 'as_markdown', 'as_table']
 _ALIGNMENTS = 'lcr'
 _EMPTY = '-'
 
-# Numbers as our tables write them: 12, -0.5, 1e-05, 1.81G, 98.1 %, 5.12 ms, 31 / 64, 97.4 ± 0.3.
+# Numeric cells: 12, -0.5, 1e-05, 1.81G, 98.1 %, 5.12 ms, 31 / 64, 97.4 ± 0.3.
 _NUMBER = r'[+-]?(\d[\d,_]*(\.\d*)?|\.\d+)(e[+-]?\d+)?\s?([KMGTP%]|[nuµm]?s)?'
 _NUMERIC = re.compile(rf'{_NUMBER}(\s?(/|±|\+/-|x)\s?{_NUMBER})?|nan|[+-]?inf', re.ASCII)
 
 
 def as_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
-    """
-    A table for the terminal. It is a Markdown table too, only without alignments and escapes.
+    """Format a table for the terminal, in Markdown syntax without alignment or escapes.
 
     Parameters
     ----------
     headers
-        One name a column, all different.
+        One distinct name per column.
     rows
-        One cell a column. Floats get four significant digits, `None` is shown as `-`; format what shall look
-        otherwise beforehand.
+        One cell per column. Floats are shown with four significant digits, `None` as `-`.
     align
-        One letter a column: `l`, `c` or `r`. By default columns of numbers go right, all others left.
+        One letter per column: `l`, `c` or `r`. Default: numeric columns right, others left.
 
     Returns
     -------
     str
-        The lines, without a line break at the end.
+        The table without a trailing newline.
 
     Raises
     ------
     ValueError
-        If a row or `align` does not have one entry a column, or a header comes twice.
+        If a row or `align` does not have one entry per column, or headers repeat.
 
     Examples
     --------
@@ -56,8 +54,7 @@ def as_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align:
 
 
 def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
-    r"""
-    A Markdown table, with its alignments; `|` in a cell is escaped, and a line break becomes `<br>`.
+    r"""Format a Markdown table with alignment; `|` in a cell is escaped, and a line break becomes `<br>`.
 
     Parameters
     ----------
@@ -67,12 +64,12 @@ def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, ali
     Returns
     -------
     str
-        The lines, without a line break at the end.
+        The table without a trailing newline.
 
     Raises
     ------
     ValueError
-        As by `as_table`.
+        As for `as_table`.
 
     Examples
     --------
@@ -90,8 +87,7 @@ def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, ali
 
 
 def as_html(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
-    r"""
-    An HTML table without a style of its own; cells that go right or to the middle have the class ``r`` or ``c``.
+    r"""Format an unstyled HTML table; right-aligned and centered cells have the class ``r`` or ``c``.
 
     Parameters
     ----------
@@ -101,12 +97,12 @@ def as_html(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: 
     Returns
     -------
     str
-        The element, without a line break at the end.
+        The element without a trailing newline.
 
     Raises
     ------
     ValueError
-        As by `as_table`.
+        As for `as_table`.
 
     Examples
     --------
@@ -131,10 +127,10 @@ def as_html(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: 
 
 
 def _checked(headers: Sequence[str], rows: list[list[str]], align: str | None) -> str:
-    """The alignments, once all is known to fit."""
+    """Validate a table and return its alignment."""
     headers = list(headers)
     if not headers or len(set(headers)) < len(headers):
-        raise ValueError(f'headers must be one name a column, all different; got {headers}')
+        raise ValueError(f'headers must be one distinct name per column; got {headers}')
     for number, row in enumerate(rows):
         if len(row) != len(headers):
             raise ValueError(f'row {number} has {len(row)} cells for {len(headers)} columns: {row}')

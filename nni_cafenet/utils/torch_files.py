@@ -1,7 +1,4 @@
-"""Files of ``torch.save`` with a checksum: as the comment of the zip archive, which torch and other readers pass over.
-
-torch does not look at the checksums inside its archives: most flipped bits would load.
-"""
+"""``torch.save`` archives with a checksum in the zip comment; torch itself does not verify its archives."""
 
 from __future__ import annotations
 
@@ -24,14 +21,14 @@ _BLOCK = 1 << 22
 
 
 def save_torch(obj: object, path: _PathLike) -> None:
-    """Save by ``torch.save``, whole as by `write_text`, with a checksum.
+    """Save with ``torch.save`` atomically, as `write_text` does, with a checksum.
 
     Parameters
     ----------
     obj
         Tensors and plain values: a ``state_dict``, a checkpoint.
     path
-        The file. ``torch.load`` reads it, `load_torch` checks it first.
+        The file. ``torch.load`` can read it; `load_torch` also verifies it.
     """
     import torch
 
@@ -45,23 +42,23 @@ def save_torch(obj: object, path: _PathLike) -> None:
 
 
 def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
-    """Read what `save_torch` wrote: its tensors and plain values, on the CPU. No code of the file runs.
+    """Load tensors and plain values that `save_torch` wrote, onto the CPU. No code from the file runs.
 
     Parameters
     ----------
     path
         The file.
     remedy
-        What a user can do where it is damaged and there is no copy, as a clause: ``'delete it to ...'``.
+        For the error message, what to do without a backup, as a clause: ``'delete it to ...'``.
     options
-        More of ``torch.load``, such as ``mmap=True``.
+        Further options of ``torch.load``, such as ``mmap=True``.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     nni_cafenet.errors.DamagedFileError
-        If it is not what was written.
+        If the checksum does not match.
     """
     import torch
 
@@ -72,7 +69,7 @@ def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
         stored = file.read()
         file.seek(0)
         if _checksum(file, size - _LENGTH - 2) != stored:
-            raise damaged_file(path, 'its checksum does not fit what it holds', remedy)
+            raise damaged_file(path, 'its checksum does not match its content', remedy)
     try:
         return torch.load(path, map_location='cpu', weights_only=True, **options)
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
@@ -80,15 +77,7 @@ def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
 
 
 def check_not_truncated(path: _PathLike, *, remedy: str) -> None:
-    """Refuse a file that is cut short, or was not written by `save_torch`, without reading it whole.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    nni_cafenet.errors.DamagedFileError
-        If its end is missing, or has no checksum.
-    """
+    """Raise `DamagedFileError` for a truncated file or one not written by `save_torch`; reads only its end."""
     with open(path, 'rb') as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LENGTH - 22))
@@ -102,7 +91,7 @@ def check_not_truncated(path: _PathLike, *, remedy: str) -> None:
 
 
 def _checksum(file: BinaryIO, size: int) -> bytes:
-    """Return the checksum of the first bytes of a file, and of a comment of no length behind them."""
+    """Return the checksum of the first ``size`` bytes followed by an empty zip comment."""
     digest = hashlib.sha256()
     while size > 0:
         block = file.read(min(_BLOCK, size))

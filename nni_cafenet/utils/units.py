@@ -1,4 +1,4 @@
-"""Counts and times as people write them: `1.81G` MACs, `25.6M` parameters, a budget of `300M` or `5ms`."""
+"""Human-readable counts and times: `1.81G` MACs, `25.6M` parameters, `300M`, `5ms`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ _TIME = re.compile(r'([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)\s*(ns|us|µs|μs|ms|s)', r
 
 
 def format_count(count: float) -> str:
-    """
-    A count in three significant digits with a letter for the power of a thousand.
+    """Format a count with three significant digits and an SI suffix.
 
     Parameters
     ----------
     count
-        How many: MACs, parameters, channels. Below a thousand it is written as it is.
+        A number of MACs, parameters or channels. Whole numbers below 1000 get no suffix.
 
     Returns
     -------
@@ -51,7 +50,7 @@ def format_count(count: float) -> str:
     if scaled < 999.5:
         return f'{sign}{scaled:.3g}'
     power = 0
-    # From 999.5 of a letter on, it is 1.00 of the next: three digits never show 1000.
+    # 999.5K rounds to 1.00M: three digits never show 1000.
     while scaled >= 999.5 and power < len(_LETTERS) - 1:
         scaled /= 1000
         power += 1
@@ -60,14 +59,13 @@ def format_count(count: float) -> str:
 
 
 def parse_count(text: str | float) -> int:
-    """
-    The whole number that a count such as `'300M'` stands for.
+    """Parse a count such as `'300M'`.
 
     Parameters
     ----------
     text
         Digits with an optional fraction, exponent and letter, upper or lower case: `K` (10^3), `M` (10^6),
-        `G` or `B` (10^9), `T` (10^12), `P` (10^15); `_` may part the digits. A number is taken as it is.
+        `G` or `B` (10^9), `T` (10^12), `P` (10^15); `_` may separate digits. Numbers are returned unchanged.
 
     Returns
     -------
@@ -77,9 +75,9 @@ def parse_count(text: str | float) -> int:
     Raises
     ------
     ValueError
-        If it is no count, is negative, no whole number, or above 10^18.
+        If ``text`` cannot be parsed, or is negative, not whole, or above 10^18.
     TypeError
-        If it is neither a string nor a number.
+        If ``text`` is neither a string nor a number.
 
     Examples
     --------
@@ -89,32 +87,31 @@ def parse_count(text: str | float) -> int:
     True
     """
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise TypeError(f"a count is a number or a string such as '300M', not {text!r}")
+        raise TypeError(f"a count must be a number or a string such as '300M', not {text!r}")
     if isinstance(text, str):
         match = _COUNT.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is no count: write a number such as 300000000, 3e8, '300M' or '1.8G'")
+            raise ValueError(f"{text!r} is not a count: write a number such as 300000000, 3e8, '300M' or '1.8G'")
         digits, exponent, letter = match.groups()
         count = Decimal(digits.replace('_', '')).scaleb(int(exponent or 0)) * _FACTORS[letter.upper()]
     elif not math.isfinite(text) or text < 0:
-        raise ValueError(f'{text!r} is no count: it must be finite and not negative')
+        raise ValueError(f'{text!r} is not a count: it must be finite and not negative')
     else:
         count = Decimal(text)
     if count > _LARGEST:
         raise ValueError(f'{text!r} is above the largest count, 1e18')
     if count != int(count):
-        raise ValueError(f'{text!r} is no whole number: counts are whole, such as 300000000 or 3e8')
+        raise ValueError(f'{text!r} is not a whole number: write a count such as 300000000 or 3e8')
     return int(count)
 
 
 def format_time(nanoseconds: float) -> str:
-    """
-    A time in three significant digits, in the largest unit of which it is one or more.
+    """Format a time with three significant digits, in the largest unit in which it is at least 1.
 
     Parameters
     ----------
     nanoseconds
-        How long, ns.
+        The time, in ns.
 
     Returns
     -------
@@ -129,7 +126,7 @@ def format_time(nanoseconds: float) -> str:
     '640 ns'
     """
     for unit, next_unit in (('ns', 10**3), ('us', 10**6), ('ms', 10**9)):
-        # From 999.5 of a unit on, it is 1.00 of the next: three digits never show 1000.
+        # 999.5 us rounds to 1.00 ms: three digits never show 1000.
         if abs(nanoseconds) < 0.9995 * next_unit:
             return f'{_three_digits(1000 * nanoseconds / next_unit)} {unit}'
     return f'{_three_digits(nanoseconds / 10**9)} s'
@@ -143,8 +140,7 @@ def _three_digits(number: float) -> str:
 
 
 def parse_time(text: str) -> int:
-    """
-    The nanoseconds that a time such as `'5ms'` stands for.
+    """Parse a time such as `'5ms'` to nanoseconds.
 
     Parameters
     ----------
@@ -154,14 +150,14 @@ def parse_time(text: str) -> int:
     Returns
     -------
     int
-        Nanoseconds, cut off to a whole one.
+        Nanoseconds, rounded down.
 
     Raises
     ------
     ValueError
-        If it is no time, or longer than 10^18 ns.
+        If ``text`` cannot be parsed, or is longer than 10^18 ns.
     TypeError
-        If it is no string: a number alone has no unit.
+        If ``text`` is not a string: a bare number has no unit.
 
     Examples
     --------
@@ -171,10 +167,10 @@ def parse_time(text: str) -> int:
     1500
     """
     if not isinstance(text, str):
-        raise TypeError(f"a time is a string with a unit such as '5ms', not {text!r}")
+        raise TypeError(f"a time must be a string with a unit, such as '5ms', not {text!r}")
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no time: write a number and a unit, such as '5ms', '0.8 s' or '750us'")
+        raise ValueError(f"{text!r} is not a time: write a number and a unit, such as '5ms', '0.8 s' or '750us'")
     time = Decimal(match[1].replace('_', '')) * _NANOSECONDS[match[2]]
     if time > _LARGEST:
         raise ValueError(f'{text!r} is above the longest time, 1e9 s')

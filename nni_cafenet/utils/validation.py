@@ -1,4 +1,4 @@
-"""Checks of options: every argument that a user gives by value goes through one of these functions."""
+"""Validation of users' arguments."""
 
 from __future__ import annotations
 
@@ -26,19 +26,13 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2**63 - 1
-"""The largest seed that all random generators (numpy, torch, Python) take."""
+"""The largest seed that numpy, torch and Python all accept."""
 
 Kind = TypeVar('Kind')
 
 
 def check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """Return an option that must be a whole number; numpy's integers become plain ones, truth values are refused.
-
-    Raises
-    ------
-    ValueError
-        If it is of another type or out of range.
-    """
+    """Return ``value`` as an int; raises ValueError for other types (bool included) or values out of range."""
     if isinstance(value, Integral) and not _is_flag(value):
         found = int(value)
         if least <= found and (most is None or found <= most):
@@ -48,32 +42,32 @@ def check_whole_number(name: str, value: Any, least: int, most: int | None = Non
 
 
 def check_seed(value: Any, name: str = 'seed') -> int:
-    """Return a seed that all random generators take."""
+    """Return a seed that numpy, torch and Python all accept."""
     return check_whole_number(name, value, 0, LARGEST_SEED)
 
 
 def check_number(
     name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open: bool = False, what: str = ''
 ) -> float:
-    """Return an option that must be a finite number.
+    """Return ``value`` as a float.
 
     Parameters
     ----------
     name
-        The argument.
+        The argument's name.
     value
-        What was given.
+        The argument.
     low, high
-        The smallest and the largest value that are allowed.
+        Bounds.
     open
-        The bounds themselves are not allowed.
+        Exclude the bounds.
     what
-        What the number is, for the error.
+        Description for the error message.
 
     Raises
     ------
     ValueError
-        If it is of another type, not finite, or out of range.
+        If it is not a number, not finite, or out of range.
     """
     if isinstance(value, Real) and not _is_flag(value):
         found = float(value)
@@ -89,14 +83,14 @@ def check_number(
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return an option that is on or off; a TypeError for anything else, such as ``'yes'`` or 1."""
+    """Return ``value`` as a bool; raises TypeError for anything else, such as ``'yes'`` or 1."""
     if _is_flag(value):
         return bool(value)
     raise TypeError(f'{name}={shown_value(value)} must be True or False.')
 
 
 def check_name(name: str, value: Any, what: str) -> str:
-    """Return an option that must be a text that is not empty; a TypeError or ValueError for anything else."""
+    """Return a nonempty string; raises TypeError or ValueError."""
     if not isinstance(value, str):
         raise TypeError(f'{name}={shown_value(value)} must be {what}, as text.')
     if not value.strip():
@@ -105,17 +99,17 @@ def check_name(name: str, value: Any, what: str) -> str:
 
 
 def check_path(name: str, value: Any) -> Path:
-    """Return a path option, made whole; a TypeError or ValueError for anything else, such as an empty text."""
+    """Return an absolute path; raises TypeError or ValueError, also for an empty string."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f'{name}={shown_value(value)} must be a path, as text or a pathlib.Path.')
     text = os.fspath(value)
     if not text.strip() or '\0' in text:
-        raise ValueError(f"{name}={text!r} is no path. Write '.' for the working directory.")
+        raise ValueError(f"{name}={text!r} is not a path. Write '.' for the working directory.")
     return absolute_path(text)
 
 
 def check_instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str = '') -> Kind:
-    """Return an option that must be an object of some class; a TypeError otherwise."""
+    """Return ``value`` if it is an instance of ``kind``; raises TypeError otherwise."""
     if isinstance(kind, type) and isinstance(value, kind):
         return cast(Kind, value)
     given = f'the class {value.__name__}' if isinstance(value, type) else shown_value(value)
@@ -124,7 +118,7 @@ def check_instance(name: str, value: Any, kind: Callable[..., Kind], remedy: str
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return names in the order of their likeness to one, for errors: the nearest first."""
+    """Sort names by similarity to ``name``, most similar first."""
     lower = name.lower()
     return sorted(known, key=lambda other: (-difflib.SequenceMatcher(None, lower, other.lower()).ratio(), other))
 
@@ -137,6 +131,6 @@ def shown_value(value: Any) -> str:
     """Return a value as messages show it, at most 120 characters."""
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001  any object of a user, even one that cannot be shown
+    except Exception:  # noqa: BLE001  a user's __repr__ may raise anything
         text = f'<{type(value).__name__}>'
     return text if len(text) <= 120 else f'{text[:117]}...'

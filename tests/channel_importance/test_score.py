@@ -260,7 +260,7 @@ def test_a_callable_gives_numbers_of_elements(chain):
         (
             {'rule': 'l2', 'loss': squares},
             ValueError,
-            "loss is for rule='taylor'; rule='l2' looks at the weights alone",
+            "loss is for rule='taylor'; rule='l2'",
         ),
         ({'rule': 'taylor', 'batches': [], 'loss': squares}, ValueError, 'batches is empty'),
         ({'rule': lambda name, w: w.sum()}, TypeError, r'rule gave shape \(\) for a.weight; it must .* \(4, 3, 3, 3\)'),
@@ -282,7 +282,7 @@ def test_bad_arguments(chain, options, error, message):
         ),
         (lambda m, x: 1.0, 'loss returned float'),
         (lambda m, x: m(x).sum().detach(), 'does not depend on the weights'),
-        (lambda m, x: m.n.bias.sum(), 'loss does not depend on any weight that makes channels'),
+        (lambda m, x: m.n.bias.sum(), 'loss does not depend on any weight'),
         (lambda m, x: m(x).sum() * float('inf'), 'gradients that are not finite'),
         (lambda m, x: m(x).sum() * 0, 'the gradient of loss is zero'),
     ],

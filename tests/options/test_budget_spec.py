@@ -67,7 +67,7 @@ def test_several():
     [
         ([], 'lists no budget'),
         (['50%', '50 %'], 'has 50% twice'),
-        ('half', "'half' is no count"),
+        ('half', "'half' is not a count"),
         ('101%', 'more than the full network: no search is needed'),
         ({'latency': '5ms', 'batch': 0}, r"budget\['batch'\]=0 must be a whole number, 1 or more"),
         ({'batch': 1}, 'no limit given'),

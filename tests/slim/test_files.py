@@ -121,7 +121,7 @@ def test_frozen_parameters_stay_frozen(saved):
 def test_a_missing_file_is_named(saved, missing):
     _, folder = saved
     (folder / missing).unlink()
-    with pytest.raises(FileNotFoundError, match=f'holds no {missing}: give the folder that save_slim wrote'):
+    with pytest.raises(FileNotFoundError, match=f'has no {missing}: give the folder that save_slim wrote'):
         load_slim(SmallResNet, folder)
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_named(saved, damaged):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nowhere holds no widths.json'):
+    with pytest.raises(FileNotFoundError, match='nowhere has no widths.json'):
         load_slim(SmallResNet, tmp_path / 'nowhere')
 
 
@@ -152,6 +152,6 @@ def test_widths_of_another_model_are_refused(saved, make, difference):
     _, folder = saved
     model = make()
     before = [p.shape for p in model.parameters()]
-    with pytest.raises(ValueError, match=f'(?s)are of another model than .*{difference}.*Give the factory'):
+    with pytest.raises(ValueError, match=f'(?s)belong to another model than .*{difference}.*Give the factory'):
         load_slim(model, folder)
     assert [p.shape for p in model.parameters()] == before  # nothing was changed

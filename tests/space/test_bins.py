@@ -220,5 +220,5 @@ def test_rules_for_bins_as_words():
 
 @pytest.mark.parametrize('text', ['', 'many', '1:2:3', '1:', '-1', '1.5', '²'])
 def test_words_that_are_no_rule_for_bins(text):
-    with pytest.raises(ValueError, match='is no rule for bins: write SMALLEST:LARGEST'):
+    with pytest.raises(ValueError, match='is not a rule for bins: write SMALLEST:LARGEST'):
         parse_bins(text)

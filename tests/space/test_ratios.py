@@ -56,10 +56,10 @@ def test_a_bound_that_nobody_gave_gives_way():
 
 
 def test_contradictory_bounds_name_both():
-    said = r"min_ratio\['part.b'\]=0.6 is above max_ratio\['part.c'\]=0.5, and both hold for the channels of part.b.*larger"
+    said = r"min_ratio\['part.b'\]=0.6 is above max_ratio\['part.c'\]=0.5, and both apply to the channels of part.b.*larger"
     with pytest.raises(ValueError, match=said):
         space(min_ratio={'part.b': 0.6}, max_ratio={'part.c': 0.5})
-    with pytest.raises(ValueError, match='min_ratio=0.1 is above max_ratio=0.05, and both hold for the channels of a'):
+    with pytest.raises(ValueError, match='min_ratio=0.1 is above max_ratio=0.05, and both apply to the channels of a'):
         space(max_ratio=0.05)
 
 
@@ -90,7 +90,7 @@ def test_patterns_are_those_of_include():
 def test_a_bound_on_what_cannot_change_is_told(caplog):
     with caplog.at_level(logging.WARNING, 'nni_cafenet'):
         space(max_ratio={'e': 0.5})
-    assert "max_ratio['e']=0.5 bounds nothing" in caplog.text
+    assert "max_ratio['e']=0.5 has no effect" in caplog.text
 
 
 def test_the_full_network_is_the_measure_of_budgets_and_shares():

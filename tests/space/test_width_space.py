@@ -504,7 +504,7 @@ def test_errors_of_the_analysis_reach_the_user():
         small(min_ratio=2)
     with pytest.raises(ValueError, match='divisor=0 must be a whole number'):
         small(divisor=0)
-    with pytest.raises(ValueError, match=r'include=\[\] leaves no layer'):
+    with pytest.raises(ValueError, match=r'include=\[\]'):
         small(include=[])
 
 

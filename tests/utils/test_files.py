@@ -184,7 +184,7 @@ def test_an_unfinished_last_line_is_dropped_and_told(
     path.write_text('{"n": 1}\n' + end)
     with caplog.at_level(logging.WARNING):
         assert read_jsonl(path) == [{'n': 1}]
-    assert 'unfinished last line' in caplog.text
+    assert 'partial last line' in caplog.text
     assert 'last line, 2' in caplog.text
     assert path.read_text() == '{"n": 1}\n'
 
@@ -193,7 +193,7 @@ def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / 'history.jsonl'
     damaged = '{"n": 1}\n{"n"\n{"n": 3}\n'
     path.write_text(damaged)
-    with pytest.raises(ValueError, match=r'history.jsonl, line 2 is no JSON'):
+    with pytest.raises(ValueError, match=r'history.jsonl, line 2 is not JSON'):
         read_jsonl(path)
     assert path.read_text() == damaged
 
@@ -324,7 +324,7 @@ def test_what_a_killed_writer_left_is_passed_over(tmp_path: Path, caplog: pytest
     assert not caplog.records
     append_line(path, '{"a": 3}')
     assert reader.read() == [{'a': 3}]
-    assert [record.getMessage() for record in caplog.records] == [f'{path}: passed over an unfinished line']
+    assert [record.getMessage() for record in caplog.records] == [f'{path}: skipped a partial line']
 
 
 @given(

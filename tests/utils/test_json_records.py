@@ -86,7 +86,7 @@ def test_every_flipped_bit_of_a_line_is_noticed(tmp_path: Path, caplog: pytest.L
             said = str(error)
         else:  # the last line break is gone: an unfinished last line
             assert found == [{'n': 0}, {'n': 1}]
-            assert 'unfinished last line' in caplog.text
+            assert 'partial last line' in caplog.text
         assert said is None or ('x.jsonl, line ' in said and said.endswith('or delete that line.'))
 
 

@@ -105,7 +105,7 @@ def test_inspect_takes_a_torchvision_name_and_a_saved_model(nets, capsys):
         (['--plot', 'a.jpg'], 'end its name in .svg, .png, .pdf'),
         (['--plot', '-'], 'end its name in .svg, .png, .pdf'),
         (['--json', '-', '--csv', '-'], 'both want the terminal'),
-        (['--bins', 'many'], "bins='many' is no rule for bins"),
+        (['--bins', 'many'], "bins='many'"),
         (['--bins', '0'], 'must be a whole number, 1 or more'),
         (['--min-ratio', '2'], 'min_ratio=2.0 must be a number from 0 to 1'),
         (['--include', 'conv9'], "'conv9' matches no layer"),

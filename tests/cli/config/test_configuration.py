@@ -210,8 +210,8 @@ def test_a_record_of_another_version_is_refused():
         ('150%', '150% is more than the full network'),
         ('0%', 'must be above zero'),
         (0.5, "a share is written as a percentage, here '50%'"),
-        (-3, '-3 is no count'),
-        ('half', "'half' is no count"),
+        (-3, '-3 is not a count'),
+        ('half', "'half' is not a count"),
         (True, 'a count is a number or a string'),
         ([], 'lists no budget'),
         (['50%', '50%'], 'has 50% twice'),
@@ -240,7 +240,7 @@ def test_budgets_as_words(words, value):
     kind = budgets()
     assert kind.from_words(words) == value
     assert kind.problem(value) is None
-    assert "'macs=3M' is no count" in kind.problem(kind.from_words(['50%', 'macs=3M']))
+    assert "'macs=3M' is not a count" in kind.problem(kind.from_words(['50%', 'macs=3M']))
 
 
 def test_every_field_has_a_help_and_its_default_is_allowed():
