@@ -1,4 +1,4 @@
-"""What a model computes on inputs of the example's kind, and how far something else is from it."""
+"""Reference outputs on random inputs, and the largest difference of an exported model from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first of several ways to write a model into a file that computes what the model does."""
+"""Try exporters in turn until a file agrees with the model."""
 
 from __future__ import annotations
 

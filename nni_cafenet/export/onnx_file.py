@@ -1,4 +1,4 @@
-"""A model as an ONNX file that onnxruntime computes the same with."""
+"""Export to ONNX, verified in onnxruntime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def export_onnx(
     tolerance: float | None = None,
     opset: int | None = None,
 ) -> Exported:
-    """Write a model as an ONNX file, and hold it against the model in onnxruntime.
+    """Export a model to ONNX, and verify the file in onnxruntime.
 
     It goes through ``torch.export``, for batches of any size if that agrees, else for those of the example. Where that
     fails, as with detectors, in which values decide how many boxes there are, it goes through TorchScript. The first file

@@ -1,4 +1,4 @@
-"""A model as a TorchScript file, which needs torch alone."""
+"""Export to TorchScript."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ['export_torchscript']
 def export_torchscript(
     slim: nn.Module, path: str | os.PathLike[str], example_input: Any, *, tolerance: float | None = None
 ) -> Exported:
-    """Write a model as a TorchScript file, and hold it against the model.
+    """Export a model to TorchScript, and verify the file.
 
     It is scripted (its code is compiled), or traced with the example input where it cannot be scripted. ``torch.jit.load``
     reads the file without any code of the model; that of a detector needs ``import torchvision`` before, for its operators.

@@ -1,4 +1,4 @@
-"""What an object is, as plain data that is the same in every process: settings, code, data, trainings."""
+"""Fingerprints of settings, code, data and trainings, equal in every process."""
 
 from .data import loader_record
 from .training import evaluator_record, model_record

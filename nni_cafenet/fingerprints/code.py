@@ -1,4 +1,4 @@
-"""Fingerprints of functions and classes: what they compute, not where they stand or how they are formatted.
+"""Fingerprints of functions and classes by compiled code, independent of location and formatting.
 
 Code of installed packages is known by its name. Code of the user is known by its compiled form, with the functions,
 classes and constants that it uses. Comments, docstrings and line numbers do not count. Compiled forms of two Python

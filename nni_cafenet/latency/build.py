@@ -1,4 +1,4 @@
-"""What a latency table is made of, measured: record operators, follow their sizes, time them, time whole networks."""
+"""Measure the terms of a latency table: record operators, time them on grids of sizes, time whole networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times that were measured, kept in memory and in a file: a measurement that was killed goes on from there."""
+"""A cache of measured times, on disk so that killed measurements resume."""
 
 from __future__ import annotations
 

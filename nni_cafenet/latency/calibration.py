@@ -1,4 +1,4 @@
-"""From the sum of its operators to the time of a whole network: a scale and an offset, and how far they can be trusted."""
+"""Calibrate summed operator times to whole networks by scale and offset, with the prediction error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to measure: for each operator a grid of sizes, and the terms of a table that come of their times."""
+"""Measurement grids of operators, and the table terms built from their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a budget says of latency besides the limit, and the table that it asks for."""
+"""Latency options of a budget, and its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators as plain data: what is called, with tensors of which sizes; and the operators of one real run."""
+"""Operators as plain data (name, sizes, arguments), recorded from a forward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a latency table knows its space by."""
+"""The identity of a space, stored in its latency table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ['identity']
 
 
 def identity(space: WidthSpace) -> dict[str, Any]:
-    """Return what tells a space from others, as JSON holds it."""
+    """Return the properties that identify a space, as JSON values."""
     kind = next((p.dtype for p in space.full_model.parameters() if p.is_floating_point()), None)
     return {
         'macs': int(space.macs(space.full_widths)),

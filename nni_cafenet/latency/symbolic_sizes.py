@@ -1,4 +1,4 @@
-"""Which sizes of each operator follow which widths, found by running the model at some."""
+"""Operator sizes as linear functions of widths, inferred from runs at a few widths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NNI 3.0 on a current stack: its faults, patched one a file, and objects on their way to its trials."""
+"""Compatibility with NNI 3.0: patches, one per file, and serialization for trials."""
 
 from .patches import patch_nni
 from .patches.loaders import tell_loaders_of_batches

@@ -1,4 +1,4 @@
-"""Choosing widths under a budget: the budget, sampling inside it, and searchers that say what to score."""
+"""Width search under a budget: sampling, searchers, scores and history."""
 
 from .budget import Budget, IntArray
 from .cost_sampling import CostBins, NearBudget

@@ -1,4 +1,4 @@
-"""Whether a loss is the cross-entropy of the model's output: shown by its values and gradients, not by its code."""
+"""Detect losses that are a cross-entropy of the model's output, from values and gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last free part of a budget goes to widths that the score likes."""
+"""Widen the best widths to use up the budget."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .sampling import LevelSpace, bring_within, mark_new
 __all__ = ['FULL', 'filled', 'is_full']
 
 FULL = 0.98
-"""Share of a budget from which it counts as used."""
+"""Usage of a budget that counts as full."""
 
 _DRAWS = 4
-"""Ways to grow that are drawn for each that is returned."""
+"""Random candidates per returned width."""
 
 
 def is_full(budget: Budget, widths: Mapping[str, int]) -> bool:
-    """Whether widths use a budget, to within 2 %; of several limits, the most used one counts."""
+    """Whether widths use at least 98 % of a budget (of its most used limit)."""
     row = np.array([[widths[label] for label in budget.domain.choices]], np.int64)
     return bool(FULL <= budget.usage(row)[0] <= 1)
 

@@ -1,4 +1,4 @@
-"""What there is to win: where the uniform network stands among widths of its cost, and how noisy their scores are."""
+"""Search headroom: the rank of the uniform network among widths of equal cost, and the noise of scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGREE = 0.6
 
 @dataclass(frozen=True)
 class Headroom:
-    """What there is to win over the uniform network under a budget, by the scores of a supernet.
+    """Possible gain over the uniform network under a budget, estimated from supernet scores.
 
     Parameters
     ----------

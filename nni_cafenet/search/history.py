@@ -1,4 +1,4 @@
-"""Every width that was scored, on disk as soon as it is known."""
+"""The history of scored widths, appended to disk."""
 
 from __future__ import annotations
 

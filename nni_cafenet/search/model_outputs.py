@@ -1,4 +1,4 @@
-"""What a model returns inside a training step: recorded, divided by a temperature, and replayed without a forward."""
+"""Record a model's outputs in a step, scale its logits by a temperature, and replay them without a forward."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def recorded_outputs(model: nn.Module, change: Change | None = None) -> Iterator
 
 @contextlib.contextmanager
 def replayed_outputs(model: nn.Module, outputs: Sequence[Any], change: Change | None = None) -> Iterator[None]:
-    """Let the calls of a model return recorded outputs, in their order, without running it."""
+    """Return recorded outputs, in order, from calls of a model without running it."""
     number = 0
 
     def replaying(*args: Any, **kwargs: Any) -> Any:

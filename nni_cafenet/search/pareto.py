@@ -1,4 +1,4 @@
-"""Which of many points no other one beats: the Pareto front of cost and fitness."""
+"""The Pareto front of cost and fitness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a user's training step a score needs: all of it, unless the step is known."""
+"""Training steps used for scoring. NNI's own step runs without its metrics; any other runs whole."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ _KNOWN = ('torch', 'torchmetrics', 'nni')
 
 
 def statistics_step(module: LightningModule) -> Step:
-    """Return what changes running statistics as the training step does, and the random numbers that are drawn later.
-
-    NNI's own step is a forward, a loss of its output and metrics of both: the forward does. Of the quickstart's network,
-    loss and metrics are a sixth of a step. Any other step is run whole: what of it counts cannot be told.
-    """
+    """Return a step that updates running statistics and RNG like training: NNI's forward, or any other step whole."""
     if not _has_known_step(module):
         return module.training_step
 
@@ -32,7 +28,7 @@ def statistics_step(module: LightningModule) -> Step:
 
 
 def loss_step(module: LightningModule) -> Step:
-    """Return what gives the loss of the training step: NNI's own without its metrics, any other step whole."""
+    """Return a step that computes the training loss: NNI's own without metrics, any other step whole."""
     if not _has_known_step(module):
         return module.training_step
 
@@ -44,7 +40,7 @@ def loss_step(module: LightningModule) -> Step:
 
 
 def draws_nothing(module: LightningModule) -> bool:
-    """Whether what `loss_step` returns has no side effects and draws no random numbers outside of the model."""
+    """Whether `loss_step` has no side effects and draws no random numbers outside of the model."""
     forward = getattr(module.forward, '__func__', None)
     return _has_known_step(module) and forward is SupervisedLearningModule.forward
 

@@ -1,4 +1,4 @@
-"""The score of a width: how good the supernet is on held-out training data, with running statistics of that width."""
+"""Scores of widths: supernet performance on held-out training data, with re-estimated running statistics."""
 
 from __future__ import annotations
 

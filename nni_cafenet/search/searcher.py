@@ -1,4 +1,4 @@
-"""What every searcher is: a coroutine that proposes widths and is told their scores. And the random one."""
+"""The searcher interface, a coroutine that yields widths and receives their scores; and random search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The temperature of scores: what the model's logits are divided by while widths are scored."""
+"""The temperature of scores, a divisor of the logits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DEFAULT_TEMPERATURE = 2.0
 """Of scores that are cross-entropies. At 1, a supernet that knows its training images ranks widths by over-confidence."""
 
 TEMPERATURES = (1.0, 2.0, 3.0)
-"""Those that every score is computed at, of the same forward."""
+"""Temperatures at which every score is computed, from one forward."""
 
 
 def temperatures_with(temperature: float) -> tuple[float, ...]:

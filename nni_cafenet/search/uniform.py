@@ -1,4 +1,4 @@
-"""The uniformly scaled network of a budget: what any search has to beat."""
+"""The uniformly scaled network of a budget, the baseline of any search."""
 
 from __future__ import annotations
 

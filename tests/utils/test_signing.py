@@ -71,7 +71,7 @@ def test_a_key_that_is_none_or_open_to_others_is_refused(key: Path, content: str
 def test_where_no_key_can_be_made_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('NNI_CAFENET_KEY', str(tmp_path / 'file' / 'key'))
-    with pytest.raises(SigningKeyError, match='Name a file in a folder of your own by NNI_CAFENET_KEY'):
+    with pytest.raises(SigningKeyError, match='Set NNI_CAFENET_KEY to a file'):
         signature(b'', 'setup')
 
 

@@ -1,9 +1,4 @@
-"""Faults of NNI's experiments, each mended in a file of its own that says what NNI lacks.
-
-They act on this process alone, nothing on disk is changed, and each does nothing where NNI did well without it. They
-are in place once a `WidthSpace` or a `traced` object can be made; ``loaders`` once a one-shot strategy of NNI takes a
-space for its supernet.
-"""
+"""Patches of NNI's experiments, one fault per file, in this process only; correct behavior is unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ __all__ = ['patch_nni']
 
 
 def patch_nni() -> None:
-    """Mend what experiments need; a second call does nothing."""
+    """Apply all patches; idempotent."""
     read_whole_messages()
     mark_only_what_is_traced()
     start_managers_guarded()

@@ -1,4 +1,4 @@
-// Each trial gets the parameter that it was submitted with: see parameters.py.
+// Each trial gets the parameter that it was submitted with.
 'use strict';
 
 const { correct } = require('./patches');

@@ -1,1 +1,1 @@
-"""Objects that reach other processes: remembered as the call that made them, or kept in files."""
+"""Serialization for trial processes: constructor records, pickled arguments, stored tensors."""
