@@ -1,4 +1,4 @@
-"""What a run does, stage by stage, in whatever process it does it: train the supernet, score widths, train finalists."""
+"""The stages of a run: train the supernet, score widths, train finalists."""
 
 from .captured_results import CapturedResults, reports_may_fail, taken_reports
 from .context import StageContext, named

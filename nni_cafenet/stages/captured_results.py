@@ -1,4 +1,4 @@
-"""Results on their way to NNI: what the user's module reports is taken, and what a stage reports goes out instead."""
+"""Interception of results reported to NNI by the user's module."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _Channel = TypeVar('_Channel', bound=TrialCommandChannel)
 
 
 class CapturedResults(TrialCommandChannel):
-    """Takes what ``nni.report_intermediate_result`` and ``nni.report_final_result`` are called with.
+    """Captures the results of ``nni.report_intermediate_result`` and ``nni.report_final_result``.
 
     Parameters
     ----------
     forward
-        Makes of an intermediate result what is sent on in its place; None: nothing is sent.
+        Converts an intermediate result to the one sent to NNI; default: none is sent.
 
     Attributes
     ----------
     intermediate
-        How many intermediate results there were.
+        The number of intermediate results.
     final
         The last final result, or None.
     """
@@ -48,16 +48,16 @@ class CapturedResults(TrialCommandChannel):
         self._outer = get_default_trial_command_channel()
 
     def send(self, value: Any) -> None:
-        """Report an intermediate result of the stage itself."""
+        """Send an intermediate result to NNI."""
         self._outer.send_metric('PERIODICAL', _parameter_id(), nni.get_trial_id(), self._sent, value)
         self._sent += 1
 
     def receive_parameter(self) -> Any:
-        """Pass on the parameter of the trial."""
+        """Return the trial's parameter from NNI."""
         return self._outer.receive_parameter()
 
     def send_metric(self, type: Any, parameter_id: Any, trial_job_id: Any, sequence: int, value: Any) -> None:
-        """Take a result."""
+        """Capture a result."""
         if type == 'FINAL':
             self.final = value
             return
@@ -67,7 +67,7 @@ class CapturedResults(TrialCommandChannel):
 
 
 class _MayFail(TrialCommandChannel):
-    """Passes results on; where nobody takes them, the trial goes on."""
+    """Forwards results; a failure is logged and does not stop the trial."""
 
     def __init__(self) -> None:
         self._outer = get_default_trial_command_channel()
@@ -78,27 +78,27 @@ class _MayFail(TrialCommandChannel):
     def send_metric(self, *args: Any, **kwargs: Any) -> None:
         try:
             self._outer.send_metric(*args, **kwargs)
-        except OSError as error:  # those of requests are
+        except OSError as error:  # includes those of requests
             _logger.warning('A result could not be reported to NNI (%s).', first_line(error, 200))
 
 
 @contextlib.contextmanager
 def reports_may_fail() -> Iterator[None]:
-    """Let no training or score of a block be lost because the NNI manager is gone and takes no results."""
+    """Continue when NNI's manager is gone and results cannot be reported."""
     with _channel(_MayFail()):
         yield
 
 
 @contextlib.contextmanager
 def taken_reports(forward: Callable[[Any], Any] | None = None) -> Iterator[CapturedResults]:
-    """Take all results that are reported in a block (see `CapturedResults`)."""
+    """Capture all results reported in a block; see `CapturedResults`."""
     with _channel(CapturedResults(forward)) as reports:
         yield reports
 
 
 @contextlib.contextmanager
 def _channel(channel: _Channel) -> Iterator[_Channel]:
-    """Let a channel take what is reported in a block."""
+    """Route the results reported in a block to a channel."""
     outer = get_default_trial_command_channel()
     set_default_trial_command_channel(channel)
     try:

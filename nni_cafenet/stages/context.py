@@ -1,4 +1,4 @@
-"""All that a stage of a run needs, in whatever process it runs: the space, the evaluators, the options."""
+"""The space, evaluators and options that the stages of a run share."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from .train_supernet import SupernetStage
 __all__ = ['StageContext', 'named']
 
 _PICKLE_LIMIT = 64 * 1024
-"""Bytes of an object that travels pickled because it is not traced; NNI's own limit, which PICKLE_SIZE_LIMIT changes."""
+"""Default limit, in bytes, for pickled arguments; NNI's environment variable PICKLE_SIZE_LIMIT overrides it."""
 
 
 @dataclass
 class StageContext:
-    """All that a stage of a run needs.
+    """Everything that a stage needs, in any process.
 
     Parameters
     ----------
     space
         The supernet.
     evaluator
-        Trains it; used by nothing else.
+        Trains the supernet only.
     options
-        What the run is asked for.
+        The options of the run.
     finalists
-        How the best widths are trained.
+        Options of the finalists' training.
     finalist_evaluator
-        Trains them; None: as `evaluator` does.
+        Trains the finalists; default: copies of `evaluator`.
     budgets
-        Names of the run's budgets, where it has several.
+        The names of the budgets; ``(None,)`` if there is one.
     """
 
     space: WidthSpace
@@ -70,21 +70,21 @@ class StageContext:
 
     @cached_property
     def supernet(self) -> SupernetStage:
-        """The supernet, its data and its training."""
+        """The training stage of the supernet."""
         return SupernetStage(self.space, self.evaluator, self.options)
 
     @cached_property
     def loader(self) -> Any:
-        """The training data of the evaluator."""
+        """The training loader of the evaluator."""
         return self.supernet.loader if 'supernet' in vars(self) else training_loader(self.evaluator)
 
     @cached_property
     def scorer(self) -> Scorer:
-        """Scores widths on the supernet as it is when this is first asked for."""
+        """The scorer; its batches are drawn on first access."""
         return self.supernet.scorer()
 
     def possible_trainings(self) -> list[tuple[str, int | None]]:
-        """Return the names of all networks that the run may train, each with the epochs of a short training or None."""
+        """Return ``(name, epochs)`` of every network that the run may train; ``epochs`` is None for a full training."""
         full: list[tuple[str, int | None]] = [(name, None) for name in finalist_names(self.finalists, self.budgets)]
         halving = self.finalists.halving
         return full + [
@@ -95,27 +95,27 @@ class StageContext:
 
     @property
     def trainings(self) -> int:
-        """How many trainings of single networks the run has, short and full ones."""
+        """The number of trainings of single networks, short and full."""
         return self.finalists.trainings * len(self.budgets)
 
     @cached_property
     def metric(self) -> Metric:
-        """What finalists are ranked by."""
+        """The metric that ranks finalists."""
         module = (self.finalist_evaluator or self.evaluator).module
         return Metric.of(module, self.finalists.metric, self.finalists.higher_is_better)
 
     @property
     def short_metric(self) -> Metric:
-        """What short trainings are ranked by: the score of the run, on held-out training data."""
+        """The metric that ranks short trainings: the score of the run, on held-out training data."""
         score = self.options.score
         return Metric(HELDOUT_LOSS if score == 'loss' else score, self.options.higher_is_better)
 
     def train_finalist(
         self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
     ) -> TrainedFinalist:
-        """Train a finalist, or take up where its checkpoint stands (see `train_finalist`)."""
+        """Train a finalist or resume its training; see `train_finalist`."""
         if self._evaluators is None:
-            raise RuntimeError('This run has no finalists.')
+            raise RuntimeError('This run trains no finalists.')
         full, epochs = self._evaluators, finalist.epochs
         return train_finalist(
             finalist,
@@ -128,10 +128,10 @@ class StageContext:
             callbacks=callbacks,
         )
 
-    # --- what each stage depends on; asked for before anything has run --------------------------------
+    # --- fingerprints of the stages, taken before training ----------------------------------------------
 
     def supernet_record(self) -> dict[str, Any]:
-        """Return what the training of the supernet depends on: model, data, evaluator, options and code."""
+        """Return the fingerprint of the supernet's training: model, data, evaluator, options and code."""
         space, options = self.space, self.options
         return {
             'seed': options.seed,
@@ -146,7 +146,7 @@ class StageContext:
         }
 
     def scores_record(self) -> dict[str, Any]:
-        """Return what scores depend on besides the supernet."""
+        """Return the fingerprint of the scores, without the supernet's."""
         options = self.options
         return {
             'score': options.score,
@@ -159,7 +159,7 @@ class StageContext:
         }
 
     def training_record(self, epochs: int | None = None) -> dict[str, Any]:
-        """Return what the training of a single network depends on besides its widths; ``epochs``: a short one."""
+        """Return the fingerprint of a single network's training, without its widths; `epochs` selects a short one."""
         options, recipe = self.options, dict(self._recipe)
         record: dict[str, Any] = {'seed': options.seed, 'finalist_weights': self.finalists.weights}
         if self.finalists.weights == 'inherited':
@@ -173,9 +173,9 @@ class StageContext:
 
     @cached_property
     def _training(self) -> tuple[dict[str, Any], Any]:
-        """How the supernet is trained, and the metrics of its evaluator that only measure."""
+        """The evaluator's fingerprint, and apart from it the metrics that do not affect training."""
         record = evaluator_record(self.evaluator)
-        if 'code' in record:  # a module of the user's own may train with what it calls metrics
+        if 'code' in record:  # a custom module may train with its metrics
             return record, None
         task = dict(record['task']) if isinstance(record.get('task'), dict) else {}
         metrics = [record.pop('metrics', None), task.pop('metrics', None)]
@@ -194,7 +194,7 @@ class StageContext:
 
     def _start_of(self, finalist: Finalist) -> nn.Module:
         if self.finalists.weights == 'inherited':
-            slim = self.scorer.slim(finalist.scored).train()  # Lightning trains it in the mode that it is in
+            slim = self.scorer.slim(finalist.scored).train()  # Lightning keeps the mode of each module
             for name in self.supernet.module.frozen_statistics:
                 slim.get_submodule(name).eval()
             return slim
@@ -203,7 +203,7 @@ class StageContext:
     # --- to another process -----------------------------------------------------------------------
 
     def dump(self) -> str:
-        """Return what another process makes this object of, as text."""
+        """Serialize this object for another process."""
         limit = int(os.environ.get('PICKLE_SIZE_LIMIT', _PICKLE_LIMIT))
         space = self.space
         parts = {
@@ -217,14 +217,14 @@ class StageContext:
         return text
 
     def with_evaluators_of(self, text: str) -> StageContext:
-        """Return this setup with the evaluators that another process makes of a text of `dump`."""
+        """Return a copy whose evaluators and options are restored from the output of `dump`."""
         parts = json.loads(text)
         made = [nni.load(json.dumps(parts[name])) for name in ('evaluator', 'options', 'finalist_evaluator')]
         return StageContext(self.space, made[0], made[1], self.finalists, made[2], self.budgets)
 
     @classmethod
     def load(cls, text: str) -> StageContext:
-        """Make the object again. The space is built anew, with weights of its own."""
+        """Restore a context from `dump`. The space is rebuilt with new weights."""
         parts: Mapping[str, Any] = nni.load(text)
         recipe = parts['space']
         space = recipe['symbol'](*(recipe['args'] or ()), **(recipe['kwargs'] or {}))
@@ -232,5 +232,5 @@ class StageContext:
 
 
 def named(value: Any) -> Any:
-    """Return an object of this package by its text, and one of a user's class with its code."""
+    """Return the `repr` of an object of this package, or the fingerprint of a user's object."""
     return repr(value) if type(value).__module__.startswith('nni_cafenet.') else record_of(value)

@@ -1,4 +1,4 @@
-"""Widths that are scored besides those of a searcher: random ones of the budget's cost, and fuller ones at the end."""
+"""Widths scored in addition to the searcher's: random ones at the cost of the budget, and fuller versions of the best."""
 
 from __future__ import annotations
 
@@ -23,34 +23,33 @@ from ..space import WidthSpace
 __all__ = ['EqualCost', 'at_once']
 
 _MOST = 200
-"""Random widths that are drawn of a budget's cost, unless a run asks for more."""
+"""Default limit of random widths."""
 
 _FEWEST = 20
-"""Below so many nothing is drawn: the widths of the search are looked at instead."""
+"""With a smaller default number, none are drawn and the searcher's widths are used instead."""
 
 _BAND = 0.95
-"""Least share of a budget that widths of its cost use."""
+"""Minimum share of the budget that widths at its cost use."""
 
 _VERSIONS = 8
-"""Fuller versions that are scored of each width that is handed out."""
+"""Fuller versions scored for each returned width."""
 
 
 class EqualCost:
-    """Widths of about the cost that a budget allows.
+    """Widths whose cost is close to the budget.
 
     Parameters
     ----------
     space, budget
-        What is searched.
+        The space and the budget of the search.
     name
-        The name of the budget; None where the run has a single one.
+        The name of the budget; None if the run has only one.
     total
-        Widths that the searcher proposes.
+        Number of widths that the searcher proposes.
     drawn
-        How many random widths of the budget's cost are scored; None: a tenth of ``total``, 200 at most, and none where that
-        is below 20.
+        Number of random widths; default: a tenth of `total`, at most 200, and none below 20.
     seed
-        Seed of what is drawn.
+        Seed of the random widths.
     """
 
     def __init__(
@@ -66,12 +65,12 @@ class EqualCost:
 
     @property
     def uniform(self) -> dict[str, int]:
-        """The uniformly scaled network among the widths that may be chosen."""
+        """The widths of the uniformly scaled network."""
         levels = LevelSpace(self.space, self.budget)
         return levels.as_dicts(uniform_levels(levels)[None])[0]
 
     def drawn(self) -> list[dict[str, int]]:
-        """Return random widths of the budget's cost, after the uniform network; none where none are asked for."""
+        """Return the uniform network and random widths at the cost of the budget; empty if none are requested."""
         if not self._drawn:
             return []
         rng = np.random.default_rng([self._seed, 3])
@@ -81,13 +80,13 @@ class EqualCost:
         return [uniform, *(widths for widths in others if widths != uniform)]
 
     def fuller(self, best: Sequence[Scored]) -> list[dict[str, int]]:
-        """Return wider versions of the best widths, where these leave more than 2 % of the budget unused."""
+        """Return wider versions of the best widths that leave more than 2 % of the budget unused."""
         count = min(_VERSIONS * len(best), self._most_fuller)
         rng = np.random.default_rng([self._seed, 4])
         return filled(self.space, self.budget, [each.widths for each in best], count, rng)
 
     def headroom(self, history: History, best: Scored | None, score: str) -> Headroom | None:
-        """Compare the uniform network with widths of its cost that were scored; None where these are too few."""
+        """Compare the uniform network with scored widths of equal cost; None if there are too few."""
         uniform = self.uniform
         if uniform not in history:
             return None
@@ -110,6 +109,6 @@ class EqualCost:
 
 
 def at_once(widths: list[dict[str, int]]) -> Proposals:
-    """Propose some widths, whatever their scores are."""
+    """Propose all widths in one batch, regardless of scores."""
     if widths:
         yield widths

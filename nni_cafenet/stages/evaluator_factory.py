@@ -1,4 +1,4 @@
-"""A fresh evaluator for every training: one is used up by it, its trainer and its module hold the state."""
+"""A fresh evaluator for every training, since training changes the module and the trainer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ['EvaluatorFactory']
 
 
 class EvaluatorFactory:
-    """Makes copies of an evaluator as it was when this object was made; the data are shared.
+    """Creates copies of an evaluator in its initial state; the data is shared.
 
     Parameters
     ----------
@@ -30,20 +30,20 @@ class EvaluatorFactory:
         self._generators = [(each, each.get_state()) for loader in loaders for each in loader_generators(loader)]
 
     def trainer_option(self, name: str, default: Any) -> Any:
-        """Return an option of Lightning's trainer as the evaluator was made with it."""
+        """Return an option that the trainer was created with."""
         return self._trainer[1].get(name, default)
 
     def trainer_options(self) -> dict[str, Any]:
-        """Return a copy of the options of Lightning's trainer that the evaluator was made with."""
+        """Return a copy of the options that the trainer was created with."""
         return copy.deepcopy(dict(self._trainer[1]))
 
     @property
     def module(self) -> Any:
-        """The module as it was; not to be changed."""
+        """The module in its initial state; do not change it."""
         return self._module
 
     def bare(self) -> Lightning:
-        """Return an evaluator with copies and the user's data, whose trainer is not the user's: for a look."""
+        """Return a copy with the user's data and a minimal trainer, for a dry run."""
         return Lightning(
             copy.deepcopy(self._module),
             Trainer(logger=False, enable_checkpointing=False, accelerator='cpu', devices=1),
@@ -53,16 +53,16 @@ class EvaluatorFactory:
         )
 
     def loader(self, evaluator: Lightning) -> Any:
-        """Return the training loader of an evaluator that was made here; None for that of a data module."""
+        """Return the training loader of an evaluator from `make`; None for a data module."""
         return evaluator.train_dataloaders
 
     def make(self, **trainer: Any) -> Lightning:
-        """Return a fresh evaluator. Generators of its loaders are as they were, too.
+        """Return a fresh evaluator, and reset the generators of its loaders.
 
         Parameters
         ----------
         trainer
-            Options of Lightning's trainer that take the place of those that the evaluator was made with.
+            Overrides of the trainer's options.
         """
         args, kwargs = copy.deepcopy(self._trainer)
         kwargs = {**kwargs, **trainer}

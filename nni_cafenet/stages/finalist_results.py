@@ -1,4 +1,4 @@
-"""Trained finalists as NNI exports them, and as a table."""
+"""Trained finalists as NNI models, and result tables."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _COSTS = ('MACs', 'MACs %', 'params')
 
 
 class TrainedModel(RawFormatModelSpace):
-    """A trained finalist, as NNI exports it.
+    """A trained finalist in the form that NNI exports.
 
     Parameters
     ----------
     space
-        The space of widths.
+        The width space.
     trained
         The finalist and its metric.
     folder
-        Its folder, with the trained weights.
+        The folder of its trained weights.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def finalists_table(trained: Sequence[TrainedFinalist], space: WidthSpace, metri
 def short_trainings_table(
     trained: Sequence[TrainedFinalist], space: WidthSpace, metric: Metric, number: int = 5
 ) -> str:
-    """Return a table of the best networks by their last short trainings and of the baseline, best first."""
+    """Return a table of the `number` best networks by their last short training, and the baseline."""
     ranked = sorted(trained, key=lambda each: (-(each.finalist.epochs or 0), -metric.fitness(each.metric)))
     rows = [
         [rank, each.finalist.title, *_costs(each.finalist.scored, space), each.finalist.epochs, each.metric]
@@ -79,7 +79,7 @@ def short_trainings_table(
 
 
 def widths_table(scored: Sequence[Scored], space: WidthSpace, score: str) -> str:
-    """Return a table of scored widths, in their order."""
+    """Return a table of scored widths in the given order."""
     rows = [[rank, *_costs(each, space), each.score] for rank, each in enumerate(scored, start=1)]
     return as_table(['rank', *_COSTS, score], rows)
 

@@ -1,4 +1,4 @@
-"""Which networks are finalists, and where each is trained: the same network is trained once by a recipe."""
+"""Selected finalists on disk, and the folder of each training; identical trainings share one."""
 
 from __future__ import annotations
 
@@ -24,22 +24,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choice:
-    """Which networks were chosen.
-
-    Parameters
-    ----------
-    finalists
-        The finalists.
-    short
-        The short trainings that they were chosen by.
-    """
+    """The selected finalists, and the short trainings that selected them."""
 
     finalists: list[Finalist]
     short: list[Finalist]
 
 
 def read_choice(folder: RunFolder) -> Choice | None:
-    """Return the finalists that were chosen for what a run is asked for; None where none were."""
+    """Return the finalists selected under the current options; None if there are none yet."""
     if not folder.finalists.exists():
         return None
     record = read_record(folder.finalists, remedy='delete it to choose the finalists again')
@@ -49,22 +41,14 @@ def read_choice(folder: RunFolder) -> Choice | None:
 
 
 def write_choice(folder: RunFolder, finalists: Sequence[Finalist], short: Sequence[Finalist]) -> None:
-    """Write down which networks are the finalists for what a run is asked for.
-
-    Parameters
-    ----------
-    folder
-        The run.
-    finalists, short
-        The finalists, and the short trainings that they were chosen by.
-    """
+    """Write the selected finalists and the short trainings that selected them."""
     chosen = {'finalists': finalists, 'short': short}
     lists = {kind: [each.to_json() for each in some] for kind, some in chosen.items()}
     write_record(folder.finalists, {'question': _question(folder), **lists})
 
 
 def write_trainings(root: Path, trainings: Mapping[str, Any]) -> None:
-    """Write down, in the folder of each training, what it depends on (see `with_folders`)."""
+    """Write the fingerprint of each training to its folder; see `with_folders`."""
     for folder, training in trainings.items():
         path = root / folder / _RECORD
         if not path.exists():
@@ -74,22 +58,25 @@ def write_trainings(root: Path, trainings: Mapping[str, Any]) -> None:
 def with_folders(
     finalists: Sequence[Finalist], training: Mapping[str, Any], root: Path, *, inherited: bool
 ) -> tuple[list[Finalist], dict[str, Any]]:
-    """Give each finalist the folder of its training: one that was begun with the same network and recipe, or a new one.
+    """Assign each finalist a folder: an existing one with the same fingerprint, or a new one.
 
     Parameters
     ----------
     finalists
         The networks.
     training
-        What every training depends on besides the network.
+        The fingerprint shared by all trainings.
     root
         The folder of all trainings.
     inherited
-        Whether trainings start from the supernet's weights, where the channel sets count as well.
+        Whether trainings start from the supernet's weights; the channel sets then belong to the fingerprint.
 
     Returns
     -------
-    The finalists, and what the training in each of their folders depends on.
+    finalists : list of Finalist
+        The finalists with their folders.
+    trainings : dict
+        Folder name -> fingerprint.
     """
     known = {_identity(each): name for name, each in _begun(root).items()}
     taken = set(_begun(root)) | {path.name for path in root.glob('*') if (path / 'result.json').exists()}
@@ -104,7 +91,7 @@ def with_folders(
         same = first.setdefault(folder, each.name)
         found.append(dataclasses.replace(each, folder=folder, same_as=None if same == each.name else same))
         if same != each.name:
-            _logger.info('%s: the same network, trained once.', found[-1].title)
+            _logger.info('%s: same network, trained once.', found[-1].title)
     return found, trainings
 
 

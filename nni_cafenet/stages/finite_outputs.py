@@ -1,4 +1,4 @@
-"""A network is handed out only if it computes numbers."""
+"""A check that a trained network has finite weights and outputs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _logger = logging.getLogger(__name__)
 
 
 def computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
-    """Whether no tensor of a network is NaN, and none of its outputs in evaluation mode NaN or infinite, on the CPU.
+    """Whether parameters and buffers contain no NaN and outputs are finite, in evaluation mode on the CPU.
 
     Parameters
     ----------
     model
         The network.
     example
-        What it is called with, in the type of its parameters; None: only its tensors are looked at.
+        Example input, converted to the dtype of the parameters; None: only parameters and buffers are checked.
 
     Notes
     -----
-    A network that cannot be asked (it fails on the CPU, say) is taken for sound, with a warning.
+    A network whose check raises (for example, one that needs a GPU) passes with a warning.
     """
     try:
         return _computes_numbers(model, example)
     except Exception as error:  # noqa: BLE001 - the user's model: whatever it raises
-        _logger.warning('Whether a network computes numbers cannot be told: %s', first_line(error))
+        _logger.warning('The outputs of a trained network could not be checked: %s', first_line(error))
         return True
 
 
@@ -44,7 +44,7 @@ def _computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
         model = copy.deepcopy(model).cpu()
     tensors = [*model.parameters(), *model.buffers()]
     if any(each.is_floating_point() and bool(torch.isnan(each).any()) for each in tensors):
-        return False  # infinite values may be a mask
+        return False  # infinity may be a mask
     if example is None:
         return True
     brought = example.to_model(model).fresh()  # an example may be of another precision than the training

@@ -1,8 +1,7 @@
-"""One look at one batch of everything, before any long work, which leaves no trace.
+"""A dry run: train and validate on one batch before any long work, without side effects.
 
-A copy of the user's module trains a copy of the network for one batch and validates it on one, by a trainer of its own
-with the options of the user's: whatever fails in the first batch fails here, and what is logged is known, at the end of
-an epoch too. The states of all random generators are put back.
+A copy of the user's module trains a copy of the network with a separate trainer that has the user's options. Errors of the
+first batch and the names of logged metrics become known early. All RNG states are restored.
 """
 
 from __future__ import annotations
@@ -58,23 +57,23 @@ _OPTIONS: dict[str, Any] = {
     'reload_dataloaders_every_n_epochs': 0,
 }
 _LEFT_OUT = (Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar, Timer)
-"""Callbacks that log nothing, and write files or end a training."""
+"""Callbacks that write files or stop training, and log nothing."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Seen:
-    """What one batch showed.
+    """Result of a dry run.
 
     Parameters
     ----------
     logged
-        All that was logged by the end of the epoch.
+        The metrics logged by the end of the epoch.
     reported
-        The last result that was reported to NNI; None: there was none.
+        The last result reported to NNI, or None.
     empty
-        The argument of the data that gave no batch; None: all gave one.
+        The argument whose loader yielded no batch, or None.
     """
 
     logged: dict[str, float] = field(default_factory=dict)
@@ -91,31 +90,32 @@ def look(
     more: Callable[[pl.Trainer, LightningModule], None] = lambda trainer, module: None,
     name: str = 'evaluator',
 ) -> Seen | None:
-    """Train and validate a network for one batch each.
+    """Train and validate a network on one batch each.
 
     Parameters
     ----------
     evaluators
-        Make the user's evaluator.
+        Creates the user's evaluator.
     make
-        Makes the network, a copy.
+        Returns a copy of the network.
     known
-        Whether all names that are asked for were logged; if not, the user's callbacks take part in a second look.
+        Whether all required metrics were logged; if not, the dry run is repeated with the user's callbacks.
     data
-        Makes loaders for training and validation of an evaluator; None: its own.
+        Returns the training and validation loaders for an evaluator; default: its own.
     more
-        Called with the trainer and the module at the end of the epoch, on their device.
+        Called with trainer and module at the end of the epoch.
     name
-        The argument that gave the evaluator, for errors.
+        Name of the evaluator's argument, for errors.
 
     Returns
     -------
-    What was seen; None if the evaluator cannot be copied, or memory is too small for a copy.
+    Seen or None
+        None if memory is too small for a copy.
 
     Raises
     ------
     nni_cafenet.errors.FirstBatchError
-        If a step, a hook or a sample fails, or a loader gives no batch.
+        If a step, a hook or a sample fails.
     """
     callbacks = [each for each in _callbacks_of(evaluators) if not isinstance(each, _LEFT_OUT)]
     attempts: list[Sequence[pl.Callback]] = [[], callbacks] if callbacks else [[]]
@@ -128,7 +128,7 @@ def look(
             failure = failure or error
             continue
         except (torch.cuda.OutOfMemoryError, MemoryError):
-            _logger.warning('The first batch was not looked at beforehand: memory is too small for a copy.')
+            _logger.warning('The first batch was not checked: too little memory for a copy of the model.')
             return None
         if known(seen):
             break
@@ -166,8 +166,8 @@ def _one_epoch(
                 raise FirstBatchError(f'{name}: {first_line(error)}') from error
             except Exception as error:
                 raise FirstBatchError(
-                    f'{name}: the first batch of {watch.phase} fails ({type(error).__name__}: {first_line(error)}). '
-                    'Check the data, the labels and the steps of the module.'
+                    f'{name}: the first {watch.phase} batch fails ({type(error).__name__}: {first_line(error)}). '
+                    "Check the data, the labels and the module's steps."
                 ) from error
         seen.logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
         seen.reported = reports.final
@@ -179,7 +179,7 @@ def _one_epoch(
 
 
 class _Watch(pl.Callback):
-    """Notes how far a training came, and ends it after an epoch."""
+    """Records the progress of training and stops it after one epoch."""
 
     def __init__(self, more: Callable[[pl.Trainer, LightningModule], None]) -> None:
         self.phase = 'training'
@@ -206,7 +206,7 @@ class _Watch(pl.Callback):
 
 
 class _OneBatch(pl.Trainer):
-    """A trainer whose number of steps, which schedules are made from, is that of the whole training."""
+    """A trainer that reports the step count of the full training, for learning rate schedules."""
 
     steps_of_training: float = math.inf
 

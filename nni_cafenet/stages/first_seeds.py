@@ -1,4 +1,4 @@
-"""A resumed run as trials works on the data that it was started with: with the seeds that they were drawn by."""
+"""Seeds of traced objects, carried over when a run as trials resumes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ __all__ = ['with_first_seeds']
 
 _SYMBOL, _ARGS = '__symbol__', '__args__'
 _SEEDS = {f'path:{made.__module__}.{made.__name__}': at for made, at in ((remake, 1), (remake_part, 2))}
-"""Where the seed stands among the arguments of what `nni_cafenet.traced` made."""
+"""Argument position of the seed in the constructor records of `nni_cafenet.traced`."""
 
 
 def with_first_seeds(there: str, now: str) -> str:
-    """Return what trials of a resumed run make their objects of.
+    """Return a serialized context with the seeds of the run's first start.
+
+    A random split into training and validation data then stays the same. Other differences are found by fingerprints.
 
     Parameters
     ----------
     there, now
-        What `StageContext.dump` returned when the run was started, and what it returns now.
+        The output of `StageContext.dump` at the first start and now.
 
     Returns
     -------
-    ``now``, with the seeds that traced objects were made with when the run was started: a split into training and
-    validation data that is drawn at random is the same one. Whether anything else differs, the records of the run say.
+    str
+        ``now`` with the seeds of ``there``.
     """
     old, new = json.loads(there), json.loads(now)
     _take_seeds(old, new)

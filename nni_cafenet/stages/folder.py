@@ -1,4 +1,4 @@
-"""The folder of a run: what it was asked for, the supernet's checkpoint, and the scored widths."""
+"""Paths and state files in the folder of a run."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_
 _REMEDY = 'give another directory to start anew'
 
 JOB_RECORD = 'job.json'
-"""What the command line was asked for; it may stand in the folder before the run does."""
+"""The configuration of a command; written before the files of the run."""
 
 
 def new_run_path(root: str | os.PathLike[str]) -> Path:
-    """Return a path for a new run below a folder; nothing is made yet."""
+    """Return a new path below `root`, without creating it."""
     return Path(root) / 'cafenet' / f'{time.strftime("%Y%m%d-%H%M%S")}-{uuid.uuid4().hex[:6]}'
 
 
 class RunFolder:
-    """A run on disk. The files are its state: a run that is started again in its folder goes on from them.
+    """The folder that holds the whole state of a run.
 
     Parameters
     ----------
     path
         The folder.
     record
-        What each stage of the run depends on (see `stages_record`); None: whatever the folder holds.
+        Fingerprints of the stages (see `stages_record`); default: not compared.
     make
-        Make the folder if need be. Of several processes, only one should.
+        Create the folder and its record. Only one of several processes should.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If the folder holds a supernet that was trained with something else; the message lists what differs.
+        If the folder's supernet was trained differently. The message lists the differences.
     nni_cafenet.errors.FolderError
         If the folder cannot be read or written.
     """
@@ -59,36 +59,36 @@ class RunFolder:
             self.record = open_record(path / 'run.json', record, make=make)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes from doing this run, for the length of a block (see `held`)."""
+        """Lock the folder for a block; see `locked_folder`."""
         return locked_folder(self.path) if self._make else contextlib.nullcontext()
 
     @property
     def checkpoint(self) -> Path:
-        """Lightning's checkpoint of the supernet, written after every epoch."""
+        """The supernet's Lightning checkpoint, written after every epoch."""
         return self.path / 'supernet.ckpt'
 
     @property
     def history(self) -> Path:
-        """The scored widths, one JSON record a line; scores of another kind have another file."""
+        """Scored widths as JSON lines; each scoring configuration has its own file."""
         names = self.record.get('histories', {})
         return self.path / names.get(digest(self.record.get('scores')), 'history.jsonl')
 
     @property
     def initial(self) -> Path:
-        """The supernet's first weights, and the states of random generators when its training started."""
+        """The initial weights of the supernet and the RNG states at the start of training."""
         return self.path / 'initial.pt'
 
     @property
     def setup(self) -> Path:
-        """What trials make the space and the evaluators of."""
+        """The serialized `StageContext` for trials."""
         return self.path / 'setup.json'
 
     def read_setup(self) -> str:
-        """Return what trials make their objects of; refuse it where this user's key did not sign it, for it runs code."""
+        """Return the serialized `StageContext`; it runs code when loaded, so its signature is checked."""
         return json.dumps(read_record(self.setup, remedy=_REMEDY, signed_for='setup')['setup'])
 
     def write_setup(self, text: str) -> None:
-        """Keep what trials make their objects of, signed with the user's key."""
+        """Write the serialized `StageContext`, signed with the user's key."""
         write_record(self.setup, {'setup': json.loads(text)}, signed_for='setup')
 
     @property
@@ -97,38 +97,38 @@ class RunFolder:
         return child_path(self.path, 'search')
 
     def check_space(self, space: Any) -> None:
-        """Refuse a space that is not the run's; the message says what differs."""
+        """Raise `ResumeError` if a space differs from that of the run."""
         there = (read_stages(self.path / 'run.json') or {'supernet': {}})['supernet']
         here = {'macs': space.macs(space.full_widths), 'choices': {k: list(v) for k, v in space.choices.items()}}
         changes = changes_of({key: there.get(key) for key in here}, here)
         if changes:
             raise ResumeError(
-                f'The model that its factory makes here is not that of the run in {self.path} ({changes}). Use the '
-                'same code and the same versions of packages on all machines.'
+                f'The model differs from that of the run in {self.path} ({changes}). Use the same code and package '
+                'versions on all machines.'
             )
 
     @property
     def curves(self) -> Path:
-        """What the supernet's training logged, one JSON record an epoch (see `read_curves`)."""
+        """Metrics logged during supernet training, as JSON lines, one per epoch; see `read_curves`."""
         return self.path / 'curves.jsonl'
 
     @property
     def uniform_loss(self) -> Path:
-        """The held-out loss of the uniform network while the supernet was trained, one JSON record a look."""
+        """Held-out loss of the uniform network during supernet training, as JSON lines."""
         return self.path / 'uniform_loss.jsonl'
 
     @property
     def finalists(self) -> Path:
-        """Which networks are finalists."""
+        """The selected finalists."""
         return self.path / 'finalists.json'
 
     @property
     def searched(self) -> bool:
-        """Whether the search that the run is asked for has come to its end."""
+        """Whether the configured search is complete."""
         return self._done('searched.json') == self._search_asked
 
     def mark_searched(self) -> None:
-        """Record that the search has come to its end."""
+        """Record that the search is complete."""
         write_record(self.path / 'searched.json', self._search_asked)
 
     @property
@@ -152,48 +152,48 @@ class RunFolder:
         )
 
     def root_of(self, epochs: int | None = None) -> Path:
-        """Return the folder of all finalists, or of all short trainings of some epochs."""
+        """Return the folder of all finalists, or of all short trainings of `epochs` epochs."""
         return self.path / 'finalists' if epochs is None else self.path / 'short_trainings' / f'{epochs}_epochs'
 
     @property
     def trainings(self) -> list[Path]:
-        """The folders of finalists and short trainings that were begun."""
+        """The folders of all full and short trainings that have started."""
         return [*self.path.glob('finalists/*'), *self.path.glob('short_trainings/*/*')]
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the supernet's checkpoint, or None before the end of the first epoch."""
+        """Return the supernet's checkpoint, or None before the first epoch ends."""
         if not self.checkpoint.exists():
             return None
         return read_checkpoint(self.checkpoint)
 
     @property
     def trained(self) -> bool:
-        """Whether the training of the supernet has ended."""
+        """Whether supernet training is complete."""
         return (self.path / 'supernet.json').exists()
 
     def mark_trained(self, **facts: Any) -> None:
-        """Record that the training of the supernet has ended."""
+        """Record that supernet training is complete."""
         write_record(self.path / 'supernet.json', facts)
 
 
 def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
-    """Write down what a run is asked for, or refuse a folder in which another run is written down.
+    """Write the settings of a run, or compare them with those already written.
 
     Parameters
     ----------
     record
         The file.
     settings
-        What the run is asked for, as JSON can hold it.
+        The settings, JSON-serializable.
     make
-        Write it if it is not there.
+        Write the file if it is missing.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If it holds other settings; the message lists what differs.
+        If the file holds other settings. The message lists the differences.
     nni_cafenet.errors.FolderError
-        If it cannot be written.
+        If the file cannot be written.
     """
     wanted = json.loads(json.dumps(settings))
     if record.exists():
@@ -201,26 +201,20 @@ def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = Tru
         changes = changes_of(found, wanted)
         if changes:
             raise ResumeError(
-                f'directory={str(record.parent)!r} holds another run ({changes}). Use the settings of that run to resume '
-                'it, or another directory.'
+                f'directory={str(record.parent)!r} holds another run ({changes}). Resume it with its own settings, or '
+                'give another directory.'
             )
     elif make:
         try:
             write_record(record, wanted)
         except OSError as error:
             raise FolderError(
-                f'directory={str(record.parent)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
-                'another directory, or make room in this one.'
+                f'directory={str(record.parent)!r}: cannot write the state of the run ({first_line(error)}). Give '
+                'another directory, or free disk space.'
             ) from error
 
 
 def check_checkpoint(path: Path) -> None:
-    """Refuse a checkpoint that is cut short, without reading it.
-
-    Raises
-    ------
-    nni_cafenet.errors.DamagedFileError
-        If its end is missing.
-    """
+    """Raise `DamagedFileError` if a checkpoint is truncated, without reading all of it."""
     if path.exists():
         check_not_truncated(path, remedy='delete it to train that network anew')

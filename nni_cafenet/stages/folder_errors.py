@@ -1,4 +1,4 @@
-"""What the file system refuses during a run, with the folder, the reason, and the way to continue."""
+"""File system errors during a run, re-raised with folder, reason and remedy."""
 
 from __future__ import annotations
 
@@ -19,18 +19,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 @contextlib.contextmanager
 def folder_errors(folder: Path) -> Iterator[None]:
-    """Let errors of the file system leave a block as errors that name the folder of the run and the remedy.
-
-    Parameters
-    ----------
-    folder
-        The folder of the run.
-
-    Raises
-    ------
-    nni_cafenet.errors.FolderError
-        If the disk is full, or a file of the folder cannot be written or has disappeared.
-    """
+    """Re-raise file system errors of a block as `FolderError`, with the folder and the remedy."""
     try:
         yield
     except FolderError:
@@ -41,13 +30,13 @@ def folder_errors(folder: Path) -> Iterator[None]:
         if remedy is None:
             raise
         raise FolderError(
-            f'directory={str(folder)!r}: the run has stopped, since a file could not be written or read '
+            f'directory={str(folder)!r}: the run stopped because a file could not be written or read '
             f'({first_line(found or error)}). {remedy}'
         ) from error
 
 
 def _of_the_system(error: BaseException) -> OSError | None:
-    """The error of the system behind an error: torch.save and Lightning may raise one of their own."""
+    """Return the OSError behind an exception; torch.save and Lightning may wrap it."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
     cause = error.__cause__ or error.__context__
@@ -60,13 +49,13 @@ def _of_the_system(error: BaseException) -> OSError | None:
 
 def _remedy(error: OSError, folder: Path) -> str | None:
     if error.errno in _FULL:
-        return 'Make room, then run again with the same directory: the run continues from what is there.'
+        return 'Free disk space, then run again with the same directory to resume.'
     if not isinstance(error.filename, (str, os.PathLike)) or not _beneath(Path(error.filename), folder):
         return None
     if error.errno in _REFUSED:
-        return 'Allow this user to write there, then run again with the same directory: the run continues.'
+        return 'Give this user write access, then run again with the same directory to resume.'
     if error.errno in _GONE and not folder.exists():
-        return 'The folder was removed or renamed during the run. Bring it back to continue, or start anew.'
+        return 'The folder was removed or renamed during the run. Restore it to resume, or start a new run.'
     return None
 
 

@@ -1,4 +1,4 @@
-"""One process does a run; another one that starts in the same folder is refused."""
+"""An exclusive lock on the folder of a run."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ __all__ = ['locked_folder']
 _logger = logging.getLogger(__name__)
 
 _OLD = 3600.0
-"""Seconds after which a temporary file is that of a killed process; nothing takes that long to write."""
+"""Age in seconds beyond which a temporary file counts as left behind by a killed process."""
 
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 _here: set[str] = set()
-"""Folders that this process holds: a process may lock a file that it has locked."""
+"""Lock files held by this process; POSIX locks do not exclude their own process."""
 
 
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes from doing the run in a folder, for the length of a block; death lets go of it, too.
+    """Lock the folder of a run for a block, and remove old temporary files from it.
 
-    Old temporary files of processes that were killed are removed.
+    The lock ends with the process.
 
     Parameters
     ----------
     folder
-        The folder of the run, which exists. Its file ``process.json`` says who did the run last.
+        An existing folder. Its ``process.json`` names the last process that held the lock.
 
     Raises
     ------
     nni_cafenet.errors.FolderInUseError
-        If another process does the run, or another experiment of this one.
+        If another process, or another experiment in this process, holds the lock.
     nni_cafenet.errors.FolderError
-        If the disk is full, or the folder cannot be written to or is removed, in the block.
+        If the disk fills up, or the folder becomes unwritable or disappears, during the block.
 
     Notes
     -----
-    Where the file system has no locks, nothing is refused. The lock is one of POSIX (``fcntl``): forked processes do not
-    inherit it, and network file systems know it.
+    Without file locks (Windows, some file systems) nothing is locked. The lock is a POSIX one (``fcntl``), which forked
+    processes do not inherit and network file systems support.
     """
     path = folder / 'process.json'
     name = os.path.realpath(path)
@@ -68,7 +68,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
             raise _in_use(folder, _parsed(file.read()))
         _here.add(name)
         try:
-            with contextlib.suppress(OSError):  # on a full disk it is held all the same
+            with contextlib.suppress(OSError):  # the lock also holds on a full disk
                 file.truncate(0)
                 since = time.strftime('%Y-%m-%d %H:%M:%S')
                 file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}).encode())
@@ -79,8 +79,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 yield
             if not _is_still(path, file):
                 _logger.warning(
-                    'directory=%r was removed or renamed during the run, so that files are missing in it. Bring it back, '
-                    'and run again.',
+                    'directory=%r was removed or renamed during the run, so files are missing. Restore it and run again.',
                     str(folder),
                 )
         finally:
@@ -88,7 +87,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _is_still(path: Path, file: FileIO) -> bool:
-    """Whether an open file is the one with some path."""
+    """Whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except OSError:
@@ -110,7 +109,7 @@ def _lock(file: FileIO) -> bool:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(text)
-    except ValueError:  # it has just been locked
+    except ValueError:  # not yet written by the new holder
         return {}
     return record
 
@@ -119,5 +118,6 @@ def _in_use(folder: Path, by: dict[str, Any]) -> FolderInUseError:
     since = f', since {by["since"]}' if 'since' in by else ''
     who = f'process {by.get("pid", "?")} on {by.get("host", "?")}'
     return FolderInUseError(
-        f'directory={str(folder)!r}: {who} is doing this run{since}. Wait for its end, stop it, or give another directory.'
+        f'directory={str(folder)!r} is in use by {who}{since}. Wait for that run to end, stop it, or give another '
+        'directory.'
     )

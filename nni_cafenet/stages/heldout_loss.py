@@ -1,4 +1,4 @@
-"""The loss of a trained network on held-out training data: what short trainings are ranked by."""
+"""Loss on held-out training data, the ranking metric of short trainings."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ HELDOUT_LOSS = 'heldout_loss'
 
 
 class HeldoutLoss(pl.Callback):
-    """Add ``heldout_loss`` to the metrics of a training at its end.
+    """Add ``heldout_loss`` to the metrics at the end of training.
 
-    It is the loss of the user's ``training_step`` in evaluation mode, as a supernet's score is. What the steps log, draw
-    and change is taken back.
+    Like a supernet's score, it is the loss of the user's ``training_step`` in evaluation mode. Logging, RNG state and side
+    effects of the steps are undone.
 
     Parameters
     ----------
     batches
         The held-out training data.
     seed
-        Seed of whatever the steps draw.
+        Seed for the steps.
     """
 
     def __init__(self, batches: Iterable[Any], seed: int) -> None:
@@ -38,7 +38,7 @@ class HeldoutLoss(pl.Callback):
         self._seed = seed
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure the loss; other callbacks have changed the weights by now, such as to their average."""
+        """Measure the loss, after callbacks such as weight averaging."""
         training, effects, own = pl_module.training, SideEffects(pl_module), vars(pl_module)
         own['log'] = own['log_dict'] = lambda *args, **kwargs: None
         losses, step = Mean(), loss_step(pl_module)  # type: ignore[arg-type]
@@ -56,5 +56,5 @@ class HeldoutLoss(pl.Callback):
             pl_module.train(training)
             effects.restore()
         value = losses.value()
-        value = trainer.strategy.broadcast(math.nan if value is None else value)  # all processes choose alike
+        value = trainer.strategy.broadcast(math.nan if value is None else value)  # all ranks must select alike
         trainer.callback_metrics[HELDOUT_LOSS] = torch.tensor(value)

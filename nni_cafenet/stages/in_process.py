@@ -1,4 +1,4 @@
-"""The stages of a run in the main process, one after the other."""
+"""The stages of a run, executed in the main process."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ __all__ = ['InProcess', 'Stages']
 
 
 class Stages(Protocol):
-    """How the stages of a run are done: in the main process, or as trials of a training service."""
+    """How a run executes its stages: in the main process, or as trials of a training service."""
 
     def train_supernet(self) -> None:
-        """Train the supernet, or take up where its checkpoint stands."""
+        """Train the supernet, or resume from its checkpoint."""
 
     def score(self, batch: Sequence[Mapping[str, int]], /) -> Iterator[Scored]:
-        """Yield the scores of some widths, in their order."""
+        """Score a batch of widths; yield results in order."""
 
     def train_finalists(self, finalists: Sequence[Finalist], /) -> Iterator[TrainedFinalist]:
-        """Train finalists; yield those whose training has come to its end."""
+        """Train finalists; yield each one whose training finishes."""
 
     def close(self) -> None:
-        """Let go of what is left running, whether the run has ended or was interrupted."""
+        """Release resources after the end or an interruption of the run."""
 
     @property
     def resume_hint(self) -> str:
-        """What a user does to resume the run, as a sentence."""
+        """A sentence that tells users how to resume the run."""
 
 
 class InProcess:
-    """Does the stages here; trainings by NNI's sequential engine.
+    """Executes the stages in this process.
 
     Parameters
     ----------
     setup, folder
         The run.
     engine
-        Runs the evaluators.
+        NNI's engine, which runs the evaluators.
     """
 
     def __init__(self, setup: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
@@ -56,12 +56,12 @@ class InProcess:
         self.engine = engine
 
     def train_supernet(self) -> None:
-        """Train the supernet, or take up where its checkpoint stands."""
+        """Train the supernet, or resume from its checkpoint."""
         supernet = self.setup.supernet
         supernet.train(self.folder, lambda: self.engine.submit_models(supernet.model_space()))
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
-        """Yield the scores of some widths, in their order."""
+        """Score a batch of widths; yield results in order."""
         return map(self.setup.scorer.score, batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
@@ -75,15 +75,15 @@ class InProcess:
 
     @property
     def resume_hint(self) -> str:
-        """What a user does to resume the run."""
+        """A sentence that tells users how to resume the run."""
         return resume_hint(self.folder.path)
 
     def close(self) -> None:
-        """Nothing is left running."""
+        """Do nothing."""
 
 
 class _Call(ExecutableModelSpace):
-    """The training of a finalist, as NNI's engines run it: with somewhere to report to."""
+    """A finalist's training in the form that NNI's engines execute, with a channel for results."""
 
     def __init__(self, call: Callable[[], TrainedFinalist]) -> None:
         super().__init__(ModelStatus.Frozen)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a training, which Lightning turns into SystemExit."""
+"""Ctrl-C and SIGTERM during training, which Lightning turns into SystemExit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['keyboard_interrupts']
 
 @contextlib.contextmanager
 def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM leave the training in this block as KeyboardInterrupt, and the signal's handler as it was."""
+    """Raise KeyboardInterrupt when Ctrl-C or SIGTERM stops training, and restore the signal handler."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     reason = ''
     try:
@@ -24,10 +24,10 @@ def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             reason = str(error.__context__)
-        elif getattr(trainer, 'received_sigterm', False):  # under a handler of the program's own, Lightning's raises
+        elif getattr(trainer, 'received_sigterm', False):  # Lightning raises only under a custom handler
             reason = TERMINATED
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
-    if trainer.state.status == TrainerStatus.INTERRUPTED:  # some releases of Lightning return
+    if trainer.state.status == TrainerStatus.INTERRUPTED:  # some releases of Lightning return normally
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt(reason)

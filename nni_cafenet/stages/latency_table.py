@@ -1,4 +1,4 @@
-"""The latencies of a run: measured once, and kept in its folder."""
+"""The latency table of a run, measured once and stored in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .folder_lock import locked_folder
 
 __all__ = ['check_directory', 'table_of_run']
 
-_PATIENCE = 3600.0  # seconds for which the other processes of a run wait for the table
+_PATIENCE = 3600.0  # seconds that other processes wait for the table
 _NAME = 'latency.json'
 
 _logger = logging.getLogger(__name__)
@@ -29,21 +29,21 @@ def table_of_run(spec: BudgetSpec, space: WidthSpace, directory: Path, trainer: 
     spec
         A budget of the run.
     space
-        What is searched.
+        The width space.
     directory
-        The folder of the run. What it holds is used again: a resumed run has the limits that it was started with.
-        ``latency.json`` is the table, ``latency_times.jsonl`` what was measured for it.
+        The folder of the run: ``latency.json`` is the table, ``latency_times.jsonl`` its measurements. A resumed run
+        reuses them, so its limits do not change.
     trainer
-        Lightning's. Of several processes the first one measures, the others wait for it.
+        Lightning's trainer. Rank 0 measures; the other ranks wait.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If the folder holds another run.
+        If the folder holds another table than the budget.
     nni_cafenet.errors.FolderError
-        If it cannot be written to.
+        If the folder is not writable, or the table does not appear within an hour.
     ValueError
-        If the table cannot be read or does not fit.
+        If the table cannot be read or does not fit the space.
     """
     if spec.latency is None:
         return None
@@ -57,8 +57,8 @@ def table_of_run(spec: BudgetSpec, space: WidthSpace, directory: Path, trainer: 
     options.check_measured_so(table, str(path))
     if options.table is not None and options.given(space).fingerprint() != table.fingerprint():
         raise ResumeError(
-            f"directory={str(directory)!r} holds a run with another latency table than budget['table']. Give the table "
-            'of that run, or another directory.'
+            f"directory={str(directory)!r}: its run used another latency table than budget['table']. Give that table, "
+            'or another directory.'
         )
     return table
 
@@ -67,8 +67,8 @@ def check_directory(spec: BudgetSpec, directory: Path | None, trainer: Any) -> N
     """Refuse a run of several processes which could not find the table that the first one measures."""
     if spec.latency is not None and directory is None and trainer.world_size > 1:
         raise ValueError(
-            'directory=None: under a budget with a latency, the processes of a run share the measured table through its '
-            'directory. Give CafeNet a directory= that all of them see.'
+            'directory=None: with a latency budget, several processes share the measured table through a directory. Give '
+            'CafeNet a directory= that all processes can access.'
         )
 
 
@@ -80,10 +80,10 @@ def _measure(options: LatencyOptions, space: WidthSpace, directory: Path) -> Non
             table.save(directory / _NAME)
     except OSError as error:
         raise FolderError(
-            f'directory={str(directory)!r}: the latencies of the run cannot be kept there ({first_line(error)}). Give '
-            'CafeNet another directory, or make room in this one.'
+            f'directory={str(directory)!r}: cannot write the latency table ({first_line(error)}). Give CafeNet another '
+            'directory, or free disk space.'
         ) from error
-    _logger.info('%s\nThese are predictions: the real time of a network may be above the budget.', table)
+    _logger.info('%s\nThese are predictions; the measured latency of a network may exceed the budget.', table)
 
 
 def _wait_for(path: Path) -> None:
@@ -92,6 +92,6 @@ def _wait_for(path: Path) -> None:
         if time.monotonic() > end:
             raise FolderError(
                 f'{str(path)!r} was not written by the first process of this run. Give CafeNet a directory= that all '
-                'processes see, or measure beforehand and give the table in the budget.'
+                'processes can access, or measure in advance and give the table in the budget.'
             )
         time.sleep(0.1)

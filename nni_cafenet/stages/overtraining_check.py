@@ -1,4 +1,4 @@
-"""Whether a supernet trains for too long: the held-out loss of its uniform network, a few times in its training."""
+"""Detection of over-training by the held-out loss of the uniform network."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ['WatchUniform', 'evaluating', 'overtraining']
 
 _LOOKS = 12
 _SHORTEST = 6
-"""Epochs below which a training is not watched: a third of them is no trend."""
+"""Minimum number of epochs to watch; a third of fewer shows no trend."""
 
 _RISEN = 1.02
-"""The last loss over the lowest one, from which a rise is told."""
+"""Ratio of last to lowest loss that counts as a rise."""
 
 _NAME = 'held-out loss of the uniform network'
 
 
 @contextlib.contextmanager
 def evaluating(module: pl.LightningModule) -> Iterator[None]:
-    """Put a supernet's module into evaluation mode, and back into its own afterwards; the model inside the space, too."""
+    """Put a supernet's module and the model inside its space into evaluation mode for a block."""
     spaces = [each for each in module.modules() if isinstance(each, WidthSpace)]
     modes = [space.full_model.training for space in spaces]
     try:
@@ -41,15 +41,14 @@ def evaluating(module: pl.LightningModule) -> Iterator[None]:
 
 
 class WatchUniform(pl.Callback):
-    """Keep the held-out loss of the uniform half-width network, at about 12 epochs of a training.
+    """Log the held-out loss of the uniform half-width network at about 12 epochs of training.
 
     Parameters
     ----------
     path
-        The file; it is that of curves (see `KeepCurves`).
+        The file, in the format of `KeepCurves`.
     scorer
-        Makes what scores the network, by its loss at temperature 1 on some held-out batches. Nothing of it is kept between
-        two looks.
+        Creates a scorer by loss at temperature 1; discarded after each use.
     """
 
     def __init__(self, path: Path, scorer: Callable[[], Scorer]) -> None:
@@ -57,7 +56,7 @@ class WatchUniform(pl.Callback):
         self._scorer = scorer
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the network if it is time."""
+        """Score the network if it is due."""
         epochs, epoch = trainer.max_epochs or -1, trainer.current_epoch + 1
         if trainer.fit_loop.restarting or not trainer.is_global_zero or 0 < epochs < _SHORTEST:
             return
@@ -72,7 +71,7 @@ class WatchUniform(pl.Callback):
 
 
 def overtraining(path: Path) -> str | None:
-    """Return a warning if the loss that `WatchUniform` has kept rose for a third of the epochs or longer."""
+    """Return a warning if the loss logged by `WatchUniform` rose during the last third of the epochs."""
     points = read_curves(path).get(_NAME, [])
     if len(points) < 3:
         return None
@@ -80,6 +79,6 @@ def overtraining(path: Path) -> str | None:
     if 3 * (epoch - best) < epoch or last < _RISEN * lowest:
         return None
     return (
-        f'Warning: the {_NAME} at half width was lowest ({lowest:.4g}) after epoch {best} of {epoch}, and is {last:.4g} at '
-        'the end: the supernet is over-trained. Train it for fewer epochs or with more regularization.'
+        f'Warning: the {_NAME} at half width was lowest ({lowest:.4g}) after epoch {best} of {epoch} and ended at '
+        f'{last:.4g}: the supernet is over-trained. Train it for fewer epochs or with more regularization.'
     )

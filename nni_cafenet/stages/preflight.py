@@ -1,4 +1,4 @@
-"""What is asked for by name is logged, and all data give a batch: seen on one batch before a run begins."""
+"""Checks before a run: every loader yields a batch, and the score and metric are logged."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ _logger = logging.getLogger(__name__)
 
 
 def look_before_training(setup: StageContext) -> FinalistOptions:
-    """Look at one batch of everything that a run will read, and check the names of metrics.
+    """Run one batch of every loader through the evaluators, and check the names of metrics.
 
     Parameters
     ----------
     setup
-        The run; nothing of it has been trained yet, and nothing of it is changed.
+        The run, before training. It is not changed.
 
     Returns
     -------
-    The options of finalists, with the metric that they are ranked by where it was left open and is clear now.
+    FinalistOptions
+        The options of the finalists, with ``metric`` filled in if it was None and could be inferred.
 
     Raises
     ------
     nni_cafenet.errors.FirstBatchError
-        If a step, a hook or a sample fails, or a loader gives no batch.
+        If a step, a hook or a sample fails, or a loader yields no batch.
     ValueError
-        If ``score`` or ``metric`` is a name that the evaluator does not log; the message lists what it logs.
+        If the evaluator does not log ``score`` or ``metric``. The message lists what it logs.
     """
     evaluators = _copies(setup.evaluator)
     if evaluators is not None:
@@ -62,14 +63,12 @@ def _copies(evaluator: Lightning) -> EvaluatorFactory | None:
     try:
         return EvaluatorFactory(evaluator)
     except Exception as error:  # noqa: BLE001  whatever copying raises
-        _logger.warning(
-            'The first batch was not looked at beforehand: the evaluator has no copy (%s).', first_line(error)
-        )
+        _logger.warning('The first batch was not checked: the evaluator cannot be copied (%s).', first_line(error))
         return None
 
 
 def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None:
-    """Look at the supernet's training, on the cut data, and at scores."""
+    """Check supernet training and scoring, on the split data."""
     options, by_epoch = setup.options, setup.finalists.drawn > 0
     heldout: list[Any] = []
     logged: list[str] = []
@@ -84,14 +83,12 @@ def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None
     def score(trainer: pl.Trainer, module: LightningModule) -> None:
         batch = next(iter(each_batch(heldout[0])), None)
         if batch is None:
-            raise FirstBatchError('score_data gives no batch. Is it empty, or drop_last set with too few samples?')
+            raise FirstBatchError('score_data yields no batch. Is it empty, or drop_last set with too few samples?')
         lone = _last_alone(heldout[1])
-        with _failing('the first batch of scores fails', 'data like those of training'):
+        with _failing('the first batch of scoring fails', 'data like the training data'):
             logged[:] = _score_once(trainer, module, batch, options.score)
         if lone is not None:
-            with _failing(
-                'the last batch of training has one sample and fails', 'drop_last=True or another batch_size'
-            ):
+            with _failing('the last training batch has one sample and fails', 'drop_last=True or another batch_size'):
                 _train_once(trainer, module, lone)
 
     seen = look(
@@ -106,15 +103,15 @@ def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None
     _refuse_empty(seen, 'evaluator', scores=True)
     names = seen.logged if by_epoch else logged
     if options.score != 'loss' and options.score not in names:
-        late = ', but at the end of an epoch: scores take those of batches' if options.score in seen.logged else ''
+        late = ' (only at the end of an epoch; scores need it per batch)' if options.score in seen.logged else ''
         raise ValueError(
             f"score={options.score!r}: the evaluator's validation_step logs no such metric{late}. It logs "
-            f"{_listed(options.score, names)}; or use score='loss'."
+            f"{_listed(options.score, names)}; name one of them, or use score='loss'."
         )
 
 
 def _look_at_finalists(setup: StageContext, evaluators: EvaluatorFactory) -> FinalistOptions:
-    """Look at the training of finalists, on the user's own data, and at the metric that ranks them."""
+    """Check the training of finalists, on the user's data, and the ranking metric."""
     finalists = setup.finalists
     metric = Metric.of(evaluators.module, finalists.metric, finalists.higher_is_better)
     name = 'evaluator' if setup.finalist_evaluator is None else 'finalist_evaluator'
@@ -147,12 +144,12 @@ def _refuse_empty(seen: Seen, name: str, *, scores: bool = False) -> None:
     if seen.empty is None:
         return
     what = 'score_data' if scores and seen.empty == 'val_dataloaders' else f'{seen.empty} of the {name}'
-    raise FirstBatchError(f'{what} gives no batch. Is it empty, or drop_last set with too few samples?')
+    raise FirstBatchError(f'{what} yields no batch. Is it empty, or drop_last set with too few samples?')
 
 
 @contextlib.contextmanager
 def _failing(what: str, remedy: str) -> Iterator[None]:
-    """Name what fails in a block, and the remedy."""
+    """Re-raise errors of a block as `FirstBatchError` with the remedy."""
     try:
         yield
     except Exception as error:
@@ -162,7 +159,7 @@ def _failing(what: str, remedy: str) -> Iterator[None]:
 
 
 def _score_once(trainer: pl.Trainer, module: LightningModule, batch: Any, score: str) -> list[str]:
-    """Score a batch as widths are scored; return the names that its validation step logs."""
+    """Score one batch; return the metrics that the validation step logs."""
     calls = LogCalls()
     with _logging_to(module, calls), _mode(module, training=False), torch.no_grad():
         batch = _on_device(trainer, batch)
@@ -188,7 +185,7 @@ def _on_device(trainer: pl.Trainer, batch: Any) -> Any:
 
 
 def _last_alone(loader: Any) -> Any:
-    """Return the last batch of a loader if it has one sample, and other batches have more."""
+    """Return a batch of one sample if the loader's last batch would be one."""
     if not isinstance(loader, DataLoader) or loader.drop_last or (loader.batch_size or 0) < 2:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A progress bar of a training: one for all its epochs."""
+"""One progress bar for all epochs of a training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ['EpochBar']
 
 
 class EpochBar(pl.Callback):
-    """One progress bar for all epochs, also of a training that is resumed.
+    """One progress bar for all epochs, also after resuming.
 
     Parameters
     ----------
     name
-        What the training is called.
+        The title of the bar.
     metrics
-        Logged metrics that are shown, as far as they are logged.
+        Names of metrics to show; those not logged are skipped.
     """
 
     def __init__(self, name: str, metrics: Sequence[str] = ()) -> None:
@@ -26,22 +26,22 @@ class EpochBar(pl.Callback):
         self.metrics = tuple(metrics)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the bar."""
+        """Create the bar."""
         epoch = trainer.current_epoch
         self._bar = tqdm(total=trainer.max_epochs, initial=epoch, desc=self.name, unit='epoch', dynamic_ncols=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move it on."""
+        """Advance the bar and show the metrics."""
         logged = trainer.callback_metrics
         known = [name for name in self.metrics if name in logged]
         self._bar.set_postfix({name.rpartition('/')[2]: f'{float(logged[name]):.3f}' for name in known})
         self._bar.update()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave it as it is."""
+        """Close the bar."""
         self._bar.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave it as it is."""
+        """Close the bar."""
         if hasattr(self, '_bar'):
             self._bar.close()

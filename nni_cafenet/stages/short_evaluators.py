@@ -1,4 +1,4 @@
-"""Evaluators of short trainings: the user's own, with other epochs, on training data of which a part is held out."""
+"""Evaluators for short trainings: the user's, with fewer epochs and held-out training data."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ['ShortEvaluators']
 
 
 class ShortEvaluators:
-    """Makes evaluators that train a network for some epochs, and measure it on held-out training data.
+    """Creates evaluators for `epochs` epochs, validated on held-out training data.
 
     Parameters
     ----------
     evaluators
-        Makes the user's evaluator.
+        Creates the user's evaluator.
     epochs
-        Takes the place of its trainer's ``max_epochs``; limits of the steps are lifted.
+        Replaces the trainer's ``max_epochs``; step limits are removed.
     options
-        Says how the data are cut; all trainings of a run have the same cut.
+        The options of the run; all trainings hold out the same samples.
 
     Notes
     -----
-    The held-out part takes the place of the validation data, which is not touched. It is validated after the last epoch
-    whatever ``check_val_every_n_epoch`` is.
+    The held-out part replaces the validation data, which is not read. Validation always runs after the last epoch,
+    regardless of ``check_val_every_n_epoch``.
     """
 
     def __init__(self, evaluators: EvaluatorFactory, epochs: int, options: RunOptions) -> None:
@@ -64,6 +64,6 @@ class ShortEvaluators:
         return with_data(evaluator, evaluator.module, data)
 
     def loader(self, evaluator: Lightning) -> Any:
-        """Return the training loader of an evaluator that was made here."""
+        """Return the training loader of an evaluator from `make`."""
         loader = evaluator.train_dataloaders
         return evaluator.datamodule.train_dataloader() if loader is None else loader

@@ -1,9 +1,8 @@
-"""What each stage of a run depends on, written down: which stages serve another question, and what is refused.
+"""Fingerprints of the stages of a run, in ``run.json``.
 
-A run's ``run.json`` has one record for each stage. The supernet's says which model, data, evaluator and code it was
-trained with: with any other the folder is refused. The other stages may be asked for something else, and then use all that
-is there: another budget or searcher the scores, another score the supernet, more finalists what was trained. Scores
-of another kind have a history of their own, so that none is lost.
+The supernet's record covers model, data, evaluator and code; a run with any other is refused. The later stages may change
+and reuse what exists: another budget or searcher reuses the scores, another score the supernet, more finalists the trained
+ones. Each scoring configuration has its own history, so no score is lost.
 """
 
 from __future__ import annotations
@@ -30,34 +29,35 @@ _logger = logging.getLogger(__name__)
 def stages_record(
     *, supernet: Mapping[str, Any], scores: Mapping[str, Any], search: Mapping[str, Any], finalists: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the records of all stages as JSON can hold them."""
+    """Return the fingerprints of all stages, JSON-serializable."""
     record = {'supernet': supernet, 'scores': scores, 'search': search, 'finalists': finalists}
     plain: dict[str, Any] = json.loads(json.dumps({'format': FORMAT, **record}))
     return plain
 
 
 def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> dict[str, Any]:
-    """Write down what a run is asked for, or take up one that is written down.
+    """Write ``run.json``, or check that a run can continue from it.
 
     Parameters
     ----------
     path
         The file.
     wanted
-        What `stages_record` returned.
+        The output of `stages_record`.
     make
-        Write it. Of several processes, only one should.
+        Write the file. Only one of several processes should.
 
     Returns
     -------
-    The record, with the names of the histories of scores (``histories``), by what the scores depend on.
+    dict
+        The record, and in ``histories`` the file names of the score histories by scoring fingerprint.
 
     Raises
     ------
     nni_cafenet.errors.ResumeError
-        If the supernet there was trained with something else; the message lists what differs.
+        If the supernet was trained differently. The message lists the differences.
     nni_cafenet.errors.FolderError
-        If it cannot be read or written.
+        If the file cannot be read or written.
     """
     check_supernet(path, wanted['supernet'])
     found = read_stages(path)
@@ -72,14 +72,14 @@ def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> 
             write_record(path, record)
         except OSError as error:
             raise FolderError(
-                f'directory={str(path.parent)!r}: the state of the run cannot be kept there ({first_line(error)}). Give '
-                'another directory, or make room in this one.'
+                f'directory={str(path.parent)!r}: cannot write the state of the run ({first_line(error)}). Give '
+                'another directory, or free disk space.'
             ) from error
     return record
 
 
 def changes_of(there: Any, now: Any) -> str:
-    """Return what differs between two records, by the names of options; empty where nothing does."""
+    """Describe the differences between two records by option; empty if they agree."""
     found = list(differences(there, now))
     texts = list(dict.fromkeys(_change(*each) for each in found))
     more = f'; and {len(texts) - _MOST} more' if len(texts) > _MOST else ''
@@ -87,27 +87,26 @@ def changes_of(there: Any, now: Any) -> str:
 
 
 def read_stages(path: Path) -> dict[str, Any] | None:
-    """Return what `open_record` wrote; None where nothing is written down."""
+    """Read ``run.json``; None if it does not exist."""
     if not path.exists():
         return None
     record = read_record(path, remedy='give another directory to start anew')
     if record.get('format') != FORMAT or not isinstance(record.get('supernet'), dict):
         raise ResumeError(
-            f'directory={str(path.parent)!r} holds a run of another version of nni-cafenet, which this one cannot take up. '
+            f'directory={str(path.parent)!r} holds a run of another version of nni-cafenet, which this one cannot resume. '
             'Give another directory, or use the version that wrote it.'
         )
     return record
 
 
 def check_supernet(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Refuse a run whose supernet was trained with something else; the message lists what differs."""
+    """Raise `ResumeError` if the supernet was trained differently."""
     found = read_stages(path)
     changes = '' if found is None else changes_of(found['supernet'], json.loads(json.dumps(wanted)))
     if changes:
         raise ResumeError(
-            f'directory={str(path.parent)!r} holds another run ({changes}). Its supernet was trained with these: use '
-            'them to resume it, or another directory. Another budget, search, score or metric, and more finalists, '
-            'continue with the supernet that is there.'
+            f'directory={str(path.parent)!r} holds another run ({changes}). Resume it with the settings that trained its '
+            'supernet, or give another directory. Only the budget, search, score, metric and finalists may change.'
         )
 
 
@@ -116,18 +115,16 @@ def _say_what_changes(folder: Path, found: Mapping[str, Any], wanted: Mapping[st
     if not any(changes):
         return
     text = '; '.join(filter(None, changes))
-    scores = (
-        'its scores' if not changes[0] else 'scores of their own: those that are there are kept, and serve their kind'
-    )
-    _logger.warning('The run in %s continues with another question (%s), on its supernet and %s.', folder, text, scores)
+    scores = 'its scores' if not changes[0] else 'new scores; the existing ones are kept in a history of their own'
+    _logger.warning('The run in %s continues with changed options (%s), its supernet and %s.', folder, text, scores)
 
 
 def _change(path: str, there: Any, now: Any) -> str:
     option, _, last = path.rpartition('.')
     if last == 'samples' and None not in (there, now):
-        return f'{option}: other samples ({there} there, {now} now)'
+        return f'{option}: the samples differ ({there} there, {now} now)'
     if last == 'indices' and None not in (there, now):
-        return f'{option}: another part of the data; seed what draws it at random'
+        return f'{option}: another subset of the data; seed its random split'
     if '[code ' in str(there) and '[code ' in str(now):
         same = _name(there) == _name(now)
         return f'the code of {_name(now)} differs' if same else f'{path}: {_name(there)} there, {_name(now)} now'

@@ -1,4 +1,4 @@
-"""Finalists: the best widths of a search and a baseline, each trained by the user's own evaluator."""
+"""Training of finalists: the best widths and the uniform baseline, each with the user's evaluator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 BASELINE = 'uniform'
-"""Name of the uniformly scaled network that is trained beside the finalists."""
+"""Name of the uniformly scaled baseline network."""
 
 _logger = logging.getLogger(__name__)
 
@@ -53,16 +53,16 @@ class Finalist:
     Parameters
     ----------
     name
-        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline. Where the run has several
-        budgets, that of the network follows: ``'1@50%'``.
+        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline. With several budgets, followed
+        by the budget: ``'1@50%'``.
     scored
-        Its widths, cost, and score on the supernet.
+        Widths, cost and score on the supernet.
     epochs
-        Epochs of a short training, on training data of which a part is held out; None: the evaluator's own training.
+        Epochs of a short training, which holds out a part of the training data; None: the evaluator's full training.
     folder
-        Name of the folder of its training; default: its own. Networks that are trained alike have one folder.
+        Name of the training's folder; default: `name`. Identical trainings share a folder.
     same_as
-        Name of an earlier finalist that is the same network, which is trained once for both.
+        Name of an earlier finalist with the same network, which is trained once for both.
     """
 
     name: str
@@ -76,30 +76,30 @@ class Finalist:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a uniformly scaled network."""
+        """Whether this is the uniform baseline."""
         return self.name.partition('@')[0] == BASELINE
 
     @property
     def budget(self) -> str | None:
-        """The name of its budget; None where the run has a single one."""
+        """The name of its budget; None if the run has only one."""
         return self.name.partition('@')[2] or None
 
     @property
     def title(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         kind = 'finalist' if self.epochs is None else 'candidate'
         title = _title(self.name, kind)
         return title if self.same_as is None else f'{title} = {_title(self.same_as, kind)}'
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it."""
+        """Return a JSON-serializable record."""
         epochs = {} if self.epochs is None else {'training_epochs': self.epochs}
         names = {'name': self.name, 'folder': self.folder, 'same_as': self.same_as}
         return {**names, **epochs, **self.scored.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finalist:
-        """Read what `to_json` wrote."""
+        """Restore a finalist from `to_json`."""
         names = record.get('folder', ''), record.get('same_as')
         return cls(record['name'], Scored.from_json(record), record.get('training_epochs'), *names)
 
@@ -112,16 +112,16 @@ def _title(name: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class TrainedFinalist:
-    """A network that has been trained.
+    """A trained finalist.
 
     Parameters
     ----------
     finalist
-        What was trained.
+        The network.
     metric
-        What the evaluator says of it, on its own validation data.
+        The ranking metric, on validation data (short trainings: on held-out training data).
     metrics
-        All that the evaluator logged at the end.
+        All metrics logged by the end of training.
     """
 
     finalist: Finalist
@@ -129,7 +129,7 @@ class TrainedFinalist:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def report(self) -> dict[str, float]:
-        """Return the final result of its trial: the metric as ``default``, its cost and its score in the search."""
+        """Return the final result of its NNI trial: the metric as ``default``, cost and search score."""
         scored = self.finalist.scored
         result = {'default': self.metric, 'macs': scored.macs, 'params': scored.params}
         return result if math.isnan(scored.score) else {**result, 'search_score': scored.score}
@@ -137,16 +137,16 @@ class TrainedFinalist:
 
 @dataclass(frozen=True)
 class Metric:
-    """What trained networks are ranked by.
+    """The metric that ranks trained networks.
 
     Parameters
     ----------
     name
-        A metric that the evaluator's module logs; None: what it reports to NNI, else the loss of validation.
+        A metric logged by the evaluator's module; None: the result reported to NNI, else ``val_loss``.
     higher_is_better
-        Which way it is better.
+        The direction of the metric.
     inferred
-        The name was not given: what is reported to NNI counts as well.
+        The name was inferred from the module, so a result reported to NNI also counts.
     """
 
     name: str | None
@@ -155,7 +155,7 @@ class Metric:
 
     @classmethod
     def of(cls, module: LightningModule, name: str | None, higher_is_better: bool | None) -> Metric:
-        """Fill in what was left open, from what NNI's own modules report."""
+        """Infer a missing name and direction from the module."""
         inferred = False
         if name is None and isinstance(module, SupervisedLearningModule) and len(module.metrics) == 1:
             inferred, name = True, f'val_{next(iter(module.metrics))}'
@@ -164,7 +164,7 @@ class Metric:
         return cls(name, higher_is_better, inferred)
 
     def value(self, reported: Any, logged: Mapping[str, float]) -> float | None:
-        """Return the metric out of what was reported to NNI and what was logged; None where neither has it."""
+        """Return the metric from the reported and logged results; None if neither contains it."""
         if self.name is not None and self.name in logged:
             return logged[self.name]
         if self.name is not None and not self.inferred:
@@ -177,20 +177,17 @@ class Metric:
         return None if self.name is not None else logged.get('val_loss')
 
     def fitness(self, value: float) -> float:
-        """Return a value of it as a number of which more is better; NaN is worst."""
+        """Return a value with its sign set so that higher is better; NaN is worst."""
         return -math.inf if math.isnan(value) else value if self.higher_is_better else -value
 
 
 def finalist_name(rank: int | str, budget: str | None) -> str:
-    """Return the name of a finalist; ``budget`` is None where the run has a single one."""
+    """Return the name of a finalist; `budget` is None if the run has only one."""
     return str(rank) if budget is None else f'{rank}@{budget}'
 
 
 def finalist_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
-    """Return the names of all networks that a run may train at its end: under each budget the best ones, then the baseline.
-
-    Where short trainings choose the finalists, any candidate may be one.
-    """
+    """Return the names of all possible finalists: every candidate under each budget, then the baselines."""
     if not options.number:
         return []
     baselines = [finalist_name(BASELINE, budget) for budget in budgets] if options.baseline else []
@@ -199,7 +196,7 @@ def finalist_names(options: FinalistOptions, budgets: Iterable[str | None]) -> l
 
 
 def candidate_names(options: FinalistOptions, budgets: Iterable[str | None]) -> list[str]:
-    """Return the names of all networks that finalists are chosen from."""
+    """Return the names of all candidates from which finalists are selected."""
     ranks: list[int | str] = [*range(1, options.candidates + 1)]
     if options.drawn:
         ranks[-1] = BASELINE
@@ -207,7 +204,7 @@ def candidate_names(options: FinalistOptions, budgets: Iterable[str | None]) -> 
 
 
 def trainings_title(finalists: Sequence[Finalist]) -> str:
-    """Return what the trainings of some networks are called in a progress bar."""
+    """Return the title of the finalists' progress bar."""
     epochs = finalists[0].epochs if finalists else None
     return 'Finalists' if epochs is None else f'Candidates, {epochs_text(epochs)}'
 
@@ -223,38 +220,43 @@ def train_finalist(
     example: ExampleInput | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> TrainedFinalist:
-    """Train a network to its end, or take up where its checkpoint stands.
+    """Train a network, or resume from its checkpoint.
 
     Parameters
     ----------
     finalist
         The network.
     folder
-        Keeps its checkpoint, then the trained network (see `nni_cafenet.save_slim`) and ``result.json``.
+        Folder for the checkpoint, then the trained network (see `nni_cafenet.save_slim`) and ``result.json``.
     make
-        Makes it, untrained or with inherited weights; called with all generators seeded.
+        Builds the network, with new or inherited weights; called with all RNGs seeded.
     evaluators
-        Make the evaluator that trains it.
+        Creates the evaluator.
     metric
-        What is taken of what the evaluator says.
+        The ranking metric.
     seed
-        Seed of its weights, its data and whatever its training draws.
+        Seed of weights, data order and training.
     example
-        What the network is called with: where its output is not finite, its metric is NaN, whatever the evaluator says.
+        Example input for the final check: the metric of a network with a non-finite output is NaN.
     callbacks
-        More callbacks for the trainer.
+        Additional trainer callbacks.
+
+    Returns
+    -------
+    TrainedFinalist
+        The result; an earlier one if the folder already holds it.
 
     Raises
     ------
     ValueError
-        If the evaluator says nothing that it could be ranked by. The trained network is in the folder even so.
+        If the evaluator neither logs nor reports the metric. The trained network is saved first.
     nni_cafenet.errors.ResumeError
         If the checkpoint is damaged.
     """
     done = read_result(finalist, folder, metric)
     checkpoint = folder / 'checkpoint.ckpt'
     if done is not None:
-        checkpoint.unlink(missing_ok=True)  # a process may have been killed in between
+        checkpoint.unlink(missing_ok=True)  # the process may have been killed before
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with seeded(seed):
@@ -283,7 +285,7 @@ def train_finalist(
         save_slim(model.cpu(), folder, scored.widths, example_input=example, **costs)
     finite = computes_numbers(model.cpu(), example)
     if not finite:
-        _logger.warning('%s has diverged: it does not compute numbers. It is not handed out.', finalist.title)
+        _logger.warning('%s diverged: its weights or outputs are not finite. It is not returned.', finalist.title)
     record = {
         **finalist.to_json(),
         'finite': finite,
@@ -300,7 +302,7 @@ def train_finalist(
 
 
 def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) -> TrainedFinalist | None:
-    """Return what was found when this network was trained, or None if it has not been.
+    """Read the result of a finished training; None if it is unfinished.
 
     Parameters
     ----------
@@ -309,7 +311,7 @@ def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) 
     folder
         The folder of its training.
     metric
-        What networks are ranked by: any metric that the evaluator logged; None: the one of that time.
+        The ranking metric, any that was logged; default: the one used when the network was trained.
 
     Raises
     ------
@@ -328,20 +330,20 @@ def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) 
 
 
 def _value(record: Mapping[str, Any], metric: Metric, folder: Path) -> float:
-    asked = metric.name == record.get('ranked_by', metric.name)  # what was reported is of that metric alone
+    asked = metric.name == record.get('ranked_by', metric.name)  # the reported result belongs to that metric only
     value = metric.value(record['reported'] if asked else None, record['metrics'])
     if not record.get('finite', True):
         return math.nan
     if value is None:
         raise ValueError(
-            f'metric={metric.name!r}: the evaluator reports no such metric for the trained network in {folder}. '
-            f'It logs {", ".join(sorted(record["metrics"])) or "nothing"}: log it in validation_step, or name another one.'
+            f'metric={metric.name!r}: the evaluator logged no such metric for the trained network in {folder}. '
+            f'It logged {", ".join(sorted(record["metrics"])) or "nothing"}: log it in validation_step, or name another.'
         )
     return value if math.isfinite(value) else math.nan
 
 
 def _reported(value: Any) -> Any:
-    """Return what the user's module reported to NNI, as JSON can hold it."""
+    """Return a result reported to NNI, JSON-serializable."""
     if isinstance(value, Mapping):
         return {str(name): _reported(each) for name, each in value.items()}
     try:
@@ -351,7 +353,7 @@ def _reported(value: Any) -> Any:
 
 
 class _ReportEpochs(pl.Callback):
-    """Report an epoch to NNI where the user's module does not."""
+    """Report the metric of each epoch to NNI unless the user's module does."""
 
     def __init__(self, reports: CapturedResults, metric: Metric) -> None:
         self._reports = reports
@@ -359,7 +361,7 @@ class _ReportEpochs(pl.Callback):
         self._before = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has been reported
+        if trainer.fit_loop.restarting:  # a resumed epoch that was already reported
             return
         value = self._metric.value(None, _logged(trainer))
         if self._reports.intermediate == self._before and value is not None and nni.get_current_parameter() is not None:

@@ -1,4 +1,4 @@
-"""The supernet of a run in one process: its data, its training, and the scores of widths on it."""
+"""Supernet training, and the scorer for the trained supernet."""
 
 from __future__ import annotations
 
@@ -41,30 +41,30 @@ _logger = logging.getLogger(__name__)
 
 
 class SupernetStage:
-    """Trains a supernet with the user's own recipe, and scores widths on it.
+    """Trains a supernet with the user's evaluator and scores widths on it.
 
     Parameters
     ----------
     space
         The supernet.
     evaluator
-        The user's evaluator. Nothing of it is changed but its trainer, which is used.
+        The user's evaluator. Only its trainer is used and changed.
     options
-        What the run is asked for.
+        The options of the run.
 
     Attributes
     ----------
     loader
         The user's training loader.
     data
-        The training data, cut in two.
+        The training data, split into training and held-out parts.
     evaluator
-        The evaluator around the min-min module.
+        The evaluator of the min-min module.
 
     Raises
     ------
     ValueError, TypeError
-        If the evaluator cannot train a supernet, or its data cannot be cut.
+        If the evaluator cannot train a supernet, or its data cannot be split.
     """
 
     def __init__(self, space: WidthSpace, evaluator: Lightning, options: RunOptions) -> None:
@@ -108,7 +108,7 @@ class SupernetStage:
         return trainer
 
     def model_space(self) -> RawFormatModelSpace:
-        """Return the supernet and its evaluator as one of NNI's engines runs them."""
+        """Return the supernet and its evaluator in the form that NNI's engines execute."""
         model_space = RawFormatModelSpace(self.space, self.evaluator)
         model_space.status = ModelStatus.Frozen
         return model_space
@@ -116,16 +116,16 @@ class SupernetStage:
     def train(
         self, folder: RunFolder, fit: Callable[[], Any] | None = None, callbacks: Sequence[pl.Callback] = ()
     ) -> None:
-        """Train the supernet, or take up where its checkpoint stands.
+        """Train the supernet, or resume from its checkpoint.
 
         Parameters
         ----------
         folder
-            Keeps the checkpoint.
+            The folder of the checkpoint.
         fit
-            Runs the evaluator; default: at once, here.
+            Runs the evaluator; default: ``evaluator.evaluate`` in this process.
         callbacks
-            More callbacks for the trainer.
+            Additional trainer callbacks.
         """
         trainer = self.trainer
         if not self.restore(folder):
@@ -145,13 +145,13 @@ class SupernetStage:
                 _logger.warning('%s', warning)
 
     def _check_temperature(self) -> None:
-        """Refuse a temperature that does not fit the loss before the training, not after it."""
+        """Raise before training if the temperature does not apply to the loss."""
         if self.options.temperature not in (None, 1):
             with evaluating(self.module):
                 self.scorer(statistics_batches=0, heldout_batches=1).temperature  # noqa: B018
 
     def _look(self) -> Scorer:
-        """Return what scores the supernet while it trains: by its loss, on a few batches."""
+        """Return a scorer for use during training: by loss, on a few batches."""
         batches = min(5, self.options.statistics_batches)
         scorer = self.scorer(channel_sets_per_step=1, statistics_batches=batches, heldout_batches=10)
         scorer.metric, scorer.higher_is_better, scorer.asked_temperature = 'loss', False, 1
@@ -162,12 +162,12 @@ class SupernetStage:
         return [] if decay is None else [WeightAverage(decay)]
 
     def restore(self, folder: RunFolder) -> bool:
-        """Make everything as it was when the training ended; False if it has not ended."""
+        """Restore the state at the end of training; return False if training is incomplete."""
         checkpoint = folder.load_checkpoint()
         if checkpoint is None:
             return False
         if not folder.trained and not has_ended(checkpoint, self.trainer):
-            _logger.info('Training goes on after epoch %d.', checkpoint['epoch'] + 1)
+            _logger.info('Training resumes after epoch %d.', checkpoint['epoch'] + 1)
             return False
         restore(checkpoint, self.trainer, self.module)
         for average in self._average():
@@ -181,12 +181,12 @@ class SupernetStage:
         statistics_batches: int | None = None,
         heldout_batches: int | None = None,
     ) -> Scorer:
-        """Return what scores widths, with its batches on the device where the supernet was trained.
+        """Return a scorer with its batches on the training device.
 
         Parameters
         ----------
         channel_sets_per_step, statistics_batches, heldout_batches
-            Others than the run was asked for (all held-out batches): for a look at the supernet while it trains.
+            Override the options of the run; by default, all held-out batches are used.
         """
         trainer, module, options = self.trainer, self.module, self.options
         batches = options.statistics_batches if statistics_batches is None else statistics_batches

@@ -1,4 +1,4 @@
-"""Training curves: what a training logged, epoch by epoch, on disk at once."""
+"""Training curves on disk: the metrics logged in each epoch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ..utils import append_record, read_records
 
 __all__ = ['KeepCurves', 'read_curves']
 
-_REMEDY = 'delete that line: curves are for reports alone'
+_REMEDY = 'delete that line: only reports use the curves'
 
 
 class KeepCurves(pl.Callback):
-    """Keep what a training has logged at the end of each epoch.
+    """Write the logged metrics at the end of each epoch.
 
     Parameters
     ----------
     path
-        The file, one JSON record a line. An epoch that is trained again after a crash has two; the last one counts.
+        The file, as JSON lines. For an epoch repeated after a crash, the last line counts.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove the beginning of a line that a killed process may have left: records follow."""
+        """Remove an incomplete last line left by a killed process."""
         if trainer.is_global_zero and self.path.exists():
             read_records(self.path, remedy=_REMEDY)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics of the epoch."""
-        if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: it has its record
+        if trainer.fit_loop.restarting:  # a resumed epoch that was already written
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         finite = {name: value for name, value in logged.items() if math.isfinite(value)}
@@ -42,7 +42,7 @@ class KeepCurves(pl.Callback):
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return ``{metric: [(epoch, value), ...]}`` of a training, epochs from 1 upwards; nothing where there is no file."""
+    """Return ``{metric: [(epoch, value), ...]}``, with epochs from 1; empty if the file is missing."""
     records = read_records(path, remedy=_REMEDY) if path.exists() else []
     epochs = {record['epoch']: record['metrics'] for record in records}
     curves: dict[str, list[tuple[int, float]]] = {}

@@ -14,7 +14,7 @@ from nni_cafenet.utils.files import write_text
 @pytest.mark.parametrize('named', [True, False])
 def test_a_full_disk(tmp_path, named):
     name = [str(tmp_path / 'history.jsonl')] if named else []
-    with pytest.raises(FolderError, match='Make room, then run again') as error, folder_errors(tmp_path):
+    with pytest.raises(FolderError, match='Free disk space, then run again') as error, folder_errors(tmp_path):
         raise OSError(errno.ENOSPC, 'No space left on device', *name)
     assert repr(str(tmp_path)) in str(error.value)
     assert ('history.jsonl' in str(error.value)) == named
@@ -41,7 +41,7 @@ def test_a_folder_that_is_removed(tmp_path):
 
 
 def test_a_folder_that_may_no_longer_be_written(tmp_path):
-    with pytest.raises(FolderError, match='Allow this user to write there'), folder_errors(tmp_path):
+    with pytest.raises(FolderError, match='Give this user write access'), folder_errors(tmp_path):
         raise PermissionError(errno.EACCES, 'Permission denied', str(tmp_path / 'run.json'))
 
 

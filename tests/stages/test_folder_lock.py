@@ -45,7 +45,7 @@ def test_a_second_process_is_refused_and_told_who_it_is(tmp_path, other):
     with pytest.raises(FolderInUseError) as error, locked_folder(tmp_path):
         pass
     said = str(error.value)
-    assert f'process {other.pid} on {socket.gethostname()} is doing this run, since 20' in said
+    assert f'process {other.pid} on {socket.gethostname()}, since 20' in said
     assert repr(str(tmp_path)) in said
     assert 'another directory' in said
     assert isinstance(error.value, CafeNetError)

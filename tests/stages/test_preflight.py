@@ -159,7 +159,7 @@ def test_a_metric_that_nobody_logs_is_refused(name):
 
 
 def test_a_score_is_not_taken_from_the_end_of_an_epoch():
-    with pytest.raises(ValueError, match="score='val_count': .* but at the end of an epoch: .* It logs val/loss"):
+    with pytest.raises(ValueError, match="score='val_count': .* at the end of an epoch.* It logs val/loss"):
         look_before_training(setup(AtEpochEnd(), score='val_count'))
 
 
@@ -193,19 +193,19 @@ def test_the_recipe_is_that_of_the_whole_training():
 @pytest.mark.parametrize(
     ('options', 'says'),
     [
-        ({'train': loader(y=Y + 7)}, 'first batch of training fails .IndexError: Target'),
-        ({'validate': loader(y=Y + 7)}, 'first batch of validation fails .IndexError: Target'),
-        ({'score_data': loader(y=Y + 7)}, 'first batch of validation fails .IndexError: Target'),
+        ({'train': loader(y=Y + 7)}, 'first training batch fails .IndexError: Target'),
+        ({'validate': loader(y=Y + 7)}, 'first validation batch fails .IndexError: Target'),
+        ({'score_data': loader(y=Y + 7)}, 'first validation batch fails .IndexError: Target'),
         ({'train': DataLoader(Broken(), batch_size=4)}, 'OSError: picture 3 is damaged'),
-        ({'train': DataLoader(Empty(), batch_size=4), 'score_data': loader()}, 'train_dataloaders .* gives no batch'),
-        ({'validate': DataLoader(Empty(), batch_size=4)}, 'val_dataloaders .* gives no batch'),
-        ({'validate': loader(X[:0], Y[:0], shuffle=False)}, 'val_dataloaders .* gives no batch'),
-        ({'score_data': loader(X[:0], Y[:0], shuffle=False)}, 'score_data gives no batch'),
-        ({'score_data': []}, 'score_data gives no batch'),
+        ({'train': DataLoader(Empty(), batch_size=4), 'score_data': loader()}, 'train_dataloaders .* yields no batch'),
+        ({'validate': DataLoader(Empty(), batch_size=4)}, 'val_dataloaders .* yields no batch'),
+        ({'validate': loader(X[:0], Y[:0], shuffle=False)}, 'val_dataloaders .* yields no batch'),
+        ({'score_data': loader(X[:0], Y[:0], shuffle=False)}, 'score_data yields no batch'),
+        ({'score_data': []}, 'score_data yields no batch'),
         ({'score_data': DataLoader(X, batch_size=8)}, 'ValueError: too many values'),
         (
             {'train': loader(X[:21], Y[:21], batch_size=4, shuffle=False), 'score_data': loader(), 'model': 'norm'},
-            'last batch of training has one sample and fails',
+            'last training batch has one sample and fails',
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_another_supernet_is_refused_and_what_differs_is_named(path):
 def test_later_stages_may_be_asked_for_something_else(path, caplog, stage, options, said):
     record = open_record(path, changed(stage, **options))
     assert said in caplog.text
-    assert 'on its supernet and its scores' in caplog.text
+    assert 'its supernet and its scores' in caplog.text
     assert list(record['histories'].values()) == ['history.jsonl']
     caplog.clear()
     assert open_record(path, changed(stage, **options)) == record == read_record(path, remedy='')
@@ -62,7 +62,7 @@ def test_other_scores_have_a_history_of_their_own_and_the_first_ones_serve_again
     assert first == 'history.jsonl'
     assert len(more) == 1
     assert "score: 'loss' there, 'val_acc' now" in caplog.text
-    assert 'scores of their own' in caplog.text
+    assert 'new scores' in caplog.text
     assert list(open_record(path, RECORD)['histories'].values()) == [first, *more]
 
 

@@ -282,7 +282,7 @@ def test_another_question_uses_the_trainings_that_are_there(run, tmp_path, caplo
         caplog.clear()
         whole = outcome(run(small(n=3, epochs=epochs, directory=tmp_path / f'whole {epochs}')))
         again = run(small(n=3, epochs=epochs, directory=directory))
-        assert 'continues with another question' in caplog.text
+        assert 'continues with changed options' in caplog.text
         assert {record.epochs for record in again.history} == {epochs}
         found = outcome(again)
         assert all(torch.equal(found[2][name], whole[2][name]) for name in whole[2])
