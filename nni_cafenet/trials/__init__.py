@@ -1,4 +1,4 @@
-"""The stages of a run as NNI trials: what they do in their processes, and how the main process runs them."""
+"""The stages of a run as trials of NNI's training services."""
 
 from .as_trials import AsTrials
 from .transfer import check_serializable

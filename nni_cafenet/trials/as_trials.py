@@ -1,4 +1,4 @@
-"""The stages of a run as trials of NNI's training service."""
+"""The main process of a run whose stages are NNI trials."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 class AsTrials:
-    """Does the stages in trials: one trains the supernet, several score widths, each finalist has its own.
+    """Executes the stages as trials: one for the supernet, several for scores, one per finalist.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ class AsTrials:
     engine
         NNI's training-service engine.
     trial_directory
-        The folder of the run as the machines of the trials see it; None: under the same path.
+        The path of the run's folder on the machines of the trials; default: the same path.
 
     Raises
     ------
     ValueError
-        If the experiment's ``max_trial_number`` has no room for all stages.
+        If the experiment's ``max_trial_number`` is too small for all stages.
     nni_cafenet.errors.ResumeError
-        If one of its checkpoints is damaged.
+        If a checkpoint is damaged.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AsTrials:
         self._pool: SearchPool | None = None
 
     def _jobs_to_do(self) -> set[str]:
-        """What trials may still have to do (`Job.does`)."""
+        """Return what the remaining trials do (`Job.does`)."""
         if self._choice is not None:
             return {_job_name(each.name, each.epochs) for each in self._choice.finalists if self._is_missing(each)}
         return self._stages_to_do() | {
@@ -97,14 +97,14 @@ class AsTrials:
         return finalist.same_as is None and self._result(finalist) is None
 
     def _stages_to_do(self) -> set[str]:
-        """What trials have still to do before networks are trained (`Job.does`)."""
+        """Return what the remaining trials before the finalists do (`Job.does`)."""
         folder, setup = self.folder, self.setup
         if setup.finalists.drawn or self._choice is not None or (folder.searched and not setup.trainings):
             return set()
         return {'search'} if folder.trained else {'supernet', 'search'}
 
     def _trainings_left(self) -> int:
-        """How many networks are still to be trained."""
+        """Return the number of networks left to train."""
         if self._choice is not None:
             return sum(map(self._is_missing, self._choice.finalists))
         done = sum((each / 'result.json').exists() for each in self.folder.trainings)
@@ -117,13 +117,13 @@ class AsTrials:
         left = self.runner.trials_left
         if left < needed:
             raise ValueError(
-                f'max_trial_number leaves room for {left} more trials, but this run needs {needed}: '
-                f'{"one for the supernet, one or more for the search, " if stages else ""}{trainings} for trainings of '
-                'networks, as far as they are not done. Raise it, or ask for fewer networks.'
+                f'max_trial_number allows {left} more trials, but this run still needs {needed}: '
+                f'{"one for the supernet, one or more for the search, " if stages else ""}{trainings} to train '
+                'networks. Raise it, or train fewer networks.'
             )
 
     def _publish_axes(self) -> None:
-        """Publish the axes of the Hyper-parameter tab; NNI's have a tick for every width, and other labels."""
+        """Publish the axes of the Hyper-parameter tab; NNI's default has a tick for every width."""
         self.runner.experiment.update_search_space(published_axes(self.setup.space))
 
     # --- stages -----------------------------------------------------------------------------------
@@ -151,21 +151,21 @@ class AsTrials:
             raise self.runner.error(job)
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
-        """Yield the scores of some widths, in their order, found by search trials side by side."""
+        """Score a batch of widths in parallel search trials; yield results in order."""
         if self._pool is None:
             largest = self._details(self.setup.space.full_widths)
             self._pool = SearchPool(self.runner, self.folder, largest, reserved=self.setup.trainings)
         return self._pool.score(batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
-        """Train each finalist in a trial of its own; one that fails twice is reported and left out.
+        """Train each finalist in its own trial; those that fail twice are logged and left out.
 
         Raises
         ------
         nni_cafenet.errors.TrialFailedError
-            If all of them fail.
+            If all fail.
         nni_cafenet.errors.LimitReachedError
-            If not all of them could be trained; those that were are yielded before.
+            If a limit of the experiment prevents some trainings; finished ones are yielded first.
         """
         self._end_search(wait=True)
         jobs = {self._job(finalist).name: finalist for finalist in finalists}
@@ -173,7 +173,7 @@ class AsTrials:
         lost, limit, title = list[Job](), None, trainings_title(finalists)
         with tqdm(total=len(missing), desc=title, unit='trial', dynamic_ncols=True, disable=not missing) as bar:
             try:
-                lost = missing and self.runner.run(  # else a trial of a later rung that NNI has started again would end
+                lost = missing and self.runner.run(  # without jobs, it would end restarted trials of a later rung
                     missing,
                     done=lambda job: self._result(jobs[job.name]) is not None,
                     ended=lambda job: bar.update(),
@@ -190,14 +190,14 @@ class AsTrials:
 
     @property
     def resume_hint(self) -> str:
-        """What a user does to resume the run."""
+        """A sentence that tells users how to resume the run."""
         return self.runner.manager.resume_hint
 
     def close(self) -> None:
-        """Tell search trials to end; the manager goes on until NNI stops it."""
-        with contextlib.suppress(OSError):  # what ends the run may be that nothing can be written
+        """Stop search trials; the manager runs until NNI stops it."""
+        with contextlib.suppress(OSError):  # the disk may be full
             self._end_search(wait=False)
-        # After Ctrl-C, NNI stops the manager at once, but not if that is interrupted, too.
+        # After Ctrl-C, NNI stops the manager unless a second Ctrl-C interrupts that.
         if self._release is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             atexit.register(self._release)
 
@@ -222,7 +222,7 @@ class AsTrials:
         return read_result(finalist, self.folder.training(finalist.folder, finalist.epochs), metric)
 
     def _details(self, widths: Mapping[str, int]) -> dict[str, Any]:
-        """What the web UI shows of a trial on demand, where its summary is short: only finalists are drawn."""
+        """Return what the web UI shows in a trial's details."""
         return {
             'widths': dict(widths),
             'MACs': self.setup.space.macs(widths),
@@ -238,7 +238,7 @@ def _job_name(finalist: str, epochs: int | None) -> str:
 
 
 def _epochs_on(bar: Any) -> Callable[[Sequence[Job]], None]:
-    """Return what shows on a progress bar how many epochs each running trial has reported."""
+    """Return a callback that shows the reported epochs of running trials on a progress bar."""
 
     def show(jobs: Sequence[Job]) -> None:
         text = ', '.join(f'{job.name}: {job.reports} epochs' for job in jobs)

@@ -1,4 +1,4 @@
-"""Widths on their way to a search trial and scores on their way back: two files of lines, each with one writer."""
+"""A queue of two JSON-lines files, each with one writer: widths to a search trial, scores back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ['FileQueue']
 
 
 class FileQueue:
-    """The folder through which the main process and one search trial talk.
+    """A file queue between the main process and one search trial.
 
     Parameters
     ----------
     path
-        The folder; it is made if need be.
+        The folder of the queue; created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,24 +27,24 @@ class FileQueue:
         self._widths = RecordReader(path / 'widths.jsonl')
         self._scores = RecordReader(path / 'scores.jsonl')
 
-    # --- the main process's side ------------------------------------------------------------------
+    # --- main process -----------------------------------------------------------------------------
 
     def put(self, widths: Mapping[str, int]) -> None:
-        """Ask for the score of some widths."""
+        """Request the score of widths."""
         append_record(self._widths.path, {'widths': dict(widths)})
 
     def close(self) -> None:
-        """Tell the trial that nothing more will come."""
+        """End the queue; the trial stops."""
         append_record(self._widths.path, {'end': True})
 
     def take_scores(self) -> list[Scored]:
-        """Return the scores that have come since the last call."""
+        """Return the scores received since the last call."""
         return [Scored.from_json(record) for record in self._scores.read()]
 
-    # --- the trial's side -------------------------------------------------------------------------
+    # --- trial ------------------------------------------------------------------------------------
 
     def tasks(self, wait: Callable[[], None] = lambda: time.sleep(0.05)) -> Iterator[dict[str, int]]:
-        """Yield widths as they come, until the queue is closed; what has a score already is passed over."""
+        """Yield requested widths that have no score yet, until the queue is closed."""
         done = {widths_key(scored.widths) for scored in self.take_scores()}
         while True:
             for record in self._widths.read():
@@ -55,5 +55,5 @@ class FileQueue:
             wait()
 
     def reply(self, scored: Scored) -> None:
-        """Send a score; it is on disk when this returns."""
+        """Write a score to disk."""
         append_record(self._scores.path, scored.to_json())

@@ -1,8 +1,8 @@
-"""Who works on a run: its main process, and the trials that it has confirmed.
+"""Heartbeat of the main process and task assignments, in the run's folder.
 
-Trials of a training service start whenever the service starts them, also again after the main process is gone, and
-parameters may reach the wrong one. So a trial works only on what the main process has assigned to its job, in the folder
-of the run, and ends when the main process that assigned it is no more, or has given way to another one.
+A training service may restart trials after the main process has ended, and may deliver parameters to the wrong trial.
+Hence a trial executes only the task assigned to its job id, and exits when the main process stops its heartbeat or another
+main process does not confirm the assignment.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ..utils import child_path, read_record, write_record
 __all__ = ['RunHeartbeat', 'TrialClient']
 
 _LOOK = 2.0
-"""Seconds between two looks at the folder."""
+"""Seconds between checks of the folder."""
 
 _BEAT = 5.0
-"""Seconds between two signs of life of the main process."""
+"""Seconds between heartbeats."""
 
 _SILENT = 300.0
-"""Seconds without a sign of life after which the main process is taken for gone."""
+"""Seconds without a heartbeat after which a trial exits."""
 
 _UNASSIGNED = 30.0
-"""Seconds that a trial goes on after another main process took over, which may assign its job again."""
+"""Seconds that a trial waits for a new main process to confirm its task."""
 
 
 class RunHeartbeat:
-    """The main process's side: it says that it lives, and what job works on what.
+    """The main process's heartbeat and its assignment of tasks to jobs.
 
     Parameters
     ----------
@@ -49,30 +49,30 @@ class RunHeartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Say that the main process lives; at most every few seconds."""
+        """Write a heartbeat if one is due."""
         if time.monotonic() - self._last >= _BEAT or not self._beats:
             self._beats += 1
             self._last = time.monotonic()
             write_record(self.path / 'session.json', {'session': self.token, 'beat': self._beats})
 
     def assigned(self, job: str) -> dict[str, Any] | None:
-        """Return what a job was last told to do, by this main process or a former one."""
+        """Return the last task assigned to a job, by this or an earlier main process."""
         return _read(_assignment(self.path, job))
 
     def assign(self, job: str, task: dict[str, Any]) -> None:
-        """Tell the job of the training service with some id what to do."""
+        """Assign a task to a job id of the training service."""
         write_record(_assignment(self.path, job), {**task, 'session': self.token})
 
 
 class TrialClient:
-    """A trial's side: it waits for its task, and leaves when it is no longer wanted.
+    """A trial that waits for its task and exits when it is obsolete.
 
     Parameters
     ----------
     path
         The folder of the run.
     job
-        Its id in the training service.
+        The job id in the training service.
     """
 
     def __init__(self, path: Path, job: str) -> None:
@@ -81,12 +81,12 @@ class TrialClient:
         self._claim = uuid.uuid4().hex
 
     def wait_for_task(self, timeout: float = 300.0) -> dict[str, Any]:
-        """Return what the main process has assigned to this job.
+        """Wait for the task of this job.
 
         Raises
         ------
         TimeoutError
-            If it does not: it is gone, or the trial is none of its own (a copy made in the web UI).
+            If none is assigned within `timeout` seconds: the main process has ended, or the trial was added in the web UI.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -96,12 +96,12 @@ class TrialClient:
                 return task
             time.sleep(0.2)
         raise TimeoutError(
-            f'Nobody assigned a task to trial {self.job} within {timeout:.0f} s. Its experiment is no longer run by a main '
-            f'process, or the trial was added by hand. The run is in {self.path}: resume the experiment to go on.'
+            f'Trial {self.job} received no task within {timeout:.0f} s. The main process of its experiment has ended, or '
+            f'the trial was added by hand. The run is in {self.path}: resume the experiment to continue.'
         )
 
     def watch(self) -> None:
-        """Watch from a thread, for as long as this process lives, whether it is still wanted; end it if it is not."""
+        """Start a thread that ends this process when its task becomes obsolete."""
         threading.Thread(target=self._watch, name='cafenet-watch', daemon=True).start()
 
     def _watch(self) -> None:
@@ -116,11 +116,13 @@ class TrialClient:
                 wanted = now
             claim = _read(self._claims()) or {}
             if claim.get('claim', self._claim) != self._claim:
-                _leave('The training service has started this trial again; the other process goes on.')
+                _leave('The training service restarted this trial in another process, which takes over.')
             if now - wanted > _UNASSIGNED:
                 _leave('The experiment was resumed without this trial.')
             if now - heard > _SILENT:
-                _leave(f'The main process of the experiment has been silent for {_SILENT:.0f} s. Resume it to go on.')
+                _leave(
+                    f'The main process of the experiment has not responded for {_SILENT:.0f} s. Resume it to continue.'
+                )
 
     def _session(self) -> dict[str, Any]:
         return _read(self.path / 'session.json') or {}
@@ -136,7 +138,7 @@ def _assignment(path: Path, job: str) -> Path:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return read_record(path, remedy='')
-    except (OSError, ValueError):  # not there, or a shared file system is between two versions
+    except (OSError, ValueError):  # missing, or being replaced on a shared file system
         return None
 
 

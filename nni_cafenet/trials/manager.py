@@ -1,4 +1,4 @@
-"""The NNI manager, a child of the main process: its end is noticed at once, and said without NNI's noise about it."""
+"""Supervision of the NNI manager process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ['Manager', 'indented', 'lines_of']
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 30.0
-"""Seconds without an answer of the NNI manager after which it is taken for gone."""
+"""Seconds without a response after which the NNI manager counts as ended."""
 
 _CHANNEL = 'nni.runtime.command_channel.websocket.channel'
 
@@ -42,12 +42,12 @@ class Manager:
         process = self.experiment._proc
         self._process = process if isinstance(process, subprocess.Popen) else None
         started = time.time() if self._process is None else psutil.Process(self._process.pid).create_time()
-        self._started = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(started))  # as in its log
+        self._started = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(started))  # format of its log
         self._heard = time.monotonic()
         self._quieten()
 
     def _quieten(self) -> None:
-        """Keep NNI's listening thread from trying to reach a manager that is gone: ten seconds, five tracebacks."""
+        """Keep NNI's listening thread from reconnecting to a manager that has ended, with a traceback per attempt."""
         channel = self.engine._channel._channel
         connect = channel._ensure_conn
 
@@ -55,7 +55,7 @@ class Manager:
             if not self.gone():
                 return connect()
             if threading.current_thread() is self.engine._channel_listen_thread:
-                raise SystemExit  # ends a thread without a word
+                raise SystemExit  # ends the thread silently
             raise ConnectionError('The NNI manager has ended.')
 
         channel._ensure_conn = ensure_connection
@@ -65,64 +65,64 @@ class Manager:
         logger.addFilter(_Quiet(self))
 
     def gone(self, within: float = 0.0) -> bool:
-        """Whether it has ended, or ends within some seconds."""
+        """Whether it has ended, or ends within a number of seconds."""
         if self._process is None:
             return False
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(within)
         return self._process.poll() is not None
 
-    # --- its end ----------------------------------------------------------------------------------
+    # --- termination ------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Notice that it has ended.
+        """Raise if the manager has ended.
 
         Raises
         ------
         KeyboardInterrupt
-            If somebody stopped it: as Ctrl-C does.
+            If it was stopped regularly, as by Ctrl-C.
         nni_cafenet.errors.ExperimentEndedError
-            If it failed or was killed. Its trials are ended, too.
+            If it failed or was killed. Its trials are ended.
         """
         if not self.gone() or self._process is None:
             return
         code, errors = self._process.poll(), self._errors()
         if code == 0 and not errors:
-            self.experiment._proc = None  # nothing is left to be stopped
+            self.experiment._proc = None  # nothing left to stop
             raise KeyboardInterrupt('The experiment was stopped by nnictl or by another process.')
         raise self.ended(f'the NNI manager (process {self._process.pid}) has ended with exit code {code}')
 
     def answered(self) -> None:
-        """Take note that it answers."""
+        """Record a response."""
         self._heard = time.monotonic()
 
     def silent(self, error: Exception) -> None:
-        """Put up with a manager that does not answer, for a while.
+        """Handle a missing response.
 
         Raises
         ------
         nni_cafenet.errors.ExperimentEndedError
-            If it has not answered for long.
+            After 30 seconds without a response.
         """
         if time.monotonic() - self._heard > _PATIENCE:
-            raise self.ended(f'the NNI manager has not answered for {_PATIENCE:.0f} s') from error
+            raise self.ended(f'the NNI manager has not responded for {_PATIENCE:.0f} s') from error
         time.sleep(0.2)
 
     def ended(self, why: str) -> ExperimentEndedError:
-        """End what is left of it and of its trials, and return the error that says so."""
+        """End the manager and its trials; return the error to raise."""
         errors = self._errors()
         errors = f' The last errors in {self._log}:\n{errors}\n' if errors else ' '
         if self._process is not None:
             end_group(self._process.pid, grace=0.0)
             self.gone(within=10.0)
         self.experiment._proc = None
-        return ExperimentEndedError(f'The experiment has ended before its run: {why}.{errors}{self.resume_hint}')
+        return ExperimentEndedError(f'The experiment ended before its run: {why}.{errors}{self.resume_hint}')
 
     @property
     def resume_hint(self) -> str:
-        """What a user does to resume the experiment."""
+        """A sentence that tells users how to resume the experiment."""
         return (
-            'Nothing that was trained or scored is lost. To continue: NasExperiment(space, evaluator, strategy, config, '
+            'All finished trainings and scores are kept. To continue: NasExperiment(space, evaluator, strategy, config, '
             f'id={self.experiment.id!r}).resume(port).'
         )
 
@@ -132,13 +132,13 @@ class Manager:
         return working / self.experiment.id / 'log' / 'nnimanager.log'
 
     def _errors(self) -> str:
-        """Return the last errors that it has logged, indented; the log of a resumed experiment goes on."""
+        """Return the last errors logged by this process, indented; resumed experiments append to the log."""
         lines = [line for line in lines_of(self._log) if 'ERROR' in line and line[1:20] >= self._started]
         return indented(lines[-3:])
 
 
 class _Quiet(logging.Filter):
-    """Drops what NNI logs about the connection to a manager that is gone."""
+    """Drops NNI's log records about the lost connection to a manager that has ended."""
 
     def __init__(self, manager: Manager) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class _Quiet(logging.Filter):
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return the lines of a log that are not blank; none if it is not there."""
+    """Return the non-blank lines of a log; empty if it is missing."""
     try:
         text = path.read_text(encoding='utf-8', errors='replace')
     except OSError:
@@ -158,5 +158,5 @@ def lines_of(path: Path) -> list[str]:
 
 
 def indented(lines: Sequence[str]) -> str:
-    """Return lines as a part of a message."""
+    """Indent lines for a message."""
     return '\n'.join(f'    {line}' for line in lines)

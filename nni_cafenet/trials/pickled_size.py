@@ -1,4 +1,4 @@
-"""How many bytes an object has once it is pickled, which part of it has most of them, and what code it needs."""
+"""Size of pickled objects, their largest part, and the modules they need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..utils import format_count
 __all__ = ['Measure', 'format_bytes', 'heaviest', 'measured']
 
 _MOST, _MANY, _DEPTH = 2**24, 1000, 8
-"""Bytes besides tensors, items and depth up to which is measured."""
+"""Limits of the measurement: bytes without tensors, items per container, depth."""
 
 
 class _TooLargeError(Exception):
@@ -29,7 +29,7 @@ class _TooLargeError(Exception):
 
 
 class _Counter(io.RawIOBase):
-    """A file that only counts."""
+    """A file that only counts bytes."""
 
     size = 0
 
@@ -45,7 +45,7 @@ class _Counter(io.RawIOBase):
 
 
 class _Scale(RecordPickler):
-    """Pickles into nothing: tells the size, without touching the values of tensors, and the modules that are needed."""
+    """A pickler that measures size, without reading tensor values, and collects required modules."""
 
     def __init__(self, counter: _Counter, recipes: bool) -> None:
         super().__init__(counter)
@@ -55,7 +55,7 @@ class _Scale(RecordPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor) and obj.layout is torch.strided:
-            storage = obj.untyped_storage()  # of a part of a tensor the whole is pickled
+            storage = obj.untyped_storage()  # a view pickles the whole storage
             self.data[storage._cdata] = storage.nbytes()
             return bool, ()
         if isinstance(obj, np.ndarray) and obj.dtype != object:
@@ -72,16 +72,16 @@ class _Scale(RecordPickler):
 
 
 class Measure(NamedTuple):
-    """What pickling a value showed.
+    """Size and requirements of a pickled value.
 
     Attributes
     ----------
     size
-        The number of bytes; at least so many, where it was given up.
+        Bytes; a lower bound if `given_up`.
     modules
-        The names of the modules that it needs.
+        Names of the required modules.
     problem
-        Why it cannot be pickled; None: it can.
+        Why it cannot be pickled, or None.
     """
 
     size: int
@@ -94,14 +94,14 @@ class Measure(NamedTuple):
 
 
 def measured(value: Any, recipes: bool) -> Measure:
-    """Pickle a value into nothing.
+    """Measure a pickled value, up to 16 MiB beside tensors and arrays, whose values are not read.
 
     Parameters
     ----------
     value
-        Anything. The values of tensors and arrays are not touched; other objects are counted up to 16 MiB.
+        Any object.
     recipes
-        Whether objects that remember how they were made are pickled as that (see `RecordPickler`).
+        Pickle traced objects as their constructor records (see `RecordPickler`).
     """
     counter = _Counter()
     scale = _Scale(counter, recipes)
@@ -109,19 +109,19 @@ def measured(value: Any, recipes: bool) -> Measure:
         scale.dump(value)
     except _TooLargeError:
         pass
-    except Exception as error:  # noqa: BLE001  whatever a class of the user raises
+    except Exception as error:  # noqa: BLE001  user classes may raise anything
         return Measure(0, [], f'{type(error).__name__}: {first_line(error)}')
     given_up = counter.size > _MOST
     return Measure(counter.size + sum(scale.data.values()), list(scale.modules), given_up=given_up)
 
 
 def format_bytes(size: int) -> str:
-    """Return a number of bytes as people write it: ``'65.5KB'``."""
+    """Format a number of bytes: ``'65.5KB'``."""
     return f'{format_count(size)}B'
 
 
 def heaviest(path: str, value: Any, recipes: bool) -> str:
-    """Name the part of a value that has most of its bytes, if one has."""
+    """Name the part that accounts for most of a value's size; empty if none does."""
     inner, measure = '', measured(value, recipes)
     whole = measure.size
     for _ in range(_DEPTH):

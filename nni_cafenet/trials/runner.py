@@ -1,4 +1,4 @@
-"""The main process's side: tasks become trials of NNI's training service, and their end is noticed."""
+"""Submission and supervision of trials from the main process."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ __all__ = ['Job', 'TrialRunner']
 _logger = logging.getLogger(__name__)
 
 _POLL = 1.0
-"""Seconds between two looks at the trials."""
+"""Seconds between polls."""
 
 _OPEN = ('INITIALIZED', 'RUNNING', 'TUNER_NO_MORE_TRIAL')
-"""States of an experiment in which NNI starts further trials."""
+"""Experiment states in which NNI starts trials."""
 
 _CLOSED = ('NO_MORE_TRIAL', 'DONE')
-"""States in which it starts none because of its limits; if they are raised, it takes some seconds to start trials again."""
+"""States after a limit was reached; if it is raised, NNI takes some seconds to start trials again."""
 
 _ACTIVE = ('SUBMITTED', 'WAITING', 'RUNNING', 'UNKNOWN', 'ADD_RESUMED', 'ADD_CUSTOMIZED', 'ADD_HYPERPARAMETER')
 
 _GRACE = 20.0
-"""Seconds that a submitted trial may take to show up in an experiment that takes no more of them."""
+"""Seconds that a submitted trial may take to appear in an experiment at its limit."""
 
 _ERROR_LINES = 15
 
 
 @dataclass
 class Job:
-    """A task on its way through the training service.
+    """A task for the training service.
 
     Parameters
     ----------
     name
-        What it is called in messages, such as ``'finalist 2'``.
+        Name in messages, such as ``'finalist 2'``.
     task
-        What the trial is told to do.
+        The task of the trial (see `run_task`).
     summary, details
-        What the web UI shows of it: as axes and columns, and on demand.
+        Shown in the web UI: as axes and columns, and in the trial's details.
 
     Attributes
     ----------
     status
-        NNI's word for its state; ``'SUBMITTED'`` until NNI shows it.
+        NNI's status of the trial; ``'SUBMITTED'`` until NNI lists it.
     trial
-        Id of the trial in NNI; empty until it is known.
+        NNI's id of the trial; empty until known.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def does(self) -> str:
-        """What it does that another trial can take over: one search trial is as good as another."""
+        """Key of interchangeable jobs: all search trials share one."""
         return 'search' if self.task['stage'] == 'search' else self.name
 
     @property
@@ -86,31 +86,31 @@ class Job:
 
     @property
     def reports(self) -> int:
-        """How many intermediate results it has sent; those of its life before a resume do not count."""
+        """The number of intermediate results since the last resume."""
         return 0 if self.model is None else len(self.model.metrics.intermediates)
 
     @property
     def succeeded(self) -> bool:
-        """Whether its process ended well."""
+        """Whether the trial succeeded."""
         return self.status == 'SUCCEEDED'
 
 
 class TrialRunner:
-    """Runs tasks as trials.
+    """Runs jobs as trials.
 
     Parameters
     ----------
     engine
         NNI's training-service engine.
     session
-        Tells trials what to do.
+        Heartbeat and task assignment.
     path
-        The folder of the run, as the machines of the trials see it.
+        The path of the run's folder on the machines of the trials.
 
     Attributes
     ----------
     concurrency
-        How many trials the experiment runs side by side.
+        The experiment's number of parallel trials.
     is_open
         Whether the experiment has time left.
     """
@@ -133,21 +133,21 @@ class TrialRunner:
 
     @property
     def trials_left(self) -> float:
-        """How many more trials the experiment may have (``max_trial_number``)."""
+        """Trials left under ``max_trial_number``."""
         return max(0, self._limit - self._used)
 
     @property
     def may_submit(self) -> bool:
-        """Whether the experiment takes further trials."""
+        """Whether the experiment accepts more trials."""
         return self.is_open and self.trials_left > 0
 
     def poll(self, *, now: bool = False) -> None:
-        """Look at the experiment and its trials, at most once a second.
+        """Update the state of the experiment and its trials, at most once a second unless `now`.
 
         Raises
         ------
         KeyboardInterrupt, nni_cafenet.errors.ExperimentEndedError
-            If the NNI manager is gone (see `Manager.check`).
+            If the NNI manager has ended (see `Manager.check`).
         """
         if not now and time.monotonic() - self._polled < _POLL:
             return
@@ -197,7 +197,7 @@ class TrialRunner:
     # --- jobs -------------------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
-        """Hand a job to the training service, or to a trial of its kind that NNI has started again."""
+        """Submit a job, or assign it to an equivalent trial that NNI has restarted."""
         self._jobs[job.key] = job
         for trial in self._others.values():
             if self._did(trial) == job.does:
@@ -216,20 +216,20 @@ class TrialRunner:
             raise
 
     def may_start(self, does: str) -> bool:
-        """Whether a job that does something (`Job.does`) can be started, or taken over by a trial that runs already."""
+        """Whether a job of a kind (`Job.does`) can be submitted or assigned to a restarted trial."""
         return self.may_submit or does in self.started_again()
 
     def started_again(self) -> list[str]:
-        """Return what trials did that NNI has started again because the experiment was resumed (`Job.does`)."""
+        """Return the kinds (`Job.does`) of trials that NNI restarted when the experiment was resumed."""
         return [self._did(trial) for trial in self._others.values()]
 
     def retire_others(self, but: Collection[str]) -> None:
-        """Let trials end that NNI has started again, except for those that did some things (`Job.does`)."""
+        """End restarted trials, except those of the given kinds (`Job.does`)."""
         self.poll(now=True)
         self._retire([trial for trial in self._others.values() if self._did(trial) not in but])
 
     def release(self, does: str) -> None:
-        """Let those trials end that NNI has started again and that did one thing (`Job.does`)."""
+        """End restarted trials of one kind (`Job.does`)."""
         self._retire([trial for trial in self._others.values() if self._did(trial) == does])
 
     def _retire(self, trials: Sequence[Any]) -> None:
@@ -248,27 +248,28 @@ class TrialRunner:
         ended: Callable[[Job], None] = lambda job: None,
         seen: Callable[[Sequence[Job]], None] = lambda jobs: None,
     ) -> list[Job]:
-        """Run jobs side by side, as many as the experiment's concurrency allows; each that fails once more.
+        """Run jobs in parallel, up to the experiment's concurrency; retry each failed job once.
 
         Parameters
         ----------
         jobs
             The jobs.
         done
-            Whether a job has left its result in the folder of the run.
+            Whether the result of a job is in the folder of the run.
         ended
-            Called with each job when it has come to its end, well or not.
+            Called with each job that has ended, successfully or not.
         seen
-            Called time and again with the jobs that are running.
+            Called at every poll with the running jobs.
 
         Returns
         -------
-        The jobs that have no result: they failed twice.
+        list of Job
+            The jobs that failed twice.
 
         Raises
         ------
         nni_cafenet.errors.LimitReachedError
-            If the experiment's limits do not let all of them start; those that run are waited for.
+            If a limit of the experiment prevents some jobs; raised after the running ones end.
         """
         waiting, running, lost = list(jobs), list[Job](), list[Job]()
         in_time = True
@@ -301,11 +302,11 @@ class TrialRunner:
         return job.status == 'SUBMITTED' and time.monotonic() - self._had_room > _GRACE
 
     def failed_for_good(self, job: Job) -> bool:
-        """Count and log a failure of a job; whether it was the second."""
+        """Count and log a failure; return whether it was the second."""
         job.failures += 1
         message = self.failure(job)
         if job.failures == 1:
-            _logger.warning('%s It is tried once more.', message)
+            _logger.warning('%s Trying once more.', message)
             self._jobs = {key: other for key, other in self._jobs.items() if other is not job}
             job.key = uuid.uuid4().hex
             return False
@@ -313,16 +314,16 @@ class TrialRunner:
         return True
 
     def limit_reached(self) -> LimitReachedError:
-        """Return the error that says which limit of the experiment lets no further trials start."""
+        """Return the error for the limit that prevents more trials."""
         limit = f'max_trial_number={self._limit} is reached' if self.is_open else 'max_experiment_duration is over'
         return LimitReachedError(
-            f'The experiment takes no more trials: {limit}. What was trained and scored so far is kept; raise the limit '
-            "in the experiment's config and resume it to go on."
+            f'The experiment accepts no more trials: {limit}. All finished trainings and scores are kept; raise the limit '
+            "in the experiment's config and resume it."
         )
 
     def failure(self, job: Job) -> str:
-        """Say how a job failed: with what error, and where its log is."""
-        how = 'was killed or canceled' if job.status == 'USER_CANCELED' else f'has ended as {job.status}'
+        """Describe the failure of a job, with the end of its log."""
+        how = 'was killed or canceled' if job.status == 'USER_CANCELED' else f'ended as {job.status}'
         text = f'Trial {job.trial or "?"} ({job.name}) {how}.'
         if job.log is None:
             return text
@@ -330,20 +331,20 @@ class TrialRunner:
         return f'{text} Its log is in {job.log}.' + (f' It ends with:\n{lines}\n' if lines else '')
 
     def error(self, job: Job) -> TrialFailedError:
-        """Return the error for a job without which the run cannot go on."""
+        """Return the error for a job that the run cannot do without."""
         return TrialFailedError(
-            f'{self.failure(job)} What was trained and scored before is kept: resume the experiment when this is mended.'
+            f'{self.failure(job)} All finished trainings and scores are kept: fix the cause and resume the experiment.'
         )
 
 
 def _is_over(profile: Mapping[str, Any]) -> bool:
-    """Whether an experiment has run for as long as it may."""
+    """Whether an experiment has reached its maximum duration."""
     limit = parse_time(profile['params'].get('maxExperimentDuration'))
     return limit is not None and profile['execDuration'] > limit
 
 
 def _traceback(path: Path, *, whole: bool) -> str:
-    """Return the end of the last traceback in a log, indented; without one the end of the log, if the whole counts."""
+    """Return the end of the last traceback in a log, indented; without one, the end of the log if `whole`."""
     lines = lines_of(path)
     starts = [number for number, line in enumerate(lines) if line.startswith('Traceback (most recent call last)')]
     if starts:

@@ -1,4 +1,4 @@
-"""Widths scored side by side by long-lived search trials, with the same result as one after the other."""
+"""A pool of long-lived trials that score widths in parallel, with the results of a sequential search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ['SearchPool']
 class _Worker:
     job: Job
     queue: FileQueue
-    given: dict[WidthsKey, None] = field(default_factory=dict)  # in this order
+    given: dict[WidthsKey, None] = field(default_factory=dict)  # ordered
     closing: bool = False
 
     def close(self) -> None:
@@ -30,18 +30,18 @@ class _Worker:
 
 
 class SearchPool:
-    """Search trials, as many as the experiment's concurrency allows, and what they have scored.
+    """Search trials, up to the experiment's concurrency, and their scores.
 
     Parameters
     ----------
     runner
-        Runs them.
+        Runs the trials.
     folder
-        The folder of the run: scores that were found in an earlier life of it are not asked for again.
+        The folder of the run. Scores already in it are not requested again.
     details
-        What the web UI shows of a search trial on demand.
+        Details of a search trial in the web UI.
     reserved
-        Trials that the experiment must still have room for afterwards.
+        Number of trials to leave for later stages.
     """
 
     def __init__(self, runner: TrialRunner, folder: RunFolder, details: Mapping[str, Any], *, reserved: int) -> None:
@@ -58,14 +58,14 @@ class SearchPool:
             self._keep(FileQueue(path).take_scores())
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
-        """Yield the scores of some widths, in their order, as soon as they are known.
+        """Score a batch of widths; yield results in order, as soon as they are known.
 
         Raises
         ------
         nni_cafenet.errors.TrialFailedError
-            If two search trials fail with the same width in hand.
+            If two search trials fail on the same widths.
         nni_cafenet.errors.LimitReachedError
-            If the experiment lets no search trial go on.
+            If a limit of the experiment prevents search trials.
         """
         wanted = {widths_key(widths): dict(widths) for widths in batch}
         pending = deque(key for key in wanted if key not in self._known)
@@ -80,7 +80,7 @@ class SearchPool:
             yield self._known[widths_key(widths)]
 
     def close(self, *, wait: bool = True) -> None:
-        """Let all search trials end, and wait until they have."""
+        """End all search trials; with `wait`, block until they have ended."""
         for worker in self._workers:
             worker.close()
         self.runner.release('search')
@@ -99,7 +99,7 @@ class SearchPool:
                 worker.given.pop(widths_key(scored.widths), None)
 
     def _requeue_dead(self, pending: deque[WidthsKey]) -> None:
-        """Take back what dead trials were given."""
+        """Requeue the widths of dead trials."""
         for worker in [worker for worker in self._workers if not worker.job.active]:
             self._workers.remove(worker)
             given = [key for key in worker.given if key not in self._known]
@@ -112,7 +112,7 @@ class SearchPool:
             self.runner.failed_for_good(worker.job)
 
     def _scale(self, work: int) -> None:
-        """Start search trials while there is room and work for them; let one go where the concurrency was lowered."""
+        """Start search trials up to the concurrency and the amount of work; end one if the concurrency was lowered."""
         runner, working = self.runner, [worker for worker in self._workers if not worker.closing]
         if not runner.is_open or (not self._workers and not runner.may_start('search')):
             raise runner.limit_reached()
@@ -124,12 +124,12 @@ class SearchPool:
             self._workers.append(_Worker(job, FileQueue(self.folder.search / name)))
             runner.submit(job)
         if len(self._workers) >= runner.concurrency:
-            runner.release('search')  # those that were not taken over
+            runner.release('search')  # restarted trials that are not needed
         if len(working) > max(1, runner.concurrency):
             working[-1].close()
 
     def _give(self, pending: deque[WidthsKey], wanted: Mapping[WidthsKey, dict[str, int]]) -> None:
-        """Give every trial a width, and a second one to begin with at once while there is plenty."""
+        """Give each trial one width, and a second in advance while enough are pending."""
         most = 2 if len(pending) > len(self._workers) else 1
         for worker in sorted(self._workers, key=lambda worker: len(worker.given)):
             while pending and len(worker.given) < most and not worker.closing:

@@ -1,4 +1,4 @@
-"""What each task does in its trial process, and what it reports on the way."""
+"""The task of each stage inside a trial process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .file_queue import FileQueue
 __all__ = ['rounded', 'run_task']
 
 _LOOK_BATCHES = 5
-"""Batches from which running statistics are estimated for a look at the supernet in training."""
+"""Batches for BN statistics when scoring during supernet training."""
 
 _REPORT_EVERY = 1.0
-"""Seconds between two reports of a search trial."""
+"""Seconds between reports of a search trial."""
 
 
 def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
-    """Do one task of a run.
+    """Execute one task of a run.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
         The folder of the run.
     task
         ``{'stage': 'supernet'}``, ``{'stage': 'search', 'queue': ...}`` or ``{'stage': 'finalist', 'finalist': ...}``;
-        ``{'stage': 'none'}`` for a trial that NNI started again and nobody needs.
+        ``{'stage': 'none'}`` for an obsolete trial that NNI restarted.
     """
     if task['stage'] == 'none':
         return
@@ -92,11 +92,11 @@ def _finalist(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -
 
 def _load_supernet(setup: StageContext, folder: RunFolder) -> None:
     if not setup.supernet.restore(folder):
-        raise ResumeError(f'{folder.checkpoint} is not that of a supernet whose training has ended.')
+        raise ResumeError(f'{folder.checkpoint}: the training of this supernet is incomplete.')
 
 
 class _LookEveryEpoch(pl.Callback):
-    """Report, after every epoch, the held-out scores of three widths: uniform 50 %, the largest and the smallest."""
+    """Report the held-out scores of uniform 50 %, largest and smallest widths after every epoch."""
 
     def __init__(self, setup: StageContext, reports: CapturedResults) -> None:
         self._setup = setup
@@ -120,5 +120,5 @@ class _LookEveryEpoch(pl.Callback):
 
 
 def rounded(value: float) -> float:
-    """Return a number as the web UI shows it well: whole, or with six digits."""
+    """Round a float to six significant digits for the web UI."""
     return value if isinstance(value, int) else float(f'{value:.6g}')

@@ -1,8 +1,8 @@
-"""What can be sent to trial processes, and what would arrive there as something else.
+"""Checks that space and evaluator can be sent to trial processes unchanged.
 
-NNI sends an object that was made by `nni.trace` (or `nni_cafenet.traced`) as the call that made it, and anything else
-pickled, up to 64 KiB. What is too large or cannot be pickled shows only when the first trial is sent, one thing at a
-time, and some things arrive changed without a word. Here all of it is looked at before.
+NNI sends an object made by `nni.trace` (or `nni_cafenet.traced`) as its constructor call, and anything else pickled, up to
+64 KiB. It reports oversized or unpicklable objects only when the first trial starts, one at a time, and changes some
+silently. These checks report all of them in advance.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _logger = logging.getLogger(__name__)
 
 _PLAIN = (type(None), bool, int, float, str)
 _SYMBOL = 4096
-"""Bytes that nni.trace allows for the code of what made an object."""
+"""nni.trace's limit, in bytes, for the code of a class or function."""
 _COMPRESSED = 64
-"""Kept arguments are compressed: up to so many times the limit it is worth a try."""
+"""Assumed maximum compression ratio of pickled arguments."""
 _HEAVY = 2**20
-"""Bytes of all parameters of a trial above which NNI's web page gets slow."""
-_KEEPS = 'Make what takes it by nni_cafenet.traced in place of nni.trace: that keeps it as it is.'
+"""Size of a trial's parameters, in bytes, beyond which NNI's web page becomes slow."""
+_KEEPS = 'Create the object that takes it with nni_cafenet.traced instead of nni.trace, which preserves it.'
 
 
 def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
@@ -55,11 +55,11 @@ def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
     Parameters
     ----------
     space
-        A `WidthSpace`, or another model space of NNI.
+        A `WidthSpace` or another NNI model space.
     evaluator
-        Any evaluator of NNI.
+        Any NNI evaluator.
     others
-        Whatever else is sent, by the names that messages call it.
+        Other objects to be sent, by their names in messages.
 
     Raises
     ------
@@ -69,13 +69,14 @@ def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
 
     Notes
     -----
-    Logged as a warning: what arrives changed (in arguments of `nni.trace`, tuples become lists and keys strings), what was
-    set on a traced object after it was made and is not sent at all, and parameters of more than 1 MiB in all.
+    Logs warnings for objects that arrive changed (in arguments of `nni.trace`, tuples become lists and keys become
+    strings), for attributes set on a traced object after its construction, which are not sent, and for parameters above
+    1 MiB in total.
 
-    What cannot be seen here: a class that was made by `nni.trace` draws other random numbers in every trial where it draws
-    any while it is made (`nni_cafenet.traced` draws the same); another machine may have other files, packages or another
-    version of Python, for which lambdas and classes of the user's own script are no good; pretrained ``weights=`` are
-    sent by name, and loaded or downloaded on every machine; callbacks that are appended to a trainer are not sent.
+    Not detected: a constructor under `nni.trace` draws different random numbers in every trial (`nni_cafenet.traced`
+    draws the same ones). Other machines may have different files, packages or Python versions; lambdas and classes of the
+    user's script need the same Python version. Pretrained ``weights=`` are sent by name and loaded on every machine.
+    Callbacks appended to a trainer are not sent.
     """
     journey = _Journey()
     for name, value in {'space': space, 'evaluator': evaluator, **others}.items():
@@ -95,24 +96,24 @@ def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
 
 @dataclass
 class _Journey:
-    """What is found on the way through the arguments of space and evaluator."""
+    """Findings of the traversal of space and evaluator."""
 
     culprits: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
-    """``{name of a module: path of the first thing that needs it}``."""
+    """``{module name: path of the first object that needs it}``."""
 
     def look_at(self, path: str, value: Any) -> None:
-        """Look at a value and at what it is made of."""
+        """Check a value and its parts."""
         if isinstance(value, PickledArgument):
             self._pickled(path, value.value, kept=True)
         elif isinstance(value, MinMinModule):
-            self._refuse(path, value, 'is what CafeNet has made of a module')
+            self._refuse(path, value, 'is a module that CafeNet has wrapped')
         elif is_recorded(value):
             self._recorded(path, value)
         elif _passes_on(value):
             self._refuse(
-                path, value, 'hands out how the object was made that it wraps, which would be sent in its place'
+                path, value, 'forwards the constructor record of the object it wraps, which would be sent instead'
             )
         elif isinstance(value, (list, tuple, dict)):
             self._container(path, value)
@@ -135,14 +136,14 @@ class _Journey:
     def _arrives(self, path: str, value: Any, kind: str) -> None:
         self.notes.append(f'{path}: the {type(value).__name__} arrives in trials as a {kind}. {_KEEPS}')
 
-    # --- what is sent as the call that made it ----------------------------------------------------
+    # --- objects sent as constructor calls --------------------------------------------------------
 
     def _recorded(self, path: str, value: Any) -> None:
         symbol, args = value.trace_symbol, list(value.trace_args)
         if symbol is remake_part:
             args.pop(0)
         if symbol in (remake, remake_part):
-            symbol, _, *args = args  # what was called, and the seed
+            symbol, _, *args = args  # the callable and the seed
             self.look_at(path, symbol)
             symbol = unpickle_argument(symbol)
         else:
@@ -157,33 +158,33 @@ class _Journey:
             self._changed(path, value, symbol)
 
     def _symbol(self, path: str, value: Any, symbol: Any) -> None:
-        """Look at the class or function that `nni.trace` sends."""
+        """Check the class or function that `nni.trace` sends."""
         try:
             name = get_hybrid_cls_or_func_name(symbol, _SYMBOL)
         except ValueError:
             self.culprits.append(
-                f'{path}: {symbol.__qualname__} belongs to the script itself, so its code is sent, '
-                f'{format_bytes(len(cloudpickle.dumps(symbol)))}, of which nni.trace sends at most {_SYMBOL} bytes. Use '
-                'nni_cafenet.traced in place of nni.trace, or move it into a module.'
+                f'{path}: {symbol.__qualname__} is defined in the script, so its code must be sent: '
+                f'{format_bytes(len(cloudpickle.dumps(symbol)))}, but nni.trace sends at most {_SYMBOL} bytes. Use '
+                'nni_cafenet.traced instead of nni.trace, or move it into a module.'
             )
         else:
             self._needs(symbol.__module__ if name.startswith('path:') else None, path)
 
     def _replaced(self, path: str, evaluator: Any) -> None:
-        """Refuse what was replaced in an evaluator."""
+        """Report replaced attributes of an evaluator."""
         given = {'train_dataloaders': evaluator.trace_kwargs.get('train_dataloader'), **evaluator.trace_kwargs}
         names = {name: name for name in ('train_dataloaders', 'val_dataloaders', 'datamodule')}
-        if 'lightning_module' in given:  # Classification and Regression make their own
+        if 'lightning_module' in given:  # Classification and Regression create their own
             names.update(module='lightning_module', trainer='trainer')
         for name, argument in names.items():
             if _differ(vars(evaluator)[name], given.get(argument)):
                 self.culprits.append(
-                    f'{path}.{name}: it was replaced after the evaluator was made, but trials get what the evaluator was '
-                    'made with. Make a new evaluator.'
+                    f'{path}.{name} was replaced after the evaluator was created, but trials receive the original. Create '
+                    'a new evaluator.'
                 )
 
     def _changed(self, path: str, value: Any, symbol: Any) -> None:
-        """Note what was set on an object after it was made."""
+        """Note attributes set on an object after its construction."""
         now = vars(value)
         given = {
             **_defaults(symbol),
@@ -193,18 +194,18 @@ class _Journey:
         if not names:
             return
         try:
-            again = vars(value.trace_copy().get())  # the constructor itself may keep something else than it was given
-        except Exception as error:  # noqa: BLE001  whatever a class of the user raises
-            self._refuse(path, value, f'cannot be made again ({type(error).__name__}: {first_line(error)})')
+            again = vars(value.trace_copy().get())  # the constructor may convert its arguments
+        except Exception as error:  # noqa: BLE001  user classes may raise anything
+            self._refuse(path, value, f'cannot be reconstructed ({type(error).__name__}: {first_line(error)})')
             return
         for name in names:
             if name in again and _differ(now[name], again[name]) and _look(now[name]) != _look(again[name]):
                 self.notes.append(
-                    f'{path}.{name} was set after the {type(value).__name__} was made, and is not sent to trials. Give '
-                    'it to the constructor, or make the object in a function and trace that by nni_cafenet.traced.'
+                    f'{path}.{name} was set after the {type(value).__name__} was created, and is not sent to trials. Pass '
+                    'it to the constructor, or create the object in a function traced by nni_cafenet.traced.'
                 )
 
-    # --- what is pickled --------------------------------------------------------------------------
+    # --- pickled objects --------------------------------------------------------------------------
 
     def _pickled(self, path: str, value: Any, *, kept: bool = False) -> None:
         measure = measured(value, kept)
@@ -219,13 +220,13 @@ class _Journey:
         try:
             text = nni.dump(PickledArgument(value) if kept else value, pickle_size_limit=pickle_limit())
             back = value if kept else nni.load(text)
-        except Exception as error:  # noqa: BLE001  whatever a class of the user raises
-            if isinstance(error, PayloadTooLarge) or 'Pickle too large' in str(error):  # of a class or function
+        except Exception as error:  # noqa: BLE001  user classes may raise anything
+            if isinstance(error, PayloadTooLarge) or 'Pickle too large' in str(error):  # for classes and functions
                 self._refuse(path, value, f'has {measure}{heaviest(path, value, kept)}')
             elif 'could not be encoded' in str(error):
-                self._refuse(path, value, 'has no form in what NNI sends', _KEEPS)
+                self._refuse(path, value, 'cannot be encoded by NNI', _KEEPS)
             else:
-                self._refuse(path, value, f'fails on the way ({type(error).__name__}: {first_line(error)})')
+                self._refuse(path, value, f'fails to serialize ({type(error).__name__}: {first_line(error)})')
         else:
             if 0 < pickle_limit() < len(text) and isinstance(value, np.ndarray):
                 self._refuse(path, value, f'has {format_bytes(len(text))} as text')
@@ -242,30 +243,30 @@ class _Journey:
             self.modules.setdefault(module, path)
 
     def look_for_modules(self) -> None:
-        """Refuse modules that a fresh process, started in this folder as trials are, does not find or finds elsewhere."""
+        """Report modules that a fresh process in this folder does not find, or finds elsewhere."""
         own = {name: file for name in self.modules for file in [_own_file(name)] if file is not None}
         found = _found_by_trials(tuple(own), os.getcwd(), os.environ.get('PYTHONPATH')) if own else {}
         for name, file in own.items():
             there = found.get(name)
             if there is None or Path(there).resolve() != Path(file).resolve():
-                where = 'which they do not find' if there is None else f'but find another one, {there}'
+                where = 'but do not find it' if there is None else f'but find {there} instead'
                 self.culprits.append(
-                    f'{self.modules[name]}: trials need the module {name} ({file}), {where}. They start in {os.getcwd()}: '
-                    'start the experiment in the folder of the module, or put that folder into PYTHONPATH.'
+                    f'{self.modules[name]}: trials need the module {name} ({file}) {where}. They start in {os.getcwd()}: '
+                    'start the experiment in the folder of the module, or add that folder to PYTHONPATH.'
                 )
 
 
 def _passes_on(value: Any) -> bool:
-    """Whether NNI takes an object for a traced one because it hands on the attributes of another."""
+    """Whether an object looks traced to NNI because it forwards attributes of another."""
     if isinstance(value, type) or inspect.getattr_static(value, 'trace_symbol', None) is not None:
         return False
     try:
         return hasattr(value, 'trace_symbol')
-    except Exception:  # noqa: BLE001  whatever a __getattr__ raises
+    except Exception:  # noqa: BLE001  __getattr__ may raise anything
         return False
 
 
-# --- what was given, and what is there now --------------------------------------------------------
+# --- arguments and present attributes -------------------------------------------------------------
 
 
 def _defaults(function: Any) -> dict[str, Any]:
@@ -277,7 +278,7 @@ def _defaults(function: Any) -> dict[str, Any]:
 
 
 def _differ(now: Any, before: Any) -> bool:
-    """Whether something else is there; plain values and containers are compared, other objects must be the same."""
+    """Whether a value was replaced: plain values and containers are compared by value, others by identity."""
     if now is before:
         return False
     if type(now) is type(before) and isinstance(now, (str, int, float, list, tuple, dict, set)):
@@ -294,17 +295,17 @@ def _warn_of_size(**sent: Any) -> None:
     size = len(nni.dump(sent, pickle_size_limit=pickle_limit()))
     if size > _HEAVY:
         _logger.warning(
-            'The parameters of every trial have %s, which slows NNI and its web page down. Most of it are arguments of '
-            'traced objects: large lists and arrays are better read from files.',
+            'The parameters of every trial take %s, which slows down NNI and its web page. Most are arguments of traced '
+            'objects: read large lists and arrays from files instead.',
             format_bytes(size),
         )
 
 
-# --- what a fresh process finds -------------------------------------------------------------------
+# --- modules in a fresh process -------------------------------------------------------------------
 
 
 def _own_file(name: str) -> str | None:
-    """Return the file of a module, unless it belongs to Python or to an installed package."""
+    """Return the file of a module; None for Python's own and installed packages."""
     file = getattr(sys.modules.get(name), '__file__', None)
     paths = sysconfig.get_paths()
     installed = [Path(paths[key]) for key in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
@@ -335,17 +336,17 @@ print(json.dumps({name: find(name) for name in sys.argv[1:]}))
 
 @functools.lru_cache(maxsize=8)
 def _found_by_trials(names: tuple[str, ...], folder: str, path: str | None) -> dict[str, str | None]:
-    """Return where a fresh process, started in a folder, finds modules."""
+    """Return the files of modules as found by a fresh process in a folder."""
     done = subprocess.run(
         [sys.executable, '-c', _FIND, *names], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError(f'A Python process cannot be started in {folder}:\n{done.stderr}')
+        raise RuntimeError(f'Cannot start a Python process in {folder}:\n{done.stderr}')
     found: dict[str, str | None] = json.loads(done.stdout)
     return found
 
 
-# --- words ----------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------
 
 
 def _kind(value: Any) -> str:
@@ -357,30 +358,26 @@ def _kind(value: Any) -> str:
 def _remedy(path: str, value: Any) -> str:
     kind = type(value).__name__
     if isinstance(value, MinMinModule):
-        return 'Give the evaluator as you made it.'
+        return 'Give the original evaluator.'
     if path.startswith('space.example_input'):
         return 'Give its shape, such as (1, 3, 224, 224), or a smaller one.'
     if path == 'space.model' and isinstance(value, nn.Module):
         return (
-            'Give WidthMutator().mutate what makes the model, its class or a function, and the arguments; or, to keep '
-            'its weights, nni_cafenet.factory_of(model, path).'
+            'Give WidthMutator().mutate the class or factory function of the model and its arguments; or, to keep its '
+            'weights, nni_cafenet.factory_of(model, path).'
         )
     if inspect.isroutine(value) or isinstance(value, type):
-        return 'Move it to the top of a module; what it refers to outside of itself is sent along with it.'
+        return 'Move it to the top level of a module; captured variables are sent with it.'
     inner = getattr(value, 'dataset', None)
     then = '' if inner is None or is_recorded(inner) else f' {_remedy(path, inner)}'
     if isinstance(value, TensorDataset):
-        return 'Keep its tensors in a file: nni_cafenet.traced_tensors(*dataset.tensors, path=...).'
+        return 'Store its tensors in a file: nni_cafenet.traced_tensors(*dataset.tensors, path=...).'
     if isinstance(value, Subset):
-        return f'Cut it out of a traced data set by nni_cafenet.traced(random_split)(...) or traced(Subset)(...).{then}'
+        return f'Create it from a traced data set: nni_cafenet.traced(random_split)(...) or traced(Subset)(...).{then}'
     if isinstance(value, DataLoader):
-        return (
-            f'Make it by nni_cafenet.traced(DataLoader)(...) or nni_cafenet.traced(loader), of a traced data set.{then}'
-        )
+        return f'Create it from a traced data set: nni_cafenet.traced(DataLoader)(...) or nni_cafenet.traced(loader).{then}'
     if isinstance(value, (Tensor, np.ndarray)):
-        return (
-            'Read it from a file inside a traced class or function; nni_cafenet.traced_tensors does so for data sets.'
-        )
+        return 'Read it from a file in a traced class or function; for data sets, use nni_cafenet.traced_tensors.'
     if re.match('builtins$|_(?!_main__)', type(value).__module__):  # such as locks and open files
-        return 'Let what takes it make it, or make it in a traced function.'
-    return f'Make it by nni_cafenet.traced({kind})(...).'
+        return 'Create it in the object that takes it, or in a traced function.'
+    return f'Create it with nni_cafenet.traced({kind})(...).'

@@ -1,4 +1,4 @@
-"""What NNI carries to a trial process: where the run is. What to do there stands in the run's folder."""
+"""The parameter of an NNI trial: the path of the run, whose folder holds the task."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ __all__ = ['CafeNetTrial']
 class CafeNetTrial(ExecutableModelSpace):
     """One trial of a run.
 
-    NNI's local training service hands parameters out in the order in which processes ask for them, not to the trials that
-    they are recorded for. So a parameter only says where the run is; what a trial does, the main process assigns to the
-    id of its job.
+    NNI's local training service delivers parameters in the order of requests, not to the trials they belong to. So a
+    parameter only contains the path of the run, and the main process assigns the task to the job id.
 
     Parameters
     ----------
     path
-        The folder of the run, as the trial's machine sees it.
+        The path of the run's folder on the trial's machine.
     task
-        Name of the task, by which the main process knows the trial again.
+        Key of the job, by which the main process identifies the trial.
     summary
-        ``mutation_summary``: what the web UI draws as axes and shows as columns.
+        ``mutation_summary``: axes and columns in the web UI.
     details
-        What it shows on demand.
+        The trial's details in the web UI.
     """
 
     def __init__(self, path: str, task: str, summary: Mapping[str, Any], details: Mapping[str, Any]) -> None:
@@ -58,17 +57,17 @@ class CafeNetTrial(ExecutableModelSpace):
         return f'task={self.task!r}, run={self.path!r}'
 
     def execute(self) -> None:
-        """Do what the main process has assigned to this process (called by NNI in the trial process)."""
+        """Execute the assigned task (called by NNI in the trial process)."""
         path = Path(self.path)
         if not path.is_dir():
             raise FileNotFoundError(
-                f'{path} is not there, on the machine of this trial. The folder of the run must be shared by all machines: '
-                'give CafeNet(directory=..., trial_directory=...), the second as the machines of the trials see it.'
+                f'{path} does not exist on the machine of this trial. All machines must share the folder of the run: give '
+                'CafeNet(directory=..., trial_directory=...), the second being the path on the machines of the trials.'
             )
         seat = TrialClient(path, os.environ.get('NNI_TRIAL_JOB_ID', nni.get_trial_id()))
         task = seat.wait_for_task()
         seat.watch()
-        if nni.trial._params is not None:  # results belong to the trial that runs, whosever parameter came
+        if nni.trial._params is not None:  # report results under this trial's own parameter
             nni.trial._params['parameter_id'] = task['parameter_id']
         with reports_may_fail():
             run_task(RunFolder(path), task)

@@ -1,8 +1,7 @@
-"""The manager and its trials end with the main process, however that ends.
+"""A watchdog process that ends NNI's manager and its trials with the main process.
 
-NNI's manager goes on for ever when the main process is killed: trials run to their end, the port stays taken, and an
-experiment that is resumed has two managers on one data base. So a small process waits for the end of the main process, and
-then ends the manager's process group. It runs this file alone, without the package.
+NNI's manager survives a killed main process: trials continue, the port stays in use, and a resumed experiment has two
+managers on one database. The watchdog runs this file alone, without the package.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from collections.abc import Callable
 __all__ = ['end_group', 'ends_with_this_process']
 
 _GRACE = 15.0
-"""Seconds that the manager has to stop its trials before it is killed."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 _LOOK = 1.0
-"""Seconds between two looks whether the manager still lives."""
+"""Seconds between checks of the manager."""
 
 
 def ends_with_this_process(pid: int) -> Callable[[], None]:
-    """Let a process group end when this process ends, however that happens.
+    """End a process group when this process ends for any reason. Does nothing on systems without process groups.
 
     Parameters
     ----------
     pid
-        Id of the process that leads the group: NNI's manager, with its trials. On a system without process groups nothing
-        is done.
+        Process id of the group leader, NNI's manager.
 
     Returns
     -------
-    What to call to let the group live on.
+    callable
+        Releases the group from the watchdog.
     """
     if not hasattr(os, 'killpg'):
         return lambda: None
@@ -51,7 +50,7 @@ def ends_with_this_process(pid: int) -> Callable[[], None]:
 
 
 def end_group(pid: int, grace: float = _GRACE) -> None:
-    """End a process group: by SIGTERM, and by SIGKILL what is left after some seconds."""
+    """End a process group by SIGTERM, followed by SIGKILL after `grace` seconds."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGTERM)
         end = time.monotonic() + grace
@@ -72,9 +71,9 @@ def _lives(pid: int) -> bool:
 
 
 def _watch(pid: int, main: int) -> None:
-    """Wait for word from the main process that all is well, for the end of the group, or for the end of the main process.
+    """Wait for a release, the end of the group, or the end of the main process, then end the group.
 
-    A process that the main process has forked may hold the pipe open after its death; then it is no longer the parent.
+    Forked children may keep the pipe open after the main process ends, hence the check of the parent id.
     """
     while _lives(pid):
         if select.select([sys.stdin], [], [], _LOOK)[0]:

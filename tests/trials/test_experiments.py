@@ -42,7 +42,7 @@ def test_too_few_trials_are_refused_before_anything_runs(new_run):
     run = new_run()
     run.start(max_trial_number=4)
     assert run.wait() == 1
-    assert_says(run, 'ValueError: max_trial_number leaves room for 4 more trials, but this run needs 5')
+    assert_says(run, 'ValueError: max_trial_number allows 4 more trials, but this run still needs 5')
     assert not (run.folder / 'jobs').exists()
     run.all_gone()
 
@@ -84,7 +84,7 @@ def test_the_duration_is_over_in_the_search(new_run):
     profile = rest.get(run.port, '/experiment')
     profile['params']['maxExperimentDuration'] = '1s'
     rest.put(run.port, '/experiment?update_type=MAX_EXEC_DURATION', profile, run.prefix)
-    wait_until(lambda: 'takes no more trials: max_experiment_duration is over' in run.output())
+    wait_until(lambda: 'accepts no more trials: max_experiment_duration is over' in run.output())
     run.open('search-step-22')
     assert run.wait() == 0
     assert_says(run, 'finished: False')
@@ -132,7 +132,7 @@ def test_an_error_in_the_users_code(new_run, fails, name):
     run.start(fails=fails)
     assert run.wait() == 1
     assert_says(run, 'nni_cafenet.errors.TrialFailedError: Trial ', f'({name}', 'ZeroDivisionError: This step fails.')
-    assert_says(run, str(run.root / 'nni/digits/environments/local-env/trials'), 'It is tried once more.')
+    assert_says(run, str(run.root / 'nni/digits/environments/local-env/trials'), 'Trying once more.')
     run.all_gone()
 
 
@@ -142,7 +142,7 @@ def test_finalists_that_fail(new_run):
     assert run.wait() == 1
     assert_says(run, 'nni_cafenet.errors.TrialFailedError: Trial ', 'ZeroDivisionError: This step fails.')
     for name in ('finalist 1', 'finalist 2', 'baseline'):
-        assert run.output().count(f'({name}) has ended as FAILED') >= 2
+        assert run.output().count(f'({name}) ended as FAILED') >= 2
     run.all_gone()
 
 

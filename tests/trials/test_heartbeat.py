@@ -85,7 +85,7 @@ def test_a_task_of_a_former_main_process_does_not_count(tmp_path, clock):
 
 def test_a_trial_that_nobody_knows_ends(tmp_path, clock):
     session = RunHeartbeat(tmp_path)
-    with pytest.raises(TimeoutError, match='Nobody assigned a task to trial j1 within 60 s') as error:
+    with pytest.raises(TimeoutError, match='Trial j1 received no task within 60 s') as error:
         seat_of(session).wait_for_task(60)
     assert str(tmp_path) in str(error.value)
     assert 'resume the experiment' in str(error.value)
@@ -153,7 +153,7 @@ def test_a_trial_works_as_long_as_its_main_process_lives(seated, clock):
 def test_it_leaves_when_the_main_process_is_gone(seated, clock):
     session, seat = seated
     beats(clock, session, 100)
-    assert 'has been silent for 300 s' in watched(clock, seat, 1000)
+    assert 'has not responded for 300 s' in watched(clock, seat, 1000)
     assert 390 < clock.now < 410
 
 
@@ -184,7 +184,7 @@ def test_it_leaves_when_it_was_started_again(seated, clock):
     session, seat = seated
     beats(clock, session, 600)
     clock.events.append((50, lambda: seat_of(session).wait_for_task()))
-    assert 'started this trial again' in watched(clock, seat, 1000)
+    assert 'restarted this trial' in watched(clock, seat, 1000)
     assert 50 <= clock.now < 60
 
 

@@ -76,7 +76,7 @@ def test_killed_in_every_stage(new_run):
 
 
 def assert_quiet(run):
-    assert run.output().count('Nothing that was trained or scored is lost. To continue: ') == 1
+    assert run.output().count('All finished trainings and scores are kept. To continue: ') == 1
 
 
 # --- every stage, every way -----------------------------------------------------------------------
@@ -129,7 +129,7 @@ def end(run, how):
     elif how == 'manager':
         run.manager().kill()
         assert run.wait(60) == 1
-        assert 'nni_cafenet.errors.ExperimentEndedError: The experiment has ended before its run' in run.output()
+        assert 'nni_cafenet.errors.ExperimentEndedError: The experiment ended before its run' in run.output()
     elif how == 'nnictl':
         assert 'Stop experiment success' in run.nnictl('stop', 'digits')
         assert run.wait(60) != 0

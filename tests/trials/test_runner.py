@@ -83,7 +83,7 @@ def test_what_fails_is_tried_once_more(manager, make_runner, done, caplog):
     assert len(manager.trials) == 3
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(f'Trial {failures[0].trialJobId} (finalist 2) was killed or canceled. Its log is in ')
-    assert message.endswith('It is tried once more.')
+    assert message.endswith('Trying once more.')
 
 
 def test_what_fails_twice_is_lost_and_its_traceback_shown_while_the_others_go_on(manager, make_runner, done, caplog):
@@ -367,7 +367,7 @@ def test_a_manager_that_does_not_answer_is_given_some_time(manager, make_runner,
     assert run(make_runner(), [finalist('1')], done) == (['finalist 1'], [])
     monkeypatch.setattr('nni_cafenet.trials.manager._PATIENCE', -1.0)
     silences.clear()
-    with pytest.raises(ExperimentEndedError, match='has not answered'):
+    with pytest.raises(ExperimentEndedError, match='has not responded'):
         run(make_runner(), [finalist('1')], set())
 
 

@@ -147,7 +147,7 @@ def test_a_width_at_which_two_trials_have_died_ends_the_run(manager, make_pool, 
 
 def test_trials_that_cannot_start_end_the_run(manager, make_pool):
     manager.work = lambda trial, task: 'FAILED'
-    with pytest.raises(TrialFailedError, match=r'search \d\) has ended as FAILED'):
+    with pytest.raises(TrialFailedError, match=r'search \d\) ended as FAILED'):
         scores_of(make_pool(), *range(40))
     assert len(manager.trials) <= 4
 

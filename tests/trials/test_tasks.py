@@ -162,7 +162,7 @@ def test_a_mailbox_without_widths(trained, reported):
 def test_nothing_is_scored_on_a_supernet_in_training(tmp_path, texts):
     folder = prepare(tmp_path, *texts())
     FileQueue(folder.search / '001').close()
-    with pytest.raises(ResumeError, match='not that of a supernet whose training has ended'):
+    with pytest.raises(ResumeError, match='supernet is incomplete'):
         run_task(folder, {'stage': 'search', 'queue': '001'})
 
 

@@ -128,7 +128,7 @@ def culprits(space, evaluator):
         with pytest.raises(SerializationError) as caught:
             check_serializable(space if of is None else of, given, **others)
         first, *lines = str(caught.value).splitlines()
-        assert first.startswith(f'{len(lines)} thing')
+        assert first.startswith(f'{len(lines)} object')
         return [line.strip() for line in lines]
 
     return find
@@ -228,25 +228,21 @@ def test_the_error_lists_everything_at_once(culprits):
     ]
     assert found[0].startswith('space.model: the SmallResNet has 713KB')
     assert found[0].endswith('nni_cafenet.factory_of(model, path).')
-    assert found[1] == (
+    assert found[1].startswith(
         'evaluator.train_dataloaders.dataset: the TensorDataset has 400KB, 400KB of them in '
-        'evaluator.train_dataloaders.dataset.tensors[0]. Keep its tensors in a file: '
-        'nni_cafenet.traced_tensors(*dataset.tensors, path=...).'
+        'evaluator.train_dataloaders.dataset.tensors[0]. '
     )
-    assert found[2] == (
-        'evaluator.train_dataloaders.generator: the Generator has no form in what NNI sends. Make what takes it by '
-        'nni_cafenet.traced in place of nni.trace: that keeps it as it is.'
-    )
-    assert found[3] == (
-        "lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object). Let what takes it make it, or "
-        'make it in a traced function.'
-    )
+    assert found[1].endswith('nni_cafenet.traced_tensors(*dataset.tensors, path=...).')
+    assert found[2].startswith('evaluator.train_dataloaders.generator: the Generator cannot be encoded')
+    assert 'nni_cafenet.traced' in found[2]
+    assert found[3].startswith("lock: the lock cannot be pickled (TypeError: cannot pickle '_thread.lock' object). ")
+    assert 'traced function' in found[3]
 
 
 @pytest.mark.parametrize(
     ('make', 'path', 'words'),
     [
-        (lambda: DataLoader(Numbers()), '', ['the DataLoader', 'nni_cafenet.traced(loader), of a traced data set.']),
+        (lambda: DataLoader(Numbers()), '', ['the DataLoader', 'traced data set', 'nni_cafenet.traced(loader).']),
         (
             lambda: DataLoader(TensorDataset(torch.zeros(10**5))),
             '',
@@ -256,9 +252,13 @@ def test_the_error_lists_everything_at_once(culprits):
         (
             lambda: NniDataLoader(random_split(TensorDataset(torch.zeros(10**5)), [10, 10**5 - 10])[0]),
             '.dataset',
-            ['the Subset', 'of a traced data set', 'traced_tensors('],
+            ['the Subset', 'a traced data set', 'traced_tensors('],
         ),
-        (lambda: NniDataLoader(Around(Numbers())), '.dataset', ['the Around', 'hands out', 'traced(Around)(...)']),
+        (
+            lambda: NniDataLoader(Around(Numbers())),
+            '.dataset',
+            ['the Around', 'constructor record', 'traced(Around)(...)'],
+        ),
         (lambda: NniDataLoader(Plain()), '.dataset', ['the Plain', 'traced(Plain)(...)']),
         (
             lambda: NniDataLoader(nni.trace(Around)(torch.zeros(10**5))),
@@ -269,10 +269,14 @@ def test_the_error_lists_everything_at_once(culprits):
         (
             lambda: NniDataLoader(Numbers(), collate_fn=big_lambda()),
             '.collate_fn',
-            ['<lambda> has 401KB', 'top of a mod'],
+            ['<lambda> has 401KB', 'top level of a mod'],
         ),
         (lambda: NniDataLoader(Numbers(transform={(1, 2): 3})), '.dataset.transform', ['keys that are neither']),
-        (lambda: NniDataLoader(Numbers(shape=torch.float16)), '.dataset.shape', ['the dtype has no form', 'traced']),
+        (
+            lambda: NniDataLoader(Numbers(shape=torch.float16)),
+            '.dataset.shape',
+            ['the dtype cannot be encoded', 'traced'],
+        ),
     ],
 )
 def test_data_that_does_not_travel(make, path, words, culprits):
@@ -323,14 +327,14 @@ def test_code_of_the_script_that_nni_does_not_send(culprits):
     check_serializable(None, Lightning(traced(script['Own'])(), Trainer(**QUIET)))
     script['Own'].more = [torch.zeros(10**5)]
     (line,) = culprits(Lightning(script['Own'](), Trainer(**QUIET)))
-    assert line.endswith('Make it by nni_cafenet.traced(Own)(...).')
+    assert line.endswith(' nni_cafenet.traced(Own)(...).')
 
 
 def test_the_evaluator_that_cafenet_made(space, culprits):
     evaluator = Classification(num_classes=10, train_dataloaders=DataLoader(digits()), **QUIET)
     made = SupernetStage(space, evaluator, CafeNet('50%').options).evaluator
     lines = culprits(made)
-    assert any('is what CafeNet has made of a module. Give the evaluator as you made it.' in line for line in lines)
+    assert any('CafeNet' in line and 'Give the original evaluator.' in line for line in lines)
 
 
 @pytest.mark.parametrize('name', ['train_dataloaders', 'val_dataloaders', 'datamodule', 'trainer', 'module'])
@@ -339,10 +343,8 @@ def test_what_was_replaced_in_an_evaluator(name, culprits):
     check_serializable(None, evaluator)
     setattr(evaluator, name, object())
     (line,) = culprits(evaluator)
-    assert line == (
-        f'evaluator.{name}: it was replaced after the evaluator was made, but trials get what the evaluator was made with. '
-        'Make a new evaluator.'
-    )
+    assert line.startswith(f'evaluator.{name} was replaced after the evaluator was created')
+    assert line.endswith('a new evaluator.')
 
 
 def test_the_old_name_of_a_loader_is_no_replacement(space):
@@ -363,7 +365,7 @@ def test_an_object_that_cannot_be_made_again(culprits, tmp_path):
     dataset.path = None
     (tmp_path / 'data').unlink()
     (line,) = culprits(NniDataLoader(dataset))
-    assert 'the OfFile cannot be made again (FileNotFoundError: ' in line
+    assert 'the OfFile cannot be reconstructed (FileNotFoundError: ' in line
 
 
 class OfFile(Dataset):
@@ -394,14 +396,14 @@ def test_what_was_set_after_an_object_was_made(notes):
     dataset = Numbers(scale=3)  # which it keeps as a float
     dataset.transform = nn.ReLU()
     (line,) = notes(NniDataLoader(dataset))
-    assert line.startswith('evaluator.train_dataloaders.dataset.transform was set after the Numbers was made')
+    assert line.startswith('evaluator.train_dataloaders.dataset.transform was set after the Numbers was created')
     dataset.transform = None
     assert notes(NniDataLoader(dataset)) == []
 
 
 def test_a_lot_of_text(notes):
     (line,) = notes(NniDataLoader(nni.trace(Subset)(Numbers(), list(range(300_000)))))
-    assert line.startswith('The parameters of every trial have 2.29MB,')
+    assert line.startswith('The parameters of every trial take 2.29MB,')
 
 
 # --- a fresh process ------------------------------------------------------------------------------
@@ -528,15 +530,15 @@ def test_modules_that_trials_do_not_find(user_code, tmp_path, monkeypatch, culpr
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     (line,) = culprits(loader)
-    assert line == (
-        f'evaluator.train_dataloaders.dataset: trials need the module code_of_the_user ({tmp_path}/code_of_the_user.py), '
-        f'which they do not find. They start in {elsewhere}: start the experiment in the folder of the module, or put that '
-        'folder into PYTHONPATH.'
+    assert line.startswith(
+        f'evaluator.train_dataloaders.dataset: trials need the module code_of_the_user ({tmp_path}/code_of_the_user.py)'
     )
+    assert f'They start in {elsewhere}: ' in line
+    assert 'PYTHONPATH' in line
     (elsewhere / 'code_of_the_user.py').write_text('')
     monkeypatch.setenv('PYTHONPATH', f'{elsewhere}{os.pathsep}{os.environ["PYTHONPATH"]}')
     (line,) = culprits(loader)
-    assert f'but find another one, {elsewhere}/code_of_the_user.py.' in line
+    assert f'but find {elsewhere}/code_of_the_user.py instead.' in line
 
 
 # --- in this process ------------------------------------------------------------------------------
