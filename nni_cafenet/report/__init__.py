@@ -1,4 +1,4 @@
-"""Results as people read them: tables and plots. Plain values come in, text goes out."""
+"""Reports of runs and width spaces, as tables, plots and pages."""
 
 from .inspection import Inspection
 from .inspector import inspect_space

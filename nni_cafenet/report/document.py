@@ -1,4 +1,4 @@
-"""What a page is made of, whether it becomes Markdown or HTML."""
+"""Blocks of a page, independent of the output format."""
 
 from __future__ import annotations
 
@@ -38,15 +38,14 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """
-    A table.
+    """A table.
 
     Parameters
     ----------
     headers, rows
         As for `nni_cafenet.utils.tables.as_table`.
     folded
-        What stands for the table until a reader opens it; None: it is open.
+        Summary of a collapsed table; None: expanded.
     """
 
     headers: Sequence[str]
@@ -56,19 +55,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """
-    A picture.
+    """A figure.
 
     Parameters
     ----------
     name
-        Name of its file.
+        File name.
     svg
         The SVG document.
     alt
-        What a reader who does not see it should know.
+        Alternative text.
     caption
-        What stands below.
+        The caption.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A page as one HTML file that needs nothing beside it: no network, no script, pictures inside."""
+"""Rendering of a page as a single self-contained HTML file, without scripts."""
 
 from __future__ import annotations
 
@@ -46,16 +46,7 @@ pre { overflow-x: auto; padding: .8rem 1rem; border-radius: 4px; background: #f3
 
 
 def html_page(title: str, blocks: Sequence[Block]) -> str:
-    """
-    Return a page as one HTML file.
-
-    Parameters
-    ----------
-    title
-        Its title and first heading.
-    blocks
-        What it is made of.
-    """
+    """Return a page as one HTML file, with `title` as its title and first heading."""
     heading = escape(title)
     body = '\n'.join(_html(block) for block in blocks)
     return f"""\
@@ -106,7 +97,7 @@ def _(block: Code) -> str:
 
 @_html.register
 def _(block: Table) -> str:
-    # What scrolls sideways can be scrolled by keys, too.
+    # tabindex makes the horizontal scrolling accessible by keyboard.
     table = f'<div class="wide" tabindex="0">{as_html(block.headers, block.rows)}</div>'
     return table if block.folded is None else f'<details><summary>{escape(block.folded)}</summary>\n{table}</details>'
 

@@ -1,4 +1,4 @@
-"""What a width space is made of, as records: for files, pictures and notebooks, as text for a terminal and as CSV."""
+"""Records of a width space, with text and CSV output."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ __all__ = ['FixedRecord', 'GroupRecord', 'Inspection', 'LayerRecord', 'inspectio
 
 @dataclass(frozen=True)
 class GroupRecord:
-    """
-    One channel group.
+    """One channel group.
 
     Parameters
     ----------
@@ -25,18 +24,19 @@ class GroupRecord:
     width
         Its full width, in channels.
     bin
-        Channels a bin.
+        Channels per bin.
     widths
-        The widths that it may have, ascending.
+        Its possible widths, ascending.
     macs
-        MACs, for one sample of the full network, of what makes or reads its channels.
+        MACs for one sample of its producers and consumers in the full network.
     share
-        The same as a share of all MACs, 0 to 1. A layer between two groups counts in both.
+        `macs` as a fraction of all MACs. A layer between two groups counts in both.
     macs_per_channel
-        MACs of one channel in the full network: its filters in every layer that makes it, and its slice of every layer
-        that reads it.
+        MACs for one sample of one channel in the full network: its filter in each producer and its slice of each
+        consumer.
     producers, consumers, others
-        Layers whose outputs, whose inputs these channels are; other layers that the group touches (normalization).
+        Layers that output these channels, layers that take them as input, and other layers of the group
+        (normalization).
     """
 
     label: str
@@ -53,7 +53,7 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class FixedRecord:
-    """Output channels of a layer that cannot change: the layer, how many, and why."""
+    """Fixed output channels of a layer: the layer, their number, and the reason."""
 
     layer: str
     width: int
@@ -62,20 +62,18 @@ class FixedRecord:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """
-    The MACs of one layer.
+    """The MACs of one layer.
 
     Parameters
     ----------
     layer
-        Its name; ``''`` for what the model itself computes.
+        Its name; ``''`` for operations of the model itself.
     macs
-        Its MACs, for one sample of the full network.
+        Its MACs for one sample of the full network.
     share
-        The same as a share of all MACs, 0 to 1.
+        `macs` as a fraction of all MACs.
     group
-        Label of the channel group that it makes (of the first, where it makes several); None where it makes none, because
-        its output widths are fixed or it only multiplies what others made.
+        Label of the (first) channel group that it produces; None if its outputs are fixed or it produces none.
     """
 
     layer: str
@@ -86,27 +84,26 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Inspection:
-    """
-    What a width space is made of. ``print`` shows it as a table; the records fit ``pandas.DataFrame``.
+    """Summary of a width space. ``print`` shows tables; the records suit ``pandas.DataFrame``.
 
     Parameters
     ----------
     name
-        What the model is called.
+        Name of the model.
     inputs
-        Shapes of the tensors of the example input: MACs are those of one sample of it.
+        Shapes of the tensors of the example input.
     groups
-        The channel groups, in the order of the network.
+        The channel groups, in network order.
     fixed
-        What cannot change.
+        The fixed output channels.
     layers
-        The MACs of each layer of the full network, measured; they add up to `macs`.
+        Measured MACs of each layer of the full network; their sum is `macs`.
     macs, params
-        Multiply-accumulates for one sample (convolution, linear and matrix products) and parameters of the full network.
+        MACs for one sample (convolutions, linear layers and matrix products) and parameters of the full network.
     smallest_macs, smallest_params
-        The same at the smallest width of every group.
+        The same with the smallest width of every group.
     log10_widths, log10_widths_without_bins
-        How many networks the space holds, as powers of ten: with the widths that bins leave, and with all.
+        Base-10 logarithm of the number of networks in the space, with and without bins.
     """
 
     name: str
@@ -122,11 +119,11 @@ class Inspection:
     log10_widths_without_bins: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as they stand in the JSON file of ``nni-cafenet inspect``."""
+        """Return plain values, the content of the JSON file of ``nni-cafenet inspect``."""
         return asdict(self)
 
     def to_csv(self) -> str:
-        """Return the groups as CSV, one a line; names within a cell stand apart by spaces."""
+        """Return the groups as CSV, one per line; lists within a cell are separated by spaces."""
         return inspection_csv(self)
 
     def __str__(self) -> str:
@@ -138,7 +135,7 @@ _COLUMNS = ('label', 'width', 'bin', 'widths', 'macs', 'share', 'macs_per_channe
 
 
 def inspection_text(found: Inspection) -> str:
-    """The groups, what is fixed, and the totals; lists of layers are cut after the first."""
+    """Return the groups, fixed channels and totals as text; lists of layers are cut after the first."""
     share = found.smallest_macs / found.macs if found.macs else 1.0
     inputs = ' and '.join(map(str, found.inputs))
     lines = [
@@ -146,7 +143,7 @@ def inspection_text(found: Inspection) -> str:
         '',
         as_table(_HEADERS, [_row(group) for group in found.groups], align='lrrlrrll'),
         '',
-        'MACs are multiply-accumulates of one sample. The share of a group is that of all layers that make or read it:',
+        'MACs are multiply-accumulates of one sample. The share of a group covers its producers and consumers;',
         'a layer between two groups counts in both.',
         '',
         f'Fixed output channels:{"" if found.fixed else " none"}',
@@ -165,14 +162,14 @@ def inspection_text(found: Inspection) -> str:
             align='lrr',
         ),
         '',
-        f'The smallest network has {100 * share:.2f} % of the MACs. The space holds 10^{found.log10_widths:.1f} widths '
+        f'The smallest network has {100 * share:.2f} % of the MACs. The space contains 10^{found.log10_widths:.1f} widths '
         f'(10^{found.log10_widths_without_bins:.1f} without bins).',
     ]
     return '\n'.join(lines)
 
 
 def inspection_csv(found: Inspection) -> str:
-    """The groups, one a line under a line of names; what a cell lists stands apart by spaces."""
+    """Return the groups as CSV with a header; lists within a cell are separated by spaces."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(_COLUMNS)
@@ -196,7 +193,7 @@ def _row(group: GroupRecord) -> list[object]:
 
 
 def _compact(widths: Sequence[int], step: int) -> str:
-    """First, step, last, and how many: ``7, 8 to 64 by 8 (9)``."""
+    """Return a range and its length: ``7, 8 to 64 by 8 (9)``."""
     regular = [width for width in widths if width % step == 0]
     if len(regular) < 4:
         parts = [str(width) for width in widths]

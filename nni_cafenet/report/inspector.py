@@ -1,4 +1,4 @@
-"""Look into a width space: its groups, what is fixed, and the MACs of each layer."""
+"""Inspection of a width space: groups, fixed channels, and MACs of each layer."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ __all__ = ['inspect_space']
 
 
 def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
-    """
-    Look into a width space.
+    """Summarize a width space.
 
     Parameters
     ----------
     space
-        The space. One forward of its full model is run, in evaluation mode; it is left as it was.
+        The space. Its full model runs once, in evaluation mode, and is left unchanged.
     name
-        What the model is called; default: its class.
+        Name of the model; default: its class.
 
     Returns
     -------
     Inspection
-        Records of groups, fixed channels and layers, and the totals.
+        Records of groups, fixed channels and layers, and totals.
 
     Examples
     --------
@@ -54,7 +53,7 @@ def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
 
 def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
     number = len(space.groups)
-    without = space.graph.full_widths * (1 - np.eye(number, dtype=np.int64))  # row i: group i has no channel
+    without = space.graph.full_widths * (1 - np.eye(number, dtype=np.int64))  # row i: group i has no channels
     own = macs - space.graph.cost.macs_of(without)
     return tuple(
         GroupRecord(
@@ -78,7 +77,7 @@ def _layers(space: WidthSpace, macs: int) -> tuple[LayerRecord, ...]:
     makes = {layer: group.label for group in reversed(space.graph.groups) for layer in group.producers}
     for name, _ in space.full_model.named_modules():
         if name in makes and name not in counts:
-            # It never runs: the module that holds it uses its weights. The last one makes what comes out.
+            # The module is never called: its container uses its weights. The last one produces the output.
             holder = next((outer for outer in _holders(name) if outer in counts), None)
             if holder is not None:
                 makes[holder] = makes[name]
@@ -86,7 +85,7 @@ def _layers(space: WidthSpace, macs: int) -> tuple[LayerRecord, ...]:
 
 
 def _holders(name: str) -> list[str]:
-    """The modules that hold a module, the innermost first: of ``'a.b.c'`` they are ``'a.b'``, ``'a'`` and ``''``."""
+    """Return the containers of a module, innermost first: ``'a.b'``, ``'a'``, ``''`` for ``'a.b.c'``."""
     parts = name.split('.')
     return ['.'.join(parts[:end]) for end in range(len(parts) - 1, -1, -1)]
 

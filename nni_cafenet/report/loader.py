@@ -1,4 +1,4 @@
-"""The slim model without this package: the lines that load it, and the file that they need."""
+"""Code that loads a slim model without this package."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ _LOADER = 'load_slim'
 def loading_lines(
     model: str, *, imports: str | None = None, factory: str | None = None, folder: str = '.'
 ) -> tuple[str, ...]:
-    r"""
-    Return lines of Python that load the slim model of a folder without this package.
+    r"""Return lines of Python that load a slim model without this package.
 
-    They need ``load_slim.py`` (`write_loader`), torch and the model's own code. The weights are plain tensors that
-    ``torch.load(..., weights_only=True)`` reads: the lines work under other releases of torch and on any device, and give
-    a module of the model's own classes, which can be trained on.
+    They need ``load_slim.py`` (see `write_loader`), torch and the model's own code. The weights are plain tensors for
+    ``torch.load(..., weights_only=True)``, so the lines work with other releases of torch and on any device. The result is
+    a trainable module of the model's own classes.
 
     Parameters
     ----------
     model
-        What the model is called, for a reader who has to make it.
+        Name of the model.
     imports
-        The line that imports what makes the full model, such as ``'from torchvision.models import resnet18'``.
+        The import of the model's factory, such as ``'from torchvision.models import resnet18'``.
     factory
-        What makes it, called without arguments, or an expression for the full model itself: ``'resnet18'``,
-        ``'resnet18(num_classes=10)'``. Without, the lines leave a place for it: a live model does not tell how it was made.
+        The factory, called without arguments, or an expression for the full model: ``'resnet18'``,
+        ``'resnet18(num_classes=10)'``. Default: a placeholder, since a model object does not record its constructor call.
     folder
-        Folder of ``widths.json`` and ``slim.pt``, as seen from that of the report.
+        The folder of ``widths.json`` and ``slim.pt``, relative to that of the report.
 
     Examples
     --------
@@ -45,11 +44,11 @@ def loading_lines(
     lines = [] if imports is None else [imports]
     lines.append(f'from {_LOADER} import load_slim')
     if factory is None:
-        lines.append(f'full = ...  # {" ".join(model.split())}, made by your own code as it was before it was pruned')
+        lines.append(f'full = ...  # {" ".join(model.split())} as before pruning, created by your own code')
     return (*lines, f'model = load_slim({factory or "full"}, {folder!r})  # widths.json and slim.pt', 'model.eval()')
 
 
 def write_loader(folder: str | Path) -> None:
-    """Write ``load_slim.py`` into a folder: the function `nni_cafenet.load_slim`, in a file that needs torch alone."""
+    """Write ``load_slim.py``, a file with `nni_cafenet.load_slim` that needs torch only, into a folder."""
     source = Path(next(iter(slim.__path__))) / 'files.py'
     write_text(Path(folder) / f'{_LOADER}.py', source.read_text(encoding='utf-8'))

@@ -1,4 +1,4 @@
-"""A page as Markdown, which names its pictures by their files."""
+"""Rendering of a page as Markdown with linked figures."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ _MARKUP = re.compile(r'[\\`*<\[\]$]|__')
 
 
 def markdown_page(title: str, blocks: Sequence[Block], pictures: str) -> str:
-    """
-    Return a page as Markdown.
-
-    Parameters
-    ----------
-    title
-        Its first heading.
-    blocks
-        What it is made of.
-    pictures
-        Folder of the pictures, as seen from the page.
-    """
+    """Return a page as Markdown; `pictures` is the folder of the figures, relative to the page."""
     parts = [f'# {_plain(title)}']
     for block in blocks:
         parts.append(_picture(block, pictures) if isinstance(block, Picture) else _markdown(block))
@@ -72,5 +61,5 @@ def _picture(block: Picture, folder: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text on one line, with what Markdown would take for markup escaped."""
+    """Return text on one line with Markdown escaped."""
     return _MARKUP.sub(lambda match: ''.join(f'\\{letter}' for letter in match.group()), ' '.join(text.split()))

@@ -1,4 +1,4 @@
-"""All that the report of a pruning or search run shows, as records; ``out/report.json`` holds them."""
+"""Records of a pruning or search run, the content of ``report.json``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .document import Table
 __all__ = ['ROLES', 'CandidateRecord', 'LayerCost', 'NetworkRecord', 'RunReport', 'networks_table', 'percent']
 
 ROLES = ('full', 'baseline', 'pruned')
-"""What a network stands for: the model before, something to compare with, a result."""
+"""Roles of networks: the original model, a baseline, a result."""
 
 _FORMAT = 1
 _NUMBERS = ('before', 'inherited', 'finetuned', 'predicted_ns', 'measured_ns')
@@ -21,17 +21,16 @@ _NUMBERS = ('before', 'inherited', 'finetuned', 'predicted_ns', 'measured_ns')
 
 @dataclass(frozen=True)
 class LayerCost:
-    """
-    The MACs of one layer of a network.
+    """The MACs of one layer of a network.
 
     Parameters
     ----------
     layer
-        Its name; ``''`` for what the model itself computes.
+        Its name; ``''`` for operations of the model itself.
     macs
-        Its MACs, for one sample.
+        Its MACs for one sample.
     group
-        Label of the channel group that it makes; None where it makes none that can change.
+        Label of the channel group that it produces; None if its outputs are fixed.
     """
 
     layer: str
@@ -41,30 +40,29 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """
-    One network: a row of the report's table.
+    """One network, a row of the report's table.
 
     Parameters
     ----------
     name
-        What it is called, such as ``'full'``, ``'uniform (baseline)'`` or ``'pruned to 50%'``; all names differ.
+        A unique name, such as ``'full'``, ``'uniform (baseline)'`` or ``'pruned to 50%'``.
     role
-        ``'full'`` (the model before; one network has it), ``'baseline'`` or ``'pruned'``. The report draws the widths and
-        MACs of every pruned network beside those of the full one.
+        ``'full'`` (exactly one network, the original model), ``'baseline'`` or ``'pruned'``. Figures compare every pruned
+        network with the full one.
     widths
-        ``{label: channels}``, the labels of `RunReport.full_widths`.
+        ``{label: channels}``, with the labels of `RunReport.full_widths`.
     macs, params
         MACs for one sample, and parameters.
     before
-        The metric with the original weights, before any training of this run; None where it was not measured.
+        The metric with the original weights, before the run; None if not measured.
     inherited
-        The metric with the weights that the network took over from the supernet.
+        The metric with weights inherited from the supernet; None if not measured.
     finetuned
-        The metric after fine-tuning.
+        The metric after fine-tuning; None if not measured.
     predicted_ns, measured_ns
-        Latency in ns, as predicted from the measured layers and as measured of the whole network.
+        Latency in ns, predicted from measured layers and measured on the whole network; None if unknown.
     layers
-        The MACs of each layer, in the order of the network; empty where they are not known.
+        The MACs of each layer, in network order; empty if unknown.
     """
 
     name: str
@@ -82,17 +80,16 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """
-    Widths that were scored.
+    """Scored widths.
 
     Parameters
     ----------
     macs, params
         MACs for one sample, and parameters.
     score
-        The score; NaN where scoring failed.
+        The score; NaN if scoring failed.
     chosen
-        Whether one of the report's networks has these widths.
+        Whether a network of the report has these widths.
     """
 
     macs: int
@@ -103,47 +100,45 @@ class CandidateRecord:
 
 @dataclass(frozen=True)
 class RunReport:
-    """
-    All that a report shows; pictures, Markdown and HTML are made from it alone.
+    """The content of a report, from which Markdown, HTML and figures are rendered.
 
     Parameters
     ----------
     title
-        What stands above, such as ``'resnet18 pruned to 50% of its MACs'``.
+        The title, such as ``'resnet18 pruned to 50% of its MACs'``.
     model
-        What the model is called.
+        Name of the model.
     settings
-        ``{name: value}`` as they shall be read, in their order: budget, epochs, seed, device, data, ...
+        ``{name: value}`` in display form and order: budget, epochs, seed, device, data, ...
     full_widths
-        The full width of each channel group, ``{label: channels}``, in the order of the network.
+        The full width of each channel group, ``{label: channels}``, in network order.
     networks
-        The networks side by side, in the order of the table.
+        The networks, in table order.
     metric
-        Name of the metric that the networks were measured by, such as ``'val_acc'``; None where there is none.
+        Name of the networks' metric, such as ``'val_acc'``; None if there is none.
     metric_higher_is_better
-        Which way it is better.
+        The direction of `metric`.
     candidates
-        All widths that were scored.
+        All scored widths.
     score
         Name of the score of `candidates`, such as ``'loss'``.
     score_higher_is_better
-        Which way it is better.
+        The direction of `score`.
     budgets
-        ``{name: largest MACs of one sample}``, such as ``{'50%': 907036672}``.
+        ``{name: maximum MACs of one sample}``, such as ``{'50%': 907036672}``.
     curves
         ``{stage: {metric: [(epoch, value), ...]}}``, such as ``{'supernet': {'loss': [(0, 2.3), (1, 1.9)]}}``.
     findings
-        Sentences on what came out: where the uniform network is kept, and what there was to win.
+        Sentences on the result: headroom, and whether the uniform network was kept.
     notes
-        Sentences: what was fixed and why, what a reader should know.
+        Sentences on fixed channels and other remarks.
     loading
-        Lines of Python that load the slim model without this package; empty where nothing was saved.
+        Lines of Python that load the slim model without this package; empty if none was saved.
 
     Raises
     ------
     ValueError
-        If a role is unknown, not exactly one network is the full one, two have the same name, or a network's widths are
-        not those of the groups.
+        If a role is unknown, the number of full networks is not one, names repeat, or widths do not match the groups.
     """
 
     title: str
@@ -165,13 +160,13 @@ class RunReport:
     def __post_init__(self) -> None:
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
-            raise ValueError(f'networks must have names of their own, not {names}')
+            raise ValueError(f'networks must have unique names, not {names}')
         unknown = sorted({network.role for network in self.networks} - set(ROLES))
         if unknown:
             raise ValueError(f'networks have the roles {unknown}; a role is one of {", ".join(ROLES)}')
         full = [network.name for network in self.networks if network.role == 'full']
         if len(full) != 1:
-            raise ValueError(f"networks: exactly one has the role 'full', not {full}")
+            raise ValueError(f"networks: exactly one must have the role 'full', not {full}")
         for network in self.networks:
             if set(network.widths) != set(self.full_widths):
                 differing = sorted(set(network.widths) ^ set(self.full_widths))
@@ -185,7 +180,7 @@ class RunReport:
 
     @property
     def full(self) -> NetworkRecord:
-        """The model before."""
+        """The original model."""
         return next(network for network in self.networks if network.role == 'full')
 
     @property
@@ -194,18 +189,17 @@ class RunReport:
         return tuple(network for network in self.networks if network.role == 'pruned')
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it: NaN and infinity become the texts ``'nan'`` and ``'inf'``."""
+        """Return a JSON-serializable record; NaN and infinity become ``'nan'`` and ``'inf'``."""
         return {'format': _FORMAT, **_plain(asdict(self))}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RunReport:
-        """
-        Read what `to_json` wrote.
+        """Restore a report from `to_json`.
 
         Raises
         ------
         ValueError
-            If the record is of another format, or lacks something.
+            If the record has another format or is incomplete.
         """
         if record.get('format') != _FORMAT:
             raise ValueError(f'the report has the format {record.get("format")!r}, this version reads {_FORMAT}')
@@ -239,7 +233,7 @@ def _candidate(record: Mapping[str, Any]) -> CandidateRecord:
 
 
 def _plain(value: Any) -> Any:
-    """Values as JSON has them; scalars of numpy and torch too."""
+    """Convert values, including numpy and torch scalars, to JSON types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -250,7 +244,7 @@ def _plain(value: Any) -> Any:
 
 
 def networks_table(report: RunReport) -> Table:
-    """Return the networks side by side; columns that no network has are left out."""
+    """Return the table of networks, without empty columns."""
     metric = report.metric or 'metric'
     full = report.full.macs
     columns: list[tuple[str, Callable[[NetworkRecord], Any]]] = [
@@ -270,5 +264,5 @@ def networks_table(report: RunReport) -> Table:
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a share in percent, with one decimal place."""
+    """Format a share as a percentage with one decimal."""
     return f'{100 * part / whole:.1f} %' if whole else '-'

@@ -1,4 +1,4 @@
-"""What the report of a run says, section by section."""
+"""The sections of a run's report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ['run_page']
 
 
 def run_page(report: RunReport) -> list[Block]:
-    """Return what the report says. Sections without content are left out."""
+    """Return the blocks of a report, without empty sections."""
     sections = (_summary, _loading, _widths, _costs, _search, _training, _settings, _notes)
     return [block for section in sections for block in section(report)]
 
@@ -32,11 +32,11 @@ def _summary(report: RunReport) -> list[Block]:
     if any(network.measured_ns is not None for network in networks):
         legend.append('Measured latency is that of the whole network.')
     if any(network.predicted_ns is not None for network in networks):
-        legend.append('Predicted latency is made from measured layers.')
+        legend.append('Predicted latency is computed from measured layers.')
     meanings = {
         'before': 'before: with the original weights',
-        'inherited': 'inherited: with the weights of the supernet, before any training of its own',
-        'finetuned': 'fine-tuned: after that training',
+        'inherited': 'inherited: with the weights of the supernet, without further training',
+        'finetuned': 'fine-tuned: after fine-tuning',
     }
     shown = [text for name, text in meanings.items() if any(getattr(network, name) is not None for network in networks)]
     if shown:
@@ -49,8 +49,8 @@ def _loading(report: RunReport) -> list[Block]:
     if not report.loading:
         return []
     text = (
-        'Without this package, in the folder of this report. load_slim.py, which lies beside it, needs torch and your '
-        'model alone; it may be copied next to your code.'
+        'Run this in the folder of this report; it does not need nni-cafenet. load_slim.py in this folder needs only torch '
+        'and your model, and may be copied next to your code.'
     )
     return [Heading('Load the slim model'), Text(text), Code(report.loading)]
 
@@ -78,7 +78,7 @@ def _costs(report: RunReport) -> list[Block]:
         [layer.layer or '(the model itself)', layer.group, *(f'{each.get(layer.layer, 0):,}' for each in macs)]
         for layer in report.full.layers
     ]
-    table = Table(headers, rows, folded='MACs of each layer and the channel group that it makes, as a table')
+    table = Table(headers, rows, folded='MACs of each layer and the channel group that it produces, as a table')
     return [Heading('MACs of each layer'), *pictures, table]
 
 

@@ -1,4 +1,4 @@
-"""The report of a run in its folder: ``report.md``, ``report.html``, ``report.json``."""
+"""Reading and writing of reports: ``report.md``, ``report.html``, ``report.json``."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _PICTURES = 'report'
 
 
 def render_markdown(report: RunReport) -> str:
-    """Return the report as Markdown; it names its pictures by the files that `write_report` writes."""
+    """Return the report as Markdown, which links the figures written by `write_report`."""
     return markdown_page(report.title, run_page(report), _PICTURES)
 
 
 def render_html(report: RunReport) -> str:
-    """Return the report as one HTML file with its pictures inside."""
+    """Return the report as one HTML file with embedded figures."""
     return html_page(report.title, run_page(report))
 
 
 def write_report(folder: _PathLike, report: RunReport) -> Path:
-    """
-    Write the report of a run into its folder.
+    """Write a report: ``report.json``, ``report.md`` with figures in ``report/``, ``report.html``, ``load_slim.py``.
+
+    ``load_slim.py`` is written only if `report` has loading lines. Each file is replaced atomically.
 
     Parameters
     ----------
     folder
-        The folder; it is made if need be. ``report.json`` (what `read_report` reads) is written first, then ``report.md``
-        with its pictures in ``report/``, ``report.html``, and ``load_slim.py`` if the report has lines that load the
-        model. Each file is replaced whole.
+        The folder; created if missing.
     report
-        What it shows.
+        The content.
 
     Returns
     -------
-    The path of ``report.html``.
+    Path
+        The path of ``report.html``.
     """
     folder = Path(folder)
     write_record(folder / 'report.json', report.to_json())
@@ -61,28 +61,27 @@ def write_report(folder: _PathLike, report: RunReport) -> Path:
 
 
 def read_report(folder: _PathLike) -> RunReport:
-    """
-    Read the report of a run, such as to write it again.
+    """Read a report.
 
     Parameters
     ----------
     folder
-        The folder that `write_report` wrote into.
+        The folder passed to `write_report`.
 
     Raises
     ------
     FileNotFoundError
-        If it holds no report.
+        If the folder has no report.
     ValueError
-        If its report is damaged, or of another version.
+        If the report is damaged or has another format.
     """
     path = Path(folder) / 'report.json'
     if not path.is_file():
-        raise FileNotFoundError(f'{folder} holds no report.json: give the folder of a run that has ended')
+        raise FileNotFoundError(f'{folder} contains no report.json: give the folder of a finished run')
     try:
-        record = read_record(path, remedy='run the command of the run again')
+        record = read_record(path, remedy='repeat the command of the run')
         return RunReport.from_json(record)
     except DamagedFileError:
         raise
     except ValueError as error:
-        raise ValueError(f'{path} cannot be read: {error}. Run again, or take the file from a copy.') from error
+        raise ValueError(f'{path} cannot be read: {error}. Repeat the run, or restore the file from a copy.') from error

@@ -53,7 +53,7 @@ def test_totals_and_the_size_of_the_space():
     text = inspection_text(FOUND)
     assert cells(text, 'full') == ['full', '20,000,000', '1,000']
     assert cells(text, 'smallest') == ['smallest', '200,000', '10']
-    assert text.endswith('has 1.00 % of the MACs. The space holds 10^0.7 widths (10^2.0 without bins).')
+    assert text.endswith('has 1.00 % of the MACs. The space contains 10^0.7 widths (10^2.0 without bins).')
 
 
 def test_csv():

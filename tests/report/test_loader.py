@@ -52,7 +52,7 @@ def test_the_lines_of_a_report_load_the_model(report_with, tmp_path):
 def test_a_model_that_does_not_tell_how_it_was_made_leaves_a_place():
     assert loading_lines(type(nn.Linear(1, 1)).__name__, folder='small') == (
         'from load_slim import load_slim',
-        'full = ...  # Linear, made by your own code as it was before it was pruned',
+        'full = ...  # Linear as before pruning, created by your own code',
         "model = load_slim(full, 'small')  # widths.json and slim.pt",
         'model.eval()',
     )

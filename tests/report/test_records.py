@@ -55,12 +55,12 @@ def test_networks_by_their_role():
 @pytest.mark.parametrize(
     ('networks', 'says'),
     [
-        ((FULL, dataclasses.replace(SLIM, name='full')), 'names of their own'),
+        ((FULL, dataclasses.replace(SLIM, name='full')), 'unique names'),
         (
             (FULL, dataclasses.replace(SLIM, role='small')),
             r"roles \['small'\]; a role is one of full, baseline, pruned",
         ),
-        ((SLIM,), r"exactly one has the role 'full', not \[\]"),
+        ((SLIM,), r"exactly one must have the role 'full', not \[\]"),
         ((FULL, dataclasses.replace(SLIM, name='x', role='full')), 'exactly one'),
         ((FULL, dataclasses.replace(SLIM, widths={'b': 4})), r"'pruned to 50%' must name the groups.*\['a', 'b'\]"),
     ],

@@ -438,4 +438,4 @@ def test_an_interrupted_run_says_how_to_go_on(make, manager, caplog):
     says = r'^Interrupted\. .* To continue: NasExperiment\('
     with pytest.raises(RunInterrupted, match=says):
         make().go()
-    assert 'Nothing that was trained' not in caplog.text
+    assert 'All finished trainings' not in caplog.text

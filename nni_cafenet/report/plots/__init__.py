@@ -1,1 +1,1 @@
-"""The pictures of reports."""
+"""Figures of reports."""

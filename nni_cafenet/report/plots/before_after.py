@@ -1,4 +1,4 @@
-"""A picture of two numbers for each of many things: MACs of the layers, or widths of the groups, before and after."""
+"""A before/after bar chart: MACs of layers or widths of groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .style import BEFORE, NOW, drawing, plain, rendered, shortened, show_counts
 __all__ = ['MOST_BARS', 'before_after_svg']
 
 MOST_BARS = 60
-"""Up to so many things are bars with a name each; of more, the outline along the network is drawn."""
+"""Maximum number of rows drawn as labeled bars; more are drawn as outlines."""
 
 # Lengths are inches.
 _WIDTH = 8.5
@@ -26,27 +26,26 @@ _MOST_NAMES = 40  # below an outline
 def before_after_svg(
     rows: Sequence[tuple[str, int, int]], *, unit: str, before: str = 'full', after: str = 'slim'
 ) -> str:
-    """
-    Draw two numbers for each of many things.
+    """Draw a before/after bar chart.
 
     Parameters
     ----------
     rows
-        Name, number before and number after, in the order of the network.
+        Name, number before and number after, in network order.
     unit
-        What the numbers are, with their unit: ``'MACs of one sample'``.
+        Quantity and unit, such as ``'MACs of one sample'``.
     before, after
-        Names of the two.
+        Names of the two series.
 
     Returns
     -------
-    The SVG document: a bar for each, with both numbers behind it; of more than `MOST_BARS` two outlines, with every so many
-    names below them.
+    str
+        The SVG document: labeled bars; two outlines for more than `MOST_BARS` rows.
 
     Raises
     ------
     ValueError
-        If there is nothing to draw.
+        If `rows` is empty.
     """
     if not rows:
         raise ValueError('rows is empty: there is nothing to draw')
@@ -57,7 +56,7 @@ def before_after_svg(
     with drawing():
         figure = Figure(figsize=(_WIDTH, height), layout=None if few else 'constrained')
         if few:
-            # Rows are equally high in every picture, so the frame is set by hand.
+            # Set the frame manually so that rows have the same height in every figure.
             box = (_LEFT / _WIDTH, 0.5 / height, 1 - (_LEFT + _RIGHT) / _WIDTH, 1 - _FRAME / height)
             axes = figure.add_axes(box)
             _bars(axes, rows)
@@ -109,11 +108,11 @@ def _outlines(axes: Any, rows: Sequence[tuple[str, int, int]]) -> None:
 
 
 def _without_common_start(names: Sequence[str]) -> list[str]:
-    """The names without the parts of the model that all of them lie in."""
+    """Strip the common module prefix from names."""
     start = os.path.commonprefix(list(names))
     return [name[start.rfind('.') + 1 :] for name in names]
 
 
 def _top(rows: Sequence[tuple[str, int, int]]) -> int:
-    """The end of the axis."""
+    """Return the end of the axis."""
     return max(max(before, after) for _, before, after in rows) or 1

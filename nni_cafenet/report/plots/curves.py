@@ -1,4 +1,4 @@
-"""A picture of training curves: a panel a metric, a line a stage."""
+"""A figure of training curves: one panel per metric, one line per stage."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ __all__ = ['curves_svg']
 _WIDTH, _PANEL, _LEGEND_ROW = 8.5, 2.9, 0.22  # inches
 _LINES = ('-', '--', ':', '-.')
 _COLOURS = ('#1d5c96', '#c2410c', '#2f7d4f', '#8e5bb5', '#b8860b', '#4b9fb5', '#a33b5c', '#5f6c7b')
-_FEW = 40  # up to so many points are marked one by one
+_FEW = 40  # maximum number of marked points
 
 
 def curves_svg(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
-    """
-    Draw training curves.
+    """Draw training curves.
 
     Parameters
     ----------
     curves
-        ``{stage: {metric: [(epoch, value), ...]}}``. Values that are not finite are gaps.
+        ``{stage: {metric: [(epoch, value), ...]}}``. Non-finite values become gaps.
 
     Returns
     -------
-    The SVG document: two panels a row, one a metric. A panel is logarithmic where its values lie far apart.
+    str
+        The SVG document: one panel per metric, two per row, logarithmic if its values span a wide range.
 
     Raises
     ------
     ValueError
-        If there is no value at all.
+        If there are no values.
     """
     metrics = list(dict.fromkeys(metric for stage in curves.values() for metric, points in stage.items() if points))
     if not metrics:
-        raise ValueError('curves has no value: there is nothing to draw')
+        raise ValueError('curves has no values: nothing to draw')
     from matplotlib.figure import Figure
 
     columns = 1 if len(metrics) == 1 else 2
@@ -77,7 +77,7 @@ def _panel(axes: Any, curves: Mapping[str, Mapping[str, Sequence[tuple[float, fl
 
 
 def _line(stage: str, number: int) -> Any:
-    """The line of a stage, without its points: color and dashes tell stages apart, in black and white too."""
+    """Return the line of a stage; dashes distinguish stages in black and white."""
     from matplotlib.lines import Line2D
 
     turn, place = divmod(number, len(_COLOURS))

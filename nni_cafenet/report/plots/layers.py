@@ -1,4 +1,4 @@
-"""A picture of the MACs of each layer, colored by channel group."""
+"""A figure of the MACs of each layer, colored by channel group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .style import GREY, drawing, plain, rendered, shortened
 __all__ = ['PLOT_SUFFIXES', 'check_plot', 'layers_plot']
 
 PLOT_SUFFIXES = ('.svg', '.png', '.pdf')
-"""Endings of the names of files, which say what kind of picture is drawn."""
+"""Supported file name extensions."""
 
 # Lengths are inches.
 _WIDTH = 11.0
@@ -23,49 +23,36 @@ _LETTERS = 38  # of a name
 
 
 def check_plot(suffix: str) -> None:
-    """
-    Check beforehand that a picture can be drawn.
-
-    Parameters
-    ----------
-    suffix
-        ``'.svg'``, ``'.png'`` or ``'.pdf'``, in upper or lower case.
-
-    Raises
-    ------
-    ValueError
-        If it is another one.
-    """
+    """Raise ValueError if a file name extension is not one of `PLOT_SUFFIXES`, case-insensitively."""
     if suffix.lower() not in PLOT_SUFFIXES:
         raise ValueError(
-            f'a picture cannot be a {suffix or "nameless"} file: end its name in {", ".join(PLOT_SUFFIXES)}'
+            f'cannot save a figure as a {suffix or "nameless"} file: end its name in {", ".join(PLOT_SUFFIXES)}'
         )
 
 
 def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, suffix: str = '.svg') -> bytes:
-    """
-    Draw the MACs of each layer as bars, from the first layer at the top to the last.
+    """Draw the MACs of each layer as bars, from first (top) to last.
 
     Parameters
     ----------
     layers
-        Name, MACs (multiply-accumulates of one sample) and channel group of each layer; the group is None where
-        the layer makes none that can change. Of more than 400 layers the 400 with the most MACs are drawn.
+        Name, MACs (multiply-accumulates of one sample) and channel group of each layer; the group is None if the layer's
+        outputs are fixed. Only the 400 layers with the most MACs are drawn.
     title
-        What stands above.
+        The title.
     suffix
         ``'.svg'``, ``'.png'`` or ``'.pdf'``.
 
     Returns
     -------
     bytes
-        The file: the same bytes for the same layers. Layers that make the same group have one color and name the group
-        behind their bars; neighboring groups have different colors, but colors come again after eighteen groups.
+        The file, deterministic for the same layers. Layers that produce the same group share a color and show its label;
+        colors repeat after eighteen groups.
 
     Raises
     ------
     ValueError
-        If there is no layer, or the suffix is another one.
+        If `layers` is empty or `suffix` is not supported.
     """
     check_plot(suffix)
     if not layers:
@@ -83,7 +70,7 @@ def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, su
 
 
 def _largest(layers: Sequence[tuple[str, int, str | None]]) -> list[tuple[str, int, str | None]]:
-    """The layers with the most MACs, in the order of the network."""
+    """Return the layers with the most MACs, in network order."""
     ranked = sorted(range(len(layers)), key=lambda index: -layers[index][1])
     return [layers[index] for index in sorted(ranked[:_MOST_ROWS])]
 
@@ -93,7 +80,7 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
 
     tab20 = colormaps['tab20']
     groups = list(dict.fromkeys(group for *_, group in layers if group is not None))
-    # Nine strong colors, then nine light ones; the gray pair of the palette looks like _NO_GROUP.
+    # Nine dark colors, then nine light ones; the gray pair resembles _NO_GROUP.
     order = [*range(0, 14, 2), 16, 18, *range(1, 15, 2), 17, 19]
     colors: dict[str | None, Any] = {group: tab20(order[index % len(order)]) for index, group in enumerate(groups)}
     rows = range(len(layers))
@@ -111,7 +98,7 @@ def _draw(axes: Any, layers: Sequence[tuple[str, int, str | None]]) -> None:
 
 
 def _subtitle(layers: Sequence[tuple[str, int, str | None]], drawn: Sequence[tuple[str, int, str | None]]) -> str:
-    text = 'MACs of each layer; color and the name behind the bar: the channel group that the layer makes'
+    text = 'MACs of each layer; color and label: the channel group that the layer produces'
     if len(drawn) < len(layers):
         share = sum(macs for _, macs, _ in drawn) / max(sum(macs for _, macs, _ in layers), 1)
         text += f'; {len(drawn)} of {len(layers)} layers, {100 * share:.1f} % of the MACs'

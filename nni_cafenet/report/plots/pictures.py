@@ -1,4 +1,4 @@
-"""The pictures of a run's report, each with what it shows in words."""
+"""Figures of a run's report with alternative texts and captions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MACS = 'MACs (multiply-accumulates) of one sample'
 
 
 def widths_picture(report: RunReport, network: NetworkRecord) -> Picture:
-    """The width of every group before and after."""
+    """Return the figure of all widths before and after."""
     full = report.full_widths
     title = f'Channels of each group: {network.name}'
     if len(full) <= MOST_BARS:
@@ -39,7 +39,7 @@ def widths_picture(report: RunReport, network: NetworkRecord) -> Picture:
 
 
 def costs_picture(report: RunReport, network: NetworkRecord) -> Picture:
-    """The MACs of every layer before and after; both networks must have them."""
+    """Return the figure of all layers' MACs before and after; both networks must have them."""
     now = {layer.layer: layer.macs for layer in network.layers}
     rows = [(each.layer or '(the model itself)', each.macs, now.get(each.layer, 0)) for each in report.full.layers]
     svg = before_after_svg(rows, unit='MACs of one sample', before=report.full.name, after=network.name)
@@ -53,14 +53,14 @@ def costs_picture(report: RunReport, network: NetworkRecord) -> Picture:
 
 
 _MEANINGS = (
-    ' The supernet is validated on held-out training data, at full width. cafenet/loss: of the better channel set of a '
-    'step, distillation included; cafenet/gap: how much worse the other one is; cafenet/fixed: share of groups in which '
-    'the leftmost channels were the better ones.'
+    ' The supernet is validated on held-out training data, at full width. cafenet/loss: loss of the better channel set of '
+    'a step, including distillation; cafenet/gap: excess loss of the other set; cafenet/fixed: share of groups in which '
+    'the leftmost channels were better.'
 )
 
 
 def scores_picture(report: RunReport) -> Picture:
-    """All candidates: score against MACs."""
+    """Return the figure of all candidates: score against MACs."""
     candidates, score = report.candidates, report.score
     higher = report.score_higher_is_better
     svg = scores_svg(candidates, score=score, higher_is_better=higher, budgets=report.budgets)
@@ -68,16 +68,16 @@ def scores_picture(report: RunReport) -> Picture:
     finite = [each for each in candidates if math.isfinite(each.score)]
     if finite:
         macs, scores = [each.macs for each in finite], [each.score for each in finite]
-        alt += f' MACs go from {format_count(min(macs))} to {format_count(max(macs))}, {score} {_span(scores)}.'
+        alt += f' MACs range from {format_count(min(macs))} to {format_count(max(macs))}, {score} {_span(scores)}.'
     for each in finite:
         if each.chosen:
             alt += f' Chosen: {format_count(each.macs)} MACs with {score} {each.score:.4g}.'
-    caption = f'{score} on the supernet against {_MACS}, one point for each of the widths that were scored.'
+    caption = f'{score} on the supernet against {_MACS}, one point per scored width.'
     return Picture('scores.svg', svg, alt, caption[0].upper() + caption[1:])
 
 
 def curves_picture(report: RunReport) -> Picture:
-    """All training curves."""
+    """Return the figure of all training curves."""
     told = []
     for stage, metrics in report.curves.items():
         for metric, points in metrics.items():
@@ -89,7 +89,7 @@ def curves_picture(report: RunReport) -> Picture:
 
 
 def _file(kind: str, report: RunReport, network: NetworkRecord) -> str:
-    """The name of a picture of one network."""
+    """Return the file name of a network's figure."""
     pruned = report.pruned
     return f'{kind}.svg' if len(pruned) == 1 else f'{kind}-{pruned.index(network) + 1}.svg'
 

@@ -1,4 +1,4 @@
-"""A picture of all widths that were scored: score against MACs, the Pareto front, the chosen ones and the budgets."""
+"""A scatter plot of scored widths with the Pareto front, chosen widths and budgets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANY, _MARKED = 5000, 60  # points
 
 
 def on_front(candidates: Sequence[CandidateRecord], higher_is_better: bool) -> list[CandidateRecord]:
-    """Return the candidates that no other one beats in both MACs and score, by ascending MACs."""
+    """Return the Pareto front of MACs and score, by ascending MACs."""
     sign = 1 if higher_is_better else -1
     front = pareto_front([each.macs for each in candidates], [sign * each.score for each in candidates])
     return sorted((each for each, best in zip(candidates, front) if best), key=lambda each: each.macs)
@@ -33,31 +33,31 @@ def scores_svg(
     higher_is_better: bool,
     budgets: Mapping[str, int] | None = None,
 ) -> str:
-    """
-    Draw the score of candidates against their MACs.
+    """Draw the score of candidates against their MACs.
 
     Parameters
     ----------
     candidates
-        The widths that were scored. Those whose scores are not finite are marks at the lower edge.
+        The scored widths. Non-finite scores are marked at the lower edge.
     score
         Name of the score.
     higher_is_better
-        Which way it is better.
+        The direction of the score.
     budgets
-        ``{name: largest MACs of one sample}``: vertical lines.
+        ``{name: maximum MACs of one sample}``, drawn as vertical lines.
 
     Returns
     -------
-    The SVG document. Axes are logarithmic where their values lie far apart.
+    str
+        The SVG document. Axes are logarithmic if their values span a wide range.
 
     Raises
     ------
     ValueError
-        If there is no candidate.
+        If `candidates` is empty.
     """
     if not candidates:
-        raise ValueError('candidates is empty: there is nothing to draw')
+        raise ValueError('candidates is empty: nothing to draw')
     from matplotlib.figure import Figure
 
     budgets = budgets or {}
@@ -90,7 +90,7 @@ def scores_svg(
 
 
 def _points(axes: Any, scored: Sequence[CandidateRecord]) -> None:
-    # Very many points make a large file as paths; as a picture inside the picture they do not.
+    # Rasterize many points to keep the file small.
     many = len(scored) > _MANY
     label = f'scored widths ({len(scored):,})'
     axes.scatter(*_places(scored), s=14, color=_POINT, alpha=0.75, linewidths=0, label=label, rasterized=many)
@@ -98,12 +98,12 @@ def _points(axes: Any, scored: Sequence[CandidateRecord]) -> None:
 
 def _front(axes: Any, front: Sequence[CandidateRecord]) -> None:
     marker = 'o' if len(front) <= _MARKED else ''
-    # In steps: up to the next point of the front nothing better is known.
+    # Steps: between two points of the front, nothing better is known.
     axes.plot(*_places(front), color=NOW, drawstyle='steps-post', marker=marker, markersize=4, label='Pareto front')
 
 
 def _failed(axes: Any, failed: Sequence[CandidateRecord]) -> None:
-    """Crosses above the lower edge, which have a place in MACs only."""
+    """Draw crosses at the lower edge for candidates without a score."""
     style = {'s': 22, 'marker': 'x', 'color': '#8a94a0', 'linewidths': 1}
     label = f'without a score ({len(failed):,})'
     places = [each.macs for each in failed]
@@ -117,13 +117,13 @@ def _places(candidates: Sequence[CandidateRecord]) -> tuple[list[int], list[floa
 def _scales(axes: Any, candidates: Sequence[CandidateRecord], budgets: Mapping[str, int]) -> None:
     macs = [*(each.macs for each in candidates), *budgets.values()]
     scale(axes.xaxis, macs)
-    axes.update_datalim([(each, 0) for each in macs], updatey=False)  # failed ones and budgets, too
+    axes.update_datalim([(each, 0) for each in macs], updatey=False)  # include failed candidates and budgets
     scale(axes.yaxis, [each.score for each in candidates])
     show_counts(axes.xaxis)
 
 
 def _upright(axes: Any, text: str, place: float, *, left: bool) -> None:
-    """A text along a vertical line, at its upper end, on one side of it."""
+    """Write text along the upper end of a vertical line."""
     axes.annotate(
         plain(text),
         (place, 1),

@@ -1,6 +1,6 @@
-"""What all pictures drawn by matplotlib have in common: their look, and the same bytes for the same content.
+"""Common style and deterministic output of matplotlib figures.
 
-matplotlib is imported once a picture is drawn, and only its objects are used: no window, no state that others share.
+matplotlib is imported on first use, without pyplot's global state.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 BEFORE, NOW = '#c9dcee', '#1d5c96'
-"""Colors of the full network and of a slim one, as in `widths_plot`."""
+"""Colors of the full and the slim network, as in `widths_svg`."""
 ACCENT = '#c2410c'
 GREY, GRID = '#5f6c7b', '#e4e8ed'
 
-_MANY_TIMES = 30  # from so many times the smallest on, an axis is logarithmic
+_MANY_TIMES = 30  # ratio of largest to smallest value for a logarithmic axis
 _STYLE: dict[str, Any] = {
-    'svg.fonttype': 'none',  # text stays text: it can be searched, and the file is small
+    'svg.fonttype': 'none',  # keep text searchable and the file small
     'svg.hashsalt': 'nni-cafenet',
     'font.size': 9,
     'axes.spines.top': False,
@@ -49,14 +49,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def drawing(style: Any = None) -> Iterator[None]:
-    """
-    Draw in the look of the reports, whatever the user's own settings of matplotlib are.
-
-    Parameters
-    ----------
-    style
-        Further settings, ``{'font.size': 8}``.
-    """
+    """Use the style of the reports, plus `style`, instead of the user's matplotlib settings."""
     import matplotlib
 
     settings: Any = {**_STYLE, **(style or {})}
@@ -67,18 +60,7 @@ def drawing(style: Any = None) -> Iterator[None]:
 
 
 def rendered(figure: Any, kind: str = 'svg', dpi: int = 110) -> bytes:
-    """
-    Return the file of a figure; call it within `drawing`.
-
-    Parameters
-    ----------
-    figure
-        A ``matplotlib.figure.Figure``.
-    kind
-        ``'svg'``, ``'png'`` or ``'pdf'``.
-    dpi
-        Pixels an inch of a png.
-    """
+    """Return a ``matplotlib.figure.Figure`` as an ``'svg'``, ``'png'`` or ``'pdf'`` file; call within `drawing`."""
     picture = io.BytesIO()
     undated = {} if kind == 'png' else {'Date' if kind == 'svg' else 'CreationDate': None}
     figure.savefig(picture, format=kind, dpi=dpi, metadata=undated)
@@ -86,16 +68,7 @@ def rendered(figure: Any, kind: str = 'svg', dpi: int = 110) -> bytes:
 
 
 def scale(axis: Any, values: Sequence[float]) -> None:
-    """
-    Make an axis logarithmic where its values are positive and lie far apart.
-
-    Parameters
-    ----------
-    axis
-        ``axes.xaxis`` or ``axes.yaxis``.
-    values
-        What is drawn; those that are not finite do not count.
-    """
+    """Make an axis logarithmic if its finite values are positive and span a wide range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     finite = [value for value in values if math.isfinite(value)]
@@ -108,20 +81,20 @@ def scale(axis: Any, values: Sequence[float]) -> None:
 
 
 def show_counts(axis: Any) -> None:
-    """Write the ticks of an axis as counts, such as ``12.5M``."""
+    """Format the ticks of an axis as counts, such as ``12.5M``."""
     from matplotlib.ticker import EngFormatter, FuncFormatter
 
-    short = EngFormatter(sep='')  # as many digits as tell the ticks apart
+    short = EngFormatter(sep='')  # as many digits as needed to distinguish ticks
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace('k', 'K')))
 
 
 def shortened(name: str, letters: int) -> str:
-    """Return a name with its middle left out, where it has more letters."""
+    """Elide the middle of a name longer than `letters`."""
     if len(name) <= letters:
         return name
     return f'{name[: letters // 2]}…{name[-(letters - letters // 2 - 1) :]}'
 
 
 def plain(text: str) -> str:
-    """Return the text as it is: matplotlib would read what stands between dollars as a formula."""
+    """Escape dollar signs, which start formulas in matplotlib."""
     return text.replace('$', r'\$')

@@ -1,4 +1,4 @@
-"""A picture of the chosen widths, as SVG: it needs no plotting library and stays sharp at any size."""
+"""An SVG bar chart of widths, drawn without a plotting library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 __all__ = ['widths_svg']
 
-# Lengths are pixels at the picture's natural size.
+# Lengths are pixels at natural size.
 _MARGIN = 28
 _GAP = 12
 _BARS = 520  # width of the area of the bars
@@ -22,8 +22,8 @@ _TITLE_SIZE, _TITLE_LINE = 18, 25
 _SUBTITLE_SIZE, _SUBTITLE_LINE = 13, 19
 _SIZE = 12
 
-_MONOSPACED = 0.602 * _SIZE  # width of a letter of the labels and numbers
-_SANS_LETTER = 0.56  # mean width of a letter of the titles, of their size
+_MONOSPACED = 0.602 * _SIZE  # letter width of labels and numbers
+_SANS_LETTER = 0.56  # mean letter width of titles, relative to the font size
 _LONGEST_LABEL = 44
 _MOST_TICKS = 8
 _AXIS_NAME = 'channels'
@@ -46,28 +46,26 @@ def widths_svg(
     title: str,
     subtitle: str | None = None,
 ) -> str:
-    """
-    A bar chart of the widths of a model: one row a channel group, the chosen width over the full one.
+    """Draw a bar chart of widths: one row per channel group, the chosen width over the full width.
 
     Parameters
     ----------
     full
-        The full width of each channel group, in the order of the rows (that of the network).
+        The full width of each channel group, in channels, in row order.
     widths
-        The chosen width of each of these groups, from 1 to its full width.
+        The chosen width of each group, in channels, from 1 to its full width.
     title, subtitle
-        What stands above. Long texts are wrapped.
+        Titles; long ones are wrapped.
 
     Returns
     -------
     str
-        A whole SVG document, for a file or a web page. Lengths of bars are numbers of channels. A label of
-        more than 44 letters is shortened in the middle; the whole one shows when the mouse is over its row.
+        The SVG document. Labels longer than 44 letters are elided, and shown in full when the mouse is over the row.
 
     Raises
     ------
     ValueError
-        If there is no group, the two do not name the same groups, or a width is not within its group.
+        If there are no groups, the groups differ, or a width is out of range.
 
     Examples
     --------
@@ -87,17 +85,17 @@ def widths_svg(
 
 @dataclass(frozen=True)
 class _Page:
-    """What is written and where, in pixels from the upper left corner."""
+    """Layout in pixels from the upper left corner."""
 
     title: list[str]
     subtitle: list[str]
-    left: float  # of the area of the bars
+    left: float  # of the bar area
     top: float
     bottom: float
-    counts_right: float  # where the column '31 / 64' ends
+    counts_right: float  # right edge of the column '31 / 64'
     width: float
     height: float
-    step: int  # between two ticks, in channels
+    step: int  # channels between ticks
     channels: int  # at the right end of the axis
 
     @classmethod
@@ -125,24 +123,24 @@ class _Page:
         )
 
     def x(self, channels: int) -> float:
-        """Where a number of channels is on the axis."""
+        """Return the axis position of a number of channels."""
         return self.left + _BARS * channels / self.channels
 
 
 def _check(full: Mapping[str, int], widths: Mapping[str, int]) -> None:
     if not full:
-        raise ValueError('full has no channel group: there is nothing to draw')
+        raise ValueError('full has no channel groups: nothing to draw')
     missing = [label for label in full if label not in widths]
     unknown = [label for label in widths if label not in full]
     if missing or unknown:
         raise ValueError(f'widths must name the groups of full; missing: {missing}, unknown: {unknown}')
     for label, width in widths.items():
         if not 1 <= width <= full[label]:
-            raise ValueError(f'widths[{label!r}] is {width}, but its group takes 1 to {full[label]}')
+            raise ValueError(f'widths[{label!r}] is {width}, but must be from 1 to {full[label]}')
 
 
 def _heading(page: _Page) -> Iterator[str]:
-    """The frame, the titles and the legend."""
+    """Yield the frame, titles and legend."""
     size = f'width="{page.width:.0f}" height="{page.height:.0f}"'
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {page.width:.0f} {page.height:.0f}" '
@@ -165,7 +163,7 @@ def _heading(page: _Page) -> Iterator[str]:
 
 
 def _axis(page: _Page) -> Iterator[str]:
-    """Vertical lines, and their numbers of channels above and below."""
+    """Yield the grid lines and their tick labels."""
     yield f'<g font-size="{_SIZE}" fill="{_GREY}" text-anchor="middle">'
     for channels in range(0, page.channels + 1, page.step):
         x, color = page.x(channels), _GRID if channels else _AXIS
@@ -177,12 +175,12 @@ def _axis(page: _Page) -> Iterator[str]:
 
 
 def _row(page: _Page, row: int, label: str, full: int, width: int) -> Iterator[str]:
-    """The label, the two bars and the numbers of one channel group."""
+    """Yield the label, bars and numbers of one channel group."""
     middle = page.top + (row + 0.5) * _ROW
     base = middle + 4.2
     percent = f'{100 * width / full:.0f} %'
     yield f'<g><title>{_safe(label)}: {width} of {full} channels, {percent}</title>'
-    # Catches the mouse over the whole row.
+    # Shows the tooltip over the whole row.
     top = middle - _ROW / 2
     yield f'<rect y="{top:.1f}" width="100%" height="{_ROW}" fill="{_PAPER}" fill-opacity="0"/>'
     yield _text(page.left - _GAP, base, _shortened(label), _RIGHT)
@@ -202,7 +200,7 @@ def _bar(x: float, y: float, length: float, color: str) -> str:
 
 
 def _tick_step(widest: int) -> int:
-    """The smallest power of two that makes few ticks: full widths mostly are multiples of one."""
+    """Return the smallest power of two that yields few ticks, since most full widths are multiples of one."""
     step = 1
     while -(-widest // step) > _MOST_TICKS:
         step *= 2
@@ -221,5 +219,5 @@ def _wrapped(text: str, size: int, width: float) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """The text inside an element: no markup, and none of the few letters that XML cannot hold."""
+    """Escape markup and replace characters that XML does not allow."""
     return escape(_NOT_XML.sub('�', text))

@@ -95,8 +95,8 @@ def test_numpy_integers_will_do() -> None:
     [
         ({}, {}, 'no channel group'),
         ({'a': 4, 'b': 4}, {'a': 2, 'c': 1}, r"missing: \['b'\], unknown: \['c'\]"),
-        ({'a': 4}, {'a': 5}, r"widths\['a'\] is 5, but its group takes 1 to 4"),
-        ({'a': 4}, {'a': 0}, 'takes 1 to 4'),
+        ({'a': 4}, {'a': 5}, r"widths\['a'\] is 5, but must be from 1 to 4"),
+        ({'a': 4}, {'a': 0}, 'from 1 to 4'),
     ],
 )
 def test_bad_input(full: dict[str, int], widths: dict[str, int], message: str) -> None:
