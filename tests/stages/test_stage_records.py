@@ -33,7 +33,7 @@ def test_another_supernet_is_refused_and_what_differs_is_named(path):
     assert said.startswith(
         f'directory={str(path.parent)!r} holds another run (evaluator.learning_rate: 0.1 there, 1e-06'
     )
-    assert 'evaluator.train_dataloaders: other samples (aa there, bb now)' in said
+    assert 'evaluator.train_dataloaders: the samples differ (aa there, bb now)' in said
     assert 'another directory' in said
     assert path.read_bytes() == before
 
