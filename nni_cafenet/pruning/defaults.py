@@ -1,4 +1,4 @@
-"""What a pruning run does where the user leaves it open: the smallest widths."""
+"""Default minimum widths of a pruning run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LATENCY_SHARE = 0.25
 def default_min_ratio(budgets: BudgetSpecs, model: Any, example: ExampleInput) -> float:
     """Return the smallest share of its full width that a group may have.
 
-    0.6 times the ratio at which the uniformly scaled network has about the MACs of the smallest budget, the square root of
-    its share: 0.3 for 25 %, 0.42 for 50 %.
+    It is 0.6 times the ratio of the uniform network at the smallest budget, estimated as the square root of its share of
+    the MACs: 0.3 for 25 %, 0.42 for 50 %.
 
     Notes
     -----
-    Our choice. A short training does not reach all widths; one that is spent on widths that no network of the budget can do
-    with is lost for the others. BCNetV2 keeps the first bins of each layer for the same reason. What it brings is in
-    docs/pruning.md.
+    A choice of this package: short training cannot cover all widths, so it should not be spent on widths that no good
+    network of the budget has. BCNetV2 keeps the first bins of each layer for the same reason. docs/pruning.md has
+    measurements.
     """
     macs = sum(layer_macs(model, example).values())
     params = sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""Distillation: a training step of any Lightning module also brings the outputs near those of the original network."""
+"""Knowledge distillation from the original network, added to the training step of any Lightning module."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ['distance', 'distilling']
 _logger = logging.getLogger(__name__)
 
 _LEAST_VARIANCE = 1e-4
-"""As a share of the mean square."""
+"""Minimum variance of the targets, relative to their mean square."""
 
 
 def distilling(module: LightningModule, teacher: nn.Module, weight: float = 1.0) -> LightningModule:
-    """Return a copy of a module whose training steps also learn from a teacher.
+    """Return a copy of a module whose training steps include distillation from a teacher.
 
     Parameters
     ----------
     module
-        The user's module; whatever its ``training_step`` calls its ``model`` with, the teacher is called with too.
+        The user's module. The teacher is called with the inputs that its ``training_step`` passes to ``model``.
     teacher
-        The original network. It is copied, and used in evaluation mode without gradients.
+        The original network, which is copied and runs in evaluation mode without gradients.
     weight
-        What the `distance` of the outputs is multiplied with before it is added to the loss of the training step.
+        Weight of the `distance` between outputs in the training loss.
 
     Notes
     -----
-    Only in training mode: scores and validation are those of the module itself. What the teacher says of a batch is kept
-    until the next one, so min-min training calls it once a batch.
+    Distillation applies in training mode only, not to scores and validation. The teacher's outputs are cached per batch,
+    so min-min training calls it once.
     """
     taught = copy.deepcopy(module)
     kind: Any = type(module)
@@ -49,12 +49,11 @@ def distilling(module: LightningModule, teacher: nn.Module, weight: float = 1.0)
 
 
 def distance(output: Any, wanted: Any) -> Tensor | None:
-    """Return how far outputs are from wanted ones: 0 if equal, about 1 for a constant.
+    """Return the relative squared error of outputs: 0 if equal, about 1 for a constant output.
 
-    The mean squared difference over the variance of what is wanted, averaged over the floating-point tensors that both
-    have in the same places; None where there are none. For classifiers this is matching of logits (Ba and Caruana 2014).
-    Where what is wanted hardly varies, a ten-thousandth of its mean square counts instead; where it is one number alone,
-    as in the last batch of a regression may be, the distance is 0.
+    It is the mean squared difference divided by the variance of the target, averaged over matching floating-point tensors;
+    None if there are none. For classifiers, this is logit matching (Ba and Caruana 2014). The variance is at least 1e-4
+    of the target's mean square; for a target with a single element, the distance is 0.
     """
     pairs = list(zip(tensors_in(output), tensors_in(wanted)))
     terms = [_relative(one.float(), other.detach().float()) for one, other in pairs if _comparable(one, other)]
@@ -74,7 +73,7 @@ def _comparable(a: Tensor, b: Tensor) -> bool:
 
 
 class _Teacher:
-    """The original network, and what it said of the current batch."""
+    """The original network with a cache of its outputs for the current batch."""
 
     def __init__(self, network: nn.Module, weight: float) -> None:
         self.weight = weight
@@ -84,10 +83,10 @@ class _Teacher:
         self._warned = False
 
     def __deepcopy__(self, memo: Any) -> _Teacher:
-        return self  # it never changes
+        return self  # immutable
 
     def teach(self, output: Any, batch: Any, calls: list[_Call]) -> Any:
-        """Return what a training step returned, with the distance to the teacher in its loss."""
+        """Add the distance to the teacher to the loss that a training step returned."""
         if self._batch is not batch:
             self._batch, self._answers = batch, [self._answer(call) for call in calls]
         distances = [distance(call.output, answer) for call, answer in zip(calls, self._answers)]
@@ -109,13 +108,13 @@ class _Teacher:
         if not self._warned:
             self._warned = True
             _logger.warning(
-                'Nothing is distilled: in training the model returns no tensors that the original network returns in '
-                'evaluation (detectors return losses), or the training step does not call it. distill=False is the same.'
+                'No distillation takes place: the training step does not call the model, or the model returns no tensors '
+                'in training that match those in evaluation (detectors return losses). Use distill=False.'
             )
 
 
 class _Call:
-    """A call of the model."""
+    """Inputs and output of a call of the model."""
 
     def __init__(self, args: Any, kwargs: Any, output: Any) -> None:
         self.args, self.kwargs, self.output = args, kwargs, output

@@ -1,4 +1,4 @@
-"""Losses and metrics by name, and how they read what a model returns."""
+"""Named losses and metrics, and the outputs they apply to."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = [
 ]
 
 LossFunction = Callable[[Any, Any], Tensor]
-"""``(output, target) -> loss``: what the model returned and what the batch has beside its inputs."""
+"""``(output, target) -> loss``, for the output of the model and the target of the batch."""
 MetricFunction = Callable[[Any, Any], Any] | Metric
-"""``(output, target) -> number``, averaged over samples; or a torchmetrics metric."""
+"""``(output, target) -> number``, averaged over samples, or a torchmetrics metric."""
 
 _IGNORED_PIXEL = 255
 _AUXILIARY_OF_MAPPING, _AUXILIARY_OF_TUPLE = 0.5, 0.3
 
 
 def main_output(output: Any) -> Any:
-    """Return the tensor that speaks for a model's output: ``out`` or ``logits`` of a mapping or object, or the first."""
+    """Return the main tensor of a model's output: ``out`` or ``logits`` of a mapping or object, or the first item."""
     for name in ('out', 'logits'):
         if isinstance(output, Mapping) and name in output:
             return output[name]
@@ -45,7 +45,7 @@ def main_output(output: Any) -> Any:
 
 
 def _auxiliary(output: Any) -> list[tuple[float, Tensor]]:
-    """Return further outputs that are trained as the main one is, with their weights in torchvision's own recipes."""
+    """Return auxiliary outputs with their loss weights in torchvision's reference scripts."""
     if isinstance(output, Mapping):
         return [(_AUXILIARY_OF_MAPPING, output['aux'])] if isinstance(output.get('aux'), Tensor) else []
     names = [name for name in getattr(output, '_fields', ()) if name.startswith('aux')]
@@ -67,7 +67,7 @@ def _of_one_shape(output: Any, target: Tensor) -> Tensor:
     values: Tensor = main_output(output)
     if values.shape != target.shape:
         raise ValueError(
-            f'the target of shape {tuple(target.shape)} must be like the output, {tuple(values.shape)}: reshape one of them'
+            f'the target has shape {tuple(target.shape)}, but the output has {tuple(values.shape)}: reshape one of them'
         )
     return values
 
@@ -94,7 +94,7 @@ def _label_accuracy(output: Any, target: Tensor) -> float:
 
 
 class _MeanIoU(MulticlassJaccardIndex):
-    """Mean intersection over union of the classes, of whatever output the model has."""
+    """Mean intersection over union of the main output."""
 
     def update(self, output: Any, target: Tensor) -> None:  # type: ignore[override]
         """Add a batch."""
@@ -102,7 +102,7 @@ class _MeanIoU(MulticlassJaccardIndex):
 
 
 def default_metrics(loss: Any, output: Any, target: Any) -> dict[str, MetricFunction]:
-    """Return the metrics that go with a loss by name: ``acc``, or ``miou`` of pictures of classes; else none."""
+    """Return the default metrics of a named loss: ``acc``, ``miou`` for segmentation, or none."""
     if loss == 'cross_entropy' and target.dim() == 1:
         return {'acc': _accuracy}
     if loss == 'cross_entropy':
@@ -111,19 +111,19 @@ def default_metrics(loss: Any, output: Any, target: Any) -> dict[str, MetricFunc
 
 
 def clear_loss(output: Any, target: Any) -> str:
-    """Return the name of the loss that a target of classes leaves no doubt about; a ValueError for others."""
+    """Return ``'cross_entropy'`` if the target holds classes; raise ValueError otherwise."""
     classes = isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool
     if classes and isinstance(output, Tensor) and output.dim() == target.dim() + 1:
         return 'cross_entropy'
     raise ValueError(
-        f'loss=None: the loss is not clear from a target ({shape_of(target)}) and what the model returned '
-        f"({shape_of(output)}). Say it: 'cross_entropy' (classes), 'bce' (several labels), 'mse' (regression), a function "
-        '(output, target) -> tensor, or evaluator=, a Lightning module of your own.'
+        f'loss=None: the loss cannot be inferred from the target ({shape_of(target)}) and the output ({shape_of(output)}). '
+        "Give 'cross_entropy' (classes), 'bce' (several labels), 'mse' (regression), a function (output, target) -> "
+        'tensor, or evaluator=, a Lightning module of your own.'
     )
 
 
 def named(metric: Any) -> dict[str, MetricFunction]:
-    """Return metrics by name, as users give one or several; a TypeError for anything else."""
+    """Return one or several metrics as a dict; raise TypeError for anything else."""
     metrics = dict(metric) if isinstance(metric, Mapping) else {name_of(metric): metric}
     wrong = next((name for name, each in metrics.items() if not callable(each)), None)
     if wrong is not None or not metrics:
@@ -134,13 +134,13 @@ def named(metric: Any) -> dict[str, MetricFunction]:
 
 
 def name_of(function: Any) -> str:
-    """Return what a function or metric is called."""
+    """Return the name of a function or metric."""
     name: str = getattr(function, '__name__', type(function).__name__)
     return 'metric' if name == '<lambda>' else name
 
 
 def shape_of(value: Any) -> str:
-    """Return what a value is, in words, for errors."""
+    """Describe a value for error messages."""
     if isinstance(value, Tensor):
         return f'a {str(value.dtype).replace("torch.", "")} tensor of shape {tuple(value.shape)}'
     return type(value).__name__

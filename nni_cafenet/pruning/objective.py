@@ -1,4 +1,4 @@
-"""What a model is trained for, where the user says it by functions: the loss, the metrics, and how a batch is read."""
+"""Training tasks defined by loss and metric functions."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from .losses import (
 __all__ = ['OptimizerFactory', 'Task', 'TaskModule']
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-"""Makes the optimizer of some parameters."""
+"""Creates an optimizer for parameters."""
 
 _WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is trained for. Made by `of`.
+    """A training task; use `of` to create one.
 
     Parameters
     ----------
     loss
-        The loss of a batch; None: the model returns its losses in training, as torchvision's detectors do.
+        The loss of a batch; None: the model returns its losses in training mode, as torchvision's detectors do.
     metrics
-        What validation logs beside the loss, the most important one first.
+        Validation metrics by name, the most important first.
     """
 
     loss: LossFunction | None
@@ -55,23 +55,24 @@ class Task:
 
     @classmethod
     def of(cls, loss: Any, metric: Any, model: nn.Module, batch: Any) -> Task:
-        """Read the loss and the metrics as a user gives them, and see on a batch that they fit the model.
+        """Create a task from user arguments, and check them on a batch.
 
         Parameters
         ----------
         loss
             ``(output, target) -> tensor``, or ``'cross_entropy'``, ``'bce'``, ``'mse'``, or ``'model'`` for a model that
-            returns its losses in training. None: ``'model'`` for torchvision's detectors, ``'cross_entropy'`` where
+            returns its losses in training mode. Default: ``'model'`` for torchvision's detectors, ``'cross_entropy'`` if
             targets are classes.
         metric
-            ``(output, target) -> number``, a torchmetrics metric, or a dict of several by name. None: as the loss says.
+            ``(output, target) -> number``, a torchmetrics metric, or a dict of metrics by name; default: according to the
+            loss (see `default_metrics`).
         model, batch
-            The model, in any mode, and a batch of its training data.
+            The model, in any mode, and a batch of training data.
 
         Raises
         ------
         ValueError, TypeError
-            If the batch cannot be read, the model cannot be called with it, or the loss is not clear or does not fit.
+            If the batch has the wrong form, the model cannot be called with it, or the loss fails or cannot be inferred.
         """
         _check_batch(batch, 'train')
         if loss is None and _is_detector(model):
@@ -90,7 +91,7 @@ class Task:
         return task
 
     def check(self, model: nn.Module, batch: Any, source: str) -> None:
-        """See on a batch of other data that the loss and the metrics can be computed.
+        """Check on a batch of other data that the loss and the metrics can be computed.
 
         Parameters
         ----------
@@ -99,12 +100,12 @@ class Task:
         batch
             A batch of the data.
         source
-            The argument that the data were given by, for errors.
+            Name of the data's argument, for errors.
 
         Raises
         ------
         ValueError, TypeError
-            If the batch cannot be read, the model cannot be called with it, or the loss or a metric does not fit.
+            If the batch has the wrong form, the model cannot be called with it, or the loss or a metric fails.
         """
         _check_batch(batch, source)
         with torch.no_grad(), using_mode(model, training=False):
@@ -118,7 +119,7 @@ class Task:
                 _check_metric(name, metric, output, target, source)
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the loss of a model on a batch, in whatever mode the model is."""
+        """Return the loss of a model, in its current mode, on a batch."""
         if self.loss is not None:
             return self.loss(_called(model, batch), _target(batch))
         with _returning_losses(model):
@@ -130,7 +131,7 @@ class Task:
         return torch.stack([value for value in losses.values() if isinstance(value, Tensor)]).sum()
 
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Any, Any]:
-        """Return what a model in evaluation mode says of a batch, and the target."""
+        """Return the output of a model in evaluation mode, and the target."""
         return (model(batch[0]) if self.loss is None else _called(model, batch)), _target(batch)
 
     def _check_loss(self, output: Any, target: Any, source: str) -> None:
@@ -146,19 +147,19 @@ class Task:
 
 
 class TaskModule(LightningModule):
-    """Trains a model for a task.
+    """Trains a model on a task. Logs ``train_loss``, ``val_loss`` and ``val_NAME`` for each metric.
 
     Parameters
     ----------
     task
-        The loss and the metrics. Logs ``train_loss``, ``val_loss`` and ``val_NAME`` of each metric.
+        The loss and the metrics.
     optimizer
-        Makes the optimizer of the parameters; its learning rate is the highest that is reached. Default: AdamW with a
-        learning rate of 1e-3 and a weight decay of 0.01.
+        Creates the optimizer, whose learning rate is the peak rate; default: AdamW with a learning rate of 1e-3 and weight
+        decay of 0.01.
 
     Notes
     -----
-    The learning rate grows over the first tenth of the steps and then falls to zero along a cosine.
+    The learning rate warms up linearly over 10 % of the steps, then decays to zero along a cosine.
     """
 
     def __init__(self, task: Task, optimizer: OptimizerFactory | None = None) -> None:
@@ -196,7 +197,7 @@ class TaskModule(LightningModule):
                 self.log(f'val_{name}', float(function(output, target)), batch_size=size)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer and its schedule over all steps of the trainer."""
+        """Return the optimizer and its learning rate schedule."""
         optimizer = self.optimizer_factory([each for each in self.parameters() if each.requires_grad])
         total = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _CosineWithWarmUp(total))
@@ -204,7 +205,7 @@ class TaskModule(LightningModule):
 
 
 class _CosineWithWarmUp:
-    """The share of the highest learning rate at each step."""
+    """Learning rate at each step, relative to the peak."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -227,15 +228,15 @@ def _adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 def _check_batch(batch: Any, source: str) -> None:
     if isinstance(batch, Mapping):
         raise TypeError(
-            f'{source}: the loader yields dictionaries (with {", ".join(map(repr, list(batch)[:6]))}), and which entry is '
-            'the target cannot be told. Yield (inputs, target), where inputs may be a dict of keyword arguments; or give '
-            'evaluator=, a Lightning module with a training_step of your own.'
+            f'{source}: the loader yields dictionaries (with {", ".join(map(repr, list(batch)[:6]))}), and the target is '
+            'unknown. Yield (inputs, target), where inputs may be a dict of keyword arguments; or give evaluator=, a '
+            'Lightning module with your own training_step.'
         )
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         count = f' of {len(batch)}' if isinstance(batch, (tuple, list)) else ''
         raise TypeError(
-            f'{source}: the loader yields a {type(batch).__name__}{count}, not (inputs, target). Yield these two, or give '
-            'evaluator=, a Lightning module with a training_step of your own.'
+            f'{source}: the loader yields a {type(batch).__name__}{count}, not (inputs, target). Yield such pairs, or give '
+            'evaluator=, a Lightning module with your own training_step.'
         )
 
 
@@ -252,8 +253,8 @@ def _first_call(model: nn.Module, batch: Any, source: str) -> Any:
     except Exception as error:
         raise ValueError(
             f'{source}: {type(model).__name__} cannot be called with the inputs of the first batch '
-            f'({_shapes_of(batch[0])}): {type(error).__name__}: {first_line(error)}. Yield inputs as the model takes them; '
-            'several of them as a tuple, or as a dict of keyword arguments.'
+            f'({_shapes_of(batch[0])}): {type(error).__name__}: {first_line(error)}. Yield inputs as the model takes them: '
+            'one tensor, a tuple, or a dict of keyword arguments.'
         ) from error
 
 
@@ -277,8 +278,8 @@ def _check_metric(name: str, metric: MetricFunction, output: Any, target: Any, s
 
 def _failed(error: Exception, output: Any, target: Any, source: str) -> str:
     return (
-        f'failed on the first batch of {source} ({type(error).__name__}: {first_line(error)}). It is called with what the '
-        f'model returned ({shape_of(output)}) and the target ({shape_of(target)}).'
+        f'failed on the first batch of {source} ({type(error).__name__}: {first_line(error)}). It was called with the '
+        f'output of the model ({shape_of(output)}) and the target ({shape_of(target)}).'
     )
 
 
@@ -302,11 +303,11 @@ def _is_detector(model: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _returning_losses(model: nn.Module) -> Iterator[None]:
-    """Let a model return losses in evaluation as well: only what has statistics or draws numbers keeps its mode."""
+    """Make a model return losses in evaluation mode: all modules but normalization and dropout switch to training mode."""
     changed = [
         module for module in model.modules() if not module.training and not isinstance(module, (_NormBase, _DropoutNd))
     ]
-    owner = getattr(model, 'full_model', None)  # a width space is called through its model
+    owner = getattr(model, 'full_model', None)  # of a width space
     changed += [owner] if isinstance(owner, nn.Module) and not owner.training else []
     try:
         for module in changed:

@@ -1,4 +1,4 @@
-"""The channels of a trained network in order of importance, by weights or by gradients on training data."""
+"""Reordering of a trained network's channels by importance."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _BATCHES = 8
 
 
 def ordered(space: WidthSpace, rule: Any, *, recipes: Recipes, loader: Callable[[], Any], seed: int) -> ChannelOrder:
-    """Put the channels of a space in order of importance, in place; its model is in evaluation mode afterwards.
+    """Order the channels of a space by importance, in place, and put its model into evaluation mode.
 
     Parameters
     ----------
     space
         The space of the trained network.
     rule
-        As `nni_cafenet.importance` takes it; None: the channels keep their order.
+        An importance rule (see `nni_cafenet.importance`); None: keep the order.
     recipes
-        Whose training step is the loss of ``'taylor'``.
+        Provides the training step whose loss ``'taylor'`` uses.
     loader
-        Gives the training loader, of which ``'taylor'`` takes 8 batches.
+        Returns the training loader; ``'taylor'`` uses 8 batches.
     seed
-        Seed of these.
+        Seed of these batches.
     """
     space.eval()
     if rule is None:

@@ -1,4 +1,4 @@
-"""A slim model of an ordered space, with its channels back in the order of the original model."""
+"""Restoring the original channel order of a slim model."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def in_original_order(
     widths: Mapping[str, int],
     channel_sets: Mapping[str, Tensor],
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Put the channels of a slim model into the order that they had before those of its space were ordered.
+    """Undo the reordering of channels in a slim model.
 
     Parameters
     ----------
     space
-        The ordered space; afterwards its model is as it was.
+        The ordered space. Its model is unchanged on return.
     order
-        What `order_channels` did to it.
+        The order applied by `order_channels`.
     slim
         A slim model of the space, on the CPU.
     widths, channel_sets
-        The channels of the ordered space that it was made of.
+        The widths and channel sets of `slim` in the ordered space.
 
     Returns
     -------
     slim : torch.nn.Module
-        A model that computes what ``slim`` computes.
+        A model with the same outputs as `slim`.
     kept : dict of str to int64 tensor
-        Its channels as channels of the original model, ascending, ``{label: indices}``.
+        Its channels in the original model, ascending, ``{label: indices}``.
     """
     model = space.full_model
     before = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]

@@ -1,4 +1,4 @@
-"""What pruning makes: networks that are really smaller, and what they cost and do."""
+"""Results of pruning: smaller networks with their costs and metrics."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Pruned:
     Parameters
     ----------
     model
-        A really smaller plain module in evaluation mode on the CPU, with inherited and fine-tuned weights. Its channels
-        are in the order of the original model.
+        A plain, smaller module in evaluation mode on the CPU, with inherited or fine-tuned weights and channels in their
+        original order.
     widths
         ``{label: channels}``.
     macs, params
-        Its cost: MACs of one sample, parameters.
+        MACs for one sample, and parameters.
     metric
-        The metric of the report (``report.metric``) on the validation data, of the network as it is; None if it has none.
+        Validation metric (named ``report.metric``) of `model`; None if there is none.
     kept
-        ``{label: int64 tensor}``: which channels of the original model it has, ascending.
+        ``{label: int64 tensor}``, ascending indices of its channels in the original model.
     report
-        The networks of the run, side by side; prints as a table.
+        A comparison of the networks of the run; prints as a table.
     history
-        Every width that was scored.
+        All scored widths.
     directory
-        The folder with its ``widths.json`` and ``slim.pt``.
+        The folder of its ``widths.json`` and ``slim.pt``.
     """
 
     model: nn.Module
@@ -54,14 +54,14 @@ class Pruned:
 
 @dataclass(frozen=True)
 class PrunedFamily(Sequence[Pruned]):
-    """Pruned networks of several budgets, out of one supernet, in the order of the budgets.
+    """Pruned networks for several budgets from one supernet, in the order of the budgets.
 
     Parameters
     ----------
     members
         The networks.
     report
-        All of them side by side.
+        A comparison of all networks.
     """
 
     members: tuple[Pruned, ...]
@@ -69,7 +69,7 @@ class PrunedFamily(Sequence[Pruned]):
 
     @property
     def front(self) -> tuple[Pruned, ...]:
-        """The members on the Pareto front: none of the others has a better metric at no more MACs."""
+        """The members on the Pareto front of metric and MACs."""
         sign = 1 if self.report.metric_higher_is_better else -1
         fitness = [math.nan if each.metric is None else sign * each.metric for each in self.members]
         chosen = pareto_front([each.macs for each in self.members], fitness)

@@ -1,4 +1,4 @@
-"""What a pruning run has made, measured and written down."""
+"""Measurement and output of the networks of a pruning run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ['Results']
 
 @dataclass(frozen=True)
 class _Network:
-    """A network of the run as it is in the end."""
+    """A final network of the run."""
 
     title: str
     role: str
@@ -45,20 +45,20 @@ class _Network:
 
 @dataclass
 class Results:
-    """Looks at what a run has made.
+    """Measures and writes the networks of a finished run.
 
     Parameters
     ----------
     space
         The supernet.
     strategy
-        The strategy that has been run.
+        The finished strategy.
     recipes
-        Make the evaluators that validate.
+        Creates evaluators for validation.
     folder
-        Of the run. What was measured once is kept in its ``measured.json``.
+        The folder of the run; ``measured.json`` in it caches measurements.
     original
-        The network that was pruned.
+        The original network.
     order
         The order of the space's channels.
     """
@@ -71,13 +71,7 @@ class Results:
     order: ChannelOrder
 
     def write(self, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
-        """Write the pruned networks and the report, and return them.
-
-        Parameters
-        ----------
-        settings
-            What pruning was asked for, as the report shows it beside the settings of the strategy.
-        """
+        """Write and return the pruned networks; `settings` are added to those of the strategy in the report."""
         names = self.strategy.budget_names
         best = [self._best(name, budget) for name, budget in zip(names, self.strategy.budgets)]
         models = [self._written(name, network) for name, network in zip(names, best)]
@@ -108,8 +102,8 @@ class Results:
         model, kept = in_original_order(self.space, self.order, network.model, scored.widths, sets)
         if not computes_numbers(model, self.space.example_input):
             raise TrainingDivergedError(
-                f'The network {network.title} does not compute numbers, so it is not handed out. Lower the learning rate '
-                'of optimizer=, and prune again.'
+                f'The network {network.title} has non-finite weights or outputs. Lower the learning rate of optimizer=, and '
+                'prune again.'
             )
         costs = {'macs': scored.macs, 'params': scored.params}
         save_slim(model, self._folder_of(name), scored.widths, example_input=self.space.example_input, **costs)
@@ -126,7 +120,7 @@ class Results:
         if best is None:
             scored = strategy.best_within(budget)
             if not scored:
-                raise RuntimeError(f'No width could be scored: see {self.folder / "history.csv"}.')
+                raise RuntimeError(f'No widths could be scored: see {self.folder / "history.csv"}.')
             finalist = Finalist(finalist_name(1, name), scored[0])
             return _Network(title, 'pruned', finalist, strategy.slim(scored[0]), None)
         return _Network(title, 'pruned', best.finalist, strategy.trained_model(best), best.metric)
@@ -138,7 +132,7 @@ class Results:
             for each in found
         ]
 
-    # --- what is measured -------------------------------------------------------------------------
+    # --- measurements -----------------------------------------------------------------------------
 
     def _record(self, network: _Network) -> NetworkRecord:
         scored = network.finalist.scored
@@ -172,7 +166,7 @@ class Results:
         )
 
     def _measured(self, name: str, measure: Callable[[], float | None]) -> float | None:
-        """Return what is measured once in the life of a run."""
+        """Return a cached measurement, or measure it."""
         path = self.folder / 'measured.json'
         known = read_record(path, remedy='delete it to measure again') if path.exists() else {}
         if name not in known:
@@ -183,7 +177,7 @@ class Results:
 
     @cached_property
     def _metric(self) -> str:
-        """What networks are validated by: a metric, and the data."""
+        """Cache key of validation: metric, evaluator and data."""
         evaluator = self.recipes.validation()
         training_loader(evaluator)  # sets up a data module
         asked = [evaluator_record(evaluator), loader_record(validation_loader(evaluator))]
@@ -191,7 +185,7 @@ class Results:
 
     @property
     def _clock(self) -> str:
-        """What times are measured by."""
+        """Cache key of latency: device, batch and threads."""
         table = self._table
         return 'ns' if table is None else f'ns {digest([table.device, table.batch, self._latency_threads])}'
 
@@ -211,7 +205,7 @@ class Results:
         if self._table is not None:
             options = {'device': self._table.device, 'batch': self._table.batch, 'threads': self._latency_threads}
             if torch.device(self._table.device).type == 'cuda' and not torch.cuda.is_available():
-                return None  # the table was measured elsewhere
+                return None  # the table is from another machine
         return float(time_model(network, self.space.example_input, **options).median)
 
     def _predicted(self, widths: Mapping[str, int]) -> float | None:
@@ -219,7 +213,7 @@ class Results:
 
     @cached_property
     def _table(self) -> Any:
-        """The latencies that a budget limits."""
+        """The latency table of the budgets, or None."""
         return next((budget.table for budget in self.strategy.budgets if budget.table is not None), None)
 
     @property
@@ -289,7 +283,7 @@ class Results:
 
     def _notes(self) -> tuple[str, ...]:
         kept = [f'The channels of {label} kept their order: {reason}.' for label, reason in self.order.kept.items()]
-        narrowed = set(self.space.labels)  # of an embedding, its width: not its number of entries
+        narrowed = set(self.space.labels)  # the width of an embedding, not its number of entries
         fixed = [
             f'{"A dimension of " if each.label in narrowed else ""}{each.label} was not narrowed: {each.reason}.'
             for each in self.space.graph.fixed

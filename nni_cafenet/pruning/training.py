@@ -1,4 +1,4 @@
-"""How the supernet and the pruned networks are trained: two evaluators out of what a user gives."""
+"""Evaluators for the supernet and the pruned networks."""
 
 from __future__ import annotations
 
@@ -23,19 +23,24 @@ SILENT: dict[str, Any] = {
     'enable_model_summary': False,
     'num_sanity_val_steps': 0,
 }
-"""Progress is shown by one bar a training, and state is kept by the folder of the run."""
+"""Trainer options: this package shows its own progress bars and stores state in the run's folder."""
 
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """Where and in which precision is trained.
+    """Device and precision of training.
 
     Parameters
     ----------
     device
         ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` or ``'mps'``.
     precision
-        As Lightning's trainer takes it: ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
+        Lightning's precision: ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not available.
     """
 
     device: str = 'auto'
@@ -46,16 +51,16 @@ class TrainerOptions:
         if kind not in ('auto', 'cpu', 'cuda', 'mps') or (colon and not (kind == 'cuda' and index.isdigit())):
             raise ValueError(f"device={self.device!r} must be 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
         if kind == 'cuda' and not torch.cuda.is_available():
-            raise ValueError(f"device={self.device!r}: torch sees no CUDA device here. Use device='cpu'.")
+            raise ValueError(f"device={self.device!r}: torch finds no CUDA device. Use device='cpu'.")
         if colon and int(index) >= torch.cuda.device_count():
             raise ValueError(
-                f'device={self.device!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.'
+                f'device={self.device!r}: there are only {torch.cuda.device_count()} CUDA devices, starting at cuda:0.'
             )
         if kind == 'mps' and not torch.backends.mps.is_available():
-            raise ValueError(f"device={self.device!r}: torch sees no such device here. Use device='cpu'.")
+            raise ValueError(f"device={self.device!r}: torch finds no such device. Use device='cpu'.")
 
     def as_arguments(self) -> dict[str, Any]:
-        """Return the arguments of Lightning's trainer."""
+        """Return the options as arguments of Lightning's trainer."""
         kind, _, index = self.device.partition(':')
         devices: Any = [int(index)] if index else 1
         return {'accelerator': 'gpu' if kind == 'cuda' else kind, 'devices': devices, 'precision': self.precision}
@@ -64,7 +69,19 @@ class TrainerOptions:
 def task_evaluator(
     task: Task, train: Any, validate: Any, *, optimizer: OptimizerFactory | None, trainer: TrainerOptions
 ) -> Lightning:
-    """Return the evaluator of a task that is given by functions and loaders."""
+    """Return an evaluator for a task and its loaders.
+
+    Parameters
+    ----------
+    task
+        The loss and the metrics.
+    train, validate
+        Loaders of training and validation batches ``(inputs, target)``.
+    optimizer
+        Creates the optimizer; default: see `TaskModule`.
+    trainer
+        Device and precision.
+    """
     return Lightning(
         TaskModule(task, optimizer),
         Trainer(**SILENT, **trainer.as_arguments()),
@@ -74,16 +91,16 @@ def task_evaluator(
 
 
 class Recipes:
-    """Fresh evaluators for the stages of a run.
+    """Creates evaluators for the stages of a run.
 
     Parameters
     ----------
     evaluator
         An evaluator that has not run yet. It is copied.
     teacher
-        Whose outputs are learned from; None: no distillation.
+        The teacher for distillation; None: no distillation.
     bars
-        Show a progress bar of our own for each training.
+        Show this package's progress bar for each training.
     """
 
     def __init__(self, evaluator: Lightning, *, teacher: nn.Module | None, bars: bool) -> None:
@@ -96,7 +113,7 @@ class Recipes:
             self._taught = EvaluatorFactory(fresh)
 
     def training(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
-        """Return an evaluator that trains for some epochs."""
+        """Return an evaluator that trains for `epochs` epochs."""
         options: dict[str, Any] = {'max_epochs': epochs}
         fresh = self._taught.make(**options)
         if self._bars:
@@ -109,5 +126,5 @@ class Recipes:
         return module
 
     def validation(self) -> Lightning:
-        """Return an evaluator that validates."""
+        """Return an evaluator for validation, without distillation."""
         return self._plain.make()

@@ -1,1 +1,1 @@
-"""Pruning behind the interface of NNI's pruners: ``config_list``, evaluators, masks."""
+"""A pruner with the interface of NNI's pruners: ``config_list``, evaluators, masks."""

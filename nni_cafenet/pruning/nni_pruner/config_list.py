@@ -1,4 +1,4 @@
-"""NNI's ``config_list``: which layers a pruner may change, and how much it may take from each."""
+"""Parsing of NNI's ``config_list``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _are_patterns(value: Any) -> bool:
-    return _are_texts(value) and all(re.compile(item) for item in value)  # the schema takes its error for a no
+    return _are_texts(value) and all(re.compile(item) for item in value)  # schema treats an error as False
 
 
 def _is_share(value: Any) -> bool:
@@ -35,46 +35,46 @@ def _are_weights(value: Any) -> bool:
     return _are_texts(value) and 'weight' in value and {'weight', 'bias'}.issuperset(value)
 
 
-_NAMES = Schema(_are_texts, error="must be a list of texts, such as ['conv1']")
+_NAMES = Schema(_are_texts, error="must be a list of strings, such as ['conv1']")
 _PATTERNS = Schema(_are_patterns, error="must be a list of regular expressions, such as ['layer1\\..*']")
 _SHARE = Schema(_is_share, error='must be a number from 0 to 1')
 _SELECT = ('op_types', 'op_names', 'op_names_re')
 _KEYS = {
     **dict.fromkeys(('op_types', 'op_names', 'exclude_op_types', 'exclude_op_names'), _NAMES),
     **dict.fromkeys(('op_names_re', 'exclude_op_names_re'), _PATTERNS),
-    'exclude': Schema(bool, error='must be True, beside the layers to leave alone (exclude_op_names lists names)'),
+    'exclude': Schema(bool, error='must be True, to exclude the selected layers (exclude_op_names takes names)'),
     'target_names': Schema(
-        _are_weights, error="must be ['weight'] or ['weight', 'bias']: channels are taken from the weights"
+        _are_weights, error="must be ['weight'] or ['weight', 'bias']: channels are removed from the weights"
     ),
     **dict.fromkeys(('min', 'max', 'min_sparse_ratio', 'max_sparse_ratio'), _SHARE),
 }
 _REFUSED = {
-    'sparse_ratio': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
-    'sparse_threshold': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
-    'sparsity': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
-    'sparsity_per_layer': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
-    'total_sparsity': 'the budget decides; max_sparse_ratio or min bounds what may be taken from a layer',
+    'sparse_ratio': 'the budget decides; max_sparse_ratio or min limits the pruning of a layer',
+    'sparse_threshold': 'the budget decides; max_sparse_ratio or min limits the pruning of a layer',
+    'sparsity': 'the budget decides; max_sparse_ratio or min limits the pruning of a layer',
+    'sparsity_per_layer': 'the budget decides; max_sparse_ratio or min limits the pruning of a layer',
+    'total_sparsity': 'the budget decides; max_sparse_ratio or min limits the pruning of a layer',
     'max_sparsity_per_layer': 'NNI 3 calls it max_sparse_ratio',
-    'op_partial_names': 'NNI 3 has op_names_re for it',
+    'op_partial_names': 'NNI 3 calls it op_names_re',
     'target_settings': 'put max_sparse_ratio and min_sparse_ratio beside op_types or op_names',
-    'granularity': 'whole channels are taken',
+    'granularity': 'only whole channels are pruned',
     'global_group_id': 'all layers share the budget',
-    'dependency_group_id': 'layers that must change together are found in the model',
+    'dependency_group_id': 'dependent layers are found automatically',
 }
 
 
 @dataclass
 class LayerRules:
-    """A ``config_list`` as options of a `WidthSpace`, which have the same names.
+    """A ``config_list`` as options of a `WidthSpace`.
 
     Parameters
     ----------
     include
-        Layers that may change; None: all.
+        Layers that may be pruned; None: all.
     exclude
-        Layers that may not.
+        Layers that may not be pruned.
     min_ratio, max_ratio
-        ``{layer: share}``: the smallest and the largest share of its width that a layer keeps.
+        ``{layer: ratio}``, the minimum and maximum ratio of a layer's width to its full width.
     """
 
     include: list[LayerPattern] | None = None
@@ -84,20 +84,19 @@ class LayerRules:
 
     @classmethod
     def read(cls, config_list: ConfigList | None, model: nn.Module) -> LayerRules:
-        """Read what a user of NNI's pruners writes.
+        """Parse and check a ``config_list``.
 
         Parameters
         ----------
         config_list
-            A dict for each choice of layers; None: all layers may change.
+            One dict per selection of layers; None: all layers may be pruned.
 
-            - ``op_types``, ``op_names``, ``op_names_re`` select layers, ``exclude_op_types``, ``exclude_op_names`` and
-              ``exclude_op_names_re`` take some out again, as in NNI: names and regular expressions (matched from the
-              start) are those of ``model.named_modules()``, types are names of classes.
-            - ``exclude=True``: the selected layers keep their width, whatever other dicts say.
-            - ``max_sparse_ratio``, ``min_sparse_ratio``: the largest and the smallest share of its channels that a layer
-              may lose; or ``min``, ``max``: the smallest and the largest share that it keeps. Of several bounds for a
-              layer the strictest counts.
+            - ``op_types``, ``op_names``, ``op_names_re`` select layers; ``exclude_op_types``, ``exclude_op_names`` and
+              ``exclude_op_names_re`` deselect them, as in NNI. Names and regular expressions (matched from the start)
+              refer to ``model.named_modules()``, types to class names.
+            - ``exclude=True``: the selected layers keep their width, regardless of other dicts.
+            - ``max_sparse_ratio``, ``min_sparse_ratio``: the maximum and minimum fraction of channels to remove from a
+              layer; or ``min``, ``max``: the minimum and maximum fraction to keep. The strictest bound counts.
             - ``target_names``: accepted as ``['weight']`` or ``['weight', 'bias']``.
         model
             The model.
@@ -105,10 +104,9 @@ class LayerRules:
         Raises
         ------
         ValueError
-            With all that is wrong with it: keys, values, names that are not in the model, dicts that select no layer
-            with parameters, bounds that leave nothing.
+            With a list of all problems: keys, values, unknown names, selections without parameters, contradictory bounds.
         TypeError
-            If it is no list of dicts.
+            If `config_list` is not a list of dicts.
         """
         if config_list is None:
             return cls()
@@ -145,7 +143,7 @@ _EXAMPLE = "[{'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8}]"
 
 
 def _problems(config: Mapping[str, Any], model: nn.Module) -> list[str]:
-    """Say all that is wrong with one dict, each as ``key: problem``."""
+    """List all problems of one dict as ``key: problem``."""
     problems = [f'[{key!r}]: {why}' for key, why in _REFUSED.items() if key in config]
     unknown = [key for key in config if key not in _KEYS and key not in _REFUSED]
     if unknown:
@@ -172,7 +170,7 @@ def _problems_with_model(config: Mapping[str, Any], model: nn.Module) -> list[st
     if not layers:
         chosen = {key: config[key] for key in _KEYS if 'op_' in key and key in config}
         return [
-            f': {chosen} selects no layer with parameters of its own; layers of a part are selected with '
+            f': {chosen} selects no layer with its own parameters; select the layers inside a module with '
             "op_names_re, such as 'layer1\\\\.'"
         ]
     return []
@@ -182,24 +180,24 @@ def _problems_of_bounds(config: Mapping[str, Any]) -> list[str]:
     problems = []
     for kept, lost in (('min', 'max_sparse_ratio'), ('max', 'min_sparse_ratio')):
         if kept in config and lost in config:
-            problems.append(f': {kept!r} and {lost!r} bound the same; give one of them ({kept} = 1 - {lost})')
+            problems.append(f': {kept!r} and {lost!r} set the same bound; give one of them ({kept} = 1 - {lost})')
     least, most = _bounds(config)
     if most == 0:
-        problems.append(': nothing would be kept; exclude the layers, or let them keep more')
+        problems.append(': no channels would be left; exclude the layers, or keep more')
     if least is not None and most is not None and least > most:
-        problems.append(f': at least {least:g} and at most {most:g} of the channels cannot be kept; change one of them')
+        problems.append(f': the minimum ratio to keep, {least:g}, exceeds the maximum, {most:g}; change one of them')
     return problems
 
 
 def _bounds(config: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The smallest and the largest share to keep; None where nothing is said."""
+    """Return the minimum and maximum ratio to keep; None if not given."""
     least = config.get('min', 1 - config['max_sparse_ratio'] if 'max_sparse_ratio' in config else None)
     most = config.get('max', 1 - config['min_sparse_ratio'] if 'min_sparse_ratio' in config else None)
     return least, most
 
 
 def _selected(config: Mapping[str, Any], model: nn.Module) -> list[str]:
-    """The layers that NNI selects, in the order of the model: those with parameters of their own."""
+    """Return the layers with parameters that NNI selects, in model order."""
     selection = {key: list(config[key]) for key in _KEYS if 'op_' in key and key in config}
     modules, _, _ = select_modules_by_config(model, selection)
     return [
@@ -210,6 +208,6 @@ def _selected(config: Mapping[str, Any], model: nn.Module) -> list[str]:
 
 
 def exactly(layer: str, model: nn.Module) -> LayerPattern:
-    """Return the pattern of one layer, without the parts inside it."""
+    """Return the pattern that matches one layer but not its submodules."""
     has_parts = any(True for _ in model.get_submodule(layer).children())
     return re.compile(rf'^{re.escape(layer)}$') if has_parts or not layer else layer

@@ -1,4 +1,4 @@
-"""The evaluators of NNI's pruners as evaluators that CafeNet trains with."""
+"""Conversion of NNI's compression evaluators to NAS evaluators."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from .self_training import check_training, network_copy, training_of
 __all__ = ['NasEvaluator', 'as_nas_evaluator']
 
 _METRIC = 'default'
-"""What NNI calls the metric of an evaluator."""
+"""NNI's name for the metric of an evaluator."""
 
 
 @dataclass(frozen=True)
 class NasEvaluator:
-    """An evaluator as CafeNet needs it.
+    """An evaluator for CafeNet.
 
     Parameters
     ----------
     evaluator
-        It trains whatever network it is given.
+        Trains any network of the model's kind.
     metric
-        What its validation logs and networks are ranked by; None: as `CafeNet` chooses.
+        The ranking metric; None: chosen by `CafeNet`.
     higher_is_better
-        Which way that is better; None: as its name says.
+        The direction of the metric; None: inferred from its name.
     silent
-        Its trainer is made here, and shows nothing.
+        Whether its trainer was created here and prints nothing.
     """
 
     evaluator: Lightning
@@ -58,34 +58,34 @@ def as_nas_evaluator(
     validate: Any = None,
     trainer: TrainerOptions | None = None,
 ) -> NasEvaluator:
-    """Return an evaluator for CafeNet that trains as another one does.
+    """Convert an evaluator for use by CafeNet.
 
     Parameters
     ----------
     evaluator
-        - ``nni.nas.evaluator.pytorch.Lightning``: as it is.
-        - ``nni.compression.LightningEvaluator``: ``model`` is a Lightning module, which is the network and its training at
-          once, and calls itself in its steps (``self(inputs)``). Its trainer and its data are used.
-        - ``nni.compression.TorchEvaluator``: its ``training_step`` gives the loss, its ``evaluating_func`` the metric,
-          which is better when it is higher; its optimizer and schedulers are made anew for every network, schedulers step
-          once an epoch. Batches come from ``train``, or from the loader that its ``training_func`` reads: that is called
-          once, with copies, and left at its first batch.
-        - A Lightning module: ``model`` itself, with its own training, or one of ``nni.nas.evaluator.pytorch`` that calls
-          ``self.model``; with ``train`` and ``validate``.
+        - ``nni.nas.evaluator.pytorch.Lightning``: used unchanged.
+        - ``nni.compression.LightningEvaluator``: `model` is a Lightning module whose steps call the module itself
+          (``self(inputs)``). Its trainer and data are used.
+        - ``nni.compression.TorchEvaluator``: its ``training_step`` returns the loss, its ``evaluating_func`` the metric
+          (higher is better). Optimizer and schedulers are recreated for every network; schedulers step once per epoch.
+          Batches come from `train`, or from the loader that its ``training_func`` reads: it is called once, with copies,
+          up to its first batch.
+        - A Lightning module: `model` itself, or a module of ``nni.nas.evaluator.pytorch`` that calls ``self.model``; with
+          `train` and `validate`.
     model
-        The network that is pruned. It stays as it is.
+        The network to prune. It is not changed.
     train, validate
-        Loaders of what a training step takes, where the evaluator does not bring them. For a ``TorchEvaluator`` that has no
-        ``evaluating_func`` the metric is the loss on ``validate``.
+        Loaders for the training step, if the evaluator has none. For a ``TorchEvaluator`` without ``evaluating_func``, the
+        metric is the loss on `validate`.
     trainer
-        Where and how precisely is trained, where the evaluator brings no trainer.
+        Device and precision, if the evaluator has no trainer.
 
     Raises
     ------
     TypeError
-        If the evaluator is of another kind.
+        If the evaluator has another type.
     ValueError
-        If something is missing, given twice, or cannot be trained with.
+        If something is missing or given twice, or training fails on the first batch.
     """
     if isinstance(evaluator, Lightning):
         _refuse_beside(evaluator, train=train, validate=validate, device_or_precision=trainer)
@@ -103,8 +103,8 @@ def as_nas_evaluator(
     )
     if kind == 'TransformersEvaluator':
         remedy = (
-            'Use a TorchEvaluator: training_step=lambda batch, model: model(**batch).loss is what the Trainer of '
-            'transformers does with a batch.'
+            'Use a TorchEvaluator with training_step=lambda batch, model: model(**batch).loss, as the Trainer of '
+            'transformers does.'
         )
     raise TypeError(f'evaluator={kind} cannot train networks of several widths. {remedy}')
 
@@ -113,7 +113,7 @@ def _refuse_beside(evaluator: Any, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise ValueError(
-                f'{name}: given beside {type(evaluator).__name__}, which has its own. Leave one of them out.'
+                f'{name}: given together with {type(evaluator).__name__}, which has its own. Omit one of them.'
             )
 
 
@@ -123,7 +123,7 @@ def _refuse_beside(evaluator: Any, **given: Any) -> None:
 def _of_lightning(evaluator: LightningEvaluator, model: nn.Module) -> Lightning:
     if not isinstance(model, pl.LightningModule):
         raise TypeError(
-            f'model={type(model).__name__}: a LightningEvaluator trains a LightningModule. Give that as the model, or a '
+            f'model={type(model).__name__}: a LightningEvaluator needs a LightningModule as the model. Give one, or use a '
             'TorchEvaluator.'
         )
     data = evaluator.data_module
@@ -139,7 +139,7 @@ def _of_module(
 ) -> Lightning:
     if train is None or validate is None:
         missing = 'train' if train is None else 'validate'
-        raise ValueError(f'{missing}=None: a Lightning module brings no data here. Give loaders train= and validate=.')
+        raise ValueError(f'{missing}=None: a Lightning module has no data. Give loaders train= and validate=.')
     if module is model:
         training = training_of(module)
         _check_on_first_batch(training, module, train)
@@ -147,8 +147,8 @@ def _of_module(
         training = copy.deepcopy(module)
     else:
         raise TypeError(
-            f'evaluator={type(module).__name__} is a LightningModule with a network of its own. Give it as the model, too, '
-            'or derive it from nni.nas.evaluator.pytorch.LightningModule and call self.model in its steps.'
+            f'evaluator={type(module).__name__} is a LightningModule with its own network. Also give it as the model, or '
+            'derive it from nni.nas.evaluator.pytorch.LightningModule and call self.model in its steps.'
         )
     return Lightning(
         training, Trainer(**SILENT, **trainer.as_arguments()), train_dataloaders=train, val_dataloaders=validate
@@ -187,14 +187,14 @@ def _of_torch(
 
 @dataclass(frozen=True)
 class _OptimizerRecipes:
-    """How the optimizer and the schedulers of an evaluator are made for any network with the same names."""
+    """Constructor records of optimizer and schedulers, for any network with the same parameter names."""
 
     optimizer: Any
     schedulers: tuple[Any, ...]
 
     @classmethod
     def of(cls, evaluator: TorchEvaluator, model: nn.Module) -> _OptimizerRecipes:
-        if not evaluator._initialization_complete:  # as NNI's pruners do; the evaluator then lets go of the model
+        if not evaluator._initialization_complete:  # as NNI's pruners do; the evaluator then releases the model
             evaluator._init_optimizer_helpers(model)
         helpers = evaluator._optimizer_helpers
         if len(helpers) != 1:
@@ -206,13 +206,13 @@ class _OptimizerRecipes:
         groups = helpers[0].kwargs['params'] if 'params' in helpers[0].kwargs else helpers[0].args[0]
         if not names.intersection(name for group in groups for name in group['params']):
             raise ValueError(
-                'evaluator: the optimizer of the TorchEvaluator holds no parameter of the model. Make it of '
-                'model.parameters(), of the model that is pruned.'
+                'evaluator: the optimizer of the TorchEvaluator has no parameters of the model. Create it with the '
+                'parameters() of the model to prune.'
             )
         return recipes
 
     def make(self, network: nn.Module) -> tuple[torch.optim.Optimizer, list[Any]]:
-        """Return the optimizer of a network and its schedulers."""
+        """Return an optimizer and schedulers for a network."""
         optimizer = self.optimizer.call(network, None)
         return optimizer, [scheduler.call(optimizer) for scheduler in self.schedulers]
 
@@ -250,19 +250,19 @@ class _StepModule(LightningModule):
         return [optimizer], [{'scheduler': each, 'interval': 'epoch', 'monitor': 'train_loss'} for each in schedulers]
 
 
-# --- the loader that a training function reads ----------------------------------------------------
+# --- the loader of a training function ------------------------------------------------------------
 
 _ASK = 'Give train=, a loader of what training_step takes.'
 
 
-class _FirstBatch(Exception):  # noqa: N818 - no error: a training function is left with it
+class _FirstBatch(Exception):  # noqa: N818 - not an error: it leaves a training function
     def __init__(self, batch: Any) -> None:
         super().__init__()
         self.batch = batch
 
 
 def _loader_of(evaluator: TorchEvaluator, model: nn.Module, recipes: _OptimizerRecipes) -> DataLoader[Any]:
-    """Start a training on copies, up to its first batch, to see where that comes from."""
+    """Run the training function on copies, up to its first batch, to find its loader."""
     network = network_copy(model).train()
     optimizer, schedulers = recipes.make(network)
     given: Any = optimizer if evaluator._train_with_single_optimizer else [optimizer]
@@ -274,26 +274,26 @@ def _loader_of(evaluator: TorchEvaluator, model: nn.Module, recipes: _OptimizerR
     with seeded(0), _read_loaders() as loaders:
         try:
             evaluator.training_func(network, given, step, scheduling, 1, 1)
-            raise ValueError(f'evaluator: its training_func ended without calling training_step. {_ASK}')
+            raise ValueError(f'evaluator: its training_func returned without calling training_step. {_ASK}')
         except _FirstBatch as first:
             batch = first.batch
     if len(loaders) != 1:
         raise ValueError(
-            f'evaluator: its training_func read {len(loaders)} DataLoaders up to its first step, so that it cannot be '
-            f'told where its batches come from. {_ASK}'
+            f'evaluator: its training_func read {len(loaders)} DataLoaders before its first step, so the source of its '
+            f'batches is unknown. {_ASK}'
         )
     with seeded(0):
         own = next(iter(loaders[0]))
     if _form(own) != _form(batch):
         raise ValueError(
-            f'evaluator: its training_func changes what its loader yields before it calls training_step. {_ASK}'
+            f'evaluator: its training_func changes the batches of its loader before it calls training_step. {_ASK}'
         )
     return loaders[0]
 
 
 @contextlib.contextmanager
 def _read_loaders() -> Iterator[list[DataLoader[Any]]]:
-    """Note the loaders that are read in a block."""
+    """Record the loaders that are iterated in a block."""
     loaders: list[DataLoader[Any]] = []
     start = DataLoader.__iter__
 
@@ -306,6 +306,6 @@ def _read_loaders() -> Iterator[list[DataLoader[Any]]]:
 
 
 def _form(batch: Any) -> list[Any]:
-    """What two batches of one loader have in common."""
+    """Return the structure, dtypes and sample shapes of a batch."""
     leaves, tree = pytree.tree_flatten(tuple(batch) if isinstance(batch, (list, tuple)) else batch)
     return [tree, *((leaf.dtype, leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else type(leaf) for leaf in leaves)]

@@ -1,4 +1,4 @@
-"""NNI's masks: where the full model must be zero to compute what a slim model of it computes."""
+"""Masks in NNI's format that make the full model compute the outputs of a slim model."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ from ...space import ChannelSets, WidthSpace, check_channel_sets
 __all__ = ['Masks', 'apply_masks', 'masks_of']
 
 Masks = dict[str, dict[str, Tensor]]
-"""``{module: {parameter: 1 where it is kept, 0 where not}}``, in the shapes of the parameters."""
+"""``{module: {parameter: mask}}``, 1 for kept and 0 for removed entries, in the shapes of the parameters."""
 
 
 def masks_of(space: WidthSpace, kept: ChannelSets) -> Masks:
-    """Return the masks of the channels that are kept.
+    """Return masks for kept channels.
 
-    They are zero wherever the slim model has no entry: filters that are removed, the channels of them that other layers
-    read, their biases, scales and shifts. What a layer makes of a removed channel, whatever its activation, is read by
-    nobody.
+    Masks are zero for every entry that the slim model lacks: removed filters with their biases, scales and shifts, and the
+    matching input channels of consumers. Hence outputs of removed channels have no effect, for any activation.
 
     Parameters
     ----------
     space
         The space of the model.
     kept
-        ``{label: ascending indices of the channels that are kept}``; groups left out keep all.
+        ``{label: ascending indices of kept channels}``; omitted groups keep all channels.
 
     Returns
     -------
-    ``{module: {parameter: mask}}`` for all modules with a parameter that some widths cut. The modules are those of
-    ``space.full_model``, ``''`` for parameters of the model itself; parameters that are not cut have ones. A mask has the
-    shape, the precision and the device of its parameter.
+    dict of str to dict of str to Tensor
+        ``{module: {parameter: mask}}`` for all modules of ``space.full_model`` with a sliced parameter, ``''`` being the
+        model itself; masks of other parameters are ones. A mask has the shape, dtype and device of its parameter.
 
     Raises
     ------
     ValueError
-        If a label is unknown, or a channel set holds no ascending indices of channels.
+        If a label is unknown, or a channel set is not a list of ascending channel indices.
     """
     model, positions = space.full_model, _selection(space, kept).positions
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -62,12 +61,12 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Mapping[str, Tensor | None
     model
         The model that the masks belong to.
     masks
-        ``{module: {parameter: mask}}``, of `masks_of` or of a pruner of NNI, which has None for a bias that is not there.
+        ``{module: {parameter: mask}}``, from `masks_of` or an NNI pruner, which has None for missing biases.
 
     Raises
     ------
     ValueError
-        If the model has no such module or parameter, or one of another shape.
+        If a module or parameter is missing or has another shape.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     with torch.no_grad():
@@ -79,8 +78,8 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Mapping[str, Tensor | None
                 if not isinstance(parameter, Tensor) or parameter.shape != mask.shape:
                     there = 'no such parameter' if parameter is None else f'one of shape {tuple(parameter.shape)}'
                     raise ValueError(
-                        f'masks[{owner!r}][{leaf!r}] has shape {tuple(mask.shape)}, and the model has {there}. '
-                        'Give the model that the masks were made for.'
+                        f'masks[{owner!r}][{leaf!r}] has shape {tuple(mask.shape)}, but the model has {there}. '
+                        'Give the model of these masks.'
                     )
                 parameter.mul_(mask.to(parameter))
 

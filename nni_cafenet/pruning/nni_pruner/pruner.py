@@ -1,4 +1,4 @@
-"""`prune` with the interface of NNI's pruners: a ``config_list`` and an evaluator in, a masked model and masks out."""
+"""`prune` with the interface of NNI's pruners."""
 
 from __future__ import annotations
 
@@ -29,60 +29,60 @@ from .self_training import network_copy
 __all__ = ['CafeNetPruner']
 
 _OWN = ('model', 'budget', 'example_input', 'evaluator', 'include', 'exclude', 'min_ratio', 'max_ratio')
-"""Arguments of `prune` that the pruner has, or that a ``config_list`` takes the place of."""
+"""Arguments of `prune` that the pruner has itself or that ``config_list`` replaces."""
 
 
 class CafeNetPruner:
-    """Prune channels under a budget, as NNI's pruners are used.
+    """A channel pruner under a budget, with the interface of NNI's pruners.
 
-    NNI's pruners take a sparsity for each layer. This one takes a budget for the whole network, searches how many channels
-    each layer needs (see `nni_cafenet.prune`), and tells the result as NNI does: a model and masks.
+    NNI's pruners take a sparsity per layer. This pruner takes a budget for the whole network, searches the number of
+    channels of each layer (see `nni_cafenet.prune`), and returns a model and masks as NNI does.
 
     Parameters
     ----------
     model
-        The trained network. It stays as it is.
+        The trained network. It is not changed.
     config_list
-        Which layers may change and how much, as NNI writes it: ``[{'op_types': ['Conv2d'], 'exclude_op_names': ['stem'],
-        'max_sparse_ratio': 0.8}]`` (see `LayerRules.read`). ``sparse_ratio`` is refused: the budget
-        decides. None: all layers.
+        The layers to prune and their bounds in NNI's format: ``[{'op_types': ['Conv2d'], 'exclude_op_names': ['stem'],
+        'max_sparse_ratio': 0.8}]`` (see `LayerRules.read`). ``sparse_ratio`` is rejected, since the budget decides. None:
+        all layers.
     evaluator
-        ``TorchEvaluator`` or ``LightningEvaluator`` of ``nni.compression``, a ``Lightning`` of
-        ``nni.nas.evaluator.pytorch``, or a Lightning module (see `as_nas_evaluator`). None:
-        ``train``, ``validate`` and perhaps ``loss``, ``metric`` and ``optimizer`` say how the network is trained.
+        ``TorchEvaluator`` or ``LightningEvaluator`` of ``nni.compression``, ``Lightning`` of
+        ``nni.nas.evaluator.pytorch``, or a Lightning module (see `as_nas_evaluator`). None: training is defined by
+        `train`, `validate` and optionally ``loss``, `metric` and ``optimizer``.
     budget
-        What the smaller network may cost: ``'50%'`` of the MACs (multiply-accumulates of one sample), ``'300M'``,
+        The maximum cost: ``'50%'`` of the MACs (multiply-accumulates of one sample), ``'300M'``,
         ``{'macs': '50%', 'params': '5M'}``.
     example_input
-        What the model is called with; default: the ``dummy_input`` of the evaluator.
+        Example input of the model; default: the ``dummy_input`` of the evaluator.
     train, validate, device, precision
-        As for `prune`. With an evaluator: where it does not bring them.
+        See `prune`. With an evaluator, only what it lacks.
     metric, metric_higher_is_better
-        As for `prune`. Default: what the evaluator's metric is in NNI.
+        See `prune`; default: the evaluator's metric in NNI.
     options
-        All other options of `prune`: ``epochs``, ``finetune_epochs``, ``importance``, ``bins``, ``search``, ``seed``,
+        Other options of `prune`: ``epochs``, ``finetune_epochs``, ``importance``, ``bins``, ``search``, ``seed``,
         ``directory`` and so on.
 
     Attributes
     ----------
     bound_model
-        A copy of the model. After `compress` it has the weights of the pruned network, and zeros where masks are zero: it
-        computes what the pruned network computes.
+        A copy of the model. After `compress`, it has the weights of the pruned network and zeros where masks are zero, so
+        its outputs equal those of the pruned network.
     fixed
-        ``{label: why}``: channel groups that keep their width because zeros in weights do not do what removing channels
-        does, in a layer normalization for instance. `prune`, which makes no masks, changes these, too.
+        ``{label: reason}``, channel groups that keep their width because masking is not equivalent to removing channels,
+        such as in layer normalization. `prune` does not have this limitation.
     pruned
-        The `Pruned` that was found, with its widths, costs and history; None before `compress`.
+        The `Pruned` result with widths, costs and history; None before `compress`.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument cannot be used, before any training; with all that is wrong with a ``config_list``.
+        If an argument is invalid, before training; all problems of a ``config_list`` are listed.
 
     Notes
     -----
-    It has the methods of ``nni.compression.pruning``'s pruners, and wraps no modules: NNI's wrappers know the weights and
-    biases of few kinds of layers. It is no subclass of theirs.
+    It has the methods of the pruners in ``nni.compression.pruning`` but is not a subclass, and does not wrap modules:
+    NNI's wrappers only support weights and biases of a few layer types.
 
     Examples
     --------
@@ -144,29 +144,34 @@ class CafeNetPruner:
 
     @property
     def bound_model(self) -> nn.Module:
-        """A copy of the model, see above."""
+        """A copy of the model; after `compress`, with the pruned weights."""
         return self._space.full_model
 
     def compress(self, max_steps: int | None = None, max_epochs: int | None = None) -> tuple[nn.Module, Masks]:
-        """Train the supernet, search widths under the budget, fine-tune the best.
+        """Train the supernet, search widths within the budget, and fine-tune the best.
 
         Parameters
         ----------
         max_steps
-            Not taken: training goes by epochs.
+            Not supported; must be None.
         max_epochs
             Epochs of the supernet; default: the option ``epochs``.
 
         Returns
         -------
         model : torch.nn.Module
-            `bound_model`, on the device of the model that was given.
+            `bound_model`, on the device of the given model.
         masks : dict of str to dict of str to tensor
-            ``{module: {parameter: 1 where it is kept, 0 where not}}``, for the order of channels of the model that was
-            given. The model with these masks computes what `speedup` returns computes.
+            ``{module: {parameter: mask}}``, in the channel order of the given model. The masked model has the same outputs
+            as the network that `speedup` returns.
+
+        Raises
+        ------
+        ValueError
+            If `max_steps` is given.
         """
         if max_steps is not None:
-            raise ValueError(f'max_steps={max_steps}: training goes by epochs. Give max_epochs, and finetune_epochs=.')
+            raise ValueError(f'max_steps={max_steps}: not supported. Give max_epochs, and finetune_epochs=.')
         if self.pruned is None or (max_epochs is not None and max_epochs != self._epochs):
             arguments = self._arguments if max_epochs is None else {**self._arguments, 'epochs': max_epochs}
             with suppress_training_logs() if self._silent else contextlib.nullcontext():
@@ -176,44 +181,44 @@ class CafeNetPruner:
         return self.bound_model, self.get_masks()
 
     def get_masks(self) -> Masks:
-        """Return copies of the masks; before `compress` they are ones."""
+        """Return copies of the masks; all ones before `compress`."""
         return {owner: {name: mask.clone() for name, mask in own.items()} for owner, own in self._masks.items()}
 
     def speedup(self) -> nn.Module:
-        """Return the really smaller network: a plain module of the model's own classes, in evaluation mode.
+        """Return the smaller network: a plain module of the model's own classes, in evaluation mode.
 
-        NNI's ``ModelSpeedup`` makes the same one of the masks where it can trace the model.
+        NNI's ``ModelSpeedup`` builds the same network from the masks if it can trace the model.
         """
         return copy.deepcopy(self._found('speedup').model).to(self._device)
 
     @property
     def report(self) -> RunReport:
-        """What was measured of the networks of the run; prints as tables."""
+        """Measurements of the networks of the run; prints as a table."""
         return self._found('report').report
 
     def wrap_model(self) -> None:
-        """Do nothing: no module is ever wrapped. NNI's pruners have it."""
+        """Do nothing, since no module is wrapped; for compatibility with NNI's pruners."""
 
     def unwrap_model(self) -> None:
-        """Do nothing: no module is ever wrapped. NNI's pruners have it."""
+        """Do nothing, since no module is wrapped; for compatibility with NNI's pruners."""
 
     @classmethod
     def from_compressor(cls, compressor: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse another compressor's wrappers: a TypeError."""
+        """Raise TypeError: wrappers of other compressors are not supported."""
         raise TypeError(
-            f'CafeNetPruner cannot go on with the wrappers of {type(compressor).__name__}. Call its unwrap_model(), and '
-            'give CafeNetPruner(compressor.bound_model, ...) the model.'
+            f'CafeNetPruner does not support the wrappers of {type(compressor).__name__}. Call its unwrap_model(), then '
+            'create CafeNetPruner(compressor.bound_model, ...).'
         )
 
     def _found(self, what: str) -> Pruned:
         if self.pruned is None:
-            raise RuntimeError(f'{what}: nothing is pruned yet. Call compress() before.')
+            raise RuntimeError(f'{what}: nothing is pruned yet. Call compress() first.')
         return self.pruned
 
     def _maskable_space(self, rules: LayerRules, options: dict[str, Any]) -> tuple[WidthSpace, dict[str, str]]:
-        """Return the space of a copy without the groups that masks cannot express, and these, ``{label: why}``.
+        """Return the space of a copy without the groups that masks cannot express, and these as ``{label: reason}``.
 
-        What prune() needs to make the same space goes into its arguments.
+        Also adds the limits of that space to the arguments for `prune`.
         """
         exclude = list(rules.exclude)
         fixed: dict[str, str] = {}
@@ -227,8 +232,8 @@ class CafeNetPruner:
                 if not fixed:
                     raise
                 raise ValueError(
-                    f'model: masks cannot express that channels of {", ".join(fixed)} are removed, and nothing else may '
-                    'change. nni_cafenet.prune() makes a smaller network without masks.'
+                    f'model: masks cannot express the removal of channels of {", ".join(fixed)}, and no other group may '
+                    'change. Use nni_cafenet.prune(), which does not need masks.'
                 ) from error
             found = beyond_masks(space.full_model, space.graph, space.example_input)
             if not found:
@@ -242,7 +247,7 @@ class CafeNetPruner:
             exclude += [exactly(layer, space.full_model) for layer in dict.fromkeys(makers)]
 
     def _take(self, pruned: Pruned) -> None:
-        """Put the pruned network into the bound model."""
+        """Copy the pruned network into the bound model."""
         space = self._space
         space.full_model.cpu()
         write_back(pruned.model, space.full_model, Selection(space.graph, pruned.kept))
@@ -263,14 +268,14 @@ def _check_options(options: dict[str, Any], evaluator: Any, budget: Any) -> None
     ]
     if unknown:
         raise TypeError(
-            f'CafeNetPruner has no options {", ".join(unknown)}. Those of prune() are {", ".join(allowed)}.'
+            f'CafeNetPruner has no options {", ".join(unknown)}. The options of prune() are {", ".join(allowed)}.'
         )
     beside = [name for name in ('loss', 'optimizer') if options.get(name) is not None]
     if evaluator is not None and beside:
         raise ValueError(f'{", ".join(beside)}: given beside evaluator, which has its own. Leave one of them out.')
     if BudgetSpecs.of(budget).several:
         raise ValueError(
-            f'budget={budget!r}: masks are those of one network. nni_cafenet.prune() takes several budgets.'
+            f'budget={budget!r}: masks describe a single network. Use nni_cafenet.prune() for several budgets.'
         )
 
 
@@ -279,7 +284,7 @@ def _example(example_input: Any, evaluator: Any) -> Any:
         example_input = getattr(evaluator, 'dummy_input', getattr(evaluator, '_dummy_input', None))
     if example_input is None:
         raise ValueError(
-            'example_input=None: give what the model is called with, such as (1, 3, 224, 224), or an evaluator with a '
+            'example_input=None: give an example input, such as its shape (1, 3, 224, 224), or an evaluator with a '
             'dummy_input.'
         )
     return example_input

@@ -1,4 +1,4 @@
-"""A Lightning module that is the network and its training at once becomes one that trains any network of its kind."""
+"""Separation of a Lightning module's training from its network, so that it can train other widths."""
 
 from __future__ import annotations
 
@@ -26,29 +26,24 @@ _PARTS = ('_parameters', '_buffers', '_modules')
 
 
 def network_copy(model: Model) -> Model:
-    """Return a copy of a model; of a Lightning module without the trainer that it was trained by."""
+    """Return a copy of a model, without a Lightning module's trainer."""
     trainer = vars(model).get('_trainer')
     memo: dict[int, Any] = {} if trainer is None else {id(trainer): None}
     return copy.deepcopy(model, memo)
 
 
 def training_of(network: pl.LightningModule) -> LightningModule:
-    """Return the training of a Lightning module, without its network.
+    """Return the training part of a Lightning module, without its network.
 
-    What it returns has the methods, hooks and attributes of the module; the network is what its ``set_model`` is called
-    with: a supernet, or a slim model, which is a module of the same class. Calls of the module itself (``self(x)``) are
-    calls of that network, its parameters are those of the network, and parts (``self.encoder``) are the network's.
-
-    Parameters
-    ----------
-    network
-        The user's module. It stays as it is.
+    The result has the methods, hooks and attributes of `network`, which is not changed, and trains the network passed to
+    ``set_model``: a supernet, or a slim model of the same class. Calls of the module (``self(x)``), its parameters and its
+    submodules (``self.encoder``) refer to that network.
     """
     kind: Any = type(network)
     training: Any = object.__new__(_training_class(kind))
     training.__dict__.update({name: {} for name in _PARTS})
     attributes = {name: value for name, value in vars(network).items() if name not in _PARTS}
-    memo = {id(part): part for part in network.modules()}  # what refers to the network is no copy of it
+    memo = {id(part): part for part in network.modules()}  # keep references to the network
     training.__dict__.update(copy.deepcopy({**attributes, '_trainer': None}, memo))
     result: LightningModule = training
     return result
@@ -57,11 +52,11 @@ def training_of(network: pl.LightningModule) -> LightningModule:
 @cache
 def _training_class(kind: Any) -> Any:
     class Training(kind, LightningModule):  # type: ignore[misc]
-        """The methods of the user's module; the network is another one."""
+        """The methods of the user's module with another network."""
 
         @property
         def model(self) -> Any:
-            """For NNI the network; for the user's own methods whatever they call so."""
+            """The network for NNI; the user's attribute of this name for the user's methods."""
             network = self._modules.get('_model')
             if network is None:
                 return LightningModule.model.fget(self)
@@ -87,7 +82,7 @@ def _training_class(kind: Any) -> Any:
 
 
 def _own_methods(kind: type) -> dict[str, Any]:
-    """The methods that the classes of a user define, beyond those of Lightning."""
+    """Return the methods defined by the user's classes."""
     own = [each for each in kind.__mro__ if not issubclass(pl.LightningModule, each)]
     return {
         name: value
@@ -111,26 +106,26 @@ def _marked(function: Any) -> Any:
 
 
 def check_training(training: LightningModule, network: pl.LightningModule, batch: Any) -> None:
-    """See on a batch that a training step runs the network only by calling the module.
+    """Check on a batch that a training step runs the network only by calling the module.
 
     Parameters
     ----------
     training
-        What `training_of` made.
+        The result of `training_of`.
     network
-        The module that it was made of.
+        The original module.
     batch
         A batch of training data, on the device of the network.
 
     Raises
     ------
     ValueError
-        If the training step fails, or runs layers of the module otherwise: those would not be of the width that is trained.
+        If the training step fails, or calls submodules directly, which would bypass the selected widths.
     """
     own, probe = network_copy(network), copy.deepcopy(training)
     try:
         _step(own, batch)
-    except Exception:  # noqa: BLE001 - it may need its trainer; then the training itself will show what is wrong
+    except Exception:  # noqa: BLE001 - it may need its trainer; training then reports any error
         return
     probe.set_model(own)
     remedy = 'Call the module itself in training_step and validation_step: outputs = self(inputs).'
@@ -139,13 +134,13 @@ def check_training(training: LightningModule, network: pl.LightningModule, batch
             _step(probe, batch)
     except Exception as error:
         raise ValueError(
-            f'model: the training_step of {type(network).__name__} fails where the network is another one '
+            f'model: the training_step of {type(network).__name__} fails with another network '
             f'({type(error).__name__}: {first_line(error)}). {remedy}'
         ) from error
     if outside:
         raise ValueError(
-            f'model: the training_step of {type(network).__name__} runs its part {outside[0]!r}, so that it cannot train a '
-            f'narrower one. {remedy}'
+            f'model: the training_step of {type(network).__name__} calls its submodule {outside[0]!r} directly, so it '
+            f'cannot train a narrower network. {remedy}'
         )
 
 
@@ -158,7 +153,7 @@ def _step(module: pl.LightningModule, batch: Any) -> None:
 
 @contextlib.contextmanager
 def _outside_calls(network: pl.LightningModule) -> Iterator[list[str]]:
-    """Note the parts with parameters that run while the network itself does not."""
+    """Record submodules with parameters that run outside a call of the network."""
     running: list[bool] = []
     outside: list[str] = []
 
