@@ -102,8 +102,8 @@ class Results:
         model, kept = in_original_order(self.space, self.order, network.model, scored.widths, sets)
         if not computes_numbers(model, self.space.example_input):
             raise TrainingDivergedError(
-                f'The network {network.title} has non-finite weights or outputs. Lower the learning rate of optimizer=, and '
-                'prune again.'
+                f'The network {network.title} has non-finite weights or outputs. Lower the learning rate of optimizer= '
+                'and prune again.'
             )
         costs = {'macs': scored.macs, 'params': scored.params}
         save_slim(model, self._folder_of(name), scored.widths, example_input=self.space.example_input, **costs)

@@ -52,7 +52,7 @@ def test_several_labels_and_regression():
     loss.backward()
     assert (loss.item(), output.grad.tolist()) == (2.5, [1.0, 2.0])
     for loss in ('bce', 'mse'):  # torch would broadcast
-        with pytest.raises(ValueError, match='shape .2,. must be like the output, .2, 1.'):
+        with pytest.raises(ValueError, match='shape .2,.,.* .2, 1.'):
             LOSSES[loss](torch.zeros(2, 1), torch.zeros(2))
 
 

@@ -73,7 +73,7 @@ def test_prune(place, job, capsys, more, says):
 
 def test_cuda_without_cuda(place, job, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert "sees no CUDA device here. Use device='cpu'" in refused(job('prune', '--device', 'cuda'), capsys)
+    assert "finds no CUDA device. Use device='cpu'" in refused(job('prune', '--device', 'cuda'), capsys)
 
 
 def test_a_model_of_torchvision_without_weights_has_nothing_to_keep(place, job, capsys):

@@ -135,10 +135,10 @@ def other_batches(model, optimizers, training_step, *rest):
 @pytest.mark.parametrize(
     ('function', 'said'),
     [
-        (no_step, 'training_func ended without calling training_step. Give train='),
-        (own_batches, 'read 0 DataLoaders up to its first step.* Give train=, a loader of what training_step takes'),
+        (no_step, 'training_func returned without calling training_step. Give train='),
+        (own_batches, 'read 0 DataLoaders before its first step.* Give train=, a loader of what training_step takes'),
         (two_loaders, 'read 2 DataLoaders'),
-        (other_batches, 'changes what its loader yields before it calls training_step. Give train='),
+        (other_batches, 'changes the batches of its loader before it calls training_step. Give train='),
     ],
 )
 def test_a_training_function_that_does_not_show_its_loader(function, said):
@@ -158,7 +158,9 @@ def test_a_torch_evaluator_that_cannot_be_used():
     optimizers = [nni.trace(torch.optim.SGD)(part.parameters(), lr=0.1) for part in (net[0], net[2])]
     with pytest.raises(ValueError, match='has 2 optimizers. Give it one, with several parameter groups'):
         as_nas_evaluator(torch_evaluator(net, optimizers=optimizers), net)
-    with pytest.raises(ValueError, match='holds no parameter of the model. Make it of model.parameters()'):
+    with pytest.raises(
+        ValueError, match='evaluator: the optimizer of the TorchEvaluator has no parameters of the model'
+    ):
         as_nas_evaluator(torch_evaluator(net), make_net())
 
 
@@ -262,9 +264,9 @@ def test_its_steps_reach_the_supernet():
 @pytest.mark.parametrize(
     ('kind', 'said'),
     [
-        (Direct, "runs its part 'body', so that it cannot train a narrower one"),
-        (Inherited, "runs its part 'body'"),
-        (Copied, "fails where the network is another one .AttributeError: .*'nothing'"),
+        (Direct, "calls its submodule 'body' directly, so it cannot train a narrower network"),
+        (Inherited, "calls its submodule 'body'"),
+        (Copied, "fails with another network .AttributeError: .*'nothing'"),
     ],
 )
 def test_steps_that_do_not_call_the_module_are_found(kind, said):
@@ -282,11 +284,9 @@ def test_a_lightning_module_with_loaders():
     made = as_nas_evaluator(of_nni, make_net(), **loaders, trainer=ON_CPU)
     assert made.evaluator.module is not of_nni
     assert 'val_acc' in train(made, make_net())
-    with pytest.raises(ValueError, match='validate=None: a Lightning module brings no data'):
+    with pytest.raises(ValueError, match='validate=None: a Lightning module has no data'):
         as_nas_evaluator(network, network, train=loaders['train'])
-    with pytest.raises(
-        TypeError, match='Own is a LightningModule with a network of its own. Give it as the model, too'
-    ):
+    with pytest.raises(TypeError, match='Own is a LightningModule with its own network'):
         as_nas_evaluator(network, make_net(), **loaders)
 
 
@@ -307,7 +307,10 @@ class TransformersEvaluator:
 @pytest.mark.parametrize(
     ('evaluator', 'said'),
     [
-        (TransformersEvaluator(), r'TransformersEvaluator cannot train .*Use a TorchEvaluator: training_step=lambda'),
+        (
+            TransformersEvaluator(),
+            r'TransformersEvaluator cannot train .*Use a TorchEvaluator with training_step=lambda',
+        ),
         (
             training_func,
             r'evaluator=function cannot train .* Use a TorchEvaluator or LightningEvaluator of nni.compression',
@@ -320,7 +323,7 @@ def test_evaluators_of_other_kinds(evaluator, said):
 
 
 def test_what_does_not_go_together():
-    with pytest.raises(TypeError, match='model=Sequential: a LightningEvaluator trains a LightningModule'):
+    with pytest.raises(TypeError, match='model=Sequential: a LightningEvaluator needs a LightningModule'):
         as_nas_evaluator(lightning_evaluator(), make_net())
     with pytest.raises(ValueError, match='train: given beside LightningEvaluator, which has its own'):
         as_nas_evaluator(lightning_evaluator(), own(), train=DataLoader(DATA))

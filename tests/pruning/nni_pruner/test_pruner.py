@@ -179,11 +179,9 @@ def test_the_methods_of_nnis_pruners(done):
     assert again is model
     masks['fc']['weight'].zero_()
     assert pruner.get_masks()['fc']['weight'].any()  # they are copies
-    with pytest.raises(ValueError, match='max_steps=5: training goes by epochs. Give max_epochs'):
+    with pytest.raises(ValueError, match='max_steps=5: .* Give max_epochs'):
         pruner.compress(5)
-    with pytest.raises(
-        TypeError, match=r'wrappers of CafeNetPruner. Call its unwrap_model\(\), and give CafeNetPruner\('
-    ):
+    with pytest.raises(TypeError, match=r'wrappers of CafeNetPruner. Call its unwrap_model\(\), .* CafeNetPruner\('):
         CafeNetPruner.from_compressor(pruner, [])
 
 
@@ -245,7 +243,7 @@ def test_groups_that_masks_cannot_express_keep_their_width(caplog):
     assert set(pruner.fixed) == {'a'}
     assert 'The channels of a keep their width: zeros in its weights do not do what its removal does' in caplog.text
     assert set(pruner.get_masks()) == {'b', 'c'}
-    with pytest.raises(ValueError, match=r'masks cannot express that channels of a are removed.*prune\(\) makes'):
+    with pytest.raises(ValueError, match=r'masks cannot express the removal of channels of a, .*prune\(\)'):
         CafeNetPruner(Normed(only_normed=True), None, budget='50%', example_input=(2, 4))
 
 
@@ -258,15 +256,15 @@ def test_groups_that_masks_cannot_express_keep_their_width(caplog):
         (
             {'epoch': 1, 'min_ratio': 0.5},
             TypeError,
-            r"no options epoch, min_ratio \(use 'min' in config_list\). Those of",
+            r"no options epoch, min_ratio \(use 'min' in config_list\). The options of",
         ),
         ({'include': ['fc']}, TypeError, r'include \(use op_names and exclude_op_names in config_list\)'),
         (
             {'budget': ['50%', '25%']},
             ValueError,
-            r'masks are those of one network. nni_cafenet.prune\(\) takes several',
+            r'masks describe a single network. .*nni_cafenet.prune\(\)',
         ),
-        ({'example_input': None}, ValueError, 'example_input=None: give what the model is called with'),
+        ({'example_input': None}, ValueError, 'example_input=None: '),
         ({'model': 'resnet18'}, TypeError, "model='resnet18' must be a trained torch.nn.Module"),
         ({'config_list': [{'op_types': ['Conv2d'], 'sparse_ratio': 0.5}]}, ValueError, 'the budget decides'),
         ({'evaluator': 3}, TypeError, 'evaluator=int cannot train networks of several widths'),
