@@ -93,7 +93,7 @@ class RunFolder:
 
     @property
     def search(self) -> Path:
-        """The mailboxes of search trials."""
+        """The file queues of search trials."""
         return child_path(self.path, 'search')
 
     def check_space(self, space: Any) -> None:
@@ -144,7 +144,7 @@ class RunFolder:
         return child_path(self.path, 'finalists', name)
 
     def training(self, name: str, epochs: int | None = None) -> Path:
-        """Return the folder of a finalist, or of a short training of some epochs."""
+        """Return the folder of a finalist, or of its short training of `epochs` epochs."""
         return (
             self.finalist(name)
             if epochs is None

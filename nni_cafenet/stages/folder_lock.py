@@ -73,7 +73,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 since = time.strftime('%Y-%m-%d %H:%M:%S')
                 file.write(json.dumps({'pid': os.getpid(), 'host': socket.gethostname(), 'since': since}).encode())
             with contextlib.suppress(OSError):
-                # The time is that of the file system, whatever the clock of this machine says.
+                # Use the clock of the file system, which may be another machine's.
                 remove_temporary_files(folder, os.stat(path).st_mtime - _OLD)
             with folder_errors(folder):
                 yield

@@ -64,7 +64,7 @@ def table_of_run(spec: BudgetSpec, space: WidthSpace, directory: Path, trainer: 
 
 
 def check_directory(spec: BudgetSpec, directory: Path | None, trainer: Any) -> None:
-    """Refuse a run of several processes which could not find the table that the first one measures."""
+    """Raise if several processes have no common folder in which to find the table."""
     if spec.latency is not None and directory is None and trainer.world_size > 1:
         raise ValueError(
             'directory=None: with a latency budget, several processes share the measured table through a directory. Give '

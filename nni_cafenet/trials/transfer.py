@@ -85,9 +85,9 @@ def check_serializable(space: Any, evaluator: Any, **others: Any) -> None:
     if journey.culprits:
         lines = [f'\n  {culprit}' for culprit in journey.culprits]
         raise SerializationError(
-            f'{len(lines)} thing{"s" if len(lines) > 1 else ""} cannot be sent to trial processes. What was made by '
-            f'nni_cafenet.traced or nni.trace is sent as the call that made it, anything else pickled, up to '
-            f'{pickle_limit()} bytes (or what the environment variable PICKLE_SIZE_LIMIT says).{"".join(lines)}'
+            f'{len(lines)} object{"s" if len(lines) > 1 else ""} cannot be sent to trial processes. Objects made by '
+            f'nni_cafenet.traced or nni.trace are sent as constructor calls, all others pickled, up to {pickle_limit()} '
+            f'bytes (set by the environment variable PICKLE_SIZE_LIMIT).{"".join(lines)}'
         )
     for note in journey.notes:
         _logger.warning('%s', note)

@@ -73,7 +73,7 @@ def test_a_given_table_is_kept_and_another_one_refused(space, measured, tmp_path
     assert table_of_run(BudgetSpec.of({**SPEC, 'table': given}), space, tmp_path, FIRST) == given
     assert table_of_run(BudgetSpec.of(SPEC), space, tmp_path, FIRST) == given  # resumed without it
     assert measured == []
-    with pytest.raises(ResumeError, match=r'holds a run with another latency table than budget\[.table.\]'):
+    with pytest.raises(ResumeError, match=r'directory=.* budget\[.table.\]'):
         table_of_run(BudgetSpec.of({**SPEC, 'table': table_of(space, 6)}), space, tmp_path, FIRST)
 
 
@@ -97,7 +97,7 @@ def test_two_processes_do_not_measure_in_one_folder(space, measured, tmp_path):
 
 def test_a_folder_that_cannot_be_made(space, measured, tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(FolderError, match='the latencies of the run cannot be kept there'):
+    with pytest.raises(FolderError, match='directory=.*latency table'):
         table_of_run(BudgetSpec.of(SPEC), space, tmp_path / 'file' / 'run', FIRST)
 
 
@@ -109,7 +109,7 @@ def test_other_processes_wait_and_give_up(space, tmp_path, monkeypatch):
 
 
 def test_several_processes_need_a_directory(tmp_path):
-    with pytest.raises(ValueError, match='directory=None: under a budget with a latency'):
+    with pytest.raises(ValueError, match='directory=None: .*latency'):
         check_directory(BudgetSpec.of(SPEC), None, OTHER)
     check_directory(BudgetSpec.of(SPEC), tmp_path, OTHER)
     check_directory(BudgetSpec.of(SPEC), None, FIRST)

@@ -272,7 +272,7 @@ def _check_options(options: dict[str, Any], evaluator: Any, budget: Any) -> None
         )
     beside = [name for name in ('loss', 'optimizer') if options.get(name) is not None]
     if evaluator is not None and beside:
-        raise ValueError(f'{", ".join(beside)}: given beside evaluator, which has its own. Leave one of them out.')
+        raise ValueError(f'{", ".join(beside)}: given together with evaluator, which has its own. Omit one of them.')
     if BudgetSpecs.of(budget).several:
         raise ValueError(
             f'budget={budget!r}: masks describe a single network. Use nni_cafenet.prune() for several budgets.'
