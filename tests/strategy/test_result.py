@@ -68,7 +68,7 @@ def test_of_a_supernet(tmp_path):
     assert_same(strategy, loaded)
     with pytest.raises(RuntimeError, match=r'no data to re-estimate running statistics.* directory='):
         loaded.slim(next(iter(loaded.history)))
-    with pytest.raises(ResumeError, match='not that of the run'):
+    with pytest.raises(ResumeError, match='differs from that of the run'):
         RunResult.load(directory, space_of(net(20)))
 
     strategy = run(CafeNet('60%', **options), space)  # another question to the supernet
