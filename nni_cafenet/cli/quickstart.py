@@ -61,7 +61,7 @@ _SILENT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class QuickstartOptions:
-    """What can be chosen.
+    """Options of the quickstart.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class QuickstartOptions:
 
 @dataclass(frozen=True)
 class QuickstartResult:
-    """What came out.
+    """Result of the quickstart.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def quickstart(output: str | Path, options: QuickstartOptions, echo: Callable[[s
     Parameters
     ----------
     output
-        The folder for everything that is written; it is made if need be.
+        The output folder; created if missing.
     options
-        What can be chosen.
-    say
+        The options.
+    echo
         Called with each line for the user.
 
     Raises
@@ -262,7 +262,7 @@ def _train(space: WidthSpace, widths: dict[str, int], seed: int, options: Quicks
 
 
 class _Tick(pl.Callback):
-    """Move a progress bar on at the end of every epoch."""
+    """Advance a progress bar after every epoch."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar
@@ -273,7 +273,7 @@ class _Tick(pl.Callback):
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The networks are so small that a second thread costs more than it brings."""
+    """Use one thread, since the networks are too small to benefit from more."""
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

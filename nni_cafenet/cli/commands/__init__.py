@@ -1,1 +1,1 @@
-"""The commands of the command line, one a file. Each imports heavy packages only once it runs."""
+"""The commands, one per file. Heavy packages are imported only when a command runs."""

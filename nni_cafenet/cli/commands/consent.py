@@ -1,4 +1,4 @@
-"""Code that a file or folder asks for runs only if the command itself says yes to it."""
+"""Consent to run code named in a file or folder (``--trust``)."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _OWN = 'nni_cafenet.testing'
 
 
 def add_trust(parser: argparse._ActionsContainer, what: str) -> None:
-    """Add the option by which a user says yes."""
+    """Add the option ``--trust``."""
     parser.add_argument('--trust', action='store_true', help=f'run the code that {what} names (models, data, losses)')
 
 
 def refuse_without_consent(
     configuration: Configuration, *, typed: Container[str], place: str | Path, trusted: bool
 ) -> None:
-    """Refuse code that a file or folder asks for, before any of it is imported.
+    """Raise if a file or folder names code, before any of it is imported.
 
     Parameters
     ----------
     configuration
-        What is asked for.
+        The configuration of the job.
     typed
-        Fields that the user typed in this command.
+        Fields given on the command line.
     place
-        The file or folder that the others come from, for the message.
+        The file or folder of the other fields.
     trusted
-        Whether the user said yes.
+        Whether ``--trust`` was given.
 
     Raises
     ------
     nni_cafenet.errors.ConsentError
-        If there is such code; the message lists all of it.
+        If there is such code. The message lists it.
     """
     found = [] if trusted else [*_named_code(configuration, typed)]
     if found:
@@ -72,7 +72,7 @@ def _named_code(configuration: Configuration, typed: Container[str]) -> Iterator
 
 
 def _is_harmless(kind: str, spec: str) -> bool:
-    """Whether words that look like a name in code are a network of torchvision, one of our own, or a folder of data."""
+    """Whether a name refers to torchvision, this package or a data folder instead of user code."""
     place, _, attribute = spec.rpartition(':')
     if kind == 'data':
         from ..data.sources import names_code

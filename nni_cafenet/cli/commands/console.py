@@ -1,4 +1,4 @@
-"""What all commands say and check in the same way."""
+"""Console output and checks shared by all commands."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ['check_output_file', 'command_line', 'echo', 'loading']
 
 
 def echo(text: str) -> None:
-    """Tell the user what is going on, on the error stream: results alone go to the output."""
+    """Print progress to stderr; stdout is for results."""
     print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Say that heavy packages are loaded, and keep them from warning and logging while a block runs."""
+    """Announce the loading of heavy packages, and silence their warnings for a block."""
     echo('loading torch and NNI ...')
     with suppress_training_logs():
         yield
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """Return the command that the user typed."""
+    """Return the command line of this process."""
     return shlex.join(['nni-cafenet', *options.words])
 
 
 def check_output_file(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written, before any long work."""
+    """Raise if a file cannot be written, before any long work."""
     if path.is_dir():
         raise IsADirectoryError(f'{option} {path}: is a folder; name a file')
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""How a command that raised an error ends: what the user is told, and the exit status."""
+"""Error messages and exit status of a failed command."""
 
 from __future__ import annotations
 
@@ -27,18 +27,7 @@ _HOME = str(Path(__file__).parents[2])
 
 
 def status_of(error: Exception) -> int:
-    """
-    Tell the user of an error, and return the exit status.
-
-    Parameters
-    ----------
-    error
-        What a command raised.
-
-    Returns
-    -------
-    2 for what the user can put right in the command, its data or its files; 1 for what went wrong in the work.
-    """
+    """Print an error and return the exit status: 2 for bad arguments or input, 1 for other failures."""
     if os.environ.get(_SHOW_ALL):
         traceback.print_exception(type(error), error, error.__traceback__)
     root = _with_errno(error)
@@ -64,13 +53,13 @@ def status_of(error: Exception) -> int:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether it is an error that this package raised with words for the user."""
+    """Whether this package raised the error."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, (ValueError, TypeError)) and bool(frames) and frames[-1].filename.startswith(_HOME)
 
 
 def _with_errno(error: BaseException | None) -> OSError | None:
-    """Return the error of the system that is behind an error; torch.save hides it behind one of its own."""
+    """Return the OSError behind an error; torch.save wraps it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error

@@ -1,4 +1,4 @@
-"""``nni-cafenet inspect``: what the width space of a model is made of."""
+"""``nni-cafenet inspect``: summary of a model's width space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``prune`` and ``search`` share: their options, and how a job begins."""
+"""Options and start of jobs, shared by ``prune`` and ``search``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_job(
 
 
 def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
-    """Return what is asked for, checked; None where printing it was all."""
+    """Return the checked configuration; None after a dry run."""
     look = () if options.dry_run else (missing_files,)
     given = given_flags(options)
     configuration = Configuration.checked(options.config, given, trained=trained, more=look)
@@ -64,7 +64,7 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
 
 
 def begin(command: str, configuration: Configuration) -> Prepared:
-    """Check the folder, load and check everything, and write down what the job is asked for."""
+    """Check the folder, load model and data, and write the job's record."""
     from ..jobs.absolute_paths import with_whole_paths
     from ..jobs.job_folder import JobFolder, JobRecord
 
@@ -82,10 +82,10 @@ def begin(command: str, configuration: Configuration) -> Prepared:
 
 
 def resume_hint(options: argparse.Namespace) -> str:
-    """Return what a user whose job was interrupted is told."""
+    """Return the message for an interrupted job."""
     return f'What was done is kept; to go on from there:\n  {command_line(options)}'
 
 
 def folders_line(folders: Iterable[Path]) -> str:
-    """Return a line on where the networks are."""
+    """Return a line with the folders of the networks."""
     return f'The smaller network is in {", ".join(str(folder) for folder in folders)}: widths.json and slim.pt.'

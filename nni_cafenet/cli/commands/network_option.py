@@ -1,4 +1,4 @@
-"""One slim network of a finished run, as options of a command name it."""
+"""Options that select a slim network of a finished run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ['add_network', 'chosen', 'the_network']
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the run, and which of its networks."""
+    """Add the options of a run and its network."""
     parser.add_argument('folder', metavar='RUN', help='output folder of nni-cafenet prune, search or train-slim')
     parser.add_argument('--network', metavar='BUDGET', help='one network of several, such as 50%%')
     add_trust(parser, 'the folder')
 
 
 def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:
-    """Return the job that the options name, and its network; an error if there are several and none is named."""
+    """Return the selected job and network; raise if the selection is ambiguous."""
     from ..jobs.job_folder import JobFolder
     from ..jobs.saved_network import SavedNetwork
 
     folder = Path(options.folder)
     home = next((each for each in (folder, *folder.resolve().parents) if JobFolder(each).has_record), None)
     if home is None:
-        JobFolder(folder).load()  # says what is missing
+        JobFolder(folder).load()  # raises
     job = JobFolder(home or folder)
-    if job.path != folder:  # a folder inside that of the run
+    if job.path != folder:  # a subfolder of the run
         if not (folder / 'widths.json').is_file():
             raise FolderError(
                 f'{str(folder)!r}: holds no widths.json and slim.pt; name the folder of a run that has ended'
@@ -47,7 +47,7 @@ def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:
 
 
 def chosen(networks: list[SavedNetwork], name: str | None) -> list[SavedNetwork]:
-    """Return the networks of a name, or all; an error if there is none of it."""
+    """Return the networks with a name, or all; raise if there are none."""
     if name is None:
         return networks
     found = [network for network in networks if network.name == name]

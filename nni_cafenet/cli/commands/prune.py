@@ -1,4 +1,4 @@
-"""``nni-cafenet prune``: a trained network becomes smaller."""
+"""``nni-cafenet prune``: prune a trained network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .job_options import add_job, begin, configuration_of
 __all__ = ['add', 'run_prune']
 
 _DESCRIPTION = """\
-Make a trained network really smaller, under a budget of multiply-accumulates (MACs), parameters or latency:
+Make a trained network smaller, under a budget of multiply-accumulates (MACs), parameters or latency:
 
   1. its channels are put in order of importance, which does not change what it computes,
   2. a supernet of all widths is trained from its weights for a few epochs,

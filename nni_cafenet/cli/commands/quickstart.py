@@ -1,4 +1,4 @@
-"""``nni-cafenet quickstart``: the whole job on real data that needs no download."""
+"""``nni-cafenet quickstart``: a complete search on real data without a download."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with warnings.catch_warnings():  # NNI warns of every class that is newer than itself
+    with warnings.catch_warnings():  # NNI warns about every class newer than itself
         warnings.simplefilter('ignore')
         from ..quickstart import QuickstartOptions, quickstart
 

@@ -1,4 +1,4 @@
-"""``nni-cafenet report``: what a finished run has found."""
+"""``nni-cafenet report``: the results of a finished run."""
 
 from __future__ import annotations
 

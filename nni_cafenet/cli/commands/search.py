@@ -1,4 +1,4 @@
-"""``nni-cafenet search``: the widths of a network, from fresh weights."""
+"""``nni-cafenet search``: search the widths of a network from fresh weights."""
 
 from __future__ import annotations
 

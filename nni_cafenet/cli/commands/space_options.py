@@ -1,4 +1,4 @@
-"""The model and its space, as options of a command."""
+"""Options for a model and its width space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['add_space_options', 'space_of']
 
 
 def add_space_options(parser: argparse.ArgumentParser) -> None:
-    """The model and how its space is made: what `space_of` reads."""
+    """Add the options that `space_of` reads."""
     parser.add_argument('model', metavar='MODEL', help='the model, see above')
     parser.add_argument(
         '--input',
@@ -63,12 +63,12 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
 
 
 def space_of(options: argparse.Namespace) -> WidthSpace:
-    """Make the space that the options of `add_space_options` ask for; progress goes to the error stream."""
+    """Build the space for the options of `add_space_options`, with progress on stderr."""
     from ..loading.model_spec import InputShape, example_of, load_model
 
     shapes = [InputShape.read(words) for words in options.input]
     echo('loading torch and NNI ...')
-    with warnings.catch_warnings():  # NNI warns of every class that is newer than itself
+    with warnings.catch_warnings():  # NNI warns about every class newer than itself
         warnings.simplefilter('ignore')
         import torch
 
@@ -85,7 +85,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
         echo(f'making {options.model} ...')
         model = load_model(options.model, unpickle=options.unpickle)
         inputs = ', '.join(map(str, shapes))
-        echo(f'reading its channel groups from {inputs}, and holding them against real forwards ...')
+        echo(f'reading its channel groups from {inputs}, and verifying them by real forwards ...')
         start = time.monotonic()
         space = mutator.mutate(model, example_input=example_of(shapes, model))
     echo(f'{len(space.groups)} channel groups in {time.monotonic() - start:.1f} s')

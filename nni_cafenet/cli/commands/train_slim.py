@@ -1,4 +1,4 @@
-"""``nni-cafenet train-slim``: the networks of a finished run, trained once more."""
+"""``nni-cafenet train-slim``: retrain the networks of a finished run."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def _run(options: argparse.Namespace) -> int:
     record = job.load()
     networks = chosen(SavedNetwork.all_of(job), options.network)
     given = given_flags(options)
-    if _EPOCHS in given:  # here they have another name
+    if _EPOCHS in given:  # this command's name for it
         given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
     refuse_without_consent(
         record.configuration.overridden(given), typed=given, place=options.folder, trusted=options.trust
     )
     asked = with_whole_paths(record.configuration.overridden(given)).with_values(
-        # The model as it was made then, whatever the data are now; its slim networks are what has weights.
+        # The model of the run, regardless of the data; the slim networks have the weights.
         model__args=dict(record.arguments),
         model__unpickle=options.trust and record.configuration['model.unpickle'],
         model__classes=None,

@@ -1,4 +1,4 @@
-"""Training and validation data as a shell names them."""
+"""Data sources for the command line."""
 
 from .request import Data, DataRequest
 from .sources import FORMS, check_form, check_outputs, load_data

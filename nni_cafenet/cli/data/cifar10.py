@@ -1,4 +1,4 @@
-"""CIFAR-10, as torchvision keeps it."""
+"""CIFAR-10 from torchvision's files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def cifar10(place: str, request: DataRequest) -> Data:
-    """
-    Return CIFAR-10 out of a folder; nothing is downloaded.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If its files are not there.
-    """
+    """Return CIFAR-10 from a folder, without downloading; raise `DataError` if files are missing."""
     from torchvision.datasets import CIFAR10
 
     folder = Path(place)

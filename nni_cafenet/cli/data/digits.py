@@ -1,4 +1,4 @@
-"""Scikit-learn's digits: real pictures without a download."""
+"""Scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ['digits_data']
 
 
 def digits_data(request: DataRequest) -> Data:
-    """Return scikit-learn's digits; the test part is for validation."""
+    """Return scikit-learn's digits, with the test split for validation."""
     from ...testing import digits
 
     train, test = digits('train'), digits('test')

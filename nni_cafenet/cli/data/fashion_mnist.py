@@ -17,7 +17,7 @@ from .request import Data, DataRequest
 __all__ = ['DEFAULT_FOLDER', 'fashion_mnist', 'read_fashion_mnist']
 
 DEFAULT_FOLDER = Path('/usr/share/datasets/fashion-mnist')
-"""Where Debian's package puts the files."""
+"""The folder of Debian's package."""
 
 _CLASSES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot')
 _COUNTS = {'train': 60_000, 't10k': 10_000}
@@ -60,14 +60,7 @@ def read_fashion_mnist(
 
 
 def fashion_mnist(place: str, request: DataRequest) -> Data:
-    """
-    Return Fashion-MNIST out of a folder; nothing is downloaded.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If its files are not there, or damaged.
-    """
+    """Return Fashion-MNIST from a folder, without downloading; raise `DataError` if files are missing or damaged."""
     import torch
     from torch.utils.data import TensorDataset
 
@@ -102,7 +95,7 @@ def _inputs(pictures: NDArray[np.uint8], shape: tuple[int, ...]) -> Any:
 
 
 def _files_in(folder: Path) -> Path:
-    """Return the folder of the files: the one that was named, or the one of torchvision's below it."""
+    """Return the folder of the files: the given one, or torchvision's subfolder of it."""
     below = (folder, folder / 'raw', folder / 'FashionMNIST' / 'raw')
     for each in below:
         if any((each / f'train-labels-idx1-ubyte{end}').is_file() for end in ('', '.gz')):

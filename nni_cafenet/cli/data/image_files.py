@@ -1,4 +1,4 @@
-"""Files of pictures: found by class, and looked at before they are needed."""
+"""Discovery and checks of image files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,13 @@ from ...errors import DataError, first_line
 __all__ = ['EXTENSIONS', 'check_images', 'find_images', 'open_image']
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
-"""Those that torchvision reads."""
+"""The extensions that torchvision reads."""
 
 _SHOWN = 5
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
-    """
-    Return the pictures of each class: the files below a folder's folders, which give the classes their names.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If there are no classes, or one of them has no picture; the message names it.
-    """
+    """Return the images of each class, ``folder/CLASS/**``; raise `DataError` if a class is empty or there are none."""
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _is_shown(entry.name))
     except OSError as error:
@@ -51,14 +44,7 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
 
 
 def check_images(files: Sequence[Path]) -> None:
-    """
-    Open every picture, with a progress bar, without decoding it where its end is as it should be.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If some cannot be read; the message names the first of them.
-    """
+    """Check every image, decoding only those that look truncated; raise `DataError` for unreadable ones."""
     from tqdm.auto import tqdm
 
     with ThreadPoolExecutor(max_workers=8) as pool, tqdm(total=len(files), desc='Pictures', unit='file') as bar:
@@ -71,23 +57,23 @@ def check_images(files: Sequence[Path]) -> None:
         more = f'\n  and {len(bad) - _SHOWN} more' if len(bad) > _SHOWN else ''
         shown = '\n'.join(bad[:_SHOWN])
         raise DataError(
-            f'{len(bad)} of {len(files)} pictures cannot be read; mend or remove them:\n{shown}{more}',
+            f'{len(bad)} of {len(files)} pictures cannot be read; repair or remove them:\n{shown}{more}',
         )
 
 
 def open_image(path: str | os.PathLike[str], channels: int = 3) -> Any:
-    """Return a picture, decoded, in color or gray; an error about it names the file."""
+    """Return a decoded image in color or gray; raise `DataError` with the file name if it is unreadable."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             return image.convert('RGB' if channels == 3 else 'L')
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f'the picture {path} cannot be read ({first_line(error)}); mend or remove it') from error
+        raise DataError(f'the picture {path} cannot be read ({first_line(error)}); repair or remove it') from error
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a file; None: nothing that its structure shows."""
+    """Return what is wrong with a file, or None."""
     from PIL import Image
 
     try:
@@ -96,7 +82,7 @@ def _problem(path: Path) -> str | None:
             with Image.open(path) as image:
                 image.verify()
                 whole = image.format not in ('JPEG', 'MPO') or _has_an_end(path)
-            if not whole:  # such files mostly are cut short, but some programs leave their end out
+            if not whole:  # usually truncated, but some programs omit the end marker
                 with Image.open(path) as image:
                     image.load()
     except Exception as error:  # noqa: BLE001  Pillow's readers raise whatever their formats make them
@@ -121,7 +107,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _is_shown(name: str) -> bool:
-    """Whether it is a folder of the user's, not one that a program keeps beside the pictures."""
+    """Whether a folder is not hidden or created by another program."""
     return not name.startswith('.') and name != '__MACOSX'
 
 

@@ -1,4 +1,4 @@
-"""A folder of pictures, a folder a class."""
+"""Images with one folder per class."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _Images = Mapping[str, Sequence[Path]]
 
 
 def image_folder(place: str, request: DataRequest) -> Data:
-    """
-    Return the pictures below a folder: ``train`` and ``val`` in it, or one folder of classes that is cut by the seed.
+    """Return the images of a folder: its ``train`` and ``val``, or one folder of classes split by the seed.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def image_folder(place: str, request: DataRequest) -> Data:
 
 
 def _parts(folder: Path, request: DataRequest) -> tuple[_Images, _Images, str]:
-    """Return both parts, and a word on how they were cut where the folder has no such parts."""
+    """Return both parts, and a remark if they were split by the seed."""
     train, validate = folder / 'train', folder / 'val'
     if train.is_dir() and validate.is_dir():
         parts = find_images(train), find_images(validate)
@@ -80,7 +79,7 @@ def _check_same_classes(train: _Images, validate: _Images, folder: Path) -> None
 
 
 def _cut(files: Sequence[Path], seed: Sequence[int], share: float) -> tuple[list[Path], list[Path]]:
-    """Cut the pictures of a class in two; training keeps one at least, and where there are two, so does validation."""
+    """Split the images of a class; training gets at least one, then validation."""
     held = min(max(1, round(share * len(files))), len(files) - 1)
     chosen = set(np.random.default_rng(list(seed)).permutation(len(files))[:held].tolist())
     rest = [file for index, file in enumerate(files) if index not in chosen]
@@ -88,7 +87,7 @@ def _cut(files: Sequence[Path], seed: Sequence[int], share: float) -> tuple[list
 
 
 class _Pictures(Dataset[Any]):
-    """Pictures and the numbers of their classes."""
+    """Images and class indices."""
 
     def __init__(self, images: _Images, pixels: Pixels, *, train: bool) -> None:
         self.samples = [(file, number) for number, files in enumerate(images.values()) for file in files]

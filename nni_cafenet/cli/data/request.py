@@ -1,4 +1,4 @@
-"""What a source is asked for, and what it gives."""
+"""Request to a data source and its result."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ __all__ = ['Data', 'DataRequest']
 
 @dataclass(frozen=True)
 class DataRequest:
-    """
-    What a source is asked for.
+    """Request to a data source.
 
     Parameters
     ----------
     source
-        The words that name it, such as ``'imagefolder:photos'``.
+        The source, such as ``'imagefolder:photos'``.
     pixels
-        What the network takes, if that is known already.
+        Size and scaling of the network's images, if known.
     exact
-        Whether the size of `pixels` was asked for, so that data of another size are refused.
+        Whether `pixels` was requested explicitly, so that data of another size is an error.
     batch_size
-        Samples a batch.
+        Samples per batch.
     workers
-        Processes that read the data; 0: this one.
+        Number of loader processes; 0: this process.
     seed
-        Seed of what is cut off for validation, and of shuffling.
+        Seed of the validation split and of shuffling.
     validation
-        Share of every class that is kept for validation where the source has no such part.
+        Share of every class held out for validation if the source has no validation part.
     """
 
     source: str
@@ -51,7 +50,7 @@ class DataRequest:
             batch_size=self.batch_size,
             shuffle=train,
             generator=torch.Generator().manual_seed(self.seed) if train else None,
-            # The rest of an epoch may be a single picture, of which batch normalization knows no spread.
+            # A last batch of one sample has no variance for batch normalization.
             drop_last=train and len(dataset) >= 2 * self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
@@ -61,8 +60,7 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Data:
-    """
-    What a source gives.
+    """Data of a source.
 
     Parameters
     ----------
@@ -71,13 +69,13 @@ class Data:
     validate
         The validation loader; None: there is none.
     shape
-        Shape of one input, without the batch; None where inputs are no tensors.
+        Shape of one input, without the batch; None if inputs are not tensors.
     classes
-        Names of the classes; None where the source does not say.
+        Names of the classes; None if unknown.
     description
         One line for the user.
     labels
-        Classes that stand in the first batch, where they are whole numbers.
+        Class indices of the first batch, if integer.
     """
 
     train: Any

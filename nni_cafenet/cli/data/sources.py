@@ -1,4 +1,4 @@
-"""Which source some words name."""
+"""Selection of a data source by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMS = {
     'package.module:function': 'a function that returns a training loader, or training and validation loaders',
     'file.py:function': 'the same in a file',
 }
-"""The forms that the words may have, and what they name."""
+"""Supported forms of a source and their meaning."""
 
 _OF_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
 _WITHOUT_FOLDER = ('digits', 'fashion-mnist')
@@ -46,7 +46,7 @@ def check_form(source: str) -> None:
 
 
 def names_code(source: str) -> bool:
-    """Whether the words name a function in code, which runs when the data are loaded."""
+    """Whether a source is a function in user code."""
     return _name(source).is_one and source.partition(':')[0] not in _OF_FOLDERS
 
 
@@ -131,7 +131,7 @@ def _name(source: str) -> CodeName:
 
 
 def _named(source: str, load: Callable[[str, DataRequest], Data], place: str, request: DataRequest) -> Data:
-    """Load data; errors about them begin with their name."""
+    """Load data; prefix errors with the name of the source."""
     try:
         return load(place, request)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Loaders that a function of the user's makes."""
+"""Loaders from a user's function."""
 
 from __future__ import annotations
 

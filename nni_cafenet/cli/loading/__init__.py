@@ -1,1 +1,1 @@
-"""Models, weights and code as a shell names them."""
+"""Models, weights and code named on the command line."""

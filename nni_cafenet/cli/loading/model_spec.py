@@ -1,4 +1,4 @@
-"""Models and example inputs as a shell gives them: as words."""
+"""Models and example inputs named on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained weights out of a file, into a model."""
+"""Loading of trained weights into a model."""
 
 from __future__ import annotations
 

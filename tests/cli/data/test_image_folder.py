@@ -98,7 +98,7 @@ def test_folders_that_programs_keep_are_passed_over(photos):
         (lambda folder: (folder / 'cat' / 'bad.jpg').write_text('text'), r'bad.jpg: cannot identify image file'),
         (
             lambda folder: _cut(folder / 'cat' / '0.png'),
-            r'1 of 17 pictures cannot be read; mend or remove them:\n.*0.png',
+            r'1 of 17 pictures cannot be read; repair or remove them:\n.*0.png',
         ),
         (lambda folder: _cut(_jpeg(folder / 'cat' / 'big.jpg')), r'big.jpg: .*truncated'),
     ],
