@@ -111,7 +111,7 @@ def test_very_many_groups(report_with):
 
 @pytest.mark.parametrize(
     ('content', 'says'),
-    [('{"format": 1', 'report.json is damaged'), ('[]', 'no JSON object'), ({'format': 9}, 'has the format 9')],
+    [('{"format": 1', 'report.json is damaged'), ('[]', 'JSON object'), ({'format': 9}, 'has the format 9')],
 )
 def test_a_damaged_file(tmp_path, content, says):
     if isinstance(content, dict):

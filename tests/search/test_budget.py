@@ -143,10 +143,10 @@ def test_latencies(spec, limits):
 @pytest.mark.parametrize(
     ('spec', 'said'),
     [
-        ({'latency': 5}, r"budget\['latency'\]=5: a time is a string with a unit such as '5ms'"),
+        ({'latency': 5}, r"budget\['latency'\]=5: a time must be a string with a unit, such as '5ms'"),
         ({'latency': 0.5}, r"budget\['latency'\]=0.5: .*'0.8 s' or '750us', or a share .* '50%'"),
-        ({'latency': '5'}, "'5' is no time"),
-        ({'latency': '5 parsecs'}, "'5 parsecs' is no time"),
+        ({'latency': '5'}, "'5' is not a time"),
+        ({'latency': '5 parsecs'}, "'5 parsecs' is not a time"),
         ({'latency': None}, 'not None'),
         ({'latency': '0ms'}, r"budget\['latency'\]='0ms': must be above zero"),
         ({'latency': '0.5ns'}, 'must be above zero'),

@@ -118,7 +118,7 @@ def test_a_changed_digit_is_noticed(tmp_path):
     path = tmp_path / 'history.jsonl'
     History(path, higher_is_better=True).add(scored(2, 0.25))
     path.write_text(path.read_text().replace('0.25', '0.95'))
-    with pytest.raises(ValueError, match='its checksum does not fit'):
+    with pytest.raises(ValueError, match='its checksum does not match'):
         History(path, higher_is_better=True)
 
 

@@ -150,7 +150,7 @@ def test_axes_of_other_spaces_are_announced_as_ever(announced):
 def test_a_live_model_cannot_be_sent():
     space = WidthMutator(bins=EqualBins(16)).mutate(SmallResNet(), example_input=(1, 1, 8, 8))
     frozen = SimplifiedModelSpace.from_model(space, FunctionalEvaluator(count)).default()
-    with pytest.raises(TypeError, match=r'Give WidthMutator\(\).mutate what makes it.*factory_of\(model, path\)'):
+    with pytest.raises(TypeError, match=r'Give WidthMutator\(\).mutate.*factory_of\(model, path\)'):
         nni.dump(frozen, pickle_size_limit=64 * 1024)
 
 

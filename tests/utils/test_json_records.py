@@ -46,7 +46,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path, purpose) -> None:
 def test_what_is_no_record_is_named_with_the_remedy(tmp_path: Path, content: str) -> None:
     path = tmp_path / 'x.json'
     path.write_bytes(content.encode('latin-1'))
-    with pytest.raises(DamagedFileError, match=r'x\.json is damaged \(it .*\)\. Bring .*, or start anew\.'):
+    with pytest.raises(DamagedFileError, match=r'x\.json is damaged \(it .*\)\. Restore .*, or start anew\.'):
         read_record(path, remedy='start anew')
 
 
@@ -110,4 +110,4 @@ def test_a_damaged_line_of_another_process_is_passed_over(tmp_path: Path, caplog
     append_record(path, {'n': 2})
     path.write_bytes(path.read_bytes().replace(b'1', b'7', 1))
     assert RecordReader(path).read() == [{'n': 2}]
-    assert 'passed over' in caplog.text
+    assert 'skipped' in caplog.text

@@ -57,7 +57,7 @@ def test_a_shared_key_is_named_by_a_variable(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ('content', 'mode', 'said'),
-    [('', 0o600, 'cut short'), ('no key', 0o600, 'cannot be read'), ('ab' * 32, 0o640, 'chmod 600')],
+    [('', 0o600, 'truncated'), ('no key', 0o600, 'cannot be read'), ('ab' * 32, 0o640, 'chmod 600')],
 )
 def test_a_key_that_is_none_or_open_to_others_is_refused(key: Path, content: str, mode: int, said: str) -> None:
     key.parent.mkdir(parents=True)

@@ -77,7 +77,7 @@ def test_rows_may_be_an_iterator() -> None:
     ('headers', 'rows', 'align', 'message'),
     [
         ([], [], None, 'headers must be'),
-        (['a', 'a'], [], None, 'all different'),
+        (['a', 'a'], [], None, 'distinct'),
         (['a', 'b'], [[1, 2], [1]], None, 'row 1 has 1 cells for 2 columns'),
         (['a', 'b'], [], 'l', 'align must be 2 letters'),
         (['a', 'b'], [], 'lx', 'align must be 2 letters'),

@@ -64,18 +64,18 @@ def test_parse_count(text: str | float, count: int) -> None:
 @pytest.mark.parametrize(
     ('bad', 'reason'),
     [
-        ('', 'no count'),
-        ('M', 'no count'),
-        ('50%', 'no count'),
-        ('-3M', 'no count'),
-        ('1,5M', 'no count'),
-        ('3e-2', 'no count'),
-        ('nan', 'no count'),
-        ('inf', 'no count'),
-        ('300 MB', 'no count'),
-        ('٣M', 'no count'),
-        ('1.0005K', 'no whole number'),
-        (0.5, 'no whole number'),
+        ('', 'not a count'),
+        ('M', 'not a count'),
+        ('50%', 'not a count'),
+        ('-3M', 'not a count'),
+        ('1,5M', 'not a count'),
+        ('3e-2', 'not a count'),
+        ('nan', 'not a count'),
+        ('inf', 'not a count'),
+        ('300 MB', 'not a count'),
+        ('٣M', 'not a count'),
+        ('1.0005K', 'not a whole number'),
+        (0.5, 'not a whole number'),
         (-1, 'not negative'),
         (float('nan'), 'finite'),
         (float('inf'), 'finite'),
@@ -145,7 +145,7 @@ def test_bad_times_name_the_value(bad: str) -> None:
 
 @pytest.mark.parametrize('bad', [5, 0.005, None, True])
 def test_a_time_without_a_unit(bad: object) -> None:
-    with pytest.raises(TypeError, match=f"a unit such as '5ms', not {bad!r}"):
+    with pytest.raises(TypeError, match=f"a unit, such as '5ms', not {bad!r}"):
         parse_time(bad)  # type: ignore[arg-type]
 
 

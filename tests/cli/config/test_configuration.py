@@ -212,15 +212,15 @@ def test_a_record_of_another_version_is_refused():
         (0.5, "a share is written as a percentage, here '50%'"),
         (-3, '-3 is not a count'),
         ('half', "'half' is not a count"),
-        (True, 'a count is a number or a string'),
+        (True, 'a count must be a number or a string'),
         ([], 'lists no budget'),
         (['50%', '50%'], 'has 50% twice'),
         ({'flops': '50%'}, "unknown key 'flops'; allowed keys are 'macs'"),
-        ({'latency': 5}, "a time is a string with a unit such as '5ms', not 5"),
+        ({'latency': 5}, "a time must be a string with a unit, such as '5ms', not 5"),
         ({'macs': '50%', 'batch': 1}, "'batch' belongs to a latency; add one"),
         ({'device': 'cpu'}, 'no limit given'),
         ({}, 'no limit given'),
-        (None, 'a count is a number'),
+        (None, 'a count must be a number'),
     ],
 )
 def test_bad_budgets(value, says):
