@@ -206,7 +206,7 @@ def test_leaving_ends_the_process(tmp_path):
     import sys
 
     code = 'from nni_cafenet.trials.heartbeat import _leave; _leave("It is over."); print("not here")'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, '', 'It is over.\n')
 
 
