@@ -86,7 +86,7 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     root, rank = Path(sys.argv[1]), int(os.environ.get('LOCAL_RANK', 0))
     looks = []
-    GraphMemory.is_short = lambda room, device: looks.append(room) or (rank == 1 and len(looks) == 6)  # of one process alone
+    GraphMemory.is_short = lambda room, device: looks.append(room) or (rank == 1 and len(looks) == 6)
     torch.manual_seed(7)
     space = WidthMutator(bins=EqualBins(8), verify=False).mutate(Net, example_input=(2, 1, 8, 8))
     torch.manual_seed(rank)  # whatever else the processes draw, they must agree

@@ -35,7 +35,7 @@ def looked(path, losses, epochs):
     ('losses', 'says'),
     [
         (lambda epoch: 1 / epoch, None),
-        (lambda epoch: 1 + 0.1 * max(0, epoch - 16), r'lowest \(1\) after epoch \d+ of 24, and is 1.8 at the end'),
+        (lambda epoch: 1 + 0.1 * max(0, epoch - 16), r'lowest \(1\) after epoch \d+ of 24 and ended at 1.8'),
         (lambda epoch: 1 + 0.1 * max(0, epoch - 20), None),  # too short a rise
         (lambda epoch: 1 + 0.0005 * epoch, None),  # too small a rise
     ],

@@ -53,7 +53,7 @@ def texts(digits_run):
     def text(weights='fresh'):
         if weights not in made:
             strategy = digits_run.make('sequential').strategy
-            options = strategy.finalist_options.__class__(2, weights, 'val_loss', None)
+            options = strategy.finalist_options.__class__(number=2, weights=weights, metric='val_loss')
             experiment = digits_run.make('sequential')
             setup = StageContext(
                 experiment.model_space,

@@ -19,7 +19,7 @@ def running(tmp_path, monkeypatch, driver):
     )
     managers = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(managers)
-    managers.mend_nni()
+    managers.patch_nni()
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(managers.manager_process, 'NNI_HOME_DIR', str(tmp_path / 'nni-experiments'))
     manager = managers.GuardedManager(tmp_path)
