@@ -33,7 +33,7 @@ def exports_of(room: Path) -> list[str]:
     for node in ast.walk(ast.parse((room / '__init__.py').read_text(encoding='utf-8'))):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
             names.update(alias.asname or alias.name for alias in node.names)
-    return sorted(names, key=str.lower)
+    return sorted(names, key=lambda name: (name.lower(), name))
 
 
 def files_of(room: Path) -> Iterator[Path]:
