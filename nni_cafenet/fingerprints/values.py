@@ -193,7 +193,7 @@ class Describer:
 
 def _is_a_mark(name: str) -> bool:
     """Whether an attribute only remembers how its object was made, or is kept for speed."""
-    return name.startswith(('_nni_', 'trace_', '__')) or name in ('_cafenet_recipe',)
+    return name.startswith(('_nni_', 'trace_', '__'))
 
 
 def _shape(tensor: Tensor) -> str:
