@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.conv import _ConvNd
 
 from ..errors import TraceError, first_line
 from ..graph import ChannelGraph, ExampleInput
 from ..slicing import put, using_mode
+from ..utils import ConvNd
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
@@ -108,7 +108,7 @@ def _register_tensors(model: nn.Module, constraints: Constraints) -> dict[str, s
     first: dict[int, str] = {}
     names: dict[str, str] = {}
     both = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    convolutions = {name for name, module in model.named_modules() if isinstance(module, _ConvNd)}
+    convolutions = {name for name, module in model.named_modules() if isinstance(module, ConvNd)}
     for name, tensor in both:
         names[name] = first.setdefault(id(tensor), name)
         kernel = 2 if layer_of(names[name]) in convolutions else None

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
 from ..errors import first_line
 from ..search import batch_size
 from ..slicing import using_mode
+from ..utils import StatisticsNorm
 from .losses import (
     LOSSES,
     LossFunction,
@@ -305,7 +305,9 @@ def _is_detector(model: nn.Module) -> bool:
 def _returning_losses(model: nn.Module) -> Iterator[None]:
     """Make a model return losses in evaluation mode: all modules but normalization and dropout switch to training mode."""
     changed = [
-        module for module in model.modules() if not module.training and not isinstance(module, (_NormBase, _DropoutNd))
+        module
+        for module in model.modules()
+        if not module.training and not isinstance(module, (StatisticsNorm, _DropoutNd))
     ]
     owner = getattr(model, 'full_model', None)  # of a width space
     changed += [owner] if isinstance(owner, nn.Module) and not owner.training else []

@@ -13,10 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
+from ...utils import ConvNd, StatisticsNorm
 
 __all__ = ['Options', 'candidates', 'distinct']
 
@@ -26,7 +25,7 @@ Options = dict[str, tuple[Attribute, ...]]
 Share = tuple[bytes, ...]
 """A share of a size in a form that can be compared."""
 
-_LAYERS = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
+_LAYERS = (ConvNd, nn.Linear, StatisticsNorm, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
 """Layers whose attributes follow their parameters anyway."""
 
 _MOST_CUTS = 2
