@@ -71,7 +71,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser, as are its subparsers, that takes long options by their whole names alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{'allow_abbrev': False, **kwargs})
+        super().__init__(
+            *args, **{'allow_abbrev': False, 'formatter_class': argparse.RawDescriptionHelpFormatter, **kwargs}
+        )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, and refuse unknown options with the names that are nearest to them."""
@@ -90,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
         prog='nni-cafenet',
         description='Network width search with CafeNet, as a plugin of NNI.',
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'nni-cafenet {__version__}')
     parser.set_defaults(stopped=lambda options: 'Nothing more is written.')

@@ -16,7 +16,7 @@ from .run_page import run_page
 
 __all__ = ['read_report', 'render_html', 'render_markdown', 'write_report']
 
-_PathLike = str | os.PathLike[str]
+FilePath = str | os.PathLike[str]
 _PICTURES = 'report'
 
 
@@ -30,7 +30,7 @@ def render_html(report: RunReport) -> str:
     return html_page(report.title, run_page(report))
 
 
-def write_report(folder: _PathLike, report: RunReport) -> Path:
+def write_report(folder: FilePath, report: RunReport) -> Path:
     """Write a report: ``report.json``, ``report.md`` with figures in ``report/``, ``report.html``, ``load_slim.py``.
 
     ``load_slim.py`` is written only if `report` has loading lines. Each file is replaced atomically.
@@ -60,7 +60,7 @@ def write_report(folder: _PathLike, report: RunReport) -> Path:
     return folder / 'report.html'
 
 
-def read_report(folder: _PathLike) -> RunReport:
+def read_report(folder: FilePath) -> RunReport:
     """Read a report.
 
     Parameters

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from nni.nas.space import RawFormatModelSpace
-from torch import nn
-
-from ..search import Budget, Headroom, History, Scored
-from ..stages import Metric, TrainedFinalist
+from ..search import Headroom, History
+from ..stages import TrainedFinalist
 from .result import RunResult
 
 __all__ = ['WithResult', 'known']
 
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def _of_result(method: Callable[Concatenate[RunResult, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Return a method of strategies that calls this one of the run's `RunResult`."""
+
+    @functools.wraps(method)
+    def call(strategy: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        found: R = getattr(strategy.result, method.__name__)(*args, **kwargs)
+        return found
+
+    return call
+
 
 class WithResult:
-    """Hands out what a run has found so far; see `RunResult` for each method."""
+    """Gives access to what a run has found so far."""
 
     _result: RunResult | None = None
 
@@ -46,54 +58,15 @@ class WithResult:
         """The short trainings that chose the finalists, rung by rung, as far as they were done."""
         return self.result.short_trainings
 
-    @property
-    def metric(self) -> Metric:
-        """What trained finalists are ranked by."""
-        return self.result.metric
-
-    def best_within(self, budget: Budget, number: int | None = 1) -> list[Scored]:
-        """Return the best widths that were scored and that a budget allows, best first."""
-        return self.result.best_within(budget, number)
-
-    def best_trained(self, budget: str | None = None) -> TrainedFinalist | None:
-        """Return the best trained network, of the named budget if there are several; None if none was trained."""
-        return self.result.best_trained(budget)
-
-    def keeps_uniform(self, budget: str | None = None) -> bool:
-        """Whether no trained finalist is better than the uniform network, under the named budget."""
-        return self.result.keeps_uniform(budget)
-
-    def compared(self) -> list[TrainedFinalist]:
-        """Return the rivals of the results: the uniform networks, and the best finalist where a uniform one is kept."""
-        return self.result.compared()
-
-    def trained_model(self, trained: TrainedFinalist) -> nn.Module:
-        """Return the slim model of a finalist, or of the baseline, with its trained weights."""
-        return self.result.trained_model(trained)
-
-    def slim(self, scored: Scored) -> nn.Module:
-        """Return the slim model of scored widths."""
-        return self.result.slim(scored)
-
-    def report(self) -> str:
-        """Return a table of the best networks, and the `findings`."""
-        return self.result.report()
-
-    def findings(self) -> list[str]:
-        """Return sentences on the outcome."""
-        return self.result.findings()
-
-    def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """Yield the best networks as NNI exports them, best first.
-
-        Parameters
-        ----------
-        sort
-            False: in the order in which they were scored or chosen.
-        limit
-            Largest number of models; None: all.
-        """
-        return self.result.list_models(sort, limit)
+    best_within = _of_result(RunResult.best_within)
+    best_trained = _of_result(RunResult.best_trained)
+    keeps_uniform = _of_result(RunResult.keeps_uniform)
+    compared = _of_result(RunResult.compared)
+    trained_model = _of_result(RunResult.trained_model)
+    slim = _of_result(RunResult.slim)
+    report = _of_result(RunResult.report)
+    findings = _of_result(RunResult.findings)
+    list_models = _of_result(RunResult.list_models)
 
 
 def known(value: Any) -> Any:

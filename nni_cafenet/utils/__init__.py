@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         read_records as read_records,
         write_record as write_record,
     )
-    from .links import child_path as child_path, resolve_link as resolve_link
+    from .links import FilePath as FilePath, child_path as child_path, resolve_link as resolve_link
     from .nested_tensors import map_tensors as map_tensors, tensors_in as tensors_in
     from .rng import (
         RandomnessOnResume as RandomnessOnResume,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .links import open_nofollow, resolve_link
+from .links import FilePath, open_nofollow, resolve_link
 
 __all__ = [
     'LineReader',
@@ -31,17 +31,15 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-_PathLike = str | os.PathLike[str]
-
 _TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
 
 
-def absolute_path(path: _PathLike) -> Path:
+def absolute_path(path: FilePath) -> Path:
     """Return an absolute path with ``~`` expanded, independent of later ``os.chdir``."""
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-def write_text(path: _PathLike, text: str) -> None:
+def write_text(path: FilePath, text: str) -> None:
     """Write a text file (UTF-8) atomically: readers see the old file or the new one.
 
     Parameters
@@ -59,13 +57,13 @@ def write_text(path: _PathLike, text: str) -> None:
     write_bytes(path, text.encode('utf-8'))
 
 
-def write_bytes(path: _PathLike, content: bytes) -> None:
+def write_bytes(path: FilePath, content: bytes) -> None:
     """Write bytes atomically, as `write_text` does."""
     with atomic_writer(path) as file:
         file.write(content)
 
 
-def write_json(path: _PathLike, obj: object) -> None:
+def write_json(path: FilePath, obj: object) -> None:
     """Write an object as JSON atomically, as `write_text` does.
 
     Parameters
@@ -89,7 +87,7 @@ def json_text(obj: object) -> str:
     return json.dumps(obj, indent=2, ensure_ascii=False, default=_plain) + '\n'
 
 
-def append_line(path: _PathLike, text: str) -> None:
+def append_line(path: FilePath, text: str) -> None:
     """Append one line (UTF-8) to a file and sync it to disk.
 
     Parameters
@@ -134,7 +132,7 @@ def parse_json(line: bytes) -> Any:
         raise ValueError('it is nested too deep') from None
 
 
-def read_jsonl(path: _PathLike, *, parse: Callable[[bytes], Any] = parse_json) -> list[Any]:
+def read_jsonl(path: FilePath, *, parse: Callable[[bytes], Any] = parse_json) -> list[Any]:
     """Read a JSON-lines file and repair a partial last line.
 
     Parameters
@@ -190,7 +188,7 @@ class LineReader:
     parse: Callable[[bytes], Any] = staticmethod(parse_json)
     """Parses a line, or raises ValueError."""
 
-    def __init__(self, path: _PathLike) -> None:
+    def __init__(self, path: FilePath) -> None:
         self.path = Path(path)
         self._read = 0
 
@@ -213,12 +211,12 @@ class LineReader:
             return []
 
 
-def is_temporary_file(path: _PathLike) -> bool:
+def is_temporary_file(path: FilePath) -> bool:
     """Whether a file name is that of a temporary file, perhaps left by a killed process."""
     return _TEMPORARY.fullmatch(os.path.basename(os.fspath(path))) is not None
 
 
-def remove_temporary_files(folder: _PathLike, before: float) -> None:
+def remove_temporary_files(folder: FilePath, before: float) -> None:
     """Remove temporary files of killed processes below a folder, if last modified before ``before`` (Unix time, s)."""
     for path in Path(folder).rglob('.*.tmp'):
         with suppress(OSError):
@@ -227,7 +225,7 @@ def remove_temporary_files(folder: _PathLike, before: float) -> None:
 
 
 @contextmanager
-def atomic_writer(path: _PathLike) -> Iterator[BinaryIO]:
+def atomic_writer(path: FilePath) -> Iterator[BinaryIO]:
     """Yield a temporary file that replaces ``path`` on success."""
     target = resolve_link(path)
     if target.is_dir():

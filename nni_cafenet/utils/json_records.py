@@ -12,18 +12,17 @@ from typing import Any
 
 from ..errors import DamagedFileError, first_line
 from .files import LineReader, append_line, json_text, read_jsonl, write_text
+from .links import FilePath
 from .signing import require_signature, signature
 
 __all__ = ['RecordReader', 'append_record', 'read_record', 'read_records', 'write_record']
-
-_PathLike = str | os.PathLike[str]
 
 _CHECKSUM, _SIGNATURE = 'checksum', 'signature'
 _BLANK = '0' * 64
 _END_OF_LINE = re.compile(rb'(, )?"checksum": "([0-9a-f]{16})"}$')
 
 
-def write_record(path: _PathLike, record: Mapping[str, Any], *, signed_for: str | None = None) -> None:
+def write_record(path: FilePath, record: Mapping[str, Any], *, signed_for: str | None = None) -> None:
     """Write a JSON object atomically, with a checksum as its last entry.
 
     Parameters
@@ -43,7 +42,7 @@ def write_record(path: _PathLike, record: Mapping[str, Any], *, signed_for: str 
     write_text(path, before + seal + after)
 
 
-def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) -> dict[str, Any]:
+def read_record(path: FilePath, *, remedy: str, signed_for: str | None = None) -> dict[str, Any]:
     """Read and verify a file that `write_record` wrote.
 
     Parameters
@@ -89,14 +88,14 @@ def read_record(path: _PathLike, *, remedy: str, signed_for: str | None = None) 
     return record
 
 
-def append_record(path: _PathLike, record: Mapping[str, Any]) -> None:
+def append_record(path: FilePath, record: Mapping[str, Any]) -> None:
     """Append a JSON object with a checksum as one line, durably (see `append_line`)."""
     text = json.dumps(record)
     comma = ', ' if record else ''
     append_line(path, f'{text[:-1]}{comma}"{_CHECKSUM}": "{_short_checksum(text.encode())}"}}')
 
 
-def read_records(path: _PathLike, *, remedy: str) -> list[dict[str, Any]]:
+def read_records(path: FilePath, *, remedy: str) -> list[dict[str, Any]]:
     """Read lines that `append_record` wrote, and drop a partial last line (see `read_jsonl`).
 
     Parameters
@@ -125,7 +124,7 @@ class RecordReader(LineReader):
     parse = staticmethod(lambda line: _record_of(line))
 
 
-def damaged_file(path: _PathLike, why: str, remedy: str) -> DamagedFileError:
+def damaged_file(path: FilePath, why: str, remedy: str) -> DamagedFileError:
     return DamagedFileError(f'{os.fspath(path)} is damaged ({why}). Restore it from a backup, or {remedy}.')
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from ..errors import FolderError
 
-__all__ = ['child_path', 'open_nofollow', 'resolve_link']
+__all__ = ['FilePath', 'child_path', 'open_nofollow', 'resolve_link']
+FilePath = str | os.PathLike[str]
 
-_PathLike = str | os.PathLike[str]
 
-
-def resolve_link(path: _PathLike) -> Path:
+def resolve_link(path: FilePath) -> Path:
     """Return the path, or the target of a link within its folder; raises `FolderError` for other links."""
     path = Path(path)
     if not path.is_symlink():
@@ -26,7 +25,7 @@ def resolve_link(path: _PathLike) -> Path:
     return real
 
 
-def child_path(folder: _PathLike, *parts: str) -> Path:
+def child_path(folder: FilePath, *parts: str) -> Path:
     """Return a path below a folder; raises `FolderError` if a part is not a plain name or a link leaves the folder."""
     path = Path(folder, *parts)
     plain = all(part not in ('', '.', '..') and not set(part) & {'/', '\\', '\0'} for part in parts)

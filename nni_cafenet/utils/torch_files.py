@@ -10,17 +10,16 @@ from typing import Any, BinaryIO
 from ..errors import first_line
 from .files import atomic_writer
 from .json_records import damaged_file
+from .links import FilePath
 
 __all__ = ['check_not_truncated', 'load_torch', 'save_torch']
-
-_PathLike = str | os.PathLike[str]
 
 _MARK = b'nni_cafenet sha256 '
 _LENGTH = len(_MARK) + 64
 _BLOCK = 1 << 22
 
 
-def save_torch(obj: object, path: _PathLike) -> None:
+def save_torch(obj: object, path: FilePath) -> None:
     """Save with ``torch.save`` atomically, as `write_text` does, with a checksum.
 
     Parameters
@@ -41,7 +40,7 @@ def save_torch(obj: object, path: _PathLike) -> None:
         file.write(_LENGTH.to_bytes(2, 'little') + _MARK + checksum)
 
 
-def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
+def load_torch(path: FilePath, *, remedy: str, **options: Any) -> Any:
     """Load tensors and plain values that `save_torch` wrote, onto the CPU. No code from the file runs.
 
     Parameters
@@ -76,7 +75,7 @@ def load_torch(path: _PathLike, *, remedy: str, **options: Any) -> Any:
         raise damaged_file(path, first_line(error, 120), remedy) from error
 
 
-def check_not_truncated(path: _PathLike, *, remedy: str) -> None:
+def check_not_truncated(path: FilePath, *, remedy: str) -> None:
     """Raise `DamagedFileError` for a truncated file or one not written by `save_torch`; reads only its end."""
     with open(path, 'rb') as file:
         size = file.seek(0, os.SEEK_END)

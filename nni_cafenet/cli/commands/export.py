@@ -41,7 +41,6 @@ def add(commands: Any) -> None:
         help='write the slim network of a finished run as ONNX or TorchScript',
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser)
     parser.add_argument('--onnx', metavar='FILE', help='write an ONNX file')

@@ -50,7 +50,6 @@ def add(commands: Any) -> None:
         help='the channel groups of any model, and what its widths cost',
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_space_options(inspect)
     files = inspect.add_argument_group('files', 'Written whole or not at all. With - the terminal gets that alone.')

@@ -33,7 +33,6 @@ def add_job(
         help=help,
         description=f'{description}\n{SOURCES}\n',
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     files = parser.add_argument_group('configuration', 'all options may stand in a YAML file; options go before it')
     files.add_argument('--config', metavar='FILE', help='read the job from a YAML file')

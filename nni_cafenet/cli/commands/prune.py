@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from ...errors import ConfigurationError
@@ -38,18 +39,6 @@ Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
 
-def add(commands: Any) -> None:
-    """Add the command to the parser."""
-    add_job(
-        commands,
-        'prune',
-        help='make a trained network smaller, under a budget',
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        run=_run,
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
     configuration = configuration_of(options, trained=True)
     if configuration is None:
@@ -82,3 +71,13 @@ def run_prune(configuration: Any) -> int:
         echo(f'{member.macs:,} MACs, {member.params:,} parameters: widths.json and slim.pt in {member.directory}')
     echo(f'wrote {page} and report.md beside it')
     return 0
+
+
+add = partial(
+    add_job,
+    name='prune',
+    help='make a trained network smaller, under a budget',
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    run=_run,
+)

@@ -29,7 +29,6 @@ def add(commands: Any) -> None:
         'quickstart',
         help='the whole job on real data that needs no download',
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     quickstart.add_argument(
         '--output', default='cafenet-quickstart', metavar='DIR', help='folder of the run (default: %(default)s)'

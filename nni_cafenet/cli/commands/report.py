@@ -32,7 +32,6 @@ def add(commands: Any) -> None:
         help='the table and the report of a finished run',
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('folder', metavar='RUN', help='output folder of nni-cafenet prune or nni-cafenet search')
     parser.add_argument('--output', metavar='DIR', help='folder for the report (default: that of the run)')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from functools import partial
 
 from ...utils import suppress_training_logs
 from .console import echo
@@ -40,18 +40,6 @@ Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
 
-def add(commands: Any) -> None:
-    """Add the command to the parser."""
-    add_job(
-        commands,
-        'search',
-        help='search the widths of a network from fresh weights, or do a job from a file',
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        run=_run,
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
     configuration = configuration_of(options)
     if configuration is None:
@@ -71,3 +59,13 @@ def _run(options: argparse.Namespace) -> int:
         echo(f'widths.json and slim.pt in {folder}')
     echo(f'wrote {page} and report.md beside it')
     return 0
+
+
+add = partial(
+    add_job,
+    name='search',
+    help='search the widths of a network from fresh weights, or do a job from a file',
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    run=_run,
+)

@@ -56,7 +56,6 @@ def add(commands: Any) -> None:
         help='train the slim network of a finished run, from scratch or on from its weights',
         description=f'{_DESCRIPTION}\n{SOURCES}\n',
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_network(parser)
     parser.add_argument('--epochs', metavar='N', dest=_EPOCHS, nargs=1, help='epochs (default: those of the run)')
