@@ -13,7 +13,7 @@ from torch import fx, nn
 from ..errors import TraceError, first_line
 from ..graph import ChannelGraph, ExampleInput
 from ..slicing import put, using_mode
-from ..utils import ConvNd
+from ..utils import ConvNd, pass_on
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
@@ -238,6 +238,7 @@ def _run_rule(call: Call, several: bool, arguments: Any, keywords: Any) -> Seque
                 return results
             problem = 'whose rule does not give one dim for every dimension of its outputs'
         except Exception as error:  # noqa: BLE001 - rules may be the user's
+            pass_on(error)
             problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
         _logger.warning('The operator %s keeps the channels that reach it: it is one %s.', call.operator, problem)
     for symbol in _symbols((arguments, keywords)):

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import TraceError
 from ..graph import ExampleInput
 from ..slicing import using_mode
+from ..utils import pass_on
 
 __all__ = ['bare_model', 'fill_lazy_layers']
 
@@ -86,6 +87,7 @@ def fill_lazy_layers(model: nn.Module, example: ExampleInput) -> None:
         with torch.no_grad(), using_mode(model, training=False):
             model(*inputs.args, **inputs.kwargs)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        pass_on(error)
         problem = f': the model fails with {type(error).__name__}: {str(error).strip()[:300]}'
     left = _lazy_layers(model)
     if left or problem:

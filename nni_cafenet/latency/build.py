@@ -18,7 +18,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..space import WidthSpace
-from ..utils import check_whole_number
+from ..utils import check_whole_number, pass_on
 from .cache import TimeCache
 from .calibration import others_than, random_widths
 from .clock import Clock
@@ -201,6 +201,7 @@ def _or_none(timed: Callable[[Operator], int]) -> Callable[[Operator], int | Non
         try:
             return timed(operator)
         except Exception as error:  # noqa: BLE001  whatever an operator raises; the calibration stands for it
+            pass_on(error, memory=False)
             _logger.debug('%s cannot be measured alone: %s', operator.name, error)
             return None
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..graph import ExampleInput
-from ..utils import json_text, save_torch, write_record
+from ..utils import json_text, pass_on, save_torch, write_record
 from .files import SIZES, PathLike, may_follow_width, outputs_agree, summarize_outputs
 
 __all__ = ['save_slim']
@@ -141,7 +141,8 @@ def _check(slim: nn.Module, example_input: Any) -> dict[str, Any] | None:
         inputs = [_described(example.args), _described(example.kwargs)]
         outputs = summarize_outputs(copied, inputs)
         again = summarize_outputs(copied, inputs)
-    except Exception:  # noqa: BLE001  whatever a forward raises, such as where the CPU lacks an operator
+    except Exception as error:  # noqa: BLE001  whatever a forward raises, such as where the CPU lacks an operator
+        pass_on(error, memory=False)
         return None
     return {'inputs': inputs, 'outputs': outputs} if outputs_agree(again, outputs) else None
 

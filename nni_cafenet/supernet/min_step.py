@@ -11,6 +11,7 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor
 
+from ..utils import pass_on
 from .graph_memory import GraphMemory
 from .side_effects import SideEffects
 
@@ -178,7 +179,8 @@ class MinStep:
                 return result
             except torch.OutOfMemoryError:
                 raise
-            except Exception:  # noqa: BLE001 - any error of a step that computes gradients itself
+            except Exception as error:  # noqa: BLE001 - any error of a step that computes gradients itself
+                pass_on(error, memory=False)
                 pass
             undo(before)
         result = self.run(channel_sets, steps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._doors import lazy_names
 
 if TYPE_CHECKING:
+    from .callers_errors import pass_on as pass_on
     from .files import (
         absolute_path as absolute_path,
         is_temporary_file as is_temporary_file,

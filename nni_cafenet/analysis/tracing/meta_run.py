@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...errors import first_line
 from ...graph import ExampleInput
 from ...slicing import call_with
-from ...utils import suppress_torch_output, tensors_in
+from ...utils import pass_on, suppress_torch_output, tensors_in
 from ..model_state import untouched
 from .flat_model import FlatModel
 
@@ -125,6 +125,7 @@ def run_on_meta(
                 raise _CannotTellError('it keeps tensors')
         listing.graph.output(tuple(listing.node_of(tensor) for tensor in returned))
     except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
+        pass_on(error)
         _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
         return None
     return ListedOperators(listing.graph), names

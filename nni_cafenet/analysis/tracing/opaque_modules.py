@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from ...errors import first_line
 from ...graph import ExampleInput
+from ...utils import pass_on
 from ..model_state import untouched
 from ..rules import Call, Dims, LayerCall, Rule, find_layer, own_tensors, register_rule
 
@@ -93,6 +94,7 @@ def _pass(call: Call, inputs: list[Any], part: str, index: int) -> Sequence[Dims
         try:
             return _through(own, layer.rule, inputs, _calls[part][index])
         except Exception as error:  # noqa: BLE001 - rules may be the user's
+            pass_on(error)
             problem = f'whose rule failed with {type(error).__name__}: {first_line(error)}'
             if name not in call.constraints.warned:
                 call.constraints.warned.add(name)
@@ -156,10 +158,11 @@ def opaque_modules(model: nn.Module, example: ExampleInput, parts: Sequence[str]
         if name not in _calls
     ]
     try:
-        # The caller reports why a model does not run.
-        with torch.no_grad(), contextlib.suppress(Exception), untouched(model) as state, state.watching():
+        with torch.no_grad(), untouched(model) as state, state.watching():
             inputs = example.fresh()
             model(*inputs.args, **inputs.kwargs)
+    except Exception as error:  # noqa: BLE001 - the caller reports why a model does not run
+        pass_on(error)
     finally:
         for handle in handles:
             handle.remove()

@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind
 
 from ...errors import TraceError, first_line
 from ...graph import ExampleInput
-from ...utils import suppress_torch_output
+from ...utils import pass_on, suppress_torch_output
 from ..model_state import untouched
 from .flat_model import FlatModel
 from .meta_run import ListedOperators, run_on_meta
@@ -62,6 +62,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
             calls = FlatModel(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
     except Exception as error:
+        pass_on(error)
         _check_runs(model, example)
         if opaque:
             with opaque_modules(model, example, opaque):
@@ -84,6 +85,7 @@ def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
         with suppress_torch_output(), untouched(model) as state, state.watching():
             module, tensors = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
+        pass_on(error)
         _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
         return None
     after = frozenset(values_seen(module.graph))
@@ -119,6 +121,7 @@ def _check_runs(model: nn.Module, example: ExampleInput) -> None:
         with torch.no_grad(), untouched(model) as state, state.watching():
             model(*example.args, **example.kwargs)
     except Exception as error:
+        pass_on(error)
         mode = ' in training mode' if model.training else ''
         raise TraceError(
             f'example_input ({example.describe()}) is rejected by the model {type(model).__name__}{mode}: '

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from ...graph import Attribute, ChannelGraph
+from ...utils import pass_on
 from .width_attributes import candidates, distinct
 
 __all__ = ['AttributeSearch']
@@ -120,6 +121,7 @@ class AttributeSearch:
             try:
                 run(graph)
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                pass_on(error)
                 return error, done
         return None, done
 

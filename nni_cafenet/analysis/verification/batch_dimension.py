@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from ...errors import first_line
 from ...graph import ExampleInput
 from ...slicing import TensorSlots, call_with, using_mode
-from ...utils import tensors_in
+from ...utils import pass_on, tensors_in
 from ..model_state import untouched
 from .compare import same_sample
 from .overrides import ValueOverride, replaced
@@ -161,6 +161,7 @@ class _Independence:
                         self.coupled = dims
                     return False
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            pass_on(error)
             self.problem = f'it fails with {type(error).__name__}: {first_line(error)}'
             return None
         return True
@@ -170,6 +171,7 @@ class _Independence:
         try:
             self._run(self._examples[1].with_batch(1))
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            pass_on(error)
             self.problem = f'it fails with {type(error).__name__}: {first_line(error)}'
             return False
         return True
@@ -178,7 +180,8 @@ class _Independence:
         if self._whole is None:
             try:
                 self._whole = self._examples[0], self._run(self._examples[0])
-            except Exception:  # noqa: BLE001 - the user's code may insist on the example's own numbers
+            except Exception as error:  # noqa: BLE001 - the user's code may insist on the example's own numbers
+                pass_on(error)
                 self._whole = self._examples[1], self._run(self._examples[1])
         return self._whole
 

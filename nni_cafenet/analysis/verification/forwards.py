@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...graph import ChannelGraph, ExampleInput
 from ...slicing import Positions, Selection, TensorSlots, call_with, open_index, take, using_attributes, using_mode
-from ...utils import tensors_in
+from ...utils import pass_on, tensors_in
 from ..model_state import ModelState, untouched
 from .macs import CountedForwards
 from .overrides import InDouble, Transform, ValueOverride, changed, converted, replaced
@@ -146,7 +146,8 @@ class Forwards:
     def _runs_in(self, dtype: torch.dtype) -> bool:
         try:
             self.whole(dtype)
-        except Exception:  # noqa: BLE001 - the user's code may insist on a precision
+        except Exception as error:  # noqa: BLE001 - the user's code may insist on a precision
+            pass_on(error, memory=False)
             return False
         return True
 

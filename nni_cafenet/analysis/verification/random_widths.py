@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import first_line
 from ...graph import ChannelGraph
 from ...slicing import using_mode
+from ...utils import pass_on
 from .channel_order import model_ignores_order, slices_ignore_order
 from .draw import random_channel_sets
 from .forwards import Forwards
@@ -51,6 +52,7 @@ class RandomWidths:
         try:
             return self._failure(graph, sets)
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            pass_on(error)
             self.failed_sets = sets
             name = type(error).__name__
             return f'at another width the model fails with {name}: {first_line(error, 200, name)}'

@@ -19,6 +19,7 @@ from torch import nn
 from ...errors import first_line
 from ...graph import ChannelGraph, ExampleInput
 from ...slicing import using_mode
+from ...utils import pass_on
 from ..model_state import untouched
 from .channel_order import model_ignores_order
 from .forwards import Forwards
@@ -61,6 +62,7 @@ class InTrainingMode(RandomWidths):
             if not model_ignores_order(self.forwards, graph, labels, self.rng):  # of slices, chance may choose the same
                 return WRONG_ORDER
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            pass_on(error)
             return f'the model fails with {type(error).__name__}: {first_line(error, 200)}'
         return super().failure(graph, labels)
 
@@ -90,6 +92,7 @@ class _TrainingForwards(Forwards):
         try:
             self.whole(None)
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            pass_on(error)
             _logger.info('%s is not verified in training mode: %s', type(self.model).__name__, first_line(error))
             return False
         return True
