@@ -31,12 +31,8 @@ _logger = logging.getLogger(__name__)
 class ChannelOrder:
     """A permutation applied to the channels of a space.
 
-    Parameters
-    ----------
-    permutation
-        ``{label: int64 tensor of shape (full width,)}`` for every group: the old index of each channel.
-    kept
-        ``{label: reason}`` of groups that could not be permuted.
+    ``permutation`` is the old index of each channel, ``{label: int64 tensor of shape (full width,)}``; ``kept`` the
+    reasons of groups that could not be permuted.
     """
 
     permutation: dict[str, Tensor]

@@ -113,12 +113,7 @@ class _ScoreSum:
     def add(self, name: str, axis: int, scores: Tensor, *, root: bool = False, normalize: bool = True) -> None:
         """Add a weight's element scores, summed over all axes but ``axis``.
 
-        Parameters
-        ----------
-        root
-            Take the square root of a channel's sum.
-        normalize
-            Divide by the mean over the group.
+        ``root`` takes the square root of a channel's sum, ``normalize`` divides by the mean over the group.
         """
         layout = self._graph.layouts[self._graph.dims[name][axis]]  # type: ignore[index]
         others = [other for other in range(scores.dim()) if other != axis]

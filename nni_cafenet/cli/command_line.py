@@ -34,16 +34,9 @@ COMMANDS = (quickstart, inspect, prune, search, train_slim, export, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line, by default with the arguments of the process.
 
-    Parameters
-    ----------
-    arguments
-        Default: those of the process.
-
-    Returns
-    -------
-    The exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
+    Returns the exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
     """
     parser = _parser()
     words = list(sys.argv[1:] if arguments is None else arguments)

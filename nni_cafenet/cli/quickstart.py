@@ -63,20 +63,8 @@ _SILENT: dict[str, Any] = {
 class QuickstartOptions:
     """Options of the quickstart.
 
-    Parameters
-    ----------
-    budget
-        MACs of the searched network (see `CafeNet`).
-    seed
-        Seed of the run; the networks are trained with this seed and those that follow it.
-    supernet_epochs, epochs
-        Epochs of the supernet, and of every training from scratch.
-    population, generations
-        Size of the evolutionary search.
-    trainings
-        Trainings from scratch of each network.
-    stages
-        Widths of the network, stage by stage (see `nni_cafenet.testing.StagedResNet`).
+    The networks are trained with ``seed`` and those that follow it. ``epochs`` are those of every training from
+    scratch, ``trainings`` their number per network. For ``stages`` see `nni_cafenet.testing.StagedResNet`.
     """
 
     budget: str = '25%'
@@ -93,18 +81,8 @@ class QuickstartOptions:
 class QuickstartResult:
     """Result of the quickstart.
 
-    Parameters
-    ----------
-    table
-        The networks side by side, as text.
-    widths
-        The searched widths.
-    slim
-        The searched network, with the supernet's weights.
-    inherited
-        Its accuracy on the test images before any further training.
-    accuracies
-        ``{network: accuracy of each training from scratch}``.
+    ``inherited`` is the accuracy of the searched network on the test images with the supernet's weights, ``accuracies``
+    are those after each training from scratch.
     """
 
     table: str
@@ -127,23 +105,9 @@ class DigitsModule(ClassificationModule):
 
 
 def quickstart(output: str | Path, options: QuickstartOptions, echo: Callable[[str], None]) -> QuickstartResult:
-    """Run the job, or what is left of it.
+    """Run the job, or the rest of it; ``echo`` is called with each line for the user.
 
-    Parameters
-    ----------
-    output
-        The output folder; created if missing.
-    options
-        The options.
-    echo
-        Called with each line for the user.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the folder holds a run with other options.
-    ValueError
-        If the budget is out of reach.
+    Raises ResumeError if the folder has a run with other options, ValueError if the budget is out of reach.
     """
     folder = absolute_path(output)
     with suppress_training_logs(), _one_thread():

@@ -31,14 +31,8 @@ class Sample:
 def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
     """Return a copy of a model in evaluation mode, and its example input, both on the CPU.
 
-    Raises
-    ------
-    TypeError
-        If the model is no module, or the example is none.
-    ValueError
-        If the model has no values, being on the meta device.
-    TraceError
-        If the model rejects the example.
+    Raises TypeError for anything but a module with an example input, ValueError for a model on the meta device, and
+    TraceError if the model rejects the example.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'slim must be a torch.nn.Module, not {type(model).__name__}')
@@ -59,10 +53,10 @@ def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
 
 
 def samples_of(model: nn.Module, example: ExampleInput) -> list[Sample]:
-    """Return the example and random inputs of its kind, one of them a larger batch, with what the model makes of them.
+    """Return the example and random inputs of its kind, one of them a larger batch, with the model's outputs.
 
     The entries of a random tensor are drawn from those of the example, so indices stay valid and pictures stay in their
-    range; where all are the same real number, normal values are added. Inputs that the model rejects are left out.
+    range; if all are the same real number, normal values are added. Inputs that the model rejects are left out.
     """
     generator = torch.Generator().manual_seed(0)
     samples = [Sample(example, _outputs(model, example), of_example_size=True)]
@@ -84,10 +78,9 @@ def takes_any_batch(example: ExampleInput, samples: Sequence[Sample]) -> bool:
 
 
 def largest_difference(run: Callable[[ExampleInput], Sequence[Tensor]], samples: Sequence[Sample]) -> float:
-    """
-    Return the largest difference to the samples' outputs, as a share of the largest value in the output tensor concerned.
+    """Return the largest difference from the samples' outputs, as a share of the largest value in that output tensor.
 
-    It is infinite where the number of tensors, a shape or a whole number differs, or values that are not finite do.
+    It is infinite if the number of tensors, a shape, a whole number or a non-finite value differs.
     """
     largest = 0.0
     for sample in samples:

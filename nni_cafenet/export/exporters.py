@@ -23,17 +23,7 @@ Run = Callable[[ExampleInput], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Exporter:
-    """One way to write a file.
-
-    Parameters
-    ----------
-    name
-        What it is called.
-    any_batch
-        Whether the file shall take batches of any size.
-    write
-        Writes the file.
-    """
+    """One way to write a file, perhaps for batches of any size."""
 
     name: str
     any_batch: bool
@@ -42,25 +32,23 @@ class Exporter:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and what it was found to be. ``print`` shows it as a sentence.
+    """A file that was written and checked. ``print`` shows it as a sentence.
 
-    Parameters
+    Attributes
     ----------
-    path
-        The file.
     size
         Its size in bytes.
     way
         How it was made, such as ``'torch.export'``, ``'TorchScript, scripted'``.
     any_batch
-        Whether it takes batches of any size; else those of the example input alone.
+        Whether it takes batches of any size; else only that of the example input.
     largest_difference
-        The largest difference to the model's outputs, as a share of the largest value of the output tensor concerned; None
-        where the file was not run.
+        The largest difference from the model's outputs, as a share of the largest value of the output tensor concerned;
+        None if the file was not run.
     opset
         Version of ONNX's operators; None for other formats.
     failed
-        Why other ways, which were tried before, were not taken.
+        Why the ways tried before failed.
     """
 
     path: Path
@@ -90,25 +78,10 @@ def export_checked(
     samples: Sequence[Sample],
     tolerance: float,
 ) -> Exported:
-    """Write a file by the first way whose file agrees with the model.
+    """Write a file by the first way whose file agrees with the model within the tolerance.
 
-    Parameters
-    ----------
-    ways
-        In the order in which they are tried.
-    path
-        The file. It is replaced once a file agrees; if none does, it is left as it was.
-    load
-        Makes something that can be run of a file; None: files are not run.
-    samples
-        What the model computes.
-    tolerance
-        The largest difference that agrees.
-
-    Raises
-    ------
-    ExportError
-        If no way agrees; the message says of each why.
+    ``load`` makes a file runnable; None: files are not run. ``path`` is replaced once a file agrees; if none does, it
+    is unchanged, and ExportError gives the reason of each way.
     """
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix='nni-cafenet-') as folder:

@@ -26,18 +26,9 @@ def named_inputs(model: nn.Module, inputs: ExampleInput) -> dict[str, Tensor]:
 
 
 def output_names(model: nn.Module, inputs: ExampleInput, taken: Collection[str]) -> list[str] | None:
-    """Return a name for every tensor that comes out: ``output``, or the keys of what holds them.
+    """Return a name for every output tensor: ``output``, or the key in its container, apart from ``taken`` names.
 
-    Parameters
-    ----------
-    model, inputs
-        What is called.
-    taken
-        Names that inputs have.
-
-    Returns
-    -------
-    None where something else than tensors comes out, which a file cannot hold.
+    None if other values than tensors are returned, which a file cannot hold.
     """
     fresh = inputs.fresh()
     with torch.no_grad():

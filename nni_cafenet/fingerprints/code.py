@@ -31,15 +31,7 @@ _Describe = Callable[[Any], Any]
 
 
 def code_name(function: Any, describe: _Describe) -> str:
-    """Return the name of a function, with a fingerprint of its code where it is the user's.
-
-    Parameters
-    ----------
-    function
-        A function, method or class.
-    describe
-        Describes values that the code uses.
-    """
+    """Return the name of a function, method or class, with a fingerprint of its code if it is the user's."""
     name = getattr(function, '__qualname__', type(function).__qualname__)
     module = getattr(function, '__module__', None) or ''
     if isinstance(function, type):

@@ -31,10 +31,10 @@ _SMALL = 1 << 24
 
 
 def loader_record(loader: Any) -> Any:
-    """Return what a loader yields, as plain data; of several loaders, for each.
+    """Return the data of a loader, or of each of several, as plain data.
 
-    Workers, memory pinning and other settings of speed are left out. What is no ``DataLoader`` is known by its class and
-    its length.
+    Settings of speed, such as workers and memory pinning, are left out. Anything but a ``DataLoader`` is identified by
+    its class and length.
     """
     if loader is None:
         return None
@@ -53,11 +53,10 @@ def loader_record(loader: Any) -> Any:
 
 
 def dataset_record(dataset: Any) -> dict[str, Any]:
-    """Return what a data set holds, as plain data.
+    """Return the content of a data set, as plain data.
 
-    Samples are read with all generators seeded, twice: where they differ even so, they are random on access, and only their
-    kinds and shapes are compared, with the code that makes them. They are read from a copy of the data set that shares its
-    data.
+    Samples are read twice from a copy that shares the data, with all generators seeded. If they differ even so, they
+    are random on access, and only their types and shapes are compared, with the code that makes them.
     """
     name, length = type(dataset).__qualname__, _length(dataset)
     record: dict[str, Any] = {'dataset': name, 'length': length}

@@ -50,10 +50,10 @@ _OF_THE_RUN = ('model', '_model', '_hparams', '_hparams_initial', '_hparams_name
 
 
 def evaluator_record(evaluator: Lightning) -> dict[str, Any]:
-    """Return how an evaluator trains: its module, the settings of its trainer, callbacks; without its data.
+    """Return how an evaluator trains: its module, the settings of its trainer, callbacks; without its data and its model.
 
-    It must not have run yet. Parameters of the module are known by their shapes, since they may be drawn at random; what is
-    not trained (buffers, a frozen teacher) by its values. The model that it trains is no part of it.
+    It must not have run yet. Parameters of the module are identified by shape, since they may be initialized at random;
+    what is not trained (buffers, a frozen teacher) by value.
     """
     describe, module = Describer(), evaluator.module
     record = {'module': type(module).__qualname__, **_settings(module, describe)}

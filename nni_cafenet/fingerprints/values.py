@@ -49,15 +49,7 @@ def digest(record: Any) -> str:
 
 
 def differences(there: Any, now: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two records differ: the name of the option, and its two values.
-
-    Parameters
-    ----------
-    there, now
-        What `record_of` returned, or JSON made of it.
-    path
-        The name of the records.
-    """
+    """Yield the differences of two records (see `record_of`), also read from JSON: the option, and both values."""
     if isinstance(there, Mapping) and isinstance(now, Mapping):
         for key in {**there, **now}:
             yield from differences(there.get(key), now.get(key), f'{path}.{key}' if path else str(key))
@@ -163,16 +155,9 @@ class Describer:
         return {'class': self._kind(metric), **{name: self(each) for name, each in sorted(state.items())}}
 
     def module(self, module: nn.Module, *, without: tuple[str, ...] = (), own: frozenset[str] = frozenset()) -> Any:
-        """A module by its settings, its layers and the tensors that no training changes.
+        """Describe a module by its settings, its layers and the tensors that no training changes.
 
-        Parameters
-        ----------
-        module
-            The module.
-        without
-            Names of its attributes and layers that do not count.
-        own
-            Further attributes of its base class, which every such module has.
+        Attributes and layers named in ``without`` are ignored; ``own`` are attributes of its base class to be included.
         """
         skipped = _MODULE_OWN | own | set(without)
         state = {name: each for name, each in vars(module).items() if name not in skipped and not _is_a_mark(name)}

@@ -38,16 +38,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Share:
-    """What one kind of operator takes of the full network.
+    """The share of one kind of operator in the full network.
 
-    Parameters
-    ----------
-    operator
-        Its name in torch.
-    calls
-        How often it runs.
-    time
-        Of all calls, each measured alone, ns; None where it could not be.
+    ``time`` sums all its calls, each measured alone, in ns; None if they could not be measured.
     """
 
     operator: str
@@ -57,18 +50,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a space.
+    """What was measured of a space; the fields are those of `LatencyTable`.
 
-    Parameters
-    ----------
-    device, batch, environment
-        Where it was measured, on how many samples at a time, and with what software.
-    constant, terms, shares
-        As `LatencyTable` has them.
-    fitted, held
-        Widths of the networks that calibrate the table, and of those that tell its error; (networks, groups).
-    fitted_times, held_times
-        Their times, ns.
+    ``fitted`` are widths (networks, groups) that calibrate the table, ``held`` those that estimate its error; times in
+    ns.
     """
 
     device: str

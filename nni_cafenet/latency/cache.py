@@ -18,17 +18,9 @@ _EVERY = 1.0  # seconds between two lines of the file
 class TimeCache:
     """Times of operators and networks, ns, in one environment.
 
-    Parameters
-    ----------
-    environment
-        What the times depend on besides what is timed: processor, threads, versions (`Clock.describe`).
-    path
-        A file of JSON lines; those of the same environment are read, those of others are left alone. None: memory only.
-
-    Raises
-    ------
-    ValueError
-        If the file is no file of measured times.
+    ``environment`` is what times depend on besides the operator: processor, threads, versions (`Clock.describe`). Of
+    the JSON lines in ``path``, those of other environments are left alone; None keeps times in memory only. Raises
+    ValueError if the file has other content.
     """
 
     def __init__(self, environment: str, path: Path | None = None) -> None:

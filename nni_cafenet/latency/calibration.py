@@ -19,15 +19,7 @@ _JITTER = 0.25  # how far the groups of random widths stray from their common ra
 
 @dataclass(frozen=True)
 class Calibration:
-    """A network takes ``scale / 65536 * operators + offset``; neither is below zero, so the order is kept.
-
-    Parameters
-    ----------
-    scale
-        Of the times of operators that were measured alone, in 1 / 65536.
-    offset
-        What every network takes besides, ns.
-    """
+    """A network takes ``scale / 65536 * operators + offset`` ns; neither is below zero, so the order is kept."""
 
     scale: int = _ONE
     offset: int = 0
@@ -41,10 +33,7 @@ class Calibration:
 def fit(operators: Sequence[int], measured: Sequence[int]) -> Calibration:
     """Fit scale and offset, both zero or more, to measured networks: least squares of the relative errors.
 
-    Parameters
-    ----------
-    operators, measured
-        Summed times of the operators of some networks, and their own times, ns, above zero.
+    ``operators`` are the summed times of the operators of each network, ``measured`` its own time, in ns above zero.
     """
     from scipy.optimize import nnls
 
@@ -55,16 +44,10 @@ def fit(operators: Sequence[int], measured: Sequence[int]) -> Calibration:
 
 @dataclass(frozen=True)
 class PredictionError:
-    """How far predicted times were from real ones, at widths that played no part in the calibration.
+    """The error of predicted times at widths that played no part in the calibration.
 
-    Parameters
-    ----------
-    median, worst
-        Relative errors: 0.05 is 5 % of the real time.
-    rank_correlation
-        Spearman's, of predicted and real times; 1: the same order.
-    widths
-        How many networks were timed.
+    ``median`` and ``worst`` are relative errors: 0.05 is 5 % of the real time. ``rank_correlation`` is Spearman's.
+    ``widths`` is the number of networks timed.
     """
 
     median: float
@@ -91,21 +74,7 @@ def prediction_error(predicted: Sequence[int], measured: Sequence[int]) -> Predi
 
 
 def random_widths(choices: Mapping[str, Sequence[int]], number: int, rng: np.random.Generator) -> IntArray:
-    """Draw widths from all sizes of networks alike: one ratio each, from which every group strays.
-
-    Parameters
-    ----------
-    choices
-        ``{label: widths}``, ascending.
-    number
-        How many.
-    rng
-        The only source of chance.
-
-    Returns
-    -------
-    int64 array (number, groups)
-    """
+    """Draw widths (number, groups) uniformly over network sizes: one ratio each, from which every group deviates."""
     center = (np.arange(number) + rng.random(number))[:, None] / max(number, 1)
     ratio = np.clip(center + rng.uniform(-_JITTER, _JITTER, (number, len(choices))), 0, 1)
     columns = [

@@ -29,17 +29,7 @@ _MOST_CALLS = 200  # in a block
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a call takes.
-
-    Parameters
-    ----------
-    median
-        Half of the runs took longer, ns.
-    low, high
-        Quartiles: half of the runs took between these, ns.
-    runs
-        How many were timed.
-    """
+    """Duration of a call: the median and quartiles of all timed runs, in ns, and the number of runs."""
 
     median: int
     low: int
@@ -60,12 +50,9 @@ class Timing:
 
 
 def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
-    """Return a device that is there.
+    """Return an available device.
 
-    Raises
-    ------
-    ValueError
-        If torch does not know it, cannot use it here, or nothing can be timed on it.
+    Raises ValueError if torch does not know it, cannot use it here, or nothing can be timed on it.
     """
     try:
         found = torch.device(device)
@@ -89,19 +76,9 @@ def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
 
 
 class Clock:
-    """Times calls on a device.
+    """Times calls on a device, with a number of CPU threads; None: as many as torch has now.
 
-    Parameters
-    ----------
-    device
-        ``'cpu'``, ``'cuda'`` or another device of torch.
-    threads
-        Threads of torch on the CPU while it is timed; None: as many as torch has now.
-
-    Raises
-    ------
-    ValueError
-        If the device is not there, or ``threads`` is no number.
+    Raises ValueError if the device is unavailable, or ``threads`` is not a number.
     """
 
     def __init__(self, device: DeviceLike = 'cpu', threads: int | None = None) -> None:
@@ -116,15 +93,10 @@ class Clock:
         return f'{self.device.type}, {_processor()}, {threads}, torch {torch.__version__}'
 
     def operator(self, operator: Operator) -> int:
-        """Time one operator, on tensors of ones in place of its own; ns.
+        """Time one operator, on tensors of ones in place of its own; ns. Errors of the operator are raised.
 
-        Blocks of calls are timed, since one may be too short, and the median block counts. On a GPU the calls of a block
-        follow each other without waiting, as in a model.
-
-        Raises
-        ------
-        Exception
-            Whatever the operator raises on such tensors.
+        Blocks of calls are timed, since one may be too short, and the median block counts. On a GPU the calls of a
+        block are launched without synchronization, as in a model.
         """
         with self._ready():
             call = operator.prepared(self.device)

@@ -26,15 +26,7 @@ _MOST_AXES = 2  # with more, an operator is tabulated by the number of its eleme
 
 @dataclass(frozen=True)
 class Region:
-    """The widths that a table is for.
-
-    Parameters
-    ----------
-    choices
-        ``{label: widths}``, ascending.
-    points
-        At most so many points along an axis.
-    """
+    """The widths that a table covers, with a largest number of points along an axis."""
 
     choices: Mapping[str, Sequence[int]]
     points: int
@@ -56,15 +48,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Grid:
-    """An operator at some sizes.
-
-    Parameters
-    ----------
-    axes, points
-        As of `Term`.
-    operators
-        What runs at each point of the grid, the last axis fastest.
-    """
+    """An operator at some sizes: ``operators`` run at the points of the grid, the last axis fastest."""
 
     axes: tuple[Axis, ...]
     points: tuple[Array, ...]
@@ -77,11 +61,11 @@ class Grid:
 
 
 def grid_of(follower: SymbolicOp, region: Region) -> Grid | None:
-    """Return what to measure of an operator; None where a tensor of it gets smaller when widths grow.
+    """Return what to measure of an operator; None if one of its tensors gets smaller when widths grow.
 
-    An operator whose sizes follow one sum of widths, or two (a convolution: what it reads and what it makes), is measured
-    on a grid of these. One that follows more (a concatenation) is measured on the way from the smallest network to the
-    full one, and tabulated by the number of its elements.
+    An operator whose sizes follow one sum of widths, or two (a convolution: its inputs and outputs), is measured on a
+    grid of these. One that follows more (a concatenation) is measured on the way from the smallest network to the full
+    one, and tabulated by its number of elements.
     """
     directions: list[tuple[int, ...]] = []
     place, factor = [], []

@@ -19,16 +19,9 @@ Array = NDArray[np.int64]
 
 
 def monotone(times: NDArray[Any]) -> Array:
-    """Return times that do not fall along any axis: halfway between the least such table above and the largest below.
+    """Return times (int64) that do not fall along any axis of their grid; unchanged if they already do not.
 
-    Parameters
-    ----------
-    times
-        Times on a grid, ns, of any number of dimensions.
-
-    Returns
-    -------
-    int64 array of the same shape; the same values where they do not fall.
+    They are halfway between the smallest such table above and the largest below.
     """
     above, below = np.asarray(times, np.int64), np.asarray(times, np.int64)
     for axis in range(above.ndim):
@@ -38,12 +31,9 @@ def monotone(times: NDArray[Any]) -> Array:
 
 
 def spread(least: int, most: int, number: int, allowed: Sequence[int] | None = None) -> Array:
-    """Return at most ``number`` points from ``least`` to ``most``, ascending, the ends among them.
+    """Return at most ``number`` ascending points from ``least`` to ``most``, both included.
 
-    Parameters
-    ----------
-    allowed
-        Only these, ascending, with both ends among them; None: any whole number.
+    They are among ``allowed``, ascending numbers with both ends; None: any whole number.
     """
     even = np.linspace(least, most, max(number, 2))
     if allowed is not None:
@@ -80,13 +70,7 @@ class Monomial:
 
 @dataclass(frozen=True)
 class Axis:
-    """What an operator's time is tabulated by: a sum of products of widths, never falling when one grows.
-
-    Parameters
-    ----------
-    parts
-        Sizes, or numbers of elements, that are added up.
-    """
+    """An axis of a table: a sum of products of widths, which never falls when one grows."""
 
     parts: tuple[Monomial, ...]
 
@@ -121,17 +105,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Term:
-    """Times of operators that are tabulated by the same axes at the same points.
-
-    Parameters
-    ----------
-    axes
-        None, one or two of them, or more.
-    points
-        Ascending points along each axis, two or more.
-    times
-        ns, as many dimensions as axes; they never fall along any.
-    """
+    """Times of operators that are tabulated on the same axes, in ns, at two or more ascending points along each."""
 
     axes: tuple[Axis, ...]
     points: tuple[Array, ...]
@@ -140,8 +114,7 @@ class Term:
     def at(self, widths: Mapping[str, Array]) -> Array:
         """Interpolate linearly at ``{label: widths (N,)}``; ns, shape (N,). Outside of the points, the nearest counts.
 
-        Each step is cut off to a whole nanosecond, which keeps the order: of two numbers the larger one, cut off, is
-        never the smaller one.
+        Each step rounds down to a whole nanosecond, which keeps the order.
         """
         places = [_place(axis.at(widths), points) for axis, points in zip(self.axes, self.points)]
         corners = {

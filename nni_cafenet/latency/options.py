@@ -19,16 +19,8 @@ __all__ = ['LatencyOptions']
 class LatencyOptions:
     """Where networks run, as a budget says: ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
 
-    Parameters
-    ----------
-    device
-        ``'cpu'`` (default), ``'cuda'`` or another device of torch; None: not said.
-    batch
-        Samples at a time, default 1.
-    threads
-        Threads of torch on the CPU; None: as many as torch has.
-    table
-        A `LatencyTable`, or the file of one, instead of measuring.
+    ``threads`` are those of torch on the CPU; None: as many as torch has. ``table`` is a `LatencyTable`, or the file of
+    one, to be used instead of measuring.
     """
 
     device: str | None = None
@@ -43,13 +35,10 @@ class LatencyOptions:
         return cls(None if device is None else str(device), spec.get('batch'), spec.get('threads'), spec.get('table'))
 
     def check(self, space: Any) -> None:
-        """Refuse what cannot work in a `WidthSpace`, before anything is measured.
+        """Check that the options work for a `WidthSpace`, before anything is measured.
 
-        Raises
-        ------
-        ValueError
-            If the device is not there, a number is out of range, or the table cannot be read, is that of another space, or
-            was measured otherwise.
+        Raises ValueError if the device is unavailable, a number is out of range, or the table cannot be read, is that
+        of another space, or was measured otherwise.
         """
         for name in ('batch', 'threads'):
             if getattr(self, name) is not None:

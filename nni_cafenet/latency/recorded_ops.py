@@ -29,23 +29,19 @@ _MOST_COPIES = 16
 class Operator:
     """One call of an operator, without the values of its tensors.
 
-    Parameters
-    ----------
-    name
-        As torch calls it: ``'aten.convolution.default'``.
-    arguments
-        JSON of its arguments. A tensor is ``{'.tensor': dtype, 'shape': [...], 'order': '0,1,2,3'}``, with its
-        dimensions from the largest stride to the smallest, and ``'expanded'``, those along which it repeats itself.
+    ``name`` is torch's: ``'aten.convolution.default'``. ``arguments`` are JSON. A tensor is ``{'.tensor': dtype,
+    'shape': [...], 'order': '0,1,2,3'}``, with its dimensions from the largest stride to the smallest, and
+    ``'expanded'``, those along which it repeats itself.
     """
 
     name: str
     arguments: str
 
     def prepared(self, device: torch.device) -> Callable[[], Any]:
-        """Return the call of it, on tensors of ones (zeros where they are no floating-point numbers).
+        """Return the operator's call, on tensors of ones (zeros if they are not floating-point numbers).
 
-        Calls take turns on copies of the tensors, as many as fill the caches next to a processor: in a network, weights
-        and inputs are not there either.
+        Calls alternate between copies of the tensors, enough to fill the processor's caches: in a network, weights and
+        inputs are not cached either.
         """
         function: Any = torch.ops
         for part in self.name.split('.'):
@@ -200,7 +196,7 @@ def tensor_sizes(arguments: Any) -> list[list[int]]:
 
 
 def form(arguments: Any) -> str:
-    """Return what stays of arguments at every width, as text: all but numbers and the order of strides.
+    """Return the part of the arguments that is the same at every width, as text: all but numbers and the order of strides.
 
     Fractions may follow widths, too (attention is scaled by the width of its heads); they take no time.
     """

@@ -24,16 +24,7 @@ Run = Callable[[Array], Sequence[Operator]]
 class SymbolicOp:
     """An operator whose whole numbers (sizes of tensors, and others) are ``fixed + weights @ widths``.
 
-    Parameters
-    ----------
-    name
-        The operator's.
-    arguments
-        Its decoded arguments, at any widths.
-    fixed
-        Shape (numbers,).
-    weights
-        How often a channel of each group counts, shape (numbers, groups).
+    ``arguments`` are decoded, at any widths; ``fixed`` has shape (numbers,), ``weights`` (numbers, groups).
     """
 
     name: str
@@ -55,30 +46,15 @@ class SymbolicOp:
 
 
 def probes(smallest: Array, full: Array) -> list[Array]:
-    """Return the widths to run a model at: the smallest, all full, and each group full by itself.
-
-    Parameters
-    ----------
-    smallest, full
-        Shape (groups,).
-    """
+    """Return the widths to run a model at: the smallest, all full, and each group full by itself."""
     alone = [np.where(np.arange(len(full)) == group, full, smallest) for group in range(len(full))]
     return [smallest, full, *alone]
 
 
 def find_symbolic_ops(run: Run, smallest: Array, full: Array) -> tuple[list[SymbolicOp], list[Operator]]:
-    """Find the operators of a model that are known at every width.
+    """Find the operators of a model that are known at every width between the smallest and the full ones (groups,).
 
-    Parameters
-    ----------
-    run
-        Runs the model.
-    smallest, full
-        The smallest and the full width of each group, shape (groups,).
-
-    Returns
-    -------
-    The operators whose sizes are sums of widths, in order, and the others as they ran at full width: those whose sizes
+    Returns those whose sizes are sums of widths, in order, and the others as they ran at full width: those whose sizes
     depend on values, or that do not run at every width.
     """
     base, whole, *alone = [run(widths) for widths in probes(smallest, full)]

@@ -37,18 +37,9 @@ class BudgetSyntaxError(ValueError):
 
 @dataclass(frozen=True)
 class CostLimit:
-    """A limit on one cost: a share of the full network's, or an amount.
+    """A limit on one cost: a share of the full network's, above 0 and at most 1, or an amount of MACs, parameters or ns.
 
-    Parameters
-    ----------
-    cost
-        ``'macs'``, ``'params'`` or ``'latency'``.
-    where
-        The limit as the user wrote it, for messages: ``"budget['macs']='50%'"``.
-    share
-        Share of the full network's cost, above 0 and at most 1.
-    amount
-        MACs, parameters or ns, if there is no share.
+    ``where`` is the limit as the user wrote it, for messages: ``"budget['macs']='50%'"``.
     """
 
     cost: str
@@ -91,17 +82,9 @@ class CostLimit:
 class BudgetSpec:
     """A budget as a user writes it. Made by `of`.
 
-    Parameters
-    ----------
-    given
-        What the user wrote.
-    limits
-        The limits, in the order of `COSTS`.
-    measured
-        Under a limit on latency: ``device``, ``batch``, ``threads`` and ``table``, as far as given.
+    ``limits`` are in the order of `COSTS`. ``measured`` holds the conditions of a limit on latency, as far as given:
+    ``device``, ``batch``, ``threads`` and ``table``.
 
-    Examples
-    --------
     >>> BudgetSpec.of({'params': '5M', 'macs': '50%'}).name
     'macs=50%,params=5M'
     """
@@ -114,16 +97,9 @@ class BudgetSpec:
     def of(cls, value: Any) -> BudgetSpec:
         """Read a budget.
 
-        Parameters
-        ----------
-        value
-            A limit on MACs: a share of the full network's (``'50%'``) or a count (``'300M'``, ``3e8``). Or a dict of
-            limits that all hold: ``{'macs': '50%', 'params': '5M'}``, ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
-
-        Raises
-        ------
-        ValueError
-            If it cannot be read, or is not above zero. ``why`` is the reason without the budget.
+        It is a limit on MACs: a share of the full network's (``'50%'``) or a count (``'300M'``, ``3e8``). Or a dict of
+        limits that all hold: ``{'macs': '50%', 'params': '5M'}``, ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
+        Raises ValueError, whose ``why`` is the reason without the budget.
         """
         if isinstance(value, BudgetSpec):
             return value
@@ -151,15 +127,7 @@ class BudgetSpec:
         return next((limit for limit in self.limits if limit.cost == 'latency'), None)
 
     def share(self, *, macs: int, params: int, unknown: float) -> float:
-        """Return the smallest share of the full network that it allows, 0..1.
-
-        Parameters
-        ----------
-        macs, params
-            Cost of the full network.
-        unknown
-            Share assumed for a latency in seconds.
-        """
+        """Return the smallest share of the full network that it allows, 0..1; ``unknown`` for a latency in seconds."""
         full = {'macs': macs, 'params': params, 'latency': 10**9}
         shares = [
             unknown
@@ -175,14 +143,9 @@ class BudgetSpec:
 
 @dataclass(frozen=True)
 class BudgetSpecs:
-    """The budgets of a run: one, or several for a family of networks. Made by `of`.
+    """The budgets of a run, made by `of`.
 
-    Parameters
-    ----------
-    specs
-        The budgets.
-    several
-        Whether the user gave a list, even of one.
+    There are ``several``, for a family of networks, if the user gave a list, even of one.
     """
 
     specs: tuple[BudgetSpec, ...]

@@ -13,15 +13,10 @@ __all__ = ['FinalistOptions']
 
 @dataclass(frozen=True, kw_only=True)
 class FinalistOptions(Record):
-    """How the best widths are trained at the end of a run; `CafeNet` describes the options in full.
+    """How the best widths are trained at the end of a run; `CafeNet` describes the options.
 
-    Parameters
-    ----------
-    number, weights, metric, higher_is_better, baseline, halving
-        ``finalists``, ``finalist_weights``, ``metric``, ``metric_higher_is_better``, ``baseline`` and
-        ``finalist_halving`` of `CafeNet`.
-    drawn
-        Random widths that short trainings choose from, the uniform network among them; 0: the best ones of the search.
+    ``drawn`` is the number of random widths that short trainings choose from, the uniform network among them; 0: the
+    best ones of the search.
     """
 
     number: int = option(

@@ -92,21 +92,10 @@ def halve(
     halving: Halving,
     train: Callable[[Sequence[_Network], int], Iterable[tuple[_Network, float]]],
 ) -> list[_Network]:
-    """Choose among networks by short trainings.
+    """Choose among networks by short trainings; return those of the last rung with a fitness, best first.
 
-    Parameters
-    ----------
-    candidates
-        The networks.
-    halving
-        The rungs.
-    train
-        Trains networks for a number of epochs, each anew; returns those that were trained with their fitness: higher is
-        better, NaN is worse than any number. Of equals, the first is better.
-
-    Returns
-    -------
-    The networks of the last rung, best first, without those that have no fitness. Empty if a rung has none with a fitness.
+    ``train`` trains networks for a number of epochs, each anew, and returns those that were trained with their fitness:
+    higher is better, NaN is worse than any number. Of equals, the first is better.
     """
     left = list(candidates)
     for epochs in halving.epochs:

@@ -34,25 +34,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of values.
+    """A kind of values: what is ``allowed``, in words ('must be ...'), and what `schema` validates and converts it by.
 
-    Parameters
-    ----------
-    allowed
-        What is allowed, in words: 'must be ...'.
-    validator
-        What `schema` validates and converts a value by.
-    metavar
-        Placeholder of a value in ``--help``.
-    from_words
-        Makes a value of the words that follow an option. Words that it cannot convert stay as they are, for the validator
-        to refuse.
-    many
-        Whether several words may follow an option.
-    optional
-        Whether None is allowed as well.
-    error
-        Class of the error that `check` raises.
+    ``from_words`` converts the words that follow an option, ``many`` allows several. Words that it cannot convert stay
+    as they are, for the validator to reject. ``error`` is the class of the error that `check` raises.
     """
 
     allowed: str
@@ -64,13 +49,7 @@ class Kind:
     error: type[Exception] = ValueError
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a value, converted.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If it is not allowed. The message has the name of the option, the value, and what is allowed.
-        """
+        """Return a value, converted; the error names the option, the value, and what is allowed."""
         found, problem = self._validated(value)
         if problem is not None:
             raise self.error(f'{name}={shown_value(value)} {problem}{", or None" if self.optional else ""}.')

@@ -17,18 +17,7 @@ _KEY = 'option'
 class Option:
     """An option of a record.
 
-    Parameters
-    ----------
-    name
-        Its field in the record.
-    argument
-        Its name in functions and messages.
-    kind
-        The values that it allows.
-    default
-        Its default.
-    help
-        What it means: a phrase for ``--help`` and tables.
+    ``argument`` is its name in functions and messages, ``help`` a phrase for ``--help`` and tables.
     """
 
     name: str
@@ -45,13 +34,7 @@ def option(default: Any, kind: Kind, help: str, *, argument: str = '') -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Options that belong together, checked and converted when the record is made.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a value is not allowed; the message names the option, the value, and what is allowed.
-    """
+    """Options that belong together, checked and converted when the record is made (see `Kind.check`)."""
 
     def __post_init__(self) -> None:
         for each in self.options():

@@ -33,7 +33,7 @@ class SupernetOptions(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions(Record):
-    """How widths are scored on the supernet; `CafeNet` describes the options in full.
+    """How widths are scored on the supernet; `CafeNet` describes the options.
 
     ``None`` for ``higher_is_better`` and ``channel_sets_per_score`` is replaced in `RunOptions`.
     """

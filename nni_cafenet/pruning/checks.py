@@ -122,25 +122,10 @@ def task_of(
     example: ExampleInput | None = None,
     seed: int,
 ) -> Task:
-    """Return the task of some data, after a look at a batch of each part.
+    """Return the task of some data, after checking a batch of each part; for ``loss`` and ``metric``, see `prune`.
 
-    Parameters
-    ----------
-    loss, metric
-        As `prune` takes them.
-    model
-        The model, on the CPU.
-    train, validate
-        Loaders.
-    example
-        What MACs are counted for; None: the training data may have any size.
-    seed
-        Seed of the order in which the loaders yield.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the data, the model, the loss and the metrics do not fit each other.
+    Without an example input, the training data may have any size. Raises ValueError or TypeError if the data, the
+    model, the loss and the metrics do not fit each other.
     """
     if train is None:
         raise ValueError('train=None: give a loader of training data, or an evaluator.')

@@ -18,14 +18,10 @@ _LATENCY_SHARE = 0.25
 def default_min_ratio(budgets: BudgetSpecs, model: Any, example: ExampleInput) -> float:
     """Return the smallest share of its full width that a group may have.
 
-    It is 0.6 times the ratio of the uniform network at the smallest budget, estimated as the square root of its share of
-    the MACs: 0.3 for 25 %, 0.42 for 50 %.
-
-    Notes
-    -----
-    A choice of this package: short training cannot cover all widths, so it should not be spent on widths that no good
-    network of the budget has. BCNetV2 keeps the first bins of each layer for the same reason. docs/pruning.md has
-    measurements.
+    It is 0.6 times the ratio of the uniform network at the smallest budget, estimated as the square root of its share
+    of the MACs: 0.3 for 25 %, 0.42 for 50 %. A choice of this package: short training cannot cover all widths, so it
+    should not be spent on widths that no good network of the budget has. BCNetV2 keeps the first bins of each layer for
+    the same reason.
     """
     macs = sum(layer_macs(model, example).values())
     params = sum(parameter.numel() for parameter in model.parameters())

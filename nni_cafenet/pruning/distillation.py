@@ -25,21 +25,12 @@ _LEAST_VARIANCE = 1e-4
 
 
 def distilling(module: LightningModule, teacher: nn.Module, weight: float = 1.0) -> LightningModule:
-    """Return a copy of a module whose training steps include distillation from a teacher.
+    """Return a copy of a module whose training steps include distillation from a teacher, the original network.
 
-    Parameters
-    ----------
-    module
-        The user's module. The teacher is called with the inputs that its ``training_step`` passes to ``model``.
-    teacher
-        The original network, which is copied and runs in evaluation mode without gradients.
-    weight
-        Weight of the `distance` between outputs in the training loss.
-
-    Notes
-    -----
-    Distillation applies in training mode only, not to scores and validation. The teacher's outputs are cached per batch,
-    so min-min training calls it once.
+    The teacher is copied, runs in evaluation mode without gradients, and is called with the inputs that the module's
+    ``training_step`` passes to ``model``. ``weight`` is that of the `distance` between outputs in the training loss.
+    Distillation applies in training mode only, not to scores and validation. The teacher's outputs are cached per
+    batch, so min-min training calls it once.
     """
     taught = copy.deepcopy(module)
     kind: Any = type(module)
@@ -51,9 +42,9 @@ def distilling(module: LightningModule, teacher: nn.Module, weight: float = 1.0)
 def distance(output: Any, wanted: Any) -> Tensor | None:
     """Return the relative squared error of outputs: 0 if equal, about 1 for a constant output.
 
-    It is the mean squared difference divided by the variance of the target, averaged over matching floating-point tensors;
-    None if there are none. For classifiers, this is logit matching (Ba and Caruana 2014). The variance is at least 1e-4
-    of the target's mean square; for a target with a single element, the distance is 0.
+    It is the mean squared difference divided by the variance of the target, averaged over matching floating-point
+    tensors; None if there are none. For classifiers, this is logit matching (Ba and Caruana 2014). The variance is at
+    least 1e-4 of the target's mean square; for a target with a single element, the distance is 0.
     """
     pairs = list(zip(tensors_in(output), tensors_in(wanted)))
     terms = [_relative(one.float(), other.detach().float()) for one, other in pairs if _comparable(one, other)]

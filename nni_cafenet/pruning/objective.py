@@ -42,12 +42,8 @@ _WARM_UP = 0.1
 class Task:
     """A training task; use `of` to create one.
 
-    Parameters
-    ----------
-    loss
-        The loss of a batch; None: the model returns its losses in training mode, as torchvision's detectors do.
-    metrics
-        Validation metrics by name, the most important first.
+    Without a ``loss``, the model returns its losses in training mode, as torchvision's detectors do. ``metrics`` are
+    those of validation, the most important first.
     """
 
     loss: LossFunction | None
@@ -55,24 +51,10 @@ class Task:
 
     @classmethod
     def of(cls, loss: Any, metric: Any, model: nn.Module, batch: Any) -> Task:
-        """Create a task from user arguments, and check them on a batch.
+        """Create a task from user arguments, and check them on a batch; for ``loss`` and ``metric``, see `prune`.
 
-        Parameters
-        ----------
-        loss
-            ``(output, target) -> tensor``, or ``'cross_entropy'``, ``'bce'``, ``'mse'``, or ``'model'`` for a model that
-            returns its losses in training mode. Default: ``'model'`` for torchvision's detectors, ``'cross_entropy'`` if
-            targets are classes.
-        metric
-            ``(output, target) -> number``, a torchmetrics metric, or a dict of metrics by name; default: according to the
-            loss (see `default_metrics`).
-        model, batch
-            The model, in any mode, and a batch of training data.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the batch has the wrong form, the model cannot be called with it, or the loss fails or cannot be inferred.
+        Raises ValueError or TypeError if the batch has the wrong form, the model cannot be called with it, or the loss
+        fails or cannot be inferred.
         """
         _check_batch(batch, 'train')
         if loss is None and _is_detector(model):
@@ -91,21 +73,10 @@ class Task:
         return task
 
     def check(self, model: nn.Module, batch: Any, source: str) -> None:
-        """Check on a batch of other data that the loss and the metrics can be computed.
+        """Check on a batch of other data, the argument ``source``, that the loss and the metrics can be computed.
 
-        Parameters
-        ----------
-        model
-            The model, in any mode.
-        batch
-            A batch of the data.
-        source
-            Name of the data's argument, for errors.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the batch has the wrong form, the model cannot be called with it, or the loss or a metric fails.
+        Raises ValueError or TypeError if the batch has the wrong form, the model cannot be called with it, or the loss
+        or a metric fails.
         """
         _check_batch(batch, source)
         with torch.no_grad(), using_mode(model, training=False):
@@ -149,17 +120,8 @@ class Task:
 class TaskModule(LightningModule):
     """Trains a model on a task. Logs ``train_loss``, ``val_loss`` and ``val_NAME`` for each metric.
 
-    Parameters
-    ----------
-    task
-        The loss and the metrics.
-    optimizer
-        Creates the optimizer, whose learning rate is the peak rate; default: AdamW with a learning rate of 1e-3 and weight
-        decay of 0.01.
-
-    Notes
-    -----
-    The learning rate warms up linearly over 10 % of the steps, then decays to zero along a cosine.
+    The peak learning rate is that of ``optimizer``, by default AdamW with a learning rate of 1e-3 and weight decay of
+    0.01. It warms up linearly over 10 % of the steps, then decays to zero along a cosine.
     """
 
     def __init__(self, task: Task, optimizer: OptimizerFactory | None = None) -> None:

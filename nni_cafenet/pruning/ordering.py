@@ -22,18 +22,8 @@ _BATCHES = 8
 def ordered(space: WidthSpace, rule: Any, *, recipes: Recipes, loader: Callable[[], Any], seed: int) -> ChannelOrder:
     """Order the channels of a space by importance, in place, and put its model into evaluation mode.
 
-    Parameters
-    ----------
-    space
-        The space of the trained network.
-    rule
-        An importance rule (see `nni_cafenet.importance`); None: keep the order.
-    recipes
-        Provides the training step whose loss ``'taylor'`` uses.
-    loader
-        Returns the training loader; ``'taylor'`` uses 8 batches.
-    seed
-        Seed of these batches.
+    ``rule`` is one of `importance`; None keeps the order. ``'taylor'`` uses 8 batches of the loader and the training
+    step of ``recipes``.
     """
     space.eval()
     if rule is None:

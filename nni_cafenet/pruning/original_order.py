@@ -22,25 +22,10 @@ def in_original_order(
     widths: Mapping[str, int],
     channel_sets: Mapping[str, Tensor],
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Undo the reordering of channels in a slim model.
+    """Undo the reordering of channels in a slim model on the CPU; widths and channel sets are of the ordered space.
 
-    Parameters
-    ----------
-    space
-        The ordered space. Its model is unchanged on return.
-    order
-        The order applied by `order_channels`.
-    slim
-        A slim model of the space, on the CPU.
-    widths, channel_sets
-        The widths and channel sets of `slim` in the ordered space.
-
-    Returns
-    -------
-    slim : torch.nn.Module
-        A model with the same outputs as `slim`.
-    kept : dict of str to int64 tensor
-        Its channels in the original model, ascending, ``{label: indices}``.
+    Returns a model with the same outputs, and its channels in the original model, ``{label: ascending indices}``. The
+    space's model is unchanged on return.
     """
     model = space.full_model
     before = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]

@@ -45,23 +45,7 @@ class _Network:
 
 @dataclass
 class Results:
-    """Measures and writes the networks of a finished run.
-
-    Parameters
-    ----------
-    space
-        The supernet.
-    strategy
-        The finished strategy.
-    recipes
-        Creates evaluators for validation.
-    folder
-        The folder of the run; ``measured.json`` in it caches measurements.
-    original
-        The original network.
-    order
-        The order of the space's channels.
-    """
+    """Measures and writes the networks of a finished run; ``measured.json`` in its folder caches measurements."""
 
     space: WidthSpace
     strategy: CafeNet

@@ -28,19 +28,9 @@ SILENT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """Device and precision of training.
+    """Device and precision of training; a ValueError if the device is unknown or not available.
 
-    Parameters
-    ----------
-    device
-        ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` or ``'mps'``.
-    precision
-        Lightning's precision: ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
-
-    Raises
-    ------
-    ValueError
-        If the device is unknown or not available.
+    Devices are ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` and ``'mps'``; precision is named as in Lightning.
     """
 
     device: str = 'auto'
@@ -69,19 +59,7 @@ class TrainerOptions:
 def task_evaluator(
     task: Task, train: Any, validate: Any, *, optimizer: OptimizerFactory | None, trainer: TrainerOptions
 ) -> Lightning:
-    """Return an evaluator for a task and its loaders.
-
-    Parameters
-    ----------
-    task
-        The loss and the metrics.
-    train, validate
-        Loaders of training and validation batches ``(inputs, target)``.
-    optimizer
-        Creates the optimizer; default: see `TaskModule`.
-    trainer
-        Device and precision.
-    """
+    """Return an evaluator for a task and its loaders of batches ``(inputs, target)``; see `TaskModule`."""
     return Lightning(
         TaskModule(task, optimizer),
         Trainer(**SILENT, **trainer.as_arguments()),
@@ -91,16 +69,9 @@ def task_evaluator(
 
 
 class Recipes:
-    """Creates evaluators for the stages of a run.
+    """Creates evaluators for the stages of a run, as copies of one that has not run yet.
 
-    Parameters
-    ----------
-    evaluator
-        An evaluator that has not run yet. It is copied.
-    teacher
-        The teacher for distillation; None: no distillation.
-    bars
-        Show this package's progress bar for each training.
+    Without a ``teacher`` there is no distillation. ``bars`` shows this package's progress bar for each training.
     """
 
     def __init__(self, evaluator: Lightning, *, teacher: nn.Module | None, bars: bool) -> None:

@@ -38,15 +38,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Parameters
-    ----------
-    headers, rows
-        As for `nni_cafenet.utils.tables.as_table`.
-    folded
-        Summary of a collapsed table; None: expanded.
-    """
+    """A table; one with a summary ``folded`` is collapsed."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
@@ -55,19 +47,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
-
-    Parameters
-    ----------
-    name
-        File name.
-    svg
-        The SVG document.
-    alt
-        Alternative text.
-    caption
-        The caption.
-    """
+    """A figure: file name, SVG document, alternative text and caption."""
 
     name: str
     svg: str

@@ -18,23 +18,13 @@ def loading_lines(
     r"""Return lines of Python that load a slim model without this package.
 
     They need ``load_slim.py`` (see `write_loader`), torch and the model's own code. The weights are plain tensors for
-    ``torch.load(..., weights_only=True)``, so the lines work with other releases of torch and on any device. The result is
-    a trainable module of the model's own classes.
+    ``torch.load(..., weights_only=True)``, so the lines work with other releases of torch and on any device. The result
+    is a trainable module of the model's own classes.
 
-    Parameters
-    ----------
-    model
-        Name of the model.
-    imports
-        The import of the model's factory, such as ``'from torchvision.models import resnet18'``.
-    factory
-        The factory, called without arguments, or an expression for the full model: ``'resnet18'``,
-        ``'resnet18(num_classes=10)'``. Default: a placeholder, since a model object does not record its constructor call.
-    folder
-        The folder of ``widths.json`` and ``slim.pt``, relative to that of the report.
+    ``factory`` is called without arguments, or an expression for the full model: ``'resnet18(num_classes=10)'``; by
+    default a placeholder, since a model object does not record its constructor call. ``folder`` is relative to that of
+    the report.
 
-    Examples
-    --------
     >>> print('\n'.join(loading_lines('Net', imports='from nets import Net', factory='Net(classes=10)')))
     from nets import Net
     from load_slim import load_slim

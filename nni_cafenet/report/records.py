@@ -21,17 +21,7 @@ _NUMBERS = ('before', 'inherited', 'finetuned', 'predicted_ns', 'measured_ns')
 
 @dataclass(frozen=True)
 class LayerCost:
-    """The MACs of one layer of a network.
-
-    Parameters
-    ----------
-    layer
-        Its name; ``''`` for operations of the model itself.
-    macs
-        Its MACs for one sample.
-    group
-        Label of the channel group that it produces; None if its outputs are fixed.
-    """
+    """The MACs of one layer (``''``: the model itself); ``group`` is that of its outputs, None if they are fixed."""
 
     layer: str
     macs: int
@@ -42,23 +32,18 @@ class LayerCost:
 class NetworkRecord:
     """One network, a row of the report's table.
 
-    Parameters
+    Attributes
     ----------
     name
         A unique name, such as ``'full'``, ``'uniform (baseline)'`` or ``'pruned to 50%'``.
     role
         ``'full'`` (exactly one network, the original model), ``'baseline'`` or ``'pruned'``. Figures compare every pruned
         network with the full one.
-    widths
-        ``{label: channels}``, with the labels of `RunReport.full_widths`.
     macs, params
         MACs for one sample, and parameters.
-    before
-        The metric with the original weights, before the run; None if not measured.
-    inherited
-        The metric with weights inherited from the supernet; None if not measured.
-    finetuned
-        The metric after fine-tuning; None if not measured.
+    before, inherited, finetuned
+        The metric with the original weights, with weights inherited from the supernet, and after fine-tuning; None if not
+        measured.
     predicted_ns, measured_ns
         Latency in ns, predicted from measured layers and measured on the whole network; None if unknown.
     layers
@@ -80,17 +65,7 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """Scored widths.
-
-    Parameters
-    ----------
-    macs, params
-        MACs for one sample, and parameters.
-    score
-        The score; NaN if scoring failed.
-    chosen
-        Whether a network of the report has these widths.
-    """
+    """Scored widths; ``chosen`` if a network of the report has them. The score is NaN if scoring failed."""
 
     macs: int
     params: int
@@ -102,36 +77,24 @@ class CandidateRecord:
 class RunReport:
     """The content of a report, from which Markdown, HTML and figures are rendered.
 
-    Parameters
+    Attributes
     ----------
-    title
-        The title, such as ``'resnet18 pruned to 50% of its MACs'``.
-    model
-        Name of the model.
     settings
         ``{name: value}`` in display form and order: budget, epochs, seed, device, data, ...
     full_widths
-        The full width of each channel group, ``{label: channels}``, in network order.
+        The full width of each channel group, in network order.
     networks
         The networks, in table order.
-    metric
-        Name of the networks' metric, such as ``'val_acc'``; None if there is none.
-    metric_higher_is_better
-        The direction of `metric`.
-    candidates
-        All scored widths.
-    score
-        Name of the score of `candidates`, such as ``'loss'``.
-    score_higher_is_better
-        The direction of `score`.
+    metric, metric_higher_is_better
+        The networks' metric, such as ``'val_acc'``; None if there is none.
+    candidates, score, score_higher_is_better
+        All scored widths, and the name of their score.
     budgets
         ``{name: maximum MACs of one sample}``, such as ``{'50%': 907036672}``.
     curves
         ``{stage: {metric: [(epoch, value), ...]}}``, such as ``{'supernet': {'loss': [(0, 2.3), (1, 1.9)]}}``.
-    findings
-        Sentences on the result: headroom, and whether the uniform network was kept.
-    notes
-        Sentences on fixed channels and other remarks.
+    findings, notes
+        Sentences on the result (headroom, whether the uniform network was kept), and on fixed channels.
     loading
         Lines of Python that load the slim model without this package; empty if none was saved.
 
@@ -194,13 +157,7 @@ class RunReport:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RunReport:
-        """Restore a report from `to_json`.
-
-        Raises
-        ------
-        ValueError
-            If the record has another format or is incomplete.
-        """
+        """Restore a report from `to_json`; a ValueError if the record has another format or is incomplete."""
         if record.get('format') != _FORMAT:
             raise ValueError(f'the report has the format {record.get("format")!r}, this version reads {_FORMAT}')
         values = {name: value for name, value in record.items() if name != 'format'}

@@ -31,21 +31,10 @@ def render_html(report: RunReport) -> str:
 
 
 def write_report(folder: FilePath, report: RunReport) -> Path:
-    """Write a report: ``report.json``, ``report.md`` with figures in ``report/``, ``report.html``, ``load_slim.py``.
+    """Write a report, and return the path of ``report.html``. Each file is replaced atomically.
 
-    ``load_slim.py`` is written only if `report` has loading lines. Each file is replaced atomically.
-
-    Parameters
-    ----------
-    folder
-        The folder; created if missing.
-    report
-        The content.
-
-    Returns
-    -------
-    Path
-        The path of ``report.html``.
+    The others are ``report.json``, ``report.md`` with figures in ``report/`` and, for a report with loading lines,
+    ``load_slim.py``.
     """
     folder = Path(folder)
     write_record(folder / 'report.json', report.to_json())
@@ -61,19 +50,9 @@ def write_report(folder: FilePath, report: RunReport) -> Path:
 
 
 def read_report(folder: FilePath) -> RunReport:
-    """Read a report.
+    """Read a report of `write_report`.
 
-    Parameters
-    ----------
-    folder
-        The folder passed to `write_report`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no report.
-    ValueError
-        If the report is damaged or has another format.
+    Raises FileNotFoundError, or ValueError if it is damaged or has another format.
     """
     path = Path(folder) / 'report.json'
     if not path.is_file():

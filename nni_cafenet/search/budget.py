@@ -64,17 +64,9 @@ class Latencies(Protocol):
 class Budget:
     """Limits that no network of a search exceeds, not by one MAC or one ns. Made by :meth:`parse`, which checks them.
 
-    Parameters
-    ----------
-    limits : dict of str to int
-        Largest cost allowed: ``'macs'`` of one sample, ``'params'``, ``'latency'`` in ns, or several.
-    domain : WidthDomain
-        Computes the costs of widths. Not part of equality.
-    table : Latencies, optional
-        Predicts their latency; needed if it is limited. Not part of equality.
+    ``limits`` are those of ``'macs'`` of one sample, ``'params'``, ``'latency'`` in ns. Domain and latency table, which
+    compute the costs, are not part of equality.
 
-    Examples
-    --------
     >>> Budget.parse('50%', domain).describe()
     'MACs <= 907M (50.0% of 1.81G)'
     """
@@ -85,21 +77,10 @@ class Budget:
 
     @classmethod
     def parse(cls, spec: Any, domain: WidthDomain, table: Latencies | None = None) -> Budget:
-        """Apply a budget to a space.
+        """Apply a budget to a space; a share is rounded down to a whole MAC.
 
-        Parameters
-        ----------
-        spec : BudgetSpec, str, number or mapping
-            The budget, as :meth:`nni_cafenet.options.BudgetSpec.of` reads it. A share is rounded down to a whole MAC.
-        domain : WidthDomain
-            The space that is searched.
-        table : Latencies, optional
-            Predicts latencies. Default: the table that the budget names; otherwise latencies are measured now.
-
-        Raises
-        ------
-        ValueError
-            If it cannot be read, or is outside what the space can reach.
+        Without a table, latencies come from the one that the budget names; else they are measured now. Raises
+        ValueError if the budget cannot be read, or is outside what the space can reach.
         """
         asked = BudgetSpec.of(spec)
         budget = cls.check(asked, domain)
@@ -114,10 +95,7 @@ class Budget:
 
     @classmethod
     def check(cls, spec: Any, domain: WidthDomain) -> Budget:
-        """Check a budget as far as possible without latencies, and return its other limits.
-
-        Parameters, errors: as of :meth:`parse`.
-        """
+        """Check a budget as far as possible without latencies, and return its other limits; see `parse`."""
         asked, unlimited = BudgetSpec.of(spec), cls({}, domain)
         limits = {limit.cost: unlimited._limit(limit) for limit in asked.limits if limit.cost != 'latency'}
         if asked.latency is not None:

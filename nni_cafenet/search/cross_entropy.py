@@ -21,25 +21,19 @@ _SPREAD = 1.5
 
 
 def find_logits(model: nn.Module, loss: Callable[[], Tensor | None]) -> Logits | str:
-    """Return where the logits of a cross-entropy are in the model's outputs, or why the loss is no cross-entropy.
+    """Return where the logits of a cross-entropy are in the model's outputs, or why the loss is not one.
 
-    The model runs once, on real inputs; then its outputs are replaced by random numbers, and the loss is asked for its
-    value and gradient at each of them. With ``p = softmax(z)`` along a dimension, or ``p = sigmoid(z)``, the loss must be
+    The model runs once, on real inputs; then its outputs are replaced by random numbers, and ``loss``, which repeats a
+    step on one batch with the same random numbers, must give a value and gradient for each of them. With ``p =
+    softmax(z)`` along a dimension, or ``p = sigmoid(z)``, these must be
 
         ``sum_i w_i (-sum_c q_ic log p_ic)``   with gradient   ``w_i (p_ic - q_ic)``
 
-    for weights ``w_i >= 0`` and targets ``q_i`` that do not depend on ``z`` and are distributions. So class indices,
-    pixels, tokens, soft labels, label smoothing, class weights, ``ignore_index``, several labels a sample
-    (``binary_cross_entropy_with_logits``, ``pos_weight`` included), auxiliary heads and several calls of the model are
-    found, by whatever functions they are computed; other terms in the loss, focal losses, hard mining, squares and
-    outputs that are probabilities are not.
-
-    Parameters
-    ----------
-    model
-        The model, ready to run.
-    loss
-        Runs a step; always on the same batch with the same random numbers. None: the step skipped the batch.
+    for weights ``w_i >= 0`` and targets ``q_i`` that do not depend on ``z`` and are distributions. This finds class
+    indices, pixels, tokens, soft labels, label smoothing, class weights, ``ignore_index``, multi-label losses
+    (``binary_cross_entropy_with_logits``, with ``pos_weight``), auxiliary heads and several calls of the model,
+    whatever functions compute them. It rejects losses with other terms, focal losses, hard mining, squares, and outputs
+    that are probabilities.
     """
     with torch.no_grad(), recorded_outputs(model) as outputs:
         if loss() is None:

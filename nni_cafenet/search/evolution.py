@@ -159,12 +159,9 @@ def binary_tournament(fitness: FloatArray, count: int, rng: np.random.Generator)
 
 
 def two_point_crossover(first: IntArray, second: IntArray, probability: float, rng: np.random.Generator) -> IntArray:
-    """Exchange what lies between two random cuts in each pair of parents (N, groups), with a probability.
+    """Exchange the levels between two random cuts in each pair of parents (N, groups), with the given probability.
 
-    Returns
-    -------
-    int64 array (2 N, groups)
-        The first child of every pair, then the second. A crossed child has at least a group of each parent.
+    Returns (2 N, groups): the first child of every pair, then the second. A crossed child has a group of each parent.
     """
     pairs, groups = first.shape
     begin = rng.integers(0, max(1, groups), size=(pairs, 1))
@@ -180,16 +177,8 @@ def polynomial_mutation(
 ) -> IntArray:
     """Deb's bounded polynomial mutation, rounded to integers: mostly small changes, never out of bounds.
 
-    Parameters
-    ----------
-    levels : int64 array (N, groups)
-        Each of 0..counts - 1; a level stands for the interval of length 1 around it.
-    counts : int64 array (groups,)
-        Number of levels of each group.
-    probability : float
-        Chance of each entry to be mutated; rounding may leave it what it was.
-    eta : float
-        Distribution index: the larger, the smaller the changes.
+    A level represents the interval of length 1 around it, so rounding may leave it unchanged. The larger the
+    distribution index ``eta``, the smaller the changes.
     """
     place: FloatArray = (levels + 0.5) / counts
     chance, power = rng.random(levels.shape), eta + 1

@@ -27,25 +27,10 @@ def is_full(budget: Budget, widths: Mapping[str, int]) -> bool:
 def filled(
     domain: WidthDomain, budget: Budget, best: Sequence[Mapping[str, int]], count: int, rng: np.random.Generator
 ) -> list[dict[str, int]]:
-    """Return wider versions of widths that leave more than 2 % of a budget unused.
+    """Return up to ``count`` wider versions of the best widths that leave more than 2 % of a budget unused.
 
-    Parameters
-    ----------
-    domain
-        The space of widths.
-    budget
-        Never exceeded.
-    best
-        Widths, the best ones first.
-    count
-        The most to return; those of better widths come first, equally many of each. Of the many ways to grow, those that
-        use the budget to within 2 % are taken first.
-    rng
-        The only source of chance: which groups grow.
-
-    Returns
-    -------
-    Distinct widths, each at least as wide in every group as one of ``best``, and such that no group could grow by a level.
+    They are distinct; no group of them could grow by another level. Those of better widths come first, equally many of
+    each. Of the many ways to grow, chosen at random, those that use the budget to within 2 % are preferred.
     """
     space = LevelSpace(domain, budget)
     allowed = {label: set(choices) for label, choices in domain.choices.items()}

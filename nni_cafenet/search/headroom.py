@@ -25,27 +25,25 @@ _AGREE = 0.6
 class Headroom:
     """Possible gain over the uniform network under a budget, estimated from supernet scores.
 
-    Parameters
+    Attributes
     ----------
     budget
-        The name of the budget; None where the run has a single one.
+        Its name; None for a single budget.
     number
-        Widths of about the cost of the uniform network that it is compared with.
+        The number of widths that cost about as much as the uniform network.
     drawn
-        Whether they were drawn at random; else they are those that the search proposed, which get better.
+        Whether these were drawn at random; else the search proposed them, so they improve over time.
     better
-        Share of them, 0..1, that the uniform network has a better score than.
+        Share of them, 0..1, that score worse than the uniform network.
     gain
-        How much better the best width scored than the uniform network; negative: worse.
+        Score of the best width minus that of the uniform network, in the direction of better scores.
     spread
         Standard deviation of their scores.
     noise
-        Standard error of the difference of two scores that comes from the choice of the held-out samples; None where
-        it is not known. The noise of the supernet's training is not in it.
+        Standard error of the difference of two scores due to the choice of held-out samples, without the noise of training;
+        None if unknown.
     agreement
-        ``{'1 and 2': tau}``: Kendall's tau of the orders of all these widths at two temperatures.
-    score
-        Name of the score.
+        ``{'1 and 2': tau}``: Kendall's tau between the rankings at two temperatures.
     """
 
     budget: str | None
@@ -112,18 +110,9 @@ def headroom_of(
     budget: str | None = None,
     drawn: bool = True,
 ) -> Headroom | None:
-    """Compare the uniform network with widths of its cost; None where there are too few of them with a score.
+    """Compare the uniform network with other widths of its cost; None if too few of them have a score.
 
-    Parameters
-    ----------
-    uniform
-        The uniform network.
-    others
-        Widths of about its cost.
-    best
-        The best width that was found; None: the best of these.
-    higher_is_better, score, budget, drawn
-        See `Headroom`.
+    ``best`` is the best width found, by default the best of ``others``.
     """
     known = [each for each in others if math.isfinite(each.score) and each.widths != uniform.widths]
     if len(known) < _FEWEST or not math.isfinite(uniform.score):

@@ -22,27 +22,20 @@ WidthsKey = tuple[tuple[str, int], ...]
 class Scored:
     """A width and its score.
 
-    Parameters
+    Attributes
     ----------
-    widths
-        ``{label: channels}``.
-    macs, params
-        Its cost.
     score
-        Its score; NaN where scoring failed.
+        NaN if scoring failed.
     channel_sets
-        The best of the channel sets that were scored, ``{label: channel indices}``.
+        The best channel sets that were scored, ``{label: channel indices}``.
     scores
-        The scores of all channel sets that were tried, the leftmost channels first.
+        The scores of all channel sets, the leftmost channels first.
     epochs
-        Epochs of the short training that the score is of; 0: the supernet's.
-    temperature
-        What logits were divided by while it was scored.
-    by_temperature
-        What the score would have been at other temperatures, ``{temperature: score}``, its own included; empty where
-        scores have no temperature.
+        Epochs of the short training that gave the score; 0: the supernet's.
+    temperature, by_temperature
+        Divisor of the logits, and the scores at all temperatures, its own included; empty if temperature does not apply.
     parts
-        The score on each of up to 8 parts of the held-out data, for its noise; empty where it is no mean over batches.
+        Scores on up to 8 parts of the held-out data, to estimate noise; empty if the score is not a mean over batches.
     """
 
     widths: dict[str, int]
@@ -91,12 +84,7 @@ class Scored:
 class History:
     """The scored widths of a run, in the order in which they were scored.
 
-    Parameters
-    ----------
-    path
-        A file of one JSON record a line, each with a checksum; records in it are read. None: keep them in memory only.
-    higher_is_better
-        Which way scores are better.
+    ``path`` is a file of JSON lines with checksums, whose records are read; None keeps them in memory only.
     """
 
     def __init__(self, path: Path | None = None, *, higher_is_better: bool) -> None:

@@ -14,9 +14,9 @@ __all__ = ['Logged', 'Mean']
 
 
 class Mean:
-    """The mean of what batches give, weighted by their samples.
+    """The mean over batches, weighted by their samples.
 
-    Tensors become numbers at the end only: a GPU would be waited for after each batch.
+    Tensors become numbers only at the end, so that a GPU need not synchronize after each batch.
     """
 
     def __init__(self) -> None:
@@ -68,13 +68,7 @@ class Logged:
         return None if name in self._metrics else self._means.get(name)
 
     def value(self, name: str) -> float:
-        """Return a metric.
-
-        Raises
-        ------
-        ValueError
-            If nothing of this name was logged.
-        """
+        """Return a metric; a ValueError if it was not logged."""
         if name in self._metrics:
             value = float(self._metrics[name].compute())
             self._metrics[name].reset()

@@ -21,25 +21,10 @@ def search_widths(
     name: str,
     title: str = 'Search',
 ) -> None:
-    """Run a search to its end, with a progress bar.
+    """Run a search to its end, with a progress bar of at most ``total`` widths.
 
-    Widths that are in the history are not scored again. So a search resumes by running anew on its history: with the
-    same random numbers and the same scores it proposes the same widths.
-
-    Parameters
-    ----------
-    proposals
-        The coroutine of a searcher.
-    score
-        Scores several widths, which are asked for in the order in which they were proposed.
-    history
-        What was scored before; new scores are added as soon as they are known.
-    total
-        How many widths there will be at most.
-    name
-        What the score is called in the progress bar.
-    title
-        What the search is called there.
+    Widths in the history are not scored again. So a search resumes by running again on its history: with the same
+    random numbers and scores it proposes the same widths. New scores are added as soon as they are known.
     """
     with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True) as bar:
         batch = next(proposals, None)

@@ -20,24 +20,17 @@ Change = Callable[[int, Any], Any]
 class Logits:
     """Which tensors of a model's outputs are logits.
 
-    Parameters
-    ----------
-    places
-        ``(call, leaf)`` for each: the number of the model's call in a step, and that of the tensor in its output.
-    leaves
-        The number of leaves in the output of each call.
+    ``places`` are pairs of the number of the model's call in a step and that of the leaf in its output; ``leaves`` are
+    the numbers of leaves of the calls.
     """
 
     places: frozenset[tuple[int, int]]
     leaves: tuple[int, ...]
 
     def divided(self, call: int, output: Any, temperature: float) -> Any:
-        """Return the output of a call with its logits divided by a temperature; the rest is passed on.
+        """Return the output of a call with its logits divided by a temperature.
 
-        Raises
-        ------
-        ValueError
-            If the step calls the model otherwise than on the batch that showed where logits are.
+        Raises ValueError if the step calls the model otherwise than on the batch in which the logits were found.
         """
         leaves, structure = tree_flatten(output)
         if call >= len(self.leaves) or len(leaves) != self.leaves[call]:
@@ -53,12 +46,7 @@ class Logits:
 def recorded_outputs(model: nn.Module, change: Change | None = None) -> Iterator[list[Any]]:
     """Yield a list that receives the output of each call of a model, as the model returned it.
 
-    Parameters
-    ----------
-    model
-        The model. Whoever calls it (also by ``model.forward``) gets the changed output.
-    change
-        What callers get instead of an output; default: the output.
+    Callers, also of ``model.forward``, get what ``change`` makes of it.
     """
     outputs: list[Any] = []
     forward = model.forward

@@ -14,29 +14,12 @@ _Numbers = Sequence[float] | npt.NDArray[Any]
 
 
 def pareto_front(cost: _Numbers, fitness: _Numbers) -> npt.NDArray[np.bool_]:
-    """Tell which points are not dominated.
+    """Return a mask of the points that no other point dominates.
 
-    A point is dominated if another one costs no more and is at least as fit, and is better in one of the two. Of points
-    that are the same in both, all are on the front or none.
+    A point is dominated if another one costs no more and is at least as fit, and is better in one of the two. Equal
+    points are all on the front or none. A point with a NaN is never on it and dominates nothing. Higher fitness is
+    better: pass ``-loss``. Raises ValueError unless both arrays are one-dimensional and of equal length.
 
-    Parameters
-    ----------
-    cost
-        What each point costs (MACs, ns), shape (n,). Less is better.
-    fitness
-        How fit each point is, shape (n,). More is better: give ``-loss``.
-
-    Returns
-    -------
-    Booleans of shape (n,), True for the points of the front. A point with a NaN is never on it and dominates nothing.
-
-    Raises
-    ------
-    ValueError
-        If the two are not one-dimensional and of the same length.
-
-    Examples
-    --------
     >>> pareto_front([1, 2, 2, 3], [0.5, 0.6, 0.7, 0.7]).tolist()
     [True, False, True, False]
     """

@@ -24,21 +24,10 @@ _ENUMERATE = 4096  # widths that are listed at least where chance finds no more
 
 
 class LevelSpace:
-    """The widths of a domain under a budget, as levels.
+    """The widths of a domain under a budget, as levels (indices into each group's choices).
 
-    Parameters
-    ----------
-    domain : WidthDomain
-        The space of widths.
-    budget : Budget
-        A budget that was parsed for the same choices; else a ValueError.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Groups, in the order of the columns.
-    counts : int64 array (groups,)
-        Number of choices of each group.
+    ``labels`` and ``counts`` are the groups, in the order of columns, and their numbers of choices. Raises ValueError
+    if the budget was parsed for other choices.
     """
 
     def __init__(self, domain: WidthDomain, budget: Budget) -> None:
@@ -91,33 +80,15 @@ class LevelSpace:
 def sample_within(
     domain: WidthDomain, budget: Budget, count: int, rng: np.random.Generator, floor: float = 0.8
 ) -> IntArray:
-    """Draw distinct random widths that a budget allows, near the budget.
+    """Draw distinct random widths that use between ``floor`` and all of a budget; an array (rows, groups) of channels.
 
-    Parameters
-    ----------
-    domain : WidthDomain
-        The space of widths.
-    budget : Budget
-        Never exceeded.
-    count : int
-        Number of widths, 0 or more.
-    rng : numpy.random.Generator
-        The only source of chance.
-    floor : float
-        Least share of the budget to use, 0..1; of several limits, the most used one counts. 0.8 is our
-        reading of BCNetV2 (candidates within 0.8 B..B).
+    There are ``count`` rows, or all that the budget allows if these are fewer. If too few rows that reach the floor are
+    found, it is lowered as far as needed; these rows come last. Of several limits, the most used one counts. The
+    default of 0.8 is our reading of BCNetV2 (candidates within 0.8 B..B).
 
-    Returns
-    -------
-    int64 array (rows, groups)
-        Widths in channels: ``count`` rows, or all that the budget allows where these are fewer. Where chance
-        does not find enough that reach the floor, it is lowered as far as needed; these rows come last.
-
-    Notes
-    -----
-    Levels are drawn uniformly. A row outside the range then moves along a random path towards the smallest or
-    the full network, to a share drawn uniformly from the range. On this path each group moves in a window of
-    its own: under a small budget some groups still keep their full width.
+    Levels are drawn uniformly. A row outside the range then moves along a random path towards the smallest or the full
+    network, to a share drawn uniformly from the range. On this path each group moves in a window of its own: under a
+    small budget some groups still keep their full width.
     """
     if isinstance(count, bool) or count != int(count) or count < 0:
         raise ValueError(f'count={count!r}: allowed is an integer of 0 or more')
@@ -177,16 +148,8 @@ def bring_within(
 ) -> IntArray:
     """Move rows (N, groups) above the budget or below its floor into the range; the others stay as they are.
 
-    Parameters
-    ----------
-    target : float array (N,), optional
-        Share of the budget to move to, not below that of the smallest network. Default: no further than
-        needed, down to the whole budget or up to the floor.
-
-    Returns
-    -------
-    int64 array (N, groups)
-        All within the budget. A row is below the floor only if none of its groups can grow by a level.
+    ``target`` (N,) is the share of the budget to move to, not below that of the smallest network; by default no further
+    than needed, down to the budget or up to the floor. Only rows that cannot grow by a level stay below the floor.
     """
     usage = space.usage(levels)
     aim = np.where(usage > 1, 1.0, floor) if target is None else target
@@ -237,7 +200,7 @@ def _grow(space: LevelSpace, levels: IntArray, floor: float, rng: np.random.Gene
 def enumerate_within(space: LevelSpace, most: int) -> IntArray:
     """List the levels (N, groups) that the budget allows, the smallest first: all, or more than ``most``.
 
-    Each is found once: from the row with a level less in its last group above level 0, which is allowed too.
+    Each is reached once, from the row that is one level lower in its last group above level 0, which is allowed too.
     """
     columns = np.arange(len(space.labels))
     blocks: list[tuple[IntArray, IntArray]] = [(np.zeros((1, len(columns)), np.int64), np.zeros(1, np.int64))]

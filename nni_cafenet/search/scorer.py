@@ -37,32 +37,25 @@ _T = TypeVar('_T')
 class Scorer:
     """Score widths in place, on the same cached batches for all.
 
-    The score of a width depends on the supernet, the batches, the width and the seed only: not on what was scored before.
+    The score of a width depends on the supernet, the batches, the width and the seed only, not on earlier scores.
 
     Parameters
     ----------
-    module
-        The trained supernet, on the device that it shall run on.
-    sharing
-        Gives channel sets to widths.
-    heldout
-        Batches of held-out training data, on the same device.
-    statistics
-        Batches of training data from which running statistics are re-estimated; none: they stay as they are.
+    module, heldout, statistics
+        The trained supernet, batches of held-out training data, and training batches from which running statistics are
+        re-estimated (none: they stay as they are), all on the same device.
     score
         ``'loss'``: the loss of the user's ``training_step`` in evaluation mode. Any other name: that metric, as the
         user's ``validation_step`` logs it.
-    higher_is_better
-        Which way the score is better; None: a name with 'loss' or 'error' in it is better when lower.
     temperature
-        What the model's logits are divided by; None: 2 where the score is the cross-entropy of the model's output (see
-        `find_logits`), else 1. The supernet is the same: only what its steps see while widths are scored changes.
+        Divisor of the model's logits while widths are scored; None: 2 if the score is the cross-entropy of the model's
+        output (see `find_logits`), else 1.
     channel_sets_per_step
-        Channel sets that are tried for a width, the leftmost one first; the best of them stands for it.
+        Channel sets tried per width, the leftmost one first; the best one represents it.
     seed
-        Seed of channel sets, and of whatever the steps draw.
+        Seed of channel sets, and of random numbers in steps.
     context
-        Called for a context in which the model runs (precision).
+        Returns a context in which the model runs (precision).
     """
 
     def __init__(
@@ -99,10 +92,8 @@ class Scorer:
     def temperature(self) -> float:
         """The temperature of the scores.
 
-        Raises
-        ------
-        ValueError
-            If another one than 1 was asked for, and the score is not the cross-entropy of the model's output.
+        Raises ValueError if one other than 1 was requested, and the score is not the cross-entropy of the model's
+        output.
         """
         asked, logits = self.asked_temperature, self._logits
         if isinstance(logits, Logits):
@@ -253,8 +244,8 @@ class Scorer:
     def _at_temperatures(self, run: Callable[[], _T], *, known: bool) -> Iterator[tuple[float, _T]]:
         """Run a step at the temperature of the scores, then again at the others without the model's forward.
 
-        What the repetitions do to metrics, attributes and random generators is undone, unless it is ``known`` that the
-        step does nothing of the kind.
+        Effects of the repetitions on metrics, attributes and random generators are undone, unless the step is ``known``
+        to have none.
         """
         logits = self._logits
         if not isinstance(logits, Logits):
@@ -312,9 +303,10 @@ def better_when_higher(score: str) -> bool:
 
 
 def batch_size(batch: Any) -> int:
-    """Return the number of samples of a batch: dimension 0 of its first tensor, or the length of a list of samples.
+    """Return the number of samples of a batch.
 
-    Detectors take a list of pictures and a list of mappings, one a picture. 1 where there is no tensor.
+    It is dimension 0 of the first tensor, or the length of a list of samples; else 1. Detectors take a list of pictures
+    and a list of mappings, one per picture.
     """
     if isinstance(batch, (tuple, list)) and batch and isinstance(batch[-1], (tuple, list)):
         samples = batch[-1]

@@ -24,7 +24,7 @@ class Searcher(ABC):
     """Proposes widths within a budget; others score them and keep the history.
 
     A subclass stores every argument of its constructor in an attribute of the same name; text form, equality
-    and :meth:`to_dict` follow from that. It holds no other state: a search lives in its coroutine alone.
+    and :meth:`to_dict` follow from that. It has no other state: a search lives in its coroutine alone.
 
     Examples
     --------
@@ -53,19 +53,19 @@ class Searcher(ABC):
         budget : Budget
             No proposal exceeds it.
         rng : numpy.random.Generator
-            The only source of chance. With the same state and the same scores the proposals are the same,
-            which is how a search resumes: it runs again on the recorded scores.
+            The only source of randomness. With the same state and scores the proposals are the same, so a search resumes
+            by running again on the recorded scores.
 
         Yields
         ------
         list of dict of str to int
-            A batch of ``{label: width}``: never empty, nothing that was proposed before. To be sent back: a
-            list of one fitness for each, in order; higher is better, NaN (failed) counts as the worst.
+            A batch of ``{label: width}``: never empty, nothing that was proposed before. Expects a list of one fitness for
+            each, in order; higher is better, NaN (failed) counts as the worst.
 
         Raises
         ------
         ValueError
-            If another number of scores is sent than widths were proposed.
+            If the number of scores differs from that of the widths.
         """
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,14 +17,10 @@ _RATIOS = np.linspace(1, 0, 2001)[:, None]
 def uniform_within(budget: Budget) -> dict[str, int]:
     """Scale every group alike, as wide as a budget allows.
 
-    Widths are the full ones times one ratio, rounded to whole channels, or to multiples of the space's divisor, and not
-    beyond the smallest and largest width of a group; bins play no part otherwise. What is left of the budget then goes to
-    the groups in turn, a channel each, so that networks are compared at equal cost.
-
-    Raises
-    ------
-    ValueError
-        If even the smallest widths cost more.
+    Widths are the full ones times one ratio, rounded to whole channels, or to multiples of the space's divisor, between
+    the smallest and largest width of a group, whatever the bins. The remaining budget then goes to the groups in turn,
+    one channel each, so that networks are compared at equal cost. Raises ValueError if even the smallest widths cost
+    more.
     """
     labels = list(budget.domain.choices)
     full: IntArray = np.array([budget.domain.full_widths[label] for label in labels], np.int64)
@@ -46,7 +42,7 @@ def uniform_within(budget: Budget) -> dict[str, int]:
 def uniform_levels(space: LevelSpace) -> IntArray:
     """Levels (groups,) of the uniformly scaled network among the allowed widths, as wide as the budget allows.
 
-    As `uniform_within`, with widths rounded to those that a search may choose.
+    Like `uniform_within`, with widths rounded to those that a search may choose.
     """
     scaled = np.stack([space.uniform(float(ratio)) for ratio in np.unique(_RATIOS)[::-1]])
     fits = np.flatnonzero(space.usage(scaled) <= 1)

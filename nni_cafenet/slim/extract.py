@@ -18,21 +18,10 @@ _OWN = ('_parameters', '_buffers', '_modules')
 
 
 def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
-    """Return a deep copy of a model with its tensors reduced to the selected channels.
+    """Return a deep copy of a model, of its own classes, with its tensors reduced to the selected channels.
 
-    Full tensors are never copied. Classes, tied parameters, hooks and training modes are preserved; closures over modules
-    are rebound to the copy.
-
-    Parameters
-    ----------
-    model
-        The full model.
-    selection
-        The channels to keep.
-
-    Returns
-    -------
-    The slim model: plain modules of the model's own classes.
+    Full tensors are never copied. Tied parameters, hooks and training modes are preserved; closures over modules are
+    rebound to the copy.
     """
     memo: dict[int, Any] = {}
     slices = selection.slices(model)
@@ -57,22 +46,7 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
 
 @torch.no_grad()
 def write_back(slim: nn.Module, model: nn.Module, selection: Selection) -> None:
-    """Write a slim model's tensors into the full model, in place.
-
-    Parameters
-    ----------
-    slim
-        A slim model of ``model``.
-    model
-        The full model.
-    selection
-        The channels of the slim model.
-
-    Raises
-    ------
-    ValueError
-        If the slim model does not match the selection.
-    """
+    """Write a slim model's tensors into the full model, in place; a ValueError if they do not match the selection."""
     full = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
     if full.keys() != small.keys():

@@ -99,12 +99,10 @@ class EqualBins(Bins):
 class BinnedGroup:
     """The widths that a channel group may have.
 
-    Parameters
+    Attributes
     ----------
-    label
-        The group's label.
     full
-        Its full width, in channels.
+        The full width, in channels.
     bin
         Channels per bin; the last bin may have fewer.
     choices
@@ -127,22 +125,9 @@ def bin_groups(
 ) -> list[BinnedGroup]:
     """Compute the bin size and the allowed widths of each group.
 
-    Parameters
-    ----------
-    groups
-        The channel groups of a model.
-    bins
-        The rule for bin sizes.
-    shares
-        The smallest and largest width of each group, as shares of its full width. The smallest is rounded up to a
-        multiple of ``divisor`` (0: one bin), the largest down; if no width is left, the smallest is the only one.
-    divisor
-        Widths are multiples of it in groups whose full width is a multiple.
-
-    Raises
-    ------
-    ValueError
-        If ``divisor`` is below 1.
+    ``shares`` bound the width of each group: the smallest is rounded up to a multiple of ``divisor`` (0: one bin), the
+    largest down; if no width is left, the smallest is the only one. Widths are multiples of ``divisor`` in groups whose
+    full width is a multiple. Raises ValueError if it is below 1.
     """
     divisor = check_whole_number('divisor', divisor, 1)
     result = []
@@ -159,13 +144,7 @@ def bin_groups(
 
 
 def parse_bins(text: str) -> Bins:
-    """Parse a rule for bins: ``'1:32'`` is ``FlopsSensitiveBins(1, 32)``, ``'20'`` is ``EqualBins(20)``.
-
-    Raises
-    ------
-    ValueError
-        If it is neither, or out of range.
-    """
+    """Parse ``'1:32'`` as ``FlopsSensitiveBins(1, 32)``, ``'20'`` as ``EqualBins(20)``; a ValueError otherwise."""
     words = text.split(':')
     if len(words) > 2 or not all(word.isascii() and word.isdigit() for word in words):
         raise ValueError(

@@ -15,17 +15,7 @@ __all__ = ['check_array', 'check_channel_sets', 'check_widths']
 def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
     """Return validated widths in group order.
 
-    Parameters
-    ----------
-    widths
-        ``{label: channels}``.
-    full
-        The full width of every group.
-
-    Raises
-    ------
-    ValueError
-        If a label is unknown or missing, or a width is no whole number from 1 to the full width.
+    Raises ValueError if a label is unknown or missing, or a width is not a whole number from 1 to the full width.
     """
     if not isinstance(widths, Mapping):
         raise TypeError(f'widths={widths!r} must be {{label: channels}}, such as space.full_widths.')
@@ -43,21 +33,9 @@ def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str
 def check_channel_sets(
     channel_sets: Mapping[str, Any], widths: Mapping[str, int], full: Mapping[str, int]
 ) -> dict[str, NDArray[np.int64]]:
-    """Return validated channel sets as arrays.
+    """Return validated channel sets of some or all groups as arrays.
 
-    Parameters
-    ----------
-    channel_sets
-        ``{label: channel indices}``, as tensors, arrays or lists, for some or all groups.
-    widths
-        The width of every group.
-    full
-        The full width of every group.
-
-    Raises
-    ------
-    ValueError
-        If a label is unknown, or a set is not as many ascending indices of channels as its width.
+    Raises ValueError if a label is unknown, or a set is not as many ascending indices of channels as its width.
     """
     sets = {}
     for label, channels in channel_sets.items():
@@ -77,17 +55,7 @@ def check_channel_sets(
 def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
     """Return a validated int64 array of widths, one row per network, columns in group order.
 
-    Parameters
-    ----------
-    widths
-        Whole numbers, shape (N, groups).
-    full
-        The full width of every group.
-
-    Raises
-    ------
-    ValueError
-        If the array has another shape, holds anything but whole numbers, or a width is not from 1 to the full width.
+    Raises ValueError if its shape is wrong, a value is not a whole number, or a width is not from 1 to the full width.
     """
     try:
         array = np.asarray(widths.cpu() if isinstance(widths, Tensor) else widths)

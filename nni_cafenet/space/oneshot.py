@@ -50,13 +50,7 @@ def _draw(choices: Mapping[str, tuple[int, ...]], memo: Mapping[str, Any]) -> di
 
 
 def prepare_one_shot(strategy: OneShotStrategy) -> None:
-    """Check that a one-shot strategy can train a width space, and patch NNI for it.
-
-    Raises
-    ------
-    TypeError
-        If the strategy is differentiable.
-    """
+    """Patch NNI for a one-shot strategy on a width space; a TypeError if the strategy is differentiable."""
     if isinstance(strategy, DARTS):
         raise TypeError(
             f'{type(strategy).__name__} is differentiable: it runs every choice of a layer at once and adds the '

@@ -35,21 +35,10 @@ class _Bound:
 
 
 class RatioBounds:
-    """Width bounds of a model's groups, validated before the analysis.
+    """Width bounds of a model's groups, validated before the analysis; see `WidthSpace`.
 
-    Parameters
-    ----------
-    model
-        The model, for names and classes of layers.
-    min_ratio, max_ratio
-        See `WidthSpace`.
-
-    Raises
-    ------
-    ValueError
-        If a share is not a number from 0 to 1 (above 0 for ``max_ratio``), or a pattern matches no layer.
-    TypeError
-        If a pattern is of another type.
+    Raises ValueError if a share is out of range or a pattern matches no layer, TypeError if a pattern is of another
+    type.
     """
 
     def __init__(self, model: nn.Module, min_ratio: Ratio, max_ratio: Ratio) -> None:
@@ -57,14 +46,9 @@ class RatioBounds:
         self._largest = _bounds('max_ratio', max_ratio, model)
 
     def of(self, groups: Iterable[ChannelGroup]) -> list[tuple[float, float]]:
-        """Return the smallest and largest share of each group.
+        """Return the smallest and largest share of each group; a ValueError if they leave none.
 
         A bound applies to a group if it matches a producer; of several, the strictest applies.
-
-        Raises
-        ------
-        ValueError
-            If the smallest share of a group is above the largest.
         """
         groups = list(groups)
         for bound in self._largest:

@@ -29,12 +29,7 @@ _kinds: list[type[BaseModelSpace]] = []
 class SimplifiedWidthSpace(SimplifiedModelSpace):
     """A width space or one of its networks as NNI sends it to trials: model factory, widths and their summary.
 
-    Created by ``SimplifiedModelSpace.from_model(space, evaluator)``.
-
-    Attributes
-    ----------
-    mutation_summary
-        Widths and cost of a frozen network for the web UI (see `mutation_summary`); empty for a space.
+    Created by ``SimplifiedModelSpace.from_model(space, evaluator)``. ``mutation_summary`` is empty for a space.
     """
 
     mutation_summary: dict[str, str | int | float]

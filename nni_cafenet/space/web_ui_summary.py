@@ -47,35 +47,13 @@ def mutation_summary(
 ) -> dict[str, Value]:
     """Return widths and cost of a network as labeled values, for the web UI's axes and columns.
 
-    Parameters
-    ----------
-    space
-        The space of widths.
-    widths
-        ``{label: channels}``, a width for every group.
-    stage
-        The stage of the trial, such as ``'finalist'``; None to omit it.
-    most
-        Largest number of width axes, 1 or more. Models with more groups are summarized by blocks: the deepest level of
-        dotted names with at most ``most`` blocks, or, if that is too coarse, runs of adjacent blocks of the next level.
-    more
-        Further values, appended.
+    There are at most ``most`` axes of widths. Models with more groups are summarized by blocks: the deepest level of
+    dotted names with at most ``most`` blocks, or, if that is too coarse, runs of adjacent blocks of the next level.
 
-    Returns
-    -------
-    dict of str to str, int or float
-        In this order: ``'stage'``; the width of every group, in channels, or the kept share of every block's channels,
-        in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full network),
-        ``'params'``; then ``more``. Long labels are shortened in the middle. Keys depend on the space only, not on the
-        widths.
+    In this order: the ``'stage'`` of the trial; the width of every group, in channels, or the kept share of every
+    block's channels, in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full
+    network), ``'params'``; then ``more``. Long labels are shortened in the middle. Keys depend on the space only.
 
-    Raises
-    ------
-    ValueError
-        If widths do not match the space, ``most`` is below 1, or a name in ``more`` is reserved.
-
-    Examples
-    --------
     >>> mutation_summary(space, {'conv1': 4, 'layer1.0.conv1': 16}, stage='finalist')
     {'stage': 'finalist', 'conv1': 4, 'layer1.0.conv1': 16, 'MACs': 41472, 'MACs %': 25.7, 'params': 1408}
     """
@@ -95,18 +73,7 @@ def mutation_summary(
 
 
 def published_axes(space: SummarizedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
-    """Return the axes of summaries as a search space in NNI's format, so that their ranges are constant in the UI.
-
-    Parameters
-    ----------
-    space, most
-        As for `mutation_summary`.
-
-    Returns
-    -------
-    dict of str to dict
-        ``{label: {'_type': 'uniform', '_value': [lowest, highest]}}``, in channels of a group or percent of a block.
-    """
+    """Return the axes of summaries as a search space in NNI's format, so that their ranges are constant in the UI."""
     full = dict(space.full_widths)
     largest = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
     smallest = {label: int(allowed[0]) for label, allowed in space.choices.items()}

@@ -22,15 +22,7 @@ Widths = Mapping[str, int]
 
 
 class WidthChoices:
-    """The part of a `WidthSpace` that needs no model.
-
-    Attributes
-    ----------
-    graph
-        The `ChannelGraph` of the model.
-    groups
-        The `BinnedGroup` of each channel group.
-    """
+    """The part of a `WidthSpace` that needs no model: channel graph, and the `BinnedGroup` of each channel group."""
 
     graph: ChannelGraph
     groups: tuple[BinnedGroup, ...]
@@ -67,13 +59,9 @@ class WidthChoices:
     def uniform_within(self, macs: int) -> dict[str, int]:
         """Scale every group alike, as wide as a number of MACs allows: the baseline of a search.
 
-        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins. The remaining
-        MACs go to the groups in turn, one channel each, so that comparisons are at equal cost.
-
-        Raises
-        ------
-        ValueError
-            If even one channel per group costs more.
+        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins. The
+        remaining MACs go to the groups in turn, one channel each, so that comparisons are at equal cost. Raises
+        ValueError if even one channel per group costs more.
         """
         macs = check_whole_number('macs', macs, 1)
         full = self.graph.full_widths

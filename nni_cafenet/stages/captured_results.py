@@ -27,17 +27,8 @@ _Channel = TypeVar('_Channel', bound=TrialCommandChannel)
 class CapturedResults(TrialCommandChannel):
     """Captures the results of ``nni.report_intermediate_result`` and ``nni.report_final_result``.
 
-    Parameters
-    ----------
-    forward
-        Converts an intermediate result to the one sent to NNI; default: none is sent.
-
-    Attributes
-    ----------
-    intermediate
-        The number of intermediate results.
-    final
-        The last final result, or None.
+    ``forward`` converts an intermediate result to the one sent to NNI; without it, none is sent. ``intermediate``
+    counts intermediate results; ``final`` is the last final one.
     """
 
     def __init__(self, forward: Callable[[Any], Any] | None = None) -> None:

@@ -37,20 +37,8 @@ _PICKLE_LIMIT = 64 * 1024
 class StageContext:
     """Everything that a stage needs, in any process.
 
-    Parameters
-    ----------
-    space
-        The supernet.
-    evaluator
-        Trains the supernet only.
-    options
-        The options of the run.
-    finalists
-        Options of the finalists' training.
-    finalist_evaluator
-        Trains the finalists; default: copies of `evaluator`.
-    budgets
-        The names of the budgets; ``(None,)`` if there is one.
+    Without a ``finalist_evaluator``, copies of ``evaluator`` train the finalists. ``budgets`` is ``(None,)`` for a
+    single one.
     """
 
     space: WidthSpace

@@ -38,18 +38,8 @@ _VERSIONS = 8
 class EqualCost:
     """Widths whose cost is close to the budget.
 
-    Parameters
-    ----------
-    space, budget
-        The space and the budget of the search.
-    name
-        The name of the budget; None if the run has only one.
-    total
-        Number of widths that the searcher proposes.
-    drawn
-        Number of random widths; default: a tenth of `total`, at most 200, and none below 20.
-    seed
-        Seed of the random widths.
+    ``total`` is the number of widths that the searcher proposes, ``drawn`` that of random widths; by default a tenth of
+    ``total``, at most 200, and none below 20.
     """
 
     def __init__(

@@ -13,13 +13,7 @@ __all__ = ['EvaluatorFactory']
 
 
 class EvaluatorFactory:
-    """Creates copies of an evaluator in its initial state; the data is shared.
-
-    Parameters
-    ----------
-    evaluator
-        An evaluator that has not run yet.
-    """
+    """Creates copies of an evaluator that has not run yet; the data is shared."""
 
     def __init__(self, evaluator: Lightning) -> None:
         self._evaluator = evaluator
@@ -57,13 +51,7 @@ class EvaluatorFactory:
         return evaluator.train_dataloaders
 
     def make(self, **trainer: Any) -> Lightning:
-        """Return a fresh evaluator, and reset the generators of its loaders.
-
-        Parameters
-        ----------
-        trainer
-            Overrides of the trainer's options.
-        """
+        """Return a fresh evaluator with these options of its trainer, and reset the generators of its loaders."""
         args, kwargs = copy.deepcopy(self._trainer)
         kwargs = {**kwargs, **trainer}
         for generator, state in self._generators:

@@ -19,24 +19,7 @@ _COSTS = ('MACs', 'MACs %', 'params')
 
 
 class TrainedModel(RawFormatModelSpace):
-    """A trained finalist in the form that NNI exports.
-
-    Parameters
-    ----------
-    space
-        The width space.
-    trained
-        The finalist and its metric.
-    folder
-        The folder of its trained weights.
-
-    Attributes
-    ----------
-    sample
-        The widths, ``{label: channels}``.
-    name
-        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline.
-    """
+    """A trained finalist in the form that NNI exports; ``folder`` holds its weights."""
 
     def __init__(self, space: WidthSpace, trained: TrainedFinalist, folder: Path) -> None:
         super().__init__(space, None)

@@ -60,23 +60,8 @@ def with_folders(
 ) -> tuple[list[Finalist], dict[str, Any]]:
     """Assign each finalist a folder: an existing one with the same fingerprint, or a new one.
 
-    Parameters
-    ----------
-    finalists
-        The networks.
-    training
-        The fingerprint shared by all trainings.
-    root
-        The folder of all trainings.
-    inherited
-        Whether trainings start from the supernet's weights; the channel sets then belong to the fingerprint.
-
-    Returns
-    -------
-    finalists : list of Finalist
-        The finalists with their folders.
-    trainings : dict
-        Folder name -> fingerprint.
+    Returns the finalists, and the fingerprint of each folder. ``training`` is the part that all fingerprints share.
+    With ``inherited`` weights, channel sets belong to the fingerprint.
     """
     known = {_identity(each): name for name, each in _begun(root).items()}
     taken = set(_begun(root)) | {path.name for path in root.glob('*') if (path / 'result.json').exists()}

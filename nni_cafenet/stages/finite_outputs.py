@@ -19,18 +19,10 @@ _logger = logging.getLogger(__name__)
 
 
 def computes_numbers(model: nn.Module, example: ExampleInput | None) -> bool:
-    """Whether parameters and buffers contain no NaN and outputs are finite, in evaluation mode on the CPU.
+    """Whether parameters, buffers and outputs are finite, in evaluation mode on the CPU.
 
-    Parameters
-    ----------
-    model
-        The network.
-    example
-        Example input, converted to the dtype of the parameters; None: only parameters and buffers are checked.
-
-    Notes
-    -----
-    A network whose check raises (for example, one that needs a GPU) passes with a warning.
+    Without an example, outputs are not checked. A network whose check raises (one that needs a GPU) passes with a
+    warning.
     """
     try:
         return _computes_numbers(model, example)

@@ -64,17 +64,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class Seen:
-    """Result of a dry run.
-
-    Parameters
-    ----------
-    logged
-        The metrics logged by the end of the epoch.
-    reported
-        The last result reported to NNI, or None.
-    empty
-        The argument whose loader yielded no batch, or None.
-    """
+    """Result of a dry run: metrics logged, the last result reported to NNI, and the argument whose loader was empty."""
 
     logged: dict[str, float] = field(default_factory=dict)
     reported: Any = None
@@ -90,32 +80,11 @@ def look(
     more: Callable[[pl.Trainer, LightningModule], None] = lambda trainer, module: None,
     name: str = 'evaluator',
 ) -> Seen | None:
-    """Train and validate a network on one batch each.
+    """Train and validate a network on one batch each; None if memory is too small for a copy.
 
-    Parameters
-    ----------
-    evaluators
-        Creates the user's evaluator.
-    make
-        Returns a copy of the network.
-    known
-        Whether all required metrics were logged; if not, the dry run is repeated with the user's callbacks.
-    data
-        Returns the training and validation loaders for an evaluator; default: its own.
-    more
-        Called with trainer and module at the end of the epoch.
-    name
-        Name of the evaluator's argument, for errors.
-
-    Returns
-    -------
-    Seen or None
-        None if memory is too small for a copy.
-
-    Raises
-    ------
-    nni_cafenet.errors.FirstBatchError
-        If a step, a hook or a sample fails.
+    If ``known`` says that a required metric was not logged, the dry run is repeated with the user's callbacks. ``data``
+    returns other loaders than the evaluator's; ``more`` is called at the end of the epoch. Raises `FirstBatchError`,
+    which names the evaluator's argument, if a step, a hook or a sample fails.
     """
     callbacks = [each for each in _callbacks_of(evaluators) if not isinstance(each, _LEFT_OUT)]
     attempts: list[Sequence[pl.Callback]] = [[], callbacks] if callbacks else [[]]

@@ -15,19 +15,9 @@ _SEEDS = {f'path:{made.__module__}.{made.__name__}': at for made, at in ((remake
 
 
 def with_first_seeds(there: str, now: str) -> str:
-    """Return a serialized context with the seeds of the run's first start.
+    """Return ``now``, a serialized context, with the seeds of the run's first start.
 
     A random split into training and validation data then stays the same. Other differences are found by fingerprints.
-
-    Parameters
-    ----------
-    there, now
-        The output of `StageContext.dump` at the first start and now.
-
-    Returns
-    -------
-    str
-        ``now`` with the seeds of ``there``.
     """
     old, new = json.loads(there), json.loads(now)
     _take_seeds(old, new)

@@ -34,21 +34,8 @@ def new_run_path(root: str | os.PathLike[str]) -> Path:
 class RunFolder:
     """The folder that holds the whole state of a run.
 
-    Parameters
-    ----------
-    path
-        The folder.
-    record
-        Fingerprints of the stages (see `stages_record`); default: not compared.
-    make
-        Create the folder and its record. Only one of several processes should.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the folder's supernet was trained differently. The message lists the differences.
-    nni_cafenet.errors.FolderError
-        If the folder cannot be read or written.
+    Of several processes, only one should ``make`` it. A folder whose fingerprints differ from ``record`` raises
+    `ResumeError` with a list of the differences.
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any] | None = None, *, make: bool = True) -> None:
@@ -177,24 +164,7 @@ class RunFolder:
 
 
 def keep_settings(record: Path, settings: Mapping[str, Any], *, make: bool = True) -> None:
-    """Write the settings of a run, or compare them with those already written.
-
-    Parameters
-    ----------
-    record
-        The file.
-    settings
-        The settings, JSON-serializable.
-    make
-        Write the file if it is missing.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the file holds other settings. The message lists the differences.
-    nni_cafenet.errors.FolderError
-        If the file cannot be written.
-    """
+    """Write the settings of a run; raise `ResumeError`, with a list of differences, if the file holds other ones."""
     wanted = json.loads(json.dumps(settings))
     if record.exists():
         found = read_record(record, remedy=_REMEDY)

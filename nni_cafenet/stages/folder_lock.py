@@ -39,24 +39,9 @@ _here: set[str] = set()
 def locked_folder(folder: Path) -> Iterator[None]:
     """Lock the folder of a run for a block, and remove old temporary files from it.
 
-    The lock ends with the process.
-
-    Parameters
-    ----------
-    folder
-        An existing folder. Its ``process.json`` names the last process that held the lock.
-
-    Raises
-    ------
-    nni_cafenet.errors.FolderInUseError
-        If another process, or another experiment in this process, holds the lock.
-    nni_cafenet.errors.FolderError
-        If the disk fills up, or the folder becomes unwritable or disappears, during the block.
-
-    Notes
-    -----
-    Without file locks (Windows, some file systems) nothing is locked. The lock is a POSIX one (``fcntl``), which forked
-    processes do not inherit and network file systems support.
+    Its ``process.json`` names the last process that held the lock. Raises `FolderInUseError` if another process, or
+    another experiment in this one, holds it. The lock is a POSIX one (``fcntl``): it ends with the process, forks do
+    not inherit it, and network file systems support it. Elsewhere (Windows) nothing is locked.
     """
     path = folder / 'process.json'
     name = os.path.realpath(path)

@@ -22,15 +22,8 @@ HELDOUT_LOSS = 'heldout_loss'
 class HeldoutLoss(pl.Callback):
     """Add ``heldout_loss`` to the metrics at the end of training.
 
-    Like a supernet's score, it is the loss of the user's ``training_step`` in evaluation mode. Logging, RNG state and side
-    effects of the steps are undone.
-
-    Parameters
-    ----------
-    batches
-        The held-out training data.
-    seed
-        Seed for the steps.
+    Like a supernet's score, it is the loss of the user's ``training_step`` in evaluation mode. Logging, RNG state and
+    side effects of the steps are undone.
     """
 
     def __init__(self, batches: Iterable[Any], seed: int) -> None:

@@ -40,15 +40,7 @@ class Stages(Protocol):
 
 
 class InProcess:
-    """Executes the stages in this process.
-
-    Parameters
-    ----------
-    setup, folder
-        The run.
-    engine
-        NNI's engine, which runs the evaluators.
-    """
+    """Executes the stages in this process, by NNI's ``engine``."""
 
     def __init__(self, setup: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
         self.setup = setup

@@ -24,26 +24,8 @@ _logger = logging.getLogger(__name__)
 def table_of_run(spec: BudgetSpec, space: WidthSpace, directory: Path, trainer: Any) -> LatencyTable | None:
     """Return the latencies that the budget of a run asks for; None if it limits no latency.
 
-    Parameters
-    ----------
-    spec
-        A budget of the run.
-    space
-        The width space.
-    directory
-        The folder of the run: ``latency.json`` is the table, ``latency_times.jsonl`` its measurements. A resumed run
-        reuses them, so its limits do not change.
-    trainer
-        Lightning's trainer. Rank 0 measures; the other ranks wait.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the folder holds another table than the budget.
-    nni_cafenet.errors.FolderError
-        If the folder is not writable, or the table does not appear within an hour.
-    ValueError
-        If the table cannot be read or does not fit the space.
+    The run's folder keeps the table and its measurements, so the limits of a resumed run do not change: another table
+    raises `ResumeError`. Rank 0 measures; the other ranks wait for at most an hour.
     """
     if spec.latency is None:
         return None

@@ -20,15 +20,8 @@ __all__ = ['RunOptions']
 class RunOptions(SupernetOptions, ScoreOptions):
     """How the supernet is trained and widths are scored; the same in every process of a run.
 
-    What is left open is filled in: ``higher_is_better`` by the name of the score, ``channel_sets_per_score`` by the channel
-    sets of a training step.
-
-    Parameters
-    ----------
-    sharing, score_data
-        See `CafeNet`.
-    training
-        How the supernet is trained, beyond min-min.
+    What is left open is filled in: ``higher_is_better`` by the name of the score, ``channel_sets_per_score`` by the
+    channel sets of a training step.
     """
 
     sharing: Sharing = field(default_factory=LocallyFree)

@@ -43,12 +43,7 @@ def evaluating(module: pl.LightningModule) -> Iterator[None]:
 class WatchUniform(pl.Callback):
     """Log the held-out loss of the uniform half-width network at about 12 epochs of training.
 
-    Parameters
-    ----------
-    path
-        The file, in the format of `KeepCurves`.
-    scorer
-        Creates a scorer by loss at temperature 1; discarded after each use.
+    ``scorer`` creates a scorer by loss at temperature 1, which is discarded after each use.
     """
 
     def __init__(self, path: Path, scorer: Callable[[], Scorer]) -> None:

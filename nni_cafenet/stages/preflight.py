@@ -29,24 +29,11 @@ _logger = logging.getLogger(__name__)
 
 
 def look_before_training(setup: StageContext) -> FinalistOptions:
-    """Run one batch of every loader through the evaluators, and check the names of metrics.
+    """Run one batch of every loader through the evaluators, and check the names of metrics. ``setup`` is not changed.
 
-    Parameters
-    ----------
-    setup
-        The run, before training. It is not changed.
-
-    Returns
-    -------
-    FinalistOptions
-        The options of the finalists, with ``metric`` filled in if it was None and could be inferred.
-
-    Raises
-    ------
-    nni_cafenet.errors.FirstBatchError
-        If a step, a hook or a sample fails, or a loader yields no batch.
-    ValueError
-        If the evaluator does not log ``score`` or ``metric``. The message lists what it logs.
+    Returns the options of finalists, with ``metric`` filled in if it was None and could be inferred. Raises
+    `FirstBatchError` if a step, a hook or a sample fails or a loader is empty, and ValueError, with the names that are
+    logged, if ``score`` or ``metric`` is not.
     """
     evaluators = _copies(setup.evaluator)
     if evaluators is not None:

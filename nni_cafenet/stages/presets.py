@@ -24,13 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def with_preset(name: str | None, **given: Any) -> dict[str, Any]:
-    """Return options in which those that were left open (None) are those of a preset.
-
-    Raises
-    ------
-    ValueError
-        If there is no such preset.
-    """
+    """Return options in which those that were left open (None) are those of a preset."""
     choice(*PRESETS).or_none().check('preset', name)
     preset = {} if name is None else PRESETS[name]
     return {option: preset.get(option) if value is None else value for option, value in given.items()}

@@ -11,15 +11,7 @@ __all__ = ['EpochBar']
 
 
 class EpochBar(pl.Callback):
-    """One progress bar for all epochs, also after resuming.
-
-    Parameters
-    ----------
-    name
-        The title of the bar.
-    metrics
-        Names of metrics to show; those not logged are skipped.
-    """
+    """One progress bar for all epochs, also after resuming; metrics that are not logged are skipped."""
 
     def __init__(self, name: str, metrics: Sequence[str] = ()) -> None:
         self.name = name

@@ -17,21 +17,9 @@ __all__ = ['ShortEvaluators']
 
 
 class ShortEvaluators:
-    """Creates evaluators for `epochs` epochs, validated on held-out training data.
+    """Creates evaluators for short trainings, validated after the last epoch on held-out training data.
 
-    Parameters
-    ----------
-    evaluators
-        Creates the user's evaluator.
-    epochs
-        Replaces the trainer's ``max_epochs``; step limits are removed.
-    options
-        The options of the run; all trainings hold out the same samples.
-
-    Notes
-    -----
-    The held-out part replaces the validation data, which is not read. Validation always runs after the last epoch,
-    regardless of ``check_val_every_n_epoch``.
+    All trainings hold out the same samples. The user's validation data is not read; step limits are removed.
     """
 
     def __init__(self, evaluators: EvaluatorFactory, epochs: int, options: RunOptions) -> None:

@@ -36,28 +36,10 @@ def stages_record(
 
 
 def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> dict[str, Any]:
-    """Write ``run.json``, or check that a run can continue from it.
+    """Write ``run.json``, or check that a run can continue from it, and return the record.
 
-    Parameters
-    ----------
-    path
-        The file.
-    wanted
-        The output of `stages_record`.
-    make
-        Write the file. Only one of several processes should.
-
-    Returns
-    -------
-    dict
-        The record, and in ``histories`` the file names of the score histories by scoring fingerprint.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the supernet was trained differently. The message lists the differences.
-    nni_cafenet.errors.FolderError
-        If the file cannot be read or written.
+    ``wanted`` comes from `stages_record`; ``histories`` of the result are file names by scoring fingerprint. A supernet
+    that was trained differently raises `ResumeError` with a list of the differences.
     """
     check_supernet(path, wanted['supernet'])
     found = read_stages(path)

@@ -50,19 +50,9 @@ _logger = logging.getLogger(__name__)
 class Finalist:
     """A network to be trained.
 
-    Parameters
-    ----------
-    name
-        ``'1'`` for the best of the search, ``'2'``, ...; ``'uniform'`` for the baseline. With several budgets, followed
-        by the budget: ``'1@50%'``.
-    scored
-        Widths, cost and score on the supernet.
-    epochs
-        Epochs of a short training, which holds out a part of the training data; None: the evaluator's full training.
-    folder
-        Name of the training's folder; default: `name`. Identical trainings share a folder.
-    same_as
-        Name of an earlier finalist with the same network, which is trained once for both.
+    Names are ``'1'`` for the best of the search, ``'2'``, ..., ``'uniform'`` for the baseline; with several budgets
+    ``'1@50%'``. ``epochs`` are those of a short training on a part of the training data; None is the evaluator's full
+    one. Identical trainings share a ``folder``; ``same_as`` names the earlier finalist that is trained for both.
     """
 
     name: str
@@ -112,17 +102,7 @@ def _title(name: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class TrainedFinalist:
-    """A trained finalist.
-
-    Parameters
-    ----------
-    finalist
-        The network.
-    metric
-        The ranking metric, on validation data (short trainings: on held-out training data).
-    metrics
-        All metrics logged by the end of training.
-    """
+    """A trained finalist and its metrics: on validation data, or on held-out training data for short trainings."""
 
     finalist: Finalist
     metric: float
@@ -137,16 +117,9 @@ class TrainedFinalist:
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that ranks trained networks.
+    """The metric that ranks trained networks; None: the result reported to NNI, else ``val_loss``.
 
-    Parameters
-    ----------
-    name
-        A metric logged by the evaluator's module; None: the result reported to NNI, else ``val_loss``.
-    higher_is_better
-        The direction of the metric.
-    inferred
-        The name was inferred from the module, so a result reported to NNI also counts.
+    An ``inferred`` name comes from the module, so a result reported to NNI also counts.
     """
 
     name: str | None
@@ -220,38 +193,11 @@ def train_finalist(
     example: ExampleInput | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> TrainedFinalist:
-    """Train a network, or resume from its checkpoint.
+    """Train a network, or resume from its checkpoint; a finished training is only read.
 
-    Parameters
-    ----------
-    finalist
-        The network.
-    folder
-        Folder for the checkpoint, then the trained network (see `nni_cafenet.save_slim`) and ``result.json``.
-    make
-        Builds the network, with new or inherited weights; called with all RNGs seeded.
-    evaluators
-        Creates the evaluator.
-    metric
-        The ranking metric.
-    seed
-        Seed of weights, data order and training.
-    example
-        Example input for the final check: the metric of a network with a non-finite output is NaN.
-    callbacks
-        Additional trainer callbacks.
-
-    Returns
-    -------
-    TrainedFinalist
-        The result; an earlier one if the folder already holds it.
-
-    Raises
-    ------
-    ValueError
-        If the evaluator neither logs nor reports the metric. The trained network is saved first.
-    nni_cafenet.errors.ResumeError
-        If the checkpoint is damaged.
+    ``make`` builds the network, with all RNGs seeded. With an example input, a network with a non-finite output gets
+    the metric NaN. A metric that is neither logged nor reported raises ValueError once the network is saved; a damaged
+    checkpoint raises `ResumeError`.
     """
     done = read_result(finalist, folder, metric)
     checkpoint = folder / 'checkpoint.ckpt'
@@ -304,19 +250,7 @@ def train_finalist(
 def read_result(finalist: Finalist, folder: Path, metric: Metric | None = None) -> TrainedFinalist | None:
     """Read the result of a finished training; None if it is unfinished.
 
-    Parameters
-    ----------
-    finalist
-        The network.
-    folder
-        The folder of its training.
-    metric
-        The ranking metric, any that was logged; default: the one used when the network was trained.
-
-    Raises
-    ------
-    ValueError
-        If the evaluator did not log the metric.
+    ``metric`` is any that was logged, by default the one of the training; ValueError if it was not.
     """
     path = folder / 'result.json'
     if not path.exists():

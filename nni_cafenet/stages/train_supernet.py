@@ -43,28 +43,9 @@ _logger = logging.getLogger(__name__)
 class SupernetStage:
     """Trains a supernet with the user's evaluator and scores widths on it.
 
-    Parameters
-    ----------
-    space
-        The supernet.
-    evaluator
-        The user's evaluator. Only its trainer is used and changed.
-    options
-        The options of the run.
-
-    Attributes
-    ----------
-    loader
-        The user's training loader.
-    data
-        The training data, split into training and held-out parts.
-    evaluator
-        The evaluator of the min-min module.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the evaluator cannot train a supernet, or its data cannot be split.
+    Of the user's evaluator only the trainer is used; ``self.evaluator`` is that of the min-min module, ``self.loader``
+    the user's training loader, ``self.data`` its split. ValueError or TypeError if the evaluator cannot train a
+    supernet, or its data cannot be split.
     """
 
     def __init__(self, space: WidthSpace, evaluator: Lightning, options: RunOptions) -> None:
@@ -116,17 +97,7 @@ class SupernetStage:
     def train(
         self, folder: RunFolder, fit: Callable[[], Any] | None = None, callbacks: Sequence[pl.Callback] = ()
     ) -> None:
-        """Train the supernet, or resume from its checkpoint.
-
-        Parameters
-        ----------
-        folder
-            The folder of the checkpoint.
-        fit
-            Runs the evaluator; default: ``evaluator.evaluate`` in this process.
-        callbacks
-            Additional trainer callbacks.
-        """
+        """Train the supernet, or resume from its checkpoint; ``fit`` runs the evaluator, by default in this process."""
         trainer = self.trainer
         if not self.restore(folder):
             if folder.checkpoint.exists():
@@ -181,13 +152,7 @@ class SupernetStage:
         statistics_batches: int | None = None,
         heldout_batches: int | None = None,
     ) -> Scorer:
-        """Return a scorer with its batches on the training device.
-
-        Parameters
-        ----------
-        channel_sets_per_step, statistics_batches, heldout_batches
-            Override the options of the run; by default, all held-out batches are used.
-        """
+        """Return a scorer with its batches on the training device, by default with the options of the run."""
         trainer, module, options = self.trainer, self.module, self.options
         batches = options.statistics_batches if statistics_batches is None else statistics_batches
         device = trainer.strategy.root_device

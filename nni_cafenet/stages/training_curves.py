@@ -15,13 +15,7 @@ _REMEDY = 'delete that line: only reports use the curves'
 
 
 class KeepCurves(pl.Callback):
-    """Write the logged metrics at the end of each epoch.
-
-    Parameters
-    ----------
-    path
-        The file, as JSON lines. For an epoch repeated after a crash, the last line counts.
-    """
+    """Write the logged metrics at the end of each epoch, as JSON lines; of a repeated epoch, the last line counts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -31,18 +31,8 @@ _logger = logging.getLogger(__name__)
 class FinalistTrainings:
     """The trainings of single networks in a run.
 
-    Parameters
-    ----------
-    context
-        The run.
-    asked
-        The run with the data that it works on: those of its start, if trials do the work.
-    folder
-        Its folder.
-    stages
-        Do the work.
-    result
-        Takes what was trained.
+    ``asked`` is the context with the data of the run: those of its start if trials do the work, else ``context``
+    itself.
     """
 
     def __init__(

@@ -14,22 +14,7 @@ __all__ = ['SearchedModel']
 
 
 class SearchedModel(RawFormatModelSpace):
-    """One result of the search, as NNI exports it.
-
-    Parameters
-    ----------
-    space
-        The space of widths.
-    scored
-        The widths and their score.
-    make
-        Makes the slim model.
-
-    Attributes
-    ----------
-    sample
-        The widths, ``{label: channels}``.
-    """
+    """One result of the search, as NNI exports it; ``make`` returns the slim model."""
 
     def __init__(self, space: WidthSpace, scored: Scored, make: Callable[[Scored], nn.Module]) -> None:
         super().__init__(space, None)

@@ -40,15 +40,7 @@ class ShortResult(RunResult):
         return list(last.values())
 
     def list_models(self, sort: bool = True, limit: int | None = 1) -> Iterator[RawFormatModelSpace]:
-        """Yield the best trained finalists, best first; without finalists, the networks of the short trainings.
-
-        Parameters
-        ----------
-        sort
-            False: in the order in which they were trained.
-        limit
-            Largest number of models; None: all.
-        """
+        """Yield the best trained finalists, best first; without finalists, the networks of the short trainings."""
         if self.trained:
             yield from super().list_models(sort, limit)
             return

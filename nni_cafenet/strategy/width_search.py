@@ -46,21 +46,7 @@ _logger = logging.getLogger(__name__)
 
 
 class WidthSearch(WithResult, OneShotStrategy):
-    """A search of widths as an NNI strategy. Subclasses say what the stages do.
-
-    Parameters
-    ----------
-    budget
-        One budget or several, as users write them.
-    options
-        How the supernet is trained and widths are scored.
-    finalists
-        How the best widths are trained at the end.
-    finalist_evaluator
-        Trains them; None: the experiment's evaluator.
-    directory, trial_directory
-        The folder of the run, and the same folder as trials see it.
-    """
+    """A search of widths as an NNI strategy. Subclasses say what the stages do; `CafeNet` describes the options."""
 
     def __init__(
         self,

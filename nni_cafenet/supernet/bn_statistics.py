@@ -22,24 +22,10 @@ def estimate_statistics(
 ) -> None:
     """Estimate the running statistics of the active network, as the plain average over batches.
 
-    Parameters
-    ----------
-    model
-        The model; it is left in evaluation mode.
-    tensors
-        ``{name: tensor}`` of the active network (from `WidthSpace.prepared`); its statistics are overwritten.
-    batches
-        Training batches. Without any, statistics stay as they are.
-    run
-        Runs the model on a batch.
-    frozen
-        Names of normalizations whose statistics are not trained (see `frozen_norms`). They stay as they are, as do those
-        with a momentum of 0.
-
-    Notes
-    -----
-    Source: the same authors' code re-estimates with a cumulative average over 20 training batches before it scores a
-    width. Only batch normalization is in training mode, not dropout.
+    Only batch normalization is in training mode, not dropout; the model is left in evaluation mode. Normalizations in
+    ``frozen`` (see `frozen_norms`) or with a momentum of 0 keep their statistics, as do all without batches.
+    ``tensors`` are those of `WidthSpace.prepared`. Source: the authors' code averages over 20 training batches before
+    it scores a width.
     """
     model.eval()
     batches = list(batches)

@@ -19,18 +19,12 @@ __all__ = ['RestoreRandomState', 'SaveEveryEpoch', 'batches_begun', 'has_ended',
 class SaveEveryEpoch(Checkpoint):
     """Save a checkpoint at the end of every epoch but the last, and of the training; the file is complete at any moment.
 
-    A run killed between the last epoch and the end of the training repeats that epoch, so that all callbacks see the end of
-    the training.
+    A run killed between the last epoch and the end of the training repeats that epoch, so that all callbacks see the
+    end of the training. With ``last=False`` there is no checkpoint at the end, and a resumed run repeats the last epoch
+    and validates.
 
-    Lightning updates ``ReduceLROnPlateau`` only after it has written the checkpoints of an epoch. So the checkpoint holds
-    the pending values of those schedulers, which get them on resuming.
-
-    Parameters
-    ----------
-    path
-        The file.
-    last
-        False: no checkpoint at the end of the training, so that a resumed run repeats the last epoch and validates.
+    Lightning updates ``ReduceLROnPlateau`` only after it has written the checkpoints of an epoch. So the checkpoint
+    holds the pending values of those schedulers, which get them on resuming.
     """
 
     def __init__(self, path: Path, *, last: bool = True) -> None:
@@ -83,13 +77,7 @@ class SaveEveryEpoch(Checkpoint):
 
 
 class RestoreRandomState(pl.Callback):
-    """Restore RNG state so that a resumed training draws the numbers of an uninterrupted one.
-
-    Parameters
-    ----------
-    loader
-        The training data; its own generators are included.
-    """
+    """Restore RNG state, also of the loader, so that a resumed training draws the numbers of an uninterrupted one."""
 
     def __init__(self, loader: Any = None) -> None:
         self._randomness = RandomnessOnResume(loader_generators(loader))

@@ -28,12 +28,7 @@ class CombinedStep:
     def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
         """Run the step with each of several channel sets.
 
-        Returns
-        -------
-        best : StepResult
-            That with the smallest loss, with the combined loss in its output.
-        losses : list of float
-            All losses, in the order of the channel sets.
+        Returns the result with the smallest loss, with the combined loss in its output, and all losses.
         """
         before, results = SideEffects(self._min_step.module), list[StepResult]()
         for channel_sets in sets:

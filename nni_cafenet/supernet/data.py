@@ -18,31 +18,12 @@ __all__ = ['EpochSampler', 'TrainingData', 'each_batch']
 class TrainingData:
     """The training data of a run, split in two: batches for training, and held-out batches for scores.
 
-    Parameters
-    ----------
-    loader
-        The user's training loader.
-    holdout
-        Share of the training samples to hold out; the seed chooses them.
-    seed
-        Seed of the split and of shuffling.
-    score_loader
-        A loader for scores instead of a held-out part. It must not contain validation data.
-    epoch
-        Returns a number that grows from epoch to epoch.
+    The seed chooses the samples to hold out, and shuffles. ``score_loader`` replaces the held-out part; it must not
+    contain validation data. ``epoch`` returns a number that grows from epoch to epoch. ``generator`` seeds the workers
+    of the training loader; None for loaders used unchanged.
 
-    Attributes
-    ----------
-    train, heldout
-        The loaders of the two parts.
-    generator
-        The generator from which the training loader seeds its workers; None for loaders used unchanged.
-
-    Raises
-    ------
-    ValueError
-        If the loader cannot be split (an iterable data set, a custom sampler) and there is no ``score_loader``, or one of
-        the parts would be empty.
+    Raises ValueError if the loader cannot be split (an iterable data set, a custom sampler) and there is no
+    ``score_loader``, or one of the parts would be empty.
     """
 
     def __init__(

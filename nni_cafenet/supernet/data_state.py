@@ -22,15 +22,10 @@ _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.Tensor, np.nd
 
 @contextlib.contextmanager
 def preserved_data_state(*data: Any) -> Iterator[None]:
-    """Restore, after a block that reads loaders, the state that reading changes.
+    """Restore, after a block that reads loaders or data modules, the state that reading changes.
 
     Generators of numpy, torch and Python in attributes of loaders, samplers, data sets and transforms get their states
     back. Persistent workers started in the block end.
-
-    Parameters
-    ----------
-    data
-        Loaders, containers of such, or data modules.
     """
     found = list(_objects_in(data))
     loaders = [each for each in found if isinstance(each, DataLoader)]

@@ -19,13 +19,7 @@ class Divergence(ABC):
 
     @abstractmethod
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the mean over all samples.
-
-        Parameters
-        ----------
-        student, teacher
-            Logits with classes in dimension 1. The teacher gets no gradient.
-        """
+        """Return the mean over all samples, of logits with classes in dimension 1. The teacher gets no gradient."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +81,7 @@ class AlphaDivergence(Divergence):
 
 
 def logits_of(output: Any) -> Tensor:
-    """Return the first tensor of a model's output that can hold logits.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
-    """
+    """Return the first tensor of a model's output that can hold logits; a TypeError if there is none."""
     for tensor in tensors_in(output):
         if tensor.is_floating_point() and tensor.dim() >= 2 and tensor.shape[1] >= 2:
             return tensor

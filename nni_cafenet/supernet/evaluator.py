@@ -59,9 +59,9 @@ def validation_loader(evaluator: Lightning) -> Any:
 
 
 def with_data(evaluator: Lightning, module: LightningModule, data: TrainingData) -> Lightning:
-    """Return an evaluator that trains a module on training data and validates it on the held-out part.
+    """Return the evaluator with another module, trained on ``data`` and validated on its held-out part.
 
-    It has the trainer and arguments of the given evaluator, and the hooks of its data module, if any.
+    Trainer, arguments and hooks of a data module stay those of the given evaluator.
     """
     datamodule = copy.copy(evaluator.datamodule)
     if datamodule is None:

@@ -15,25 +15,11 @@ _logger = logging.getLogger(__name__)
 
 
 class GraphMemory:
-    """Whether two graphs fit in memory.
+    """Whether two graphs fit in memory: ``keeps_two``, and whether that ``may_change`` to False.
 
-    Parameters
-    ----------
-    memory
-        ``'fast'``: yes. ``'lean'``: no. ``'auto'``: yes, until a second graph of the same size would exceed the free memory
-        or the device runs out of memory; then no.
-
-    Attributes
-    ----------
-    keeps_two
-        Whether two graphs fit.
-    may_change
-        Whether that may still change to False.
-
-    Notes
-    -----
-    On CUDA the size of a graph is the memory allocated while it was made. On a CPU it is the growth of the process since
-    its first step, an upper bound. Free memory is that of the operating system, not of a container.
+    With ``'auto'`` they do until a second graph of the same size would exceed the free memory, or the device runs out
+    of memory. On CUDA the size of a graph is the memory allocated while it was made. On a CPU it is the growth of the
+    process since its first step, an upper bound. Free memory is that of the operating system, not of a container.
     """
 
     def __init__(self, memory: str) -> None:

@@ -59,37 +59,18 @@ _FORWARDED = (
 class MinMinModule(BaseOneShotLightningModule):
     """Train the best of several channel sets of a random width, on every batch.
 
-    ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and several channel sets
-    of it, runs the user's ``training_step`` with each on the same batch and random numbers, and returns the smallest loss
+    ``W* = argmin_W E_c [ min_a loss(W_a) ]``: a step draws a width uniformly from the space and several channel sets of
+    it, runs the user's ``training_step`` with each on the same batch and random numbers, and returns the smallest loss
     to Lightning for automatic optimization. Effects of the others on running statistics, metrics, attributes, logs and
-    random generators are undone (see `MinStep`).
+    random generators are undone (see `MinStep`). All processes draw the same widths and channel sets, and choose by the
+    mean loss.
 
-    All processes draw the same widths and channel sets, and choose by the mean loss.
+    Lightning's checkpoints hold the generator of widths and channel sets, and ``loader_generator``, that of the
+    training loader. For ``memory``, see `CafeNet` and `GraphMemory`. Logs are ``cafenet/loss`` (of the winner),
+    ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of groups whose winning channel set is the leftmost
+    one).
 
-    Parameters
-    ----------
-    training_module
-        The user's Lightning module, with the supernet as its model.
-    sharing
-        The rule that maps widths to channel sets.
-    channel_sets_per_step
-        Channel sets per step, 1 or more.
-    seed
-        Seed of widths and channel sets; the state of the generator is saved with Lightning's checkpoints.
-    loader_generator
-        The generator of the training loader, whose state is saved as well.
-    memory
-        ``'fast'``: the graph of the best channel set is kept while another one runs, so two are alive at once. ``'lean'``:
-        one graph; the best channel set runs again, unless it was the last. ``'auto'`` (default): fast while memory suffices
-        (see `GraphMemory`). The results are the same.
-    options
-        How to draw widths and combine losses, distillation; default: as in the paper.
-
-    Notes
-    -----
-    Source: Su et al. 2021, min-min optimization; single batches with a few channel sets are our reading. Logs
-    ``cafenet/loss`` (of the winner), ``cafenet/gap`` (worst minus best) and ``cafenet/fixed`` (share of groups whose
-    winning channel set is the leftmost one).
+    Source: Su et al. 2021, min-min optimization; single batches with a few channel sets are our reading.
     """
 
     def __init__(

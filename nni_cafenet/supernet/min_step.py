@@ -33,18 +33,8 @@ class LogCalls:
 class StepFunctions:
     """How to run a step on one batch.
 
-    Parameters
-    ----------
-    activate
-        Activates channel sets of the supernet.
-    step
-        The user's training step on this batch.
-    loss
-        Takes the output of a step, returns its loss, averaged over processes; NaN if the step skipped the batch.
-    device
-        Device of the graph.
-    any_process
-        Whether a flag is set in any process; None with a single process.
+    ``loss`` takes the output of a step and returns its loss, averaged over processes; NaN if the step skipped the
+    batch. ``any_process`` tells whether a flag is set in any process; None with a single process.
     """
 
     activate: Callable[[dict[str, Tensor]], None]
@@ -58,18 +48,8 @@ class StepFunctions:
 class StepResult:
     """The result of a step with one channel set.
 
-    Parameters
-    ----------
-    channel_sets
-        ``{label: channel indices}``.
-    loss
-        The loss.
-    complete
-        Whether the fields below are set: not if the step ran without a graph, or its graph was dropped.
-    output, logs
-        The return value of the step, and its calls of ``self.log``.
-    after
-        Side effects of the step, if another one runs before it wins.
+    It is ``complete`` unless the step ran without a graph, or its graph was dropped; only then are the other fields
+    set: output, calls of ``self.log``, and the side effects ``after`` the step, if another one runs before it wins.
     """
 
     channel_sets: dict[str, Tensor]
@@ -88,15 +68,8 @@ class MinStep:
     """Runs a step with several channel sets in turn, each on the same state and random numbers.
 
     If two graphs fit in memory, the best one is kept while the next channel set runs. Otherwise all but the last run
-    without a graph, and the best one runs again with a graph, unless it was the last. Either way the outcome is as if the
-    best channel set had run alone: the same output, gradients, side effects and logs.
-
-    Parameters
-    ----------
-    module
-        The user's module, whose side effects are undone and whose ``log`` is deferred.
-    memory
-        Whether two graphs fit in memory.
+    without a graph, and the best one runs again with a graph, unless it was the last. Either way the outcome is as if
+    the best channel set had run alone: the same output, gradients, side effects and logs.
     """
 
     def __init__(self, module: LightningModule, memory: GraphMemory) -> None:
@@ -105,15 +78,7 @@ class MinStep:
         self._graph_in_step = False
 
     def __call__(self, sets: Sequence[dict[str, Tensor]], steps: StepFunctions) -> tuple[StepResult, list[float]]:
-        """Run the step with each of several channel sets.
-
-        Returns
-        -------
-        best : StepResult
-            That with the smallest loss, the first of several; complete.
-        losses : list of float
-            All losses, in the order of the channel sets.
-        """
+        """Run the step with each channel set; return the complete best result, the first of equals, and all losses."""
         before = SideEffects(self.module)
         best: StepResult | None = None
         winner, losses = 0, list[float]()

@@ -28,26 +28,10 @@ def step_at_widths(
 ) -> tuple[StepResult, list[list[float]]]:
     """Run a step at several widths, each on the same state and random numbers, and train the mean of their losses.
 
-    Parameters
-    ----------
-    module
-        The user's module. Its side effects and logs are those of the first width.
-    model
-        The supernet.
-    widths
-        Channel sets and step functions of each width.
-    run
-        Runs the step at one width; returns its result and the losses of the channel sets.
-    divergence
-        If given, all widths but the first minimize it in place of their own loss. The teacher is the first width, that of
-        the full network.
-
-    Returns
-    -------
-    result : StepResult
-        That of the first width, with the mean loss in its output. Complete.
-    losses : list of list of float
-        The losses of the channel sets of each width.
+    ``run`` runs it at one width. Side effects and logs are those of the first width. With a divergence, all other
+    widths minimize it in place of their own loss, with the first width, that of the full network, as the teacher.
+    Returns the complete result of the first width, with the mean loss in its output, and the losses of the channel sets
+    of each width.
     """
     before, results, losses, teacher = SideEffects(module), list[StepResult](), list[list[float]](), None
     after = before

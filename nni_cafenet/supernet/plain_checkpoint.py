@@ -32,15 +32,7 @@ _SINGLE = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Writes and reads one checkpoint as plain values, and leaves all others to another plugin.
-
-    Parameters
-    ----------
-    others
-        The plugin of the trainer: the user's or Lightning's.
-    path
-        The checkpoint, which is replaced atomically.
-    """
+    """Writes and reads the checkpoint ``path`` as plain values, and leaves all others to the trainer's own plugin."""
 
     def __init__(self, others: CheckpointIO, path: Path) -> None:
         self.others = others
@@ -77,12 +69,7 @@ class PlainCheckpointIO(CheckpointIO):
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a checkpoint that `PlainCheckpointIO` wrote, with its tensors on the CPU.
 
-    Raises
-    ------
-    nni_cafenet.errors.DamagedFileError
-        If the file is damaged.
-    nni_cafenet.errors.UntrustedFileError
-        If it contains a pickle that the user's key did not sign.
+    Raises `DamagedFileError`, or `UntrustedFileError` if it contains a pickle that the user's key did not sign.
     """
     loaded: dict[str, Any] = restored(load_torch(path, remedy=_REMEDY), str(path))
     return loaded

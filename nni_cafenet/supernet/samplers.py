@@ -18,20 +18,8 @@ __all__ = ['EpochSampler', 'SamplingScheme']
 class EpochSampler(Sampler[int]):
     """Draw by seed and epoch only, so that a resumed run sees the samples of an uninterrupted one.
 
-    Parameters
-    ----------
-    size
-        Number of samples.
-    seed
-        Seed.
-    epoch
-        Called at the start of every pass; returns a number that increases from epoch to epoch.
-    draws
-        Samples in a pass; None: all of them, once.
-    replacement
-        Whether a sample may be drawn several times in a pass.
-    weights
-        Relative probability of each sample; None: all alike.
+    ``epoch`` is called at the start of every pass and returns a number that grows from epoch to epoch. ``draws`` is the
+    number of samples in a pass; None: all of them, once. Without ``weights`` all samples are equally likely.
     """
 
     def __init__(
@@ -70,18 +58,8 @@ class EpochSampler(Sampler[int]):
 class SamplingScheme:
     """How one of torch's samplers draws, in a form that applies to a part of its samples.
 
-    Parameters
-    ----------
-    samples
-        Positions in the data set from which it draws.
-    shuffled
-        Whether the order is random.
-    draws
-        Samples in a pass; None: all of them, once.
-    replacement
-        Whether a sample may be drawn several times in a pass.
-    weights
-        Relative probability of each of ``samples``; None: all alike.
+    ``samples`` are positions in the data set, ``weights`` their relative probabilities; for the rest see
+    `EpochSampler`.
     """
 
     samples: NDArray[np.int64]
@@ -107,19 +85,9 @@ class SamplingScheme:
         return None
 
     def sampler(self, chosen: NDArray[np.int64], seed: int, epoch: Callable[[], int]) -> Sampler[int]:
-        """Return a sampler of the same scheme for a part of the samples.
+        """Return a sampler of the same scheme for the samples at ascending indices ``chosen``.
 
-        Parameters
-        ----------
-        chosen
-            Indices into ``samples``, ascending.
-        seed, epoch
-            Options of the `EpochSampler`.
-
-        Raises
-        ------
-        ValueError
-            If too few samples with a weight are left.
+        Raises ValueError if too few samples with a weight are left.
         """
         if not self.shuffled:
             return SequentialSampler(range(len(chosen)))

@@ -23,16 +23,10 @@ _MISSING = object()
 class SideEffects:
     """What a training step may change besides gradients: buffers, states of metrics, attributes, random generators.
 
-    Of the module itself, attributes with plain data are covered: numbers, strings, tensors, and lists, sets and dicts of
-    them. Of its submodules, attributes with activations are (tensors with a graph, which would keep the graph of a losing
-    channel set alive). Writes into tensors that are not buffers, or into other objects, are not undone.
-
-    Parameters
-    ----------
-    module
-        The module whose step runs.
-    exclude
-        A submodule that the step does not run; None if it runs all.
+    Of the module itself, attributes with plain data are covered: numbers, strings, tensors, and lists, sets and dicts
+    of them. Of its submodules, attributes with activations are (tensors with a graph, which would keep the graph of a
+    losing channel set alive). Writes into tensors that are not buffers, or into other objects, are not undone.
+    ``exclude`` is a submodule that the step does not run.
     """
 
     def __init__(self, module: nn.Module, *, exclude: nn.Module | None = None) -> None:

@@ -16,13 +16,7 @@ __all__ = ['TrainingOptions']
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Options of the supernet's training, made by `checked`.
-
-    Parameters
-    ----------
-    sampling, combine, distill, ema
-        ``width_sampling``, ``combine``, ``distill`` and ``ema`` of `CafeNet`.
-    """
+    """Options of the supernet's training, made by `checked`; see `CafeNet` for their meaning."""
 
     sampling: WidthSampling = field(default_factory=UniformWidths)
     combine: Combination = field(default_factory=Min)

@@ -42,21 +42,9 @@ _logger = logging.getLogger(__name__)
 class AsTrials:
     """Executes the stages as trials: one for the supernet, several for scores, one per finalist.
 
-    Parameters
-    ----------
-    setup, folder
-        The run.
-    engine
-        NNI's training-service engine.
-    trial_directory
-        The path of the run's folder on the machines of the trials; default: the same path.
-
-    Raises
-    ------
-    ValueError
-        If the experiment's ``max_trial_number`` is too small for all stages.
-    nni_cafenet.errors.ResumeError
-        If a checkpoint is damaged.
+    ``trial_directory`` is the path of the run's folder on the machines of the trials, by default the same. Raises
+    ValueError if the experiment's ``max_trial_number`` is too small for all stages, `ResumeError` if a checkpoint is
+    damaged.
     """
 
     def __init__(
@@ -129,13 +117,7 @@ class AsTrials:
     # --- stages -----------------------------------------------------------------------------------
 
     def train_supernet(self) -> None:
-        """Train the supernet in a trial.
-
-        Raises
-        ------
-        nni_cafenet.errors.TrialFailedError
-            If it fails twice.
-        """
+        """Train the supernet in a trial; a TrialFailedError if it fails twice."""
         folder, space = self.folder, self.setup.space
         if folder.trained:
             return
@@ -160,12 +142,8 @@ class AsTrials:
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train each finalist in its own trial; those that fail twice are logged and left out.
 
-        Raises
-        ------
-        nni_cafenet.errors.TrialFailedError
-            If all fail.
-        nni_cafenet.errors.LimitReachedError
-            If a limit of the experiment prevents some trainings; finished ones are yielded first.
+        Raises `TrialFailedError` if all fail, and `LimitReachedError` if a limit of the experiment prevents some
+        trainings; finished ones are yielded first.
         """
         self._end_search(wait=True)
         jobs = {self._job(finalist).name: finalist for finalist in finalists}

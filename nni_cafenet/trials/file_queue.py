@@ -13,13 +13,7 @@ __all__ = ['FileQueue']
 
 
 class FileQueue:
-    """A file queue between the main process and one search trial.
-
-    Parameters
-    ----------
-    path
-        The folder of the queue; created if missing.
-    """
+    """A file queue between the main process and one search trial, in a folder of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

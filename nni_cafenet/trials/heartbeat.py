@@ -33,13 +33,7 @@ _UNASSIGNED = 30.0
 
 
 class RunHeartbeat:
-    """The main process's heartbeat and its assignment of tasks to jobs.
-
-    Parameters
-    ----------
-    path
-        The folder of the run.
-    """
+    """The main process's heartbeat and its assignment of tasks to jobs, in the folder of the run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,15 +59,7 @@ class RunHeartbeat:
 
 
 class TrialClient:
-    """A trial that waits for its task and exits when it is obsolete.
-
-    Parameters
-    ----------
-    path
-        The folder of the run.
-    job
-        The job id in the training service.
-    """
+    """A trial that waits for its task and exits when it is obsolete; ``job`` is its id in the training service."""
 
     def __init__(self, path: Path, job: str) -> None:
         self.path = path
@@ -83,10 +69,8 @@ class TrialClient:
     def wait_for_task(self, timeout: float = 300.0) -> dict[str, Any]:
         """Wait for the task of this job.
 
-        Raises
-        ------
-        TimeoutError
-            If none is assigned within `timeout` seconds: the main process has ended, or the trial was added in the web UI.
+        Raises TimeoutError if none is assigned in time: the main process has ended, or the trial was added in the web
+        UI.
         """
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -28,13 +28,7 @@ _CHANNEL = 'nni.runtime.command_channel.websocket.channel'
 
 
 class Manager:
-    """The NNI manager of an experiment.
-
-    Parameters
-    ----------
-    engine
-        NNI's training-service engine.
-    """
+    """The NNI manager of an experiment, whose ``engine`` is NNI's training-service engine."""
 
     def __init__(self, engine: TrainingServiceExecutionEngine) -> None:
         self.engine = engine
@@ -75,14 +69,9 @@ class Manager:
     # --- termination ------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise if the manager has ended.
+        """Raise if the manager has ended: KeyboardInterrupt if it was stopped regularly, as by Ctrl-C.
 
-        Raises
-        ------
-        KeyboardInterrupt
-            If it was stopped regularly, as by Ctrl-C.
-        nni_cafenet.errors.ExperimentEndedError
-            If it failed or was killed. Its trials are ended.
+        Else it failed or was killed; its trials are ended, and ExperimentEndedError is raised.
         """
         if not self.gone() or self._process is None:
             return
@@ -97,13 +86,7 @@ class Manager:
         self._heard = time.monotonic()
 
     def silent(self, error: Exception) -> None:
-        """Handle a missing response.
-
-        Raises
-        ------
-        nni_cafenet.errors.ExperimentEndedError
-            After 30 seconds without a response.
-        """
+        """Handle a missing response: an ExperimentEndedError after 30 seconds without any."""
         if time.monotonic() - self._heard > _PATIENCE:
             raise self.ended(f'the NNI manager has not responded for {_PATIENCE:.0f} s') from error
         time.sleep(0.2)

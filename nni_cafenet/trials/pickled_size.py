@@ -74,14 +74,8 @@ class _Scale(RecordPickler):
 class Measure(NamedTuple):
     """Size and requirements of a pickled value.
 
-    Attributes
-    ----------
-    size
-        Bytes; a lower bound if `given_up`.
-    modules
-        Names of the required modules.
-    problem
-        Why it cannot be pickled, or None.
+    ``size`` is in bytes, a lower bound if ``given_up``. ``modules`` are the required ones. ``problem`` is why it cannot
+    be pickled, or None.
     """
 
     size: int
@@ -96,12 +90,7 @@ class Measure(NamedTuple):
 def measured(value: Any, recipes: bool) -> Measure:
     """Measure a pickled value, up to 16 MiB beside tensors and arrays, whose values are not read.
 
-    Parameters
-    ----------
-    value
-        Any object.
-    recipes
-        Pickle traced objects as their constructor records (see `RecordPickler`).
+    With ``recipes``, traced objects are pickled as their constructor records (see `RecordPickler`).
     """
     counter = _Counter()
     scale = _Scale(counter, recipes)

@@ -44,23 +44,11 @@ _ERROR_LINES = 15
 
 @dataclass
 class Job:
-    """A task for the training service.
+    """A task for the training service (see `run_task`).
 
-    Parameters
-    ----------
-    name
-        Name in messages, such as ``'finalist 2'``.
-    task
-        The task of the trial (see `run_task`).
-    summary, details
-        Shown in the web UI: as axes and columns, and in the trial's details.
-
-    Attributes
-    ----------
-    status
-        NNI's status of the trial; ``'SUBMITTED'`` until NNI lists it.
-    trial
-        NNI's id of the trial; empty until known.
+    ``name`` is for messages, such as ``'finalist 2'``. ``summary`` and ``details`` are shown in the web UI: as axes and
+    columns, and in the trial's details. NNI's ``status`` of the trial is ``'SUBMITTED'``, and its id ``trial`` empty,
+    until NNI lists it.
     """
 
     name: str
@@ -98,21 +86,8 @@ class Job:
 class TrialRunner:
     """Runs jobs as trials.
 
-    Parameters
-    ----------
-    engine
-        NNI's training-service engine.
-    session
-        Heartbeat and task assignment.
-    path
-        The path of the run's folder on the machines of the trials.
-
-    Attributes
-    ----------
-    concurrency
-        The experiment's number of parallel trials.
-    is_open
-        Whether the experiment has time left.
+    ``session`` has the heartbeat and assigns tasks; ``path`` is the run's folder on the machines of the trials.
+    ``concurrency`` is the experiment's number of parallel trials; it ``is_open`` while the experiment has time left.
     """
 
     def __init__(self, engine: TrainingServiceExecutionEngine, session: RunHeartbeat, path: str) -> None:
@@ -144,10 +119,7 @@ class TrialRunner:
     def poll(self, *, now: bool = False) -> None:
         """Update the state of the experiment and its trials, at most once a second unless `now`.
 
-        Raises
-        ------
-        KeyboardInterrupt, nni_cafenet.errors.ExperimentEndedError
-            If the NNI manager has ended (see `Manager.check`).
+        Raises KeyboardInterrupt or `ExperimentEndedError` if the NNI manager has ended (see `Manager.check`).
         """
         if not now and time.monotonic() - self._polled < _POLL:
             return
@@ -248,28 +220,11 @@ class TrialRunner:
         ended: Callable[[Job], None] = lambda job: None,
         seen: Callable[[Sequence[Job]], None] = lambda jobs: None,
     ) -> list[Job]:
-        """Run jobs in parallel, up to the experiment's concurrency; retry each failed job once.
+        """Run jobs in parallel, up to the experiment's concurrency; retry each failed job once, and return the failed ones.
 
-        Parameters
-        ----------
-        jobs
-            The jobs.
-        done
-            Whether the result of a job is in the folder of the run.
-        ended
-            Called with each job that has ended, successfully or not.
-        seen
-            Called at every poll with the running jobs.
-
-        Returns
-        -------
-        list of Job
-            The jobs that failed twice.
-
-        Raises
-        ------
-        nni_cafenet.errors.LimitReachedError
-            If a limit of the experiment prevents some jobs; raised after the running ones end.
+        A job is ``done`` if its result is in the folder of the run. ``ended`` is called with each job that has ended,
+        successfully or not, ``seen`` at every poll with the running jobs. If a limit of the experiment prevents some
+        jobs, LimitReachedError is raised after the running ones end.
         """
         waiting, running, lost = list(jobs), list[Job](), list[Job]()
         in_time = True

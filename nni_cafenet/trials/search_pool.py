@@ -30,18 +30,10 @@ class _Worker:
 
 
 class SearchPool:
-    """Search trials, up to the experiment's concurrency, and their scores.
+    """Search trials, up to the experiment's concurrency, and their scores; ``reserved`` trials are left for later stages.
 
-    Parameters
-    ----------
-    runner
-        Runs the trials.
-    folder
-        The folder of the run. Scores already in it are not requested again.
-    details
-        Details of a search trial in the web UI.
-    reserved
-        Number of trials to leave for later stages.
+    Scores that are in the folder of the run are not requested again. ``details`` are those of a search trial in the web
+    UI.
     """
 
     def __init__(self, runner: TrialRunner, folder: RunFolder, details: Mapping[str, Any], *, reserved: int) -> None:
@@ -60,12 +52,8 @@ class SearchPool:
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Score a batch of widths; yield results in order, as soon as they are known.
 
-        Raises
-        ------
-        nni_cafenet.errors.TrialFailedError
-            If two search trials fail on the same widths.
-        nni_cafenet.errors.LimitReachedError
-            If a limit of the experiment prevents search trials.
+        Raises `TrialFailedError` if two search trials fail on the same widths, and `LimitReachedError` if a limit of
+        the experiment prevents search trials.
         """
         wanted = {widths_key(widths): dict(widths) for widths in batch}
         pending = deque(key for key in wanted if key not in self._known)

@@ -28,13 +28,8 @@ _REPORT_EVERY = 1.0
 def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
     """Execute one task of a run.
 
-    Parameters
-    ----------
-    folder
-        The folder of the run.
-    task
-        ``{'stage': 'supernet'}``, ``{'stage': 'search', 'queue': ...}`` or ``{'stage': 'finalist', 'finalist': ...}``;
-        ``{'stage': 'none'}`` for an obsolete trial that NNI restarted.
+    It is ``{'stage': 'supernet'}``, ``{'stage': 'search', 'queue': ...}`` or ``{'stage': 'finalist', 'finalist':
+    ...}``; ``{'stage': 'none'}`` for an obsolete trial that NNI restarted.
     """
     if task['stage'] == 'none':
         return

@@ -22,18 +22,8 @@ class CafeNetTrial(ExecutableModelSpace):
     """One trial of a run.
 
     NNI's local training service delivers parameters in the order of requests, not to the trials they belong to. So a
-    parameter only contains the path of the run, and the main process assigns the task to the job id.
-
-    Parameters
-    ----------
-    path
-        The path of the run's folder on the trial's machine.
-    task
-        Key of the job, by which the main process identifies the trial.
-    summary
-        ``mutation_summary``: axes and columns in the web UI.
-    details
-        The trial's details in the web UI.
+    parameter only contains the path of the run on the trial's machine, and the main process assigns the task to the job
+    id; ``task`` identifies the trial for it. ``summary`` (see `mutation_summary`) and ``details`` are for the web UI.
     """
 
     def __init__(self, path: str, task: str, summary: Mapping[str, Any], details: Mapping[str, Any]) -> None:

@@ -25,17 +25,9 @@ _LOOK = 1.0
 
 
 def ends_with_this_process(pid: int) -> Callable[[], None]:
-    """End a process group when this process ends for any reason. Does nothing on systems without process groups.
+    """End a process group when this process ends for any reason; the function returned releases the group.
 
-    Parameters
-    ----------
-    pid
-        Process id of the group leader, NNI's manager.
-
-    Returns
-    -------
-    callable
-        Releases the group from the watchdog.
+    ``pid`` is that of its leader, NNI's manager. Does nothing on systems without process groups.
     """
     if not hasattr(os, 'killpg'):
         return lambda: None

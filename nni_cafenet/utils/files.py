@@ -42,17 +42,9 @@ def absolute_path(path: FilePath) -> Path:
 def write_text(path: FilePath, text: str) -> None:
     """Write a text file (UTF-8) atomically: readers see the old file or the new one.
 
-    Parameters
-    ----------
-    path
-        The file. Missing folders are created; an existing file keeps its permissions.
-    text
-        The content.
-
-    Notes
-    -----
-    The text is written to `.NAME.XXXXXXXX.tmp` beside `path`, synced, then renamed. On failure the old file is
-    unchanged and the temporary one removed; only a killed process can leave one (see `remove_temporary_files`).
+    Missing folders are created; an existing file keeps its permissions. The text is written to ``.NAME.XXXXXXXX.tmp``
+    beside it, synced, then renamed. On failure the old file is unchanged and the temporary one removed; only a killed
+    process can leave one (see `remove_temporary_files`).
     """
     write_bytes(path, text.encode('utf-8'))
 
@@ -66,18 +58,8 @@ def write_bytes(path: FilePath, content: bytes) -> None:
 def write_json(path: FilePath, obj: object) -> None:
     """Write an object as JSON atomically, as `write_text` does.
 
-    Parameters
-    ----------
-    path
-        The file.
-    obj
-        Plain values; arrays and tensors become lists or numbers, paths become strings. NaN and infinity are
-        written as Python's `json` does.
-
-    Raises
-    ------
-    TypeError
-        If part of it has no JSON form. Nothing is written.
+    Arrays and tensors become lists or numbers, paths become strings; NaN and infinity are written as Python's `json`
+    does. Raises TypeError, and writes nothing, if part of it has no JSON form.
     """
     write_text(path, json_text(obj))
 
@@ -88,24 +70,10 @@ def json_text(obj: object) -> str:
 
 
 def append_line(path: FilePath, text: str) -> None:
-    """Append one line (UTF-8) to a file and sync it to disk.
+    """Append one line (UTF-8) to a file, created if missing, and sync it to disk; a ValueError for a line break.
 
-    Parameters
-    ----------
-    path
-        The file; it and its folders are created if missing.
-    text
-        The line, without a line break.
-
-    Raises
-    ------
-    ValueError
-        If the text contains a line break.
-
-    Notes
-    -----
-    A process killed during the write can leave a partial line, which `read_jsonl` removes. The next append
-    starts a new line in any case.
+    A process killed during the write can leave a partial line, which `read_jsonl` removes. The next append starts a new
+    line in any case.
     """
     if '\n' in text or '\r' in text:
         raise ValueError(f'text must be a single line, without a line break; got {text!r}')
@@ -133,28 +101,10 @@ def parse_json(line: bytes) -> Any:
 
 
 def read_jsonl(path: FilePath, *, parse: Callable[[bytes], Any] = parse_json) -> list[Any]:
-    """Read a JSON-lines file and repair a partial last line.
+    """Read a file of `append_line`, and repair a partial last line; ``parse`` raises ValueError for an invalid one.
 
-    Parameters
-    ----------
-    path
-        The file, as `append_line` writes it.
-    parse
-        Parses a line, or raises ValueError.
-
-    Returns
-    -------
-    list
-        One object per line, in order; blank lines are skipped.
-
-    Raises
-    ------
-    ValueError
-        If any line but a partial last one is invalid: the file was damaged, not truncated.
-
-    Notes
-    -----
-    A last line without line break is completed if it is a whole object or list; else it is removed with a warning.
+    A last line without line break is completed if it is a whole object or list; else it is removed with a warning. Any
+    other invalid line raises ValueError: the file was damaged, not truncated.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -177,13 +127,7 @@ def read_jsonl(path: FilePath, *, parse: Callable[[bytes], Any] = parse_json) ->
 
 
 class LineReader:
-    """Follows a JSON-lines file that another process appends to.
-
-    Parameters
-    ----------
-    path
-        The file, as `append_line` writes it; it need not exist yet.
-    """
+    """Follows a JSON-lines file that another process appends to; it need not exist yet."""
 
     parse: Callable[[bytes], Any] = staticmethod(parse_json)
     """Parses a line, or raises ValueError."""

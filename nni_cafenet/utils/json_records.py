@@ -25,14 +25,7 @@ _END_OF_LINE = re.compile(rb'(, )?"checksum": "([0-9a-f]{16})"}$')
 def write_record(path: FilePath, record: Mapping[str, Any], *, signed_for: str | None = None) -> None:
     """Write a JSON object atomically, with a checksum as its last entry.
 
-    Parameters
-    ----------
-    path
-        The file.
-    record
-        The object, as for `write_json`.
-    signed_for
-        Purpose of a signature in place of the checksum, for a record that names code to run.
+    ``signed_for`` is the purpose of a signature in place of the checksum, for a record that names code to run.
     """
     key = _CHECKSUM if signed_for is None else _SIGNATURE
     text = json_text({**record, key: _BLANK})
@@ -45,23 +38,8 @@ def write_record(path: FilePath, record: Mapping[str, Any], *, signed_for: str |
 def read_record(path: FilePath, *, remedy: str, signed_for: str | None = None) -> dict[str, Any]:
     """Read and verify a file that `write_record` wrote.
 
-    Parameters
-    ----------
-    path
-        The file.
-    remedy
-        For the error message, what to do without a backup, as a clause: ``'delete it to ...'``.
-    signed_for
-        Require a signature for this purpose.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    nni_cafenet.errors.DamagedFileError
-        If the checksum does not match.
-    nni_cafenet.errors.UntrustedFileError
-        If a required signature is missing or invalid.
+    Raises FileNotFoundError, `DamagedFileError`, or `UntrustedFileError` without a valid signature for the purpose
+    ``signed_for``. ``remedy`` says what to do without a backup, as a clause: ``'delete it to ...'``.
     """
     path = Path(path)
     try:
@@ -98,17 +76,7 @@ def append_record(path: FilePath, record: Mapping[str, Any]) -> None:
 def read_records(path: FilePath, *, remedy: str) -> list[dict[str, Any]]:
     """Read lines that `append_record` wrote, and drop a partial last line (see `read_jsonl`).
 
-    Parameters
-    ----------
-    path
-        The file.
-    remedy
-        For the error message, what to do about a damaged line, as a clause: ``'delete that line to ...'``.
-
-    Raises
-    ------
-    nni_cafenet.errors.DamagedFileError
-        If a checksum does not match.
+    A wrong checksum raises `DamagedFileError` with a remedy, as in `read_record`.
     """
     try:
         return read_jsonl(path, parse=_record_of)

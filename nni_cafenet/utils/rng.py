@@ -64,15 +64,10 @@ class RandomnessOnResume:
     """Restores RNG states so that a resumed training draws the numbers of an uninterrupted one.
 
     In an uninterrupted run, Lightning creates the loader's iterator, which draws from the global generator, inside the
-    epoch. On resume it creates one between ``on_fit_start`` and ``on_train_start``; Lightning 2.5.5 and later use that one.
-    So the state is restored in ``on_fit_start``, saved again in ``on_train_start`` if the early iterator is used (hooks
-    may draw in between), and restored in ``on_train_epoch_start``. A training limited by steps first replays the hooks of
-    the finished epoch; the state then applies to the next one.
-
-    Parameters
-    ----------
-    generators
-        Further generators to restore, such as the loader's.
+    epoch. On resume it creates one between ``on_fit_start`` and ``on_train_start``; Lightning 2.5.5 and later use that
+    one. So the state is restored in ``on_fit_start``, saved again in ``on_train_start`` if the early iterator is used
+    (hooks may draw in between), and restored in ``on_train_epoch_start``. A training limited by steps first replays the
+    hooks of the finished epoch; the state then applies to the next one.
     """
 
     def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:

@@ -29,19 +29,9 @@ def key_path() -> Path:
 
 
 def signature(content: bytes, purpose: str) -> str:
-    """Sign content with the user's key, created on first use.
+    """Sign content with the user's key, created on first use; a signature is valid for one purpose only.
 
-    Parameters
-    ----------
-    content
-        The bytes to sign.
-    purpose
-        The use of the content. A signature is valid for one purpose only.
-
-    Raises
-    ------
-    nni_cafenet.errors.SigningKeyError
-        If the key cannot be created or read, or others can read it.
+    Raises `SigningKeyError` if the key cannot be created or read, or others can read it.
     """
     path = key_path()
     if not path.exists():
@@ -58,22 +48,7 @@ def is_signature(text: object, content: bytes, purpose: str) -> bool:
 
 
 def require_signature(text: object, content: bytes, purpose: str, *, file: str, remedy: str) -> None:
-    """Raise unless the content is signed with the user's key.
-
-    Parameters
-    ----------
-    text
-        The signature, or None.
-    content, purpose
-        As in `signature`.
-    file, remedy
-        For the message: the file, and what the user can do.
-
-    Raises
-    ------
-    nni_cafenet.errors.UntrustedFileError
-        If the signature is missing or invalid.
-    """
+    """Raise `UntrustedFileError` unless the content is signed with the user's key for this purpose."""
     if is_signature(text, content, purpose):
         return
     why = 'is not signed' if text is None else f'is damaged, or not signed with the key in {key_path()}'

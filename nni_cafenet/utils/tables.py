@@ -23,27 +23,9 @@ _NUMERIC = re.compile(rf'{_NUMBER}(\s?(/|±|\+/-|x)\s?{_NUMBER})?|nan|[+-]?inf',
 def as_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
     """Format a table for the terminal, in Markdown syntax without alignment or escapes.
 
-    Parameters
-    ----------
-    headers
-        One distinct name per column.
-    rows
-        One cell per column. Floats are shown with four significant digits, `None` as `-`.
-    align
-        One letter per column: `l`, `c` or `r`. Default: numeric columns right, others left.
+    Headers are distinct. Floats are shown with four significant digits, `None` as `-`. ``align`` has a letter per
+    column, `l`, `c` or `r`; by default numeric columns are aligned right, others left.
 
-    Returns
-    -------
-    str
-        The table without a trailing newline.
-
-    Raises
-    ------
-    ValueError
-        If a row or `align` does not have one entry per column, or headers repeat.
-
-    Examples
-    --------
     >>> print(as_table(['network', 'MACs'], [['full', '1.81G'], ['slim', '907M']]))
     | network |  MACs |
     |---------|-------|
@@ -54,25 +36,8 @@ def as_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align:
 
 
 def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
-    r"""Format a Markdown table with alignment; `|` in a cell is escaped, and a line break becomes `<br>`.
+    """Format a Markdown table with alignment; `|` in a cell is escaped, and a line break becomes `<br>`.
 
-    Parameters
-    ----------
-    headers, rows, align
-        As for `as_table`.
-
-    Returns
-    -------
-    str
-        The table without a trailing newline.
-
-    Raises
-    ------
-    ValueError
-        As for `as_table`.
-
-    Examples
-    --------
     >>> print(as_markdown(['network', 'MACs'], [['full', '1.81G'], ['slim', '907M']]))
     | network |  MACs |
     | :-------|-----: |
@@ -87,25 +52,8 @@ def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[object]], *, ali
 
 
 def as_html(headers: Sequence[str], rows: Iterable[Sequence[object]], *, align: str | None = None) -> str:
-    r"""Format an unstyled HTML table; right-aligned and centered cells have the class ``r`` or ``c``.
+    """Format an unstyled HTML table; right-aligned and centered cells have the class ``r`` or ``c``.
 
-    Parameters
-    ----------
-    headers, rows, align
-        As for `as_table`.
-
-    Returns
-    -------
-    str
-        The element without a trailing newline.
-
-    Raises
-    ------
-    ValueError
-        As for `as_table`.
-
-    Examples
-    --------
     >>> print(as_html(['network', 'MACs'], [['slim', '907M']]))
     <table>
     <thead><tr><th scope="col">network</th><th scope="col" class="r">MACs</th></tr></thead>

@@ -20,15 +20,7 @@ _BLOCK = 1 << 22
 
 
 def save_torch(obj: object, path: FilePath) -> None:
-    """Save with ``torch.save`` atomically, as `write_text` does, with a checksum.
-
-    Parameters
-    ----------
-    obj
-        Tensors and plain values: a ``state_dict``, a checkpoint.
-    path
-        The file. ``torch.load`` can read it; `load_torch` also verifies it.
-    """
+    """Save with ``torch.save`` atomically, as `write_text` does, with a checksum, which `load_torch` verifies."""
     import torch
 
     with atomic_writer(path) as file:
@@ -43,21 +35,8 @@ def save_torch(obj: object, path: FilePath) -> None:
 def load_torch(path: FilePath, *, remedy: str, **options: Any) -> Any:
     """Load tensors and plain values that `save_torch` wrote, onto the CPU. No code from the file runs.
 
-    Parameters
-    ----------
-    path
-        The file.
-    remedy
-        For the error message, what to do without a backup, as a clause: ``'delete it to ...'``.
-    options
-        Further options of ``torch.load``, such as ``mmap=True``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    nni_cafenet.errors.DamagedFileError
-        If the checksum does not match.
+    ``options`` are those of ``torch.load``, such as ``mmap=True``. Raises FileNotFoundError, or `DamagedFileError` with
+    a remedy, as in `read_record`.
     """
     import torch
 

@@ -22,26 +22,10 @@ _TIME = re.compile(r'([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)\s*(ns|us|µs|μs|ms|s)', r
 
 
 def format_count(count: float) -> str:
-    """Format a count with three significant digits and an SI suffix.
+    """Format a count with three significant digits and `K`, `M`, `G`, `T` or `P`; none for whole numbers below 1000.
 
-    Parameters
-    ----------
-    count
-        A number of MACs, parameters or channels. Whole numbers below 1000 get no suffix.
-
-    Returns
-    -------
-    str
-        The digits, then nothing, `K` (10^3), `M` (10^6), `G` (10^9), `T` (10^12) or `P` (10^15).
-
-    Examples
-    --------
-    >>> format_count(1814073344)
-    '1.81G'
-    >>> format_count(300_000_000)
-    '300M'
-    >>> format_count(640)
-    '640'
+    >>> format_count(1814073344), format_count(300_000_000), format_count(640)
+    ('1.81G', '300M', '640')
     """
     if not math.isfinite(count):
         return str(float(count))
@@ -59,30 +43,14 @@ def format_count(count: float) -> str:
 
 
 def parse_count(text: str | float) -> int:
-    """Parse a count such as `'300M'`.
+    """Parse a count: digits with an optional fraction, exponent and letter, in either case; `_` may separate digits.
 
-    Parameters
-    ----------
-    text
-        Digits with an optional fraction, exponent and letter, upper or lower case: `K` (10^3), `M` (10^6),
-        `G` or `B` (10^9), `T` (10^12), `P` (10^15); `_` may separate digits. Numbers are returned unchanged.
+    The letters are `K` (10^3), `M` (10^6), `G` or `B` (10^9), `T` (10^12) and `P` (10^15). Results are exact. Raises
+    ValueError if ``text`` cannot be parsed, or is negative, not whole, or above 10^18; TypeError if it is neither a
+    string nor a number.
 
-    Returns
-    -------
-    int
-        The count, exact: `'1.1G'` is 1100000000.
-
-    Raises
-    ------
-    ValueError
-        If ``text`` cannot be parsed, or is negative, not whole, or above 10^18.
-    TypeError
-        If ``text`` is neither a string nor a number.
-
-    Examples
-    --------
-    >>> parse_count('300M')
-    300000000
+    >>> parse_count('300M'), parse_count('1.1G')
+    (300000000, 1100000000)
     >>> parse_count('3e8') == parse_count(3e8) == parse_count('0.3 G')
     True
     """
@@ -106,24 +74,10 @@ def parse_count(text: str | float) -> int:
 
 
 def format_time(nanoseconds: float) -> str:
-    """Format a time with three significant digits, in the largest unit in which it is at least 1.
+    """Format a time in ns with three significant digits, in the largest of s, ms, us and ns in which it is at least 1.
 
-    Parameters
-    ----------
-    nanoseconds
-        The time, in ns.
-
-    Returns
-    -------
-    str
-        The digits and `ns`, `us`, `ms` or `s`.
-
-    Examples
-    --------
-    >>> format_time(5_120_000)
-    '5.12 ms'
-    >>> format_time(640)
-    '640 ns'
+    >>> format_time(5_120_000), format_time(640)
+    ('5.12 ms', '640 ns')
     """
     for unit, next_unit in (('ns', 10**3), ('us', 10**6), ('ms', 10**9)):
         # 999.5 us rounds to 1.00 ms: three digits never show 1000.
@@ -140,31 +94,13 @@ def _three_digits(number: float) -> str:
 
 
 def parse_time(text: str) -> int:
-    """Parse a time such as `'5ms'` to nanoseconds.
+    """Parse a time in `s`, `ms`, `us` (or `µs`) or `ns` to nanoseconds, rounded down.
 
-    Parameters
-    ----------
-    text
-        Digits with an optional fraction and a unit: `s`, `ms`, `us` (or `µs`), `ns`.
+    Raises ValueError if ``text`` cannot be parsed, or is longer than 10^18 ns; TypeError if it is not a string: a bare
+    number has no unit.
 
-    Returns
-    -------
-    int
-        Nanoseconds, rounded down.
-
-    Raises
-    ------
-    ValueError
-        If ``text`` cannot be parsed, or is longer than 10^18 ns.
-    TypeError
-        If ``text`` is not a string: a bare number has no unit.
-
-    Examples
-    --------
-    >>> parse_time('5ms')
-    5000000
-    >>> parse_time('1.5 us')
-    1500
+    >>> parse_time('5ms'), parse_time('1.5 us')
+    (5000000, 1500)
     """
     if not isinstance(text, str):
         raise TypeError(f"a time must be a string with a unit, such as '5ms', not {text!r}")

@@ -49,25 +49,9 @@ def check_seed(value: Any, name: str = 'seed') -> int:
 def check_number(
     name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open: bool = False, what: str = ''
 ) -> float:
-    """Return ``value`` as a float.
+    """Return ``value`` as a float; a ValueError if it is not a finite number within the bounds.
 
-    Parameters
-    ----------
-    name
-        The argument's name.
-    value
-        The argument.
-    low, high
-        Bounds.
-    open
-        Exclude the bounds.
-    what
-        Description for the error message.
-
-    Raises
-    ------
-    ValueError
-        If it is not a number, not finite, or out of range.
+    ``open`` excludes the bounds; ``what`` describes the allowed values in the error message.
     """
     if isinstance(value, Real) and not _is_flag(value):
         found = float(value)

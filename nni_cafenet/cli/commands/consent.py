@@ -29,23 +29,9 @@ def add_trust(parser: argparse._ActionsContainer, what: str) -> None:
 def refuse_without_consent(
     configuration: Configuration, *, typed: Container[str], place: str | Path, trusted: bool
 ) -> None:
-    """Raise if a file or folder names code, before any of it is imported.
+    """Raise if a file or folder (``place``) names code, before any of it is imported, unless it is ``trusted``.
 
-    Parameters
-    ----------
-    configuration
-        The configuration of the job.
-    typed
-        Fields given on the command line.
-    place
-        The file or folder of the other fields.
-    trusted
-        Whether ``--trust`` was given.
-
-    Raises
-    ------
-    nni_cafenet.errors.ConsentError
-        If there is such code. The message lists it.
+    Fields ``typed`` on the command line need no consent. The ConsentError lists the code.
     """
     found = [] if trusted else [*_named_code(configuration, typed)]
     if found:

@@ -21,12 +21,7 @@ _BY_PATH = {field.path: field for field in FIELDS}
 class Given:
     """A value that a user gave.
 
-    Parameters
-    ----------
-    where
-        Its place, for messages: ``'search.population'`` in a file, ``'--population'`` on the command line.
-    value
-        The value.
+    ``where`` is for messages: ``'search.population'`` in a file, ``'--population'`` on the command line.
     """
 
     where: str
@@ -34,13 +29,7 @@ class Given:
 
 
 class Configuration(Mapping[str, Any]):
-    """The options of a job: ``configuration['search.population']``. Made by `checked`, which refuses what is not allowed.
-
-    Parameters
-    ----------
-    values
-        The value of every field, by its path.
-    """
+    """The options of a job by path: ``configuration['search.population']``. Made by `checked`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {field.path: values[field.path] for field in FIELDS}
@@ -54,24 +43,11 @@ class Configuration(Mapping[str, Any]):
         trained: bool = False,
         more: Sequence[Callable[[Mapping[str, Given]], list[str]]] = (),
     ) -> Configuration:
-        """Make a configuration; options override the file, and both override defaults.
+        """Make a configuration; options override the YAML file, and both override defaults.
 
-        Parameters
-        ----------
-        file
-            A YAML file, if any.
-        options
-            Options of the command line, by the paths of fields.
-        trained
-            The job starts from trained weights in any case; otherwise, it does so if ``model.weights`` is given. Defaults
-            depend on it.
-        more
-            Further checks: each takes the given values by path, and returns problems, one line each.
-
-        Raises
-        ------
-        nni_cafenet.errors.ConfigurationError
-            If anything is not allowed, unknown or missing. The message lists all problems, one per line.
+        Defaults depend on whether the job starts from ``trained`` weights, as it also does if ``model.weights`` is
+        given. ``more`` are further checks: each takes the given values by path, and returns problems, one line each.
+        The ConfigurationError lists all problems, one per line.
         """
         problems: list[str] = []
         given: dict[str, Given] = {}
@@ -125,13 +101,7 @@ class Configuration(Mapping[str, Any]):
         return Configuration({**self._values, **{path.replace('__', '.'): value for path, value in values.items()}})
 
     def overridden(self, options: Mapping[str, Given]) -> Configuration:
-        """Return the configuration with the values that options give.
-
-        Raises
-        ------
-        nni_cafenet.errors.ConfigurationError
-            If any is not allowed; the message has all problems.
-        """
+        """Return the configuration with the values of options; a ConfigurationError lists all problems."""
         _refuse(_refused(options), 'options')
         return Configuration({**self._values, **{path: each.value for path, each in options.items()}})
 
@@ -148,15 +118,7 @@ class Configuration(Mapping[str, Any]):
         return to_yaml(self.nested())
 
     def differences(self, other: Configuration, without: Sequence[str] = ()) -> list[str]:
-        """Return how another configuration differs, in fields that change the result.
-
-        Parameters
-        ----------
-        other
-            The other one.
-        without
-            Paths of fields that may differ.
-        """
+        """Return the differences from another configuration in fields that change the result, except ``without``."""
         return [
             f'{field.path}: {_shown(self[field.path])} there, {_shown(other[field.path])} now'
             for field in FIELDS

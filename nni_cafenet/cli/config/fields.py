@@ -32,22 +32,18 @@ REQUIRED: Any = object()
 class Field:
     """One field.
 
-    Parameters
+    Attributes
     ----------
     path
-        Its place in a configuration file: ``'search.population'``, or ``'budget'`` outside of the sections.
-    kind
-        The values that it allows.
+        Its key in a configuration file: ``'search.population'``, or ``'budget'`` outside of the sections.
     default
-        Its default; `REQUIRED`: it must be given.
-    help
-        What it means, for ``--help`` and the documentation.
+        Its default; `REQUIRED` if there is none.
     fresh
         The default of a search from fresh weights, if another one.
     option
         Its option on the command line; default: the last part of `path`, with dashes.
     changes_nothing
-        Whether a run may be resumed with another value: it changes where and how fast, not the result.
+        Whether a run may be resumed with another value: it affects speed and location, not the result.
     """
 
     path: str

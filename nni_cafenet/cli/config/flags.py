@@ -12,15 +12,7 @@ __all__ = ['add_flags', 'given_flags']
 
 
 def add_flags(parser: argparse.ArgumentParser, paths: Iterable[str] | None = None) -> None:
-    """Add an option for every field.
-
-    Parameters
-    ----------
-    parser
-        The parser of the command.
-    paths
-        Fields of the command; None: all.
-    """
+    """Add an option for every field of the command; None: all fields."""
     chosen = None if paths is None else set(paths)
     for section, title in SECTIONS.items():
         fields = [f for f in FIELDS if f.section == section and (chosen is None or f.path in chosen)]

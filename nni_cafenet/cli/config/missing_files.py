@@ -15,13 +15,7 @@ _CODE = ('model.name', 'data.source', 'training.loss', 'training.metric')
 
 
 def missing_files(given: Mapping[str, Given]) -> list[str]:
-    """Return the missing ones, one line each.
-
-    Parameters
-    ----------
-    given
-        Values from the command line and the configuration file, by the paths of fields.
-    """
+    """Return the missing ones, one line each."""
     return list(_missing({path: each for path, each in given.items() if isinstance(each.value, str)}))
 
 

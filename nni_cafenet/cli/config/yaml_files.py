@@ -21,10 +21,8 @@ _NUMBERS = {
 def read_yaml(path: str) -> dict[str, Any]:
     """Return the content of a YAML file.
 
-    Raises
-    ------
-    nni_cafenet.errors.ConfigurationError
-        If it cannot be read, is not YAML, repeats a key, or holds anything but fields; the message has the line.
+    Raises ConfigurationError, with the line, if it cannot be read, is not YAML, repeats a key, or contains other things
+    than fields.
     """
     import yaml
 

@@ -28,26 +28,10 @@ _HEADER = {2051: 16, 2049: 8}  # magic number of pictures, of labels: bytes befo
 def read_fashion_mnist(
     folder: str | Path = DEFAULT_FOLDER, split: Literal['train', 'test'] = 'train'
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """
-    Read the pictures and labels of a part of Fashion-MNIST.
+    """Read the pictures (N, 28, 28) and labels of a part of Fashion-MNIST.
 
-    Parameters
-    ----------
-    folder
-        Holds the four ``-ubyte`` files, plain or as ``.gz``: Debian's folder (default), or torchvision's
-        ``ROOT/FashionMNIST/raw``, or one of the two folders above that.
-    split
-        ``'train'``: 60,000 pictures, or ``'test'``: 10,000.
-
-    Returns
-    -------
-    pictures : uint8 array (N, 28, 28)
-    labels : int64 array (N,)
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If a file is missing or damaged. It is a `ValueError`.
+    The folder contains the four ``-ubyte`` files, plain or as ``.gz``: Debian's (default), torchvision's
+    ``ROOT/FashionMNIST/raw``, or one of the two folders above that. Raises DataError if a file is missing or damaged.
     """
     if split not in ('train', 'test'):
         raise ValueError(f"split={split!r} must be 'train' or 'test'.")

@@ -22,10 +22,8 @@ _Images = Mapping[str, Sequence[Path]]
 def image_folder(place: str, request: DataRequest) -> Data:
     """Return the images of a folder: its ``train`` and ``val``, or one folder of classes split by the seed.
 
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If the folder is missing, a class is empty, the two parts differ in their classes, or pictures cannot be read.
+    Raises DataError if the folder is missing, a class is empty, the two parts differ in their classes, or pictures
+    cannot be read.
     """
     folder = Path(place)
     if not folder.is_dir():

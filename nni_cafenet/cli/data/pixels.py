@@ -15,19 +15,10 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class Pixels:
-    """
-    The pictures that a network takes.
+    """The pictures that a network takes.
 
-    Parameters
-    ----------
-    channels
-        1 for gray, 3 for color (red, green, blue).
-    height, width
-        In pixels.
-    resize
-        The shorter side of a whole picture, in pixels, before its middle is cut out for validation.
-    mean, std
-        What values between 0 and 1 are shifted and scaled by, one number a channel.
+    There is 1 channel for gray, 3 for RGB. ``resize`` is the shorter side of a whole picture, before its center is
+    cropped for validation. ``mean`` and ``std`` normalize values between 0 and 1, one number per channel.
     """
 
     channels: int
@@ -39,14 +30,7 @@ class Pixels:
 
     @classmethod
     def of(cls, shape: Sequence[int]) -> Pixels:
-        """
-        Return pictures of a shape (channels, height, width), scaled as is usual.
-
-        Raises
-        ------
-        ValueError
-            If it is no shape of pictures.
-        """
+        """Return pictures of shape (channels, height, width), normalized as usual; a ValueError for another shape."""
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ValueError(
                 f'pictures have 1 or 3 channels, a height and a width, not {tuple(shape)}; '
@@ -81,15 +65,9 @@ class Pixels:
         return self.channels, self.height, self.width
 
     def transform(self, train: bool, *, flip: bool = True) -> Any:
-        """
-        Return what makes a tensor (channels, height, width) of a picture.
+        """Return the transform of a picture to a tensor (channels, height, width).
 
-        Parameters
-        ----------
-        train
-            Cut out a random part and mirror it at random, instead of taking its middle.
-        flip
-            Whether mirrored pictures are of the same class.
+        In training, a random crop, mirrored at random if mirrored pictures are of the same class; else the center.
         """
         from torchvision import transforms
 

@@ -12,24 +12,10 @@ __all__ = ['Data', 'DataRequest']
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Request to a data source.
+    """Request to a data source, such as ``'imagefolder:photos'``.
 
-    Parameters
-    ----------
-    source
-        The source, such as ``'imagefolder:photos'``.
-    pixels
-        Size and scaling of the network's images, if known.
-    exact
-        Whether `pixels` was requested explicitly, so that data of another size is an error.
-    batch_size
-        Samples per batch.
-    workers
-        Number of loader processes; 0: this process.
-    seed
-        Seed of the validation split and of shuffling.
-    validation
-        Share of every class held out for validation if the source has no validation part.
+    With ``exact``, `pixels` was requested explicitly, so that data of another size is an error. With 0 ``workers``,
+    this process loads. ``validation`` is the share of every class held out if the source has no validation part.
     """
 
     source: str
@@ -60,22 +46,10 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Data:
-    """Data of a source.
+    """Data of a source: loaders of batches ``(inputs, targets)``; None: there is no validation part.
 
-    Parameters
-    ----------
-    train
-        The training loader, of batches ``(inputs, targets)``.
-    validate
-        The validation loader; None: there is none.
-    shape
-        Shape of one input, without the batch; None if inputs are not tensors.
-    classes
-        Names of the classes; None if unknown.
-    description
-        One line for the user.
-    labels
-        Class indices of the first batch, if integer.
+    ``shape`` is that of one input, without the batch; None if inputs are not tensors. ``classes`` are names; None if
+    unknown. ``labels`` are class indices of the first batch, if integer.
     """
 
     train: Any

@@ -26,13 +26,7 @@ _WITHOUT_FOLDER = ('digits', 'fashion-mnist')
 
 
 def check_form(source: str) -> None:
-    """Refuse words that have none of the forms, without looking for what they name.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If they have none of them.
-    """
+    """Raise DataError if a source has none of the forms, without looking for it."""
     kind, colon, place = source.partition(':')
     if source in _WITHOUT_FOLDER or names_code(source):
         return
@@ -51,19 +45,7 @@ def names_code(source: str) -> bool:
 
 
 def load_data(request: DataRequest) -> Data:
-    """
-    Return the data that some words name.
-
-    Parameters
-    ----------
-    request
-        The words, and how the data are wanted.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If there is no such source, or its data are missing, unreadable or of another size. It is a `ValueError`.
-    """
+    """Return the data of a source; a DataError if they do not exist, or are missing, unreadable or of another size."""
     source = request.source
     check_form(source)
     kind, _, place = source.partition(':')
@@ -97,23 +79,7 @@ def load_data(request: DataRequest) -> Data:
 
 
 def check_outputs(data: Data, outputs: int, source: str, model: str) -> None:
-    """
-    Refuse a model that has another number of outputs than there are classes.
-
-    Parameters
-    ----------
-    data, source
-        The data, and their name.
-    outputs
-        How many numbers the model gives a sample.
-    model
-        Its name.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If they do not fit; the message has both numbers.
-    """
+    """Raise DataError if the number of a model's outputs differs from that of the classes."""
     if data.classes is not None and outputs != len(data.classes):
         raise DataError(
             f'data {source!r} has {len(data.classes)} classes, but the model {model!r} has {outputs} outputs; '

@@ -12,15 +12,10 @@ __all__ = ['data_of_code']
 
 
 def data_of_code(name: CodeName, request: DataRequest) -> Data:
-    """
-    Call a function that returns a training loader, or training and validation loaders.
+    """Call a function that returns a training loader, or training and validation loaders.
 
-    It gets ``batch_size``, ``workers`` and ``seed`` where it takes arguments of these names.
-
-    Raises
-    ------
-    nni_cafenet.errors.DataError
-        If there is no such function, it fails, or what it returns cannot be trained on.
+    It gets ``batch_size``, ``workers`` and ``seed`` if it has parameters of these names. Raises DataError if there is
+    no such function, it fails, or its result cannot be trained on.
     """
     function = name.find()
     if not callable(function):

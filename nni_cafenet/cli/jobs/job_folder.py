@@ -19,18 +19,8 @@ __all__ = ['JobFolder', 'JobRecord']
 class JobRecord:
     """The options of a job, and what it found out about its model and data.
 
-    Parameters
-    ----------
-    command
-        ``'prune'`` or ``'search'``.
-    configuration
-        Its options.
-    arguments
-        Arguments of the model's factory.
-    input
-        Shape of the model's input, the batch first.
-    classes
-        Names of the classes; None if the data do not have them.
+    ``command`` is ``'prune'`` or ``'search'``; ``arguments`` are those of the model's factory; ``input`` is the shape
+    of the model's input, with the batch; ``classes`` is None if the data have no names.
     """
 
     command: str
@@ -51,13 +41,7 @@ class JobRecord:
 
 
 class JobFolder:
-    """The folder of a job.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    """
+    """The folder of a job."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -73,14 +57,10 @@ class JobFolder:
         return self.has_record and (self.path / 'run.json').is_file()
 
     def check(self, command: str, configuration: Configuration) -> None:
-        """Refuse a folder in which the job can be neither started nor resumed.
+        """Raise if the job can be neither started nor resumed in the folder.
 
-        Raises
-        ------
-        nni_cafenet.errors.ResumeError
-            If it holds a job with other options; the message lists the differences.
-        nni_cafenet.errors.FolderError
-            If it holds anything but a job, or is a file.
+        That is ResumeError, with a list of the differences, for a job with other options, and FolderError for other
+        contents or a file.
         """
         path = self.path
         if path.exists() and not path.is_dir():
@@ -115,13 +95,7 @@ class JobFolder:
             ) from error
 
     def load(self) -> JobRecord:
-        """Return the record of the job.
-
-        Raises
-        ------
-        nni_cafenet.errors.FolderError
-            If there is no job, or another version wrote it.
-        """
+        """Return the record of the job; a FolderError if there is none, or another version wrote it."""
         path = self.path / JOB_RECORD
         if not self.has_record:
             what = 'is not there' if not self.path.exists() else f'holds no {JOB_RECORD}'

@@ -43,22 +43,10 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What a job found.
+    """The results of a job.
 
-    Parameters
-    ----------
-    verb
-        What it did to the network, for the title: ``'pruned to'``, ``'searched within'``.
-    networks
-        The networks side by side, the full one first.
-    folders
-        The folders of the slim networks, one per budget.
-    history
-        Every width that was scored.
-    metric
-        Name of the metric.
-    findings
-        Sentences on what came out.
+    ``verb`` is for the title: ``'pruned to'``, ``'searched within'``. Of the networks, the full one comes first.
+    ``folders`` are those of the slim networks, one per budget.
     """
 
     verb: str
@@ -70,15 +58,7 @@ class Found:
 
 
 def report_of(prepared: Prepared, found: Found) -> RunReport:
-    """Return the report of a job.
-
-    Parameters
-    ----------
-    prepared
-        The job.
-    found
-        Its results.
-    """
+    """Return the report of a job."""
     asked = prepared.configuration
     chosen = {tuple(each.widths.items()) for each in found.networks}
     name = asked['model.name'].rpartition(':')[2]
@@ -104,17 +84,7 @@ def report_of(prepared: Prepared, found: Found) -> RunReport:
 
 
 def named_report(prepared: Prepared, report: RunReport, folder: Path) -> RunReport:
-    """Return the report of a pruning job, with the names of its configuration.
-
-    Parameters
-    ----------
-    prepared
-        The job.
-    report
-        What `nni_cafenet.prune` found.
-    folder
-        The folder of the first slim network.
-    """
+    """Return the report of a pruning job with names from its configuration; ``folder`` is its first network's."""
     asked = prepared.configuration
     name = asked['model.name'].rpartition(':')[2]
     return dataclasses.replace(

@@ -29,24 +29,8 @@ _RATES = {'adamw': 1e-3, 'sgd': 0.05}
 class Prepared:
     """Everything that a job needs.
 
-    Parameters
-    ----------
-    configuration
-        Its options.
-    data
-        Its data.
-    make
-        Makes the model, with fresh weights.
-    arguments
-        Arguments of its factory.
-    model
-        The model with its trained weights, if there are any.
-    input
-        Shape of its input, the batch first.
-    loss, metric
-        As `nni_cafenet.prune` takes them.
-    optimizer
-        Makes the optimizer of some parameters.
+    ``make`` makes the model with fresh weights; ``model`` has its trained weights, if any. ``input`` is the shape of
+    its input, with the batch. For ``loss`` and ``metric``, see `nni_cafenet.prune`.
     """
 
     configuration: Configuration
@@ -61,20 +45,7 @@ class Prepared:
 
 
 def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
-    """Load data, model and weights, and check that they fit each other.
-
-    Parameters
-    ----------
-    configuration
-        Options of the job.
-    say
-        Prints a line for the user.
-
-    Raises
-    ------
-    nni_cafenet.errors.CafeNetError, ValueError
-        If something is missing or does not fit; the message has the remedy.
-    """
+    """Load data, model and weights, and check that they fit each other; ``say`` prints a line for the user."""
     trainer_of(configuration)
     name, weights = configuration['model.name'], configuration['model.weights']
     loss = _function(configuration['training.loss'], 'loss', (*LOSSES, 'model'))

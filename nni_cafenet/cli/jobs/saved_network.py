@@ -19,19 +19,7 @@ __all__ = ['SavedNetwork']
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """A slim network on disk.
-
-    Parameters
-    ----------
-    name
-        Its budget, such as ``'50%'``; ``''`` if the job had a single one.
-    folder
-        Holds ``widths.json`` and ``slim.pt``.
-    widths
-        ``{label: channels}``.
-    macs, params
-        Its cost: MACs of one sample, parameters.
-    """
+    """A slim network on disk; its name is the budget, such as ``'50%'``, or ``''`` if the job had a single one."""
 
     name: str
     folder: Path
@@ -41,13 +29,7 @@ class SavedNetwork:
 
     @classmethod
     def all_of(cls, job: JobFolder) -> list[SavedNetwork]:
-        """Return the networks of a job.
-
-        Raises
-        ------
-        nni_cafenet.errors.FolderError
-            If there are none, since the job has not ended.
-        """
+        """Return the networks of a job; a FolderError if there are none, since the job has not ended."""
         found = [cls.read(name, folder) for name, folder in job.networks().items()]
         if not found:
             raise FolderError(f'{str(job.path)!r}: the run has not ended; start its command again to resume it')

@@ -29,30 +29,14 @@ __all__ = ['SearchResult', 'search_job']
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
-
-    Parameters
-    ----------
-    table
-        The networks side by side.
-    found
-        The networks for the report, and the folders of the slim ones.
-    """
+    """The results of a search: a table of the networks, and those for the report."""
 
     table: str
     found: Found
 
 
 def search_job(prepared: Prepared) -> SearchResult:
-    """Run or resume the job.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If something does not fit; before any training.
-    KeyboardInterrupt
-        If it was interrupted; started again, it resumes.
-    """
+    """Run or resume the job; arguments are checked before any training."""
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
     with suppress_training_logs(), seeded(asked['seed']):

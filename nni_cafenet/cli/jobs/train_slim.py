@@ -31,19 +31,7 @@ _RECORD = 'train.json'
 
 @dataclass(frozen=True)
 class SlimTraining:
-    """The result of a training.
-
-    Parameters
-    ----------
-    network
-        The trained network.
-    metric
-        Name of the metric, on the validation data.
-    value
-        Its value after the training.
-    folder
-        Holds ``widths.json``, ``slim.pt``, ``result.json`` and ``curves.jsonl``.
-    """
+    """The result of a training: the metric on the validation data, and the folder of network, result and curves."""
 
     network: SavedNetwork
     metric: str
@@ -54,25 +42,10 @@ class SlimTraining:
 def train_slim(
     prepared: Prepared, record: JobRecord, network: SavedNetwork, folder: Path, *, inherited: bool
 ) -> SlimTraining:
-    """Train a slim network, or resume its training.
+    """Train a slim network, or resume its training in ``folder``.
 
-    Parameters
-    ----------
-    prepared
-        Data, model and recipe, with its epochs in ``training.finetune_epochs``.
-    record
-        The job that found the network.
-    network
-        Its widths and weights.
-    folder
-        Keeps the training and its result; a stopped training resumes from it.
-    inherited
-        Start from these weights; else from fresh ones of the model's own factory.
-
-    Raises
-    ------
-    nni_cafenet.errors.ResumeError
-        If the folder holds another training; the message lists the differences.
+    The epochs are ``training.finetune_epochs`` of the configuration. Training starts from ``inherited`` or from fresh
+    weights. A folder with another training raises ResumeError with a list of the differences.
     """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)

@@ -11,10 +11,7 @@ __all__ = ['recipes_of']
 def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
     """Return the evaluators of a job, and the name of the metric that ranks its networks.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If the model, its data, its loss and its metric do not fit each other.
+    Raises ValueError or TypeError if the model, its data, its loss and its metric do not fit each other.
     """
     configuration, data = prepared.configuration, prepared.data
     seed = configuration['seed']

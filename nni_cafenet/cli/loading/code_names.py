@@ -24,18 +24,10 @@ _DOTTED = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*')
 
 @dataclass(frozen=True)
 class CodeName:
-    """
-    A name of something in code.
+    """The name of an object in code, ``'package.module:name'`` or ``'path/to/file.py:name'``, with dots in ``name`` too.
 
-    Parameters
-    ----------
-    spec
-        ``'package.module:name'`` or ``'path/to/file.py:name'``; dots may follow the colon too. The working directory is
-        importable, and stays so; so is the folder of a file.
-    kind
-        What it names, for messages: ``'model'``.
-    error
-        The class of errors about it.
+    The working directory is importable, and stays so; so is the folder of a file. ``kind`` is for messages
+    (``'model'``), ``error`` the class of errors.
     """
 
     spec: str

@@ -25,8 +25,7 @@ _CODE = "give the code that makes it: 'package.module:factory' or 'model.py:fact
 
 
 def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickle: bool = False) -> nn.Module:
-    """
-    Make the model that some words name, with fresh weights.
+    """Make the model of a name, with fresh weights, in the mode and on the device of its factory.
 
     Parameters
     ----------
@@ -35,24 +34,18 @@ def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickl
 
         - a torchvision name (any of `torchvision.models.list_models()`): ``'resnet50'`` or
           ``'torchvision.models:resnet50'``;
-        - ``'package.module:factory'``: a callable that returns an `nn.Module`, or an `nn.Module`
-          itself; dots may follow the colon too. The working directory is importable, and stays so;
-        - ``'path/to/model.py:factory'``: the same in a file, whose folder is importable;
-        - a file that `torch.save` made of a whole `nn.Module`, only with `unpickle`.
+        - ``'package.module:factory'`` or ``'path/to/model.py:factory'``: a callable that returns an `nn.Module`, or an
+          `nn.Module` itself (see `CodeName`);
+        - a file that `torch.save` made of a whole `nn.Module`, loaded on the CPU, only with `unpickle`.
     arguments
         Keyword arguments of the factory, such as ``{'num_classes': 10}``.
     unpickle
         Allow such a file. Loading it runs whatever code the file names: only for files that you trust.
 
-    Returns
-    -------
-    torch.nn.Module
-        The model, in the mode and on the device that its maker left it; from a file on the CPU.
-
     Raises
     ------
     nni_cafenet.errors.ModelSpecError
-        If the words name no model, or making it fails. It is a `ValueError`.
+        If the name is that of no model, or making it fails.
 
     Examples
     --------
@@ -75,10 +68,8 @@ def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickl
 
 
 def torchvision_name(spec: str) -> str | None:
-    """Return the name under which torchvision lists a model; None where the words name none of its models.
+    """Return the name under which torchvision lists a model; None if it is not one of its models.
 
-    Examples
-    --------
     >>> torchvision_name('torchvision.models:resnet18'), torchvision_name('ResNet18'), torchvision_name('net.py:small')
     ('resnet18', 'resnet18', None)
     """
@@ -97,14 +88,7 @@ def torchvision_name(spec: str) -> str | None:
 
 
 def check_model_name(spec: str) -> None:
-    """
-    Refuse words that name no model, without making one.
-
-    Raises
-    ------
-    nni_cafenet.errors.ModelSpecError
-        As `load_model` does.
-    """
+    """Raise ModelSpecError, as `load_model` does, for a name of no model, without making one."""
     name = _name(spec)
     if torchvision_name(spec) is not None:
         return
@@ -126,16 +110,10 @@ def takes_argument(spec: str, argument: str) -> bool:
 
 @dataclass(frozen=True)
 class InputShape:
-    """
-    One input of a model: its sizes, and what it is filled with.
+    """One input of a model: its sizes with that of the batch first, and the kind of its values.
 
-    Parameters
-    ----------
-    sizes
-        The sizes, that of the batch first.
-    kind
-        `'float'`: seeded normal values, in the floating-point type of the model. `'int64'`: zeros and ones, such as the
-        indices of an embedding. `'bool'`: all true, such as a mask.
+    ``'float'`` are seeded normal values in the floating-point type of the model; ``'int64'`` zeros and ones, such as
+    the indices of an embedding; ``'bool'`` all true, such as a mask.
     """
 
     sizes: tuple[int, ...]
@@ -145,16 +123,8 @@ class InputShape:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> InputShape:
-        """
-        Read the words of a shape: sizes, then perhaps a kind.
+        """Read the words of a shape: sizes, then optionally a kind; a ValueError for any other word.
 
-        Raises
-        ------
-        ValueError
-            If a word is no size.
-
-        Examples
-        --------
         >>> InputShape.read(['1', '3', '224', '224'])
         InputShape(sizes=(1, 3, 224, 224), kind='float')
         >>> InputShape.read(['1', '128', 'int64']).kind
@@ -178,21 +148,7 @@ class InputShape:
 
 
 def example_of(shapes: Sequence[InputShape], model: nn.Module) -> tuple[Any, ...]:
-    """
-    Make the positional arguments of a call of a model.
-
-    Parameters
-    ----------
-    shapes
-        One a positional argument.
-    model
-        Gives the device, and the type of floating-point values.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        The same at every call.
-    """
+    """Make the positional arguments of a call of a model, on its device; the same at every call."""
     import torch
 
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))

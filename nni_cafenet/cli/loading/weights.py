@@ -22,21 +22,10 @@ _SHOWN = 8
 
 
 def find_weights(weights: str, *, torchvision_name: str | None = None) -> dict[str, Tensor]:
-    """
-    Return the tensors of trained weights by their names.
+    """Return the tensors of trained weights by name; a WeightsError if they do not exist or cannot be read.
 
-    Parameters
-    ----------
-    weights
-        A file (see `read_weights`), or the name of weights that torchvision has of the model, such as
-        ``'IMAGENET1K_V1'`` or ``'DEFAULT'``: those are downloaded once, and kept.
-    torchvision_name
-        The model's name in torchvision; None: it is none of them.
-
-    Raises
-    ------
-    nni_cafenet.errors.WeightsError
-        If there are none, or the file cannot be read. It is a `ValueError`.
+    ``weights`` is a file (see `read_weights`), or the name of torchvision's weights of the model, such as
+    ``'IMAGENET1K_V1'`` or ``'DEFAULT'``, which are downloaded once and cached.
     """
     if torchvision_name is not None and not Path(weights).exists() and weights.isidentifier():
         return torchvision_weights(torchvision_name, weights)
@@ -44,23 +33,11 @@ def find_weights(weights: str, *, torchvision_name: str | None = None) -> dict[s
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """
-    Return the tensors of a file by their names; no code in it is run.
+    """Return the tensors of a file by name, on the CPU; no code in it is run.
 
-    Parameters
-    ----------
-    path
-        A ``state_dict`` that `torch.save` wrote, alone or as ``state_dict``, ``model_state_dict`` or ``model`` of a dict
-        (as trainers keep their checkpoints); or a ``.safetensors`` file, if that package is installed.
-
-    Returns
-    -------
-    ``{name: tensor}``, on the CPU.
-
-    Raises
-    ------
-    nni_cafenet.errors.WeightsError
-        If there is no such file, or it holds no ``state_dict``.
+    It is a ``state_dict`` that `torch.save` wrote, alone or as ``state_dict``, ``model_state_dict`` or ``model`` of a
+    dict (as in trainers' checkpoints); or a ``.safetensors`` file, if that package is installed. Anything else is a
+    WeightsError.
     """
     file = Path(path)
     if not file.is_file():
@@ -79,20 +56,9 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
-    """
-    Return weights that torchvision has of a model; downloaded once, which the user is told of by a progress bar.
+    """Return torchvision's weights of a model, downloaded once with a progress bar.
 
-    Parameters
-    ----------
-    model
-        Its name in torchvision.
-    name
-        The name of the weights, such as ``'IMAGENET1K_V1'`` or ``'DEFAULT'``.
-
-    Raises
-    ------
-    nni_cafenet.errors.WeightsError
-        If there are none of the name, or they cannot be downloaded.
+    Raises WeightsError if there are none of this name, or they cannot be downloaded.
     """
     from torchvision import models
 
@@ -111,23 +77,10 @@ def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
 
 
 def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """
-    Put tensors into a model, in place, if all of them fit.
+    """Put tensors into a model, in place, if all of them fit; else WeightsError lists the keys, and nothing is changed.
 
-    Parameters
-    ----------
-    model
-        The model; on a mismatch nothing of it is changed.
-    state
-        Tensors by name. Where none of the names is the model's, prefixes that all of them have are taken off:
-        ``module.`` (data parallelism), ``_orig_mod.`` (`torch.compile`), ``model.`` (Lightning).
-    name
-        What the weights are called, for messages.
-
-    Raises
-    ------
-    nni_cafenet.errors.WeightsError
-        If keys are missing, unexpected or of other shapes; the message lists them.
+    If none of the names is the model's, prefixes that all of them have are removed: ``module.`` (data parallelism),
+    ``_orig_mod.`` (`torch.compile`), ``model.`` (Lightning).
     """
     own = model.state_dict()
     state = _without_prefix(state, own)

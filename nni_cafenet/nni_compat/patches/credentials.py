@@ -91,10 +91,7 @@ def _without_addresses(record: logging.LogRecord) -> bool:
 def _named_address(config: Any, *, has_trials: bool) -> str | None:
     """Return the address, besides loopback, on which the manager is to listen.
 
-    Raises
-    ------
-    ValueError
-        If trials on other machines have none by which they reach the manager, or the one that is named is none.
+    Raises ValueError if trials on other machines have no address of the manager, or an invalid one.
     """
     services = config.training_service if isinstance(config.training_service, list) else [config.training_service]
     named = [config.nni_manager_ip, *(getattr(service, 'nni_manager_ip', None) for service in services)]

@@ -12,10 +12,10 @@ __all__ = ['mark_only_what_is_traced', 'read_whole_messages']
 def read_whole_messages() -> None:
     """Let NNI read its own messages whole.
 
-    `nni.load` cuts comments off what it reads, and takes ``#`` and ``//`` for the start of one even inside a string, once
-    messages are nested three deep, as those about trials are. One path, address or pickled object with either of them in
-    the parameters of a trial ends the thread that listens to the NNI manager, and the experiment never hears of a
-    trial again.
+    `nni.load` strips comments, and takes ``#`` and ``//`` for the start of one even inside a string, once messages are
+    nested three deep, as those about trials are. One path, address or pickled object with either of them in the
+    parameters of a trial ends the thread that listens to the NNI manager, and the experiment never hears of a trial
+    again.
     """
     serializer.load.__kwdefaults__['ignore_comments'] = False
 
@@ -23,8 +23,8 @@ def read_whole_messages() -> None:
 def mark_only_what_is_traced() -> None:
     """Let `nni.trace` of a function leave other objects alone.
 
-    It marks the class of what the function returned; asked for its arguments, every other object of that class then
-    raises ``KeyError`` in place of the ``AttributeError`` that would tell that it has none.
+    It marks the class of the function's result; every other object of that class then raises ``KeyError`` for its
+    arguments, instead of the ``AttributeError`` of an object that has none.
     """
     original = serializer._make_class_traceable
     if getattr(original, 'marks_only_what_is_traced', False):

@@ -28,9 +28,9 @@ _LENGTH = (len(_MARK) + 64).to_bytes(2, 'little')
 
 
 def load_checkpoints_of_strategies() -> None:
-    """Have NNI read its own checkpoints whole, as it did before torch 2.6, where this user's key signed them.
+    """Have NNI read its own checkpoints whole, as before torch 2.6, if this user's key signed them.
 
-    The signature is the comment of the zip archive that ``torch.save`` writes, which other readers pass over.
+    The signature is the comment of the zip archive that ``torch.save`` writes, which other readers ignore.
     """
     released_save, released_load = TorchSerializer.save, TorchSerializer.load
     if getattr(released_load, 'loads_all', False):

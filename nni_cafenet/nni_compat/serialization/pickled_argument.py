@@ -55,15 +55,10 @@ def pickle_limit() -> int:
 
 
 class PickledArgument:
-    """An argument that reaches another process as it is, pickled.
+    """An argument that reaches another process unchanged, pickled by cloudpickle.
 
-    What is called with it gets the value: by `nni.trace`, by `nni_cafenet.traced`, or where it is decorated with
-    `takes_kept`. Inside the value, objects that remember how they were made are sent as that (see `RecordPickler`).
-
-    Parameters
-    ----------
-    value
-        Anything that cloudpickle can pickle.
+    Functions called with it get the value, by `nni.trace`, by `nni_cafenet.traced`, or if decorated with
+    `takes_pickled`. Inside the value, objects with constructor records are sent as these (see `RecordPickler`).
     """
 
     def __init__(self, value: Any) -> None:
@@ -108,10 +103,10 @@ def _made_again(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def is_recorded(value: Any) -> bool:
-    """Whether an object itself remembers how it was made, by `nni.trace`, `nni_cafenet.traced` or as a model space.
+    """Whether an object remembers its own constructor call, by `nni.trace`, `nni_cafenet.traced` or as a model space.
 
     Unlike NNI's ``is_traceable`` this is not misled by an object that passes attributes of another one on, nor by the
-    marks that `nni.trace` of a function leaves on the class of what it returned.
+    marks that `nni.trace` of a function leaves on the class of its result.
     """
     if isinstance(value, type) or inspect.getattr_static(value, 'trace_symbol', None) is None:
         return False
@@ -125,7 +120,7 @@ def pickle_argument(value: Any) -> Any:
     """Return a value in a form that NNI's serialization brings to another process unchanged.
 
     Plain JSON values, recorded objects, importable classes and functions and NNI's mutables stay as they are; anything
-    else becomes a `Kept`. Of random generators the state of this moment is kept.
+    else becomes a `PickledArgument`, with the present state of random generators.
     """
     if _survives(value):
         return value
@@ -139,7 +134,7 @@ def unpickle_argument(value: Any) -> Any:
 
 
 def takes_pickled(function: _Function) -> _Function:
-    """Let a function be called with `Kept` arguments, of which it gets the values."""
+    """Let a function be called with `PickledArgument` objects, of which it gets the values."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

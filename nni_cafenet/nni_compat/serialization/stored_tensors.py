@@ -24,21 +24,10 @@ _PURPOSE = 'model'
 
 
 class StoredTensors(TensorDataset):
-    """A ``TensorDataset`` of the tensors in a file that `traced_tensors` wrote; they are mapped, not read, into memory.
+    """A ``TensorDataset`` of the tensors in a file that `traced_tensors` wrote, memory-mapped.
 
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        What the file must hold, as `traced_tensors` told; None: anything.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it holds something else.
+    Raises ValueError if the file holds something else than ``content``, as `traced_tensors` recorded it; None:
+    anything.
     """
 
     def __init__(self, path: str, content: str | None = None) -> None:
@@ -84,12 +73,7 @@ def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors
 class SavedModel:
     """A factory that makes a model as it was when `factory_of` saved it, weights included.
 
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        What the file must hold, as `factory_of` told; None: anything.
+    The file must hold ``content``, as `factory_of` recorded it; None: anything.
     """
 
     makes_trained_models = True

@@ -65,17 +65,7 @@ _REFUSED = {
 
 @dataclass
 class LayerRules:
-    """A ``config_list`` as options of a `WidthSpace`.
-
-    Parameters
-    ----------
-    include
-        Layers that may be pruned; None: all.
-    exclude
-        Layers that may not be pruned.
-    min_ratio, max_ratio
-        ``{layer: ratio}``, the minimum and maximum ratio of a layer's width to its full width.
-    """
+    """A ``config_list`` as options of a `WidthSpace`: layers that may (None: all) or may not be pruned, and ratios."""
 
     include: list[LayerPattern] | None = None
     exclude: list[LayerPattern] = field(default_factory=list)
@@ -84,29 +74,18 @@ class LayerRules:
 
     @classmethod
     def read(cls, config_list: ConfigList | None, model: nn.Module) -> LayerRules:
-        """Parse and check a ``config_list``.
+        """Parse and check a ``config_list``, one dict per selection of layers; None: all layers may be pruned.
 
-        Parameters
-        ----------
-        config_list
-            One dict per selection of layers; None: all layers may be pruned.
+        - ``op_types``, ``op_names``, ``op_names_re`` select layers; ``exclude_op_types``, ``exclude_op_names`` and
+          ``exclude_op_names_re`` deselect them, as in NNI. Names and regular expressions (matched from the start)
+          refer to ``model.named_modules()``, types to class names.
+        - ``exclude=True``: the selected layers keep their width, regardless of other dicts.
+        - ``max_sparse_ratio``, ``min_sparse_ratio``: the maximum and minimum fraction of channels to remove from a
+          layer; or ``min``, ``max``: the minimum and maximum fraction to keep. The strictest bound counts.
+        - ``target_names``: accepted as ``['weight']`` or ``['weight', 'bias']``.
 
-            - ``op_types``, ``op_names``, ``op_names_re`` select layers; ``exclude_op_types``, ``exclude_op_names`` and
-              ``exclude_op_names_re`` deselect them, as in NNI. Names and regular expressions (matched from the start)
-              refer to ``model.named_modules()``, types to class names.
-            - ``exclude=True``: the selected layers keep their width, regardless of other dicts.
-            - ``max_sparse_ratio``, ``min_sparse_ratio``: the maximum and minimum fraction of channels to remove from a
-              layer; or ``min``, ``max``: the minimum and maximum fraction to keep. The strictest bound counts.
-            - ``target_names``: accepted as ``['weight']`` or ``['weight', 'bias']``.
-        model
-            The model.
-
-        Raises
-        ------
-        ValueError
-            With a list of all problems: keys, values, unknown names, selections without parameters, contradictory bounds.
-        TypeError
-            If `config_list` is not a list of dicts.
+        Raises ValueError with a list of all problems: keys, values, unknown names, selections without parameters,
+        contradictory bounds; TypeError for anything but a list of dicts.
         """
         if config_list is None:
             return cls()

@@ -30,18 +30,9 @@ _METRIC = 'default'
 
 @dataclass(frozen=True)
 class NasEvaluator:
-    """An evaluator for CafeNet.
+    """An evaluator for CafeNet, which trains any network of the model's kind.
 
-    Parameters
-    ----------
-    evaluator
-        Trains any network of the model's kind.
-    metric
-        The ranking metric; None: chosen by `CafeNet`.
-    higher_is_better
-        The direction of the metric; None: inferred from its name.
-    silent
-        Whether its trainer was created here and prints nothing.
+    Without a metric, `CafeNet` chooses one. A ``silent`` one has a trainer that was created here and prints nothing.
     """
 
     evaluator: Lightning
@@ -58,34 +49,20 @@ def as_nas_evaluator(
     validate: Any = None,
     trainer: TrainerOptions | None = None,
 ) -> NasEvaluator:
-    """Convert an evaluator for use by CafeNet.
+    """Convert an evaluator for use by CafeNet; the model is not changed.
 
-    Parameters
-    ----------
-    evaluator
-        - ``nni.nas.evaluator.pytorch.Lightning``: used unchanged.
-        - ``nni.compression.LightningEvaluator``: `model` is a Lightning module whose steps call the module itself
-          (``self(inputs)``). Its trainer and data are used.
-        - ``nni.compression.TorchEvaluator``: its ``training_step`` returns the loss, its ``evaluating_func`` the metric
-          (higher is better). Optimizer and schedulers are recreated for every network; schedulers step once per epoch.
-          Batches come from `train`, or from the loader that its ``training_func`` reads: it is called once, with copies,
-          up to its first batch.
-        - A Lightning module: `model` itself, or a module of ``nni.nas.evaluator.pytorch`` that calls ``self.model``; with
-          `train` and `validate`.
-    model
-        The network to prune. It is not changed.
-    train, validate
-        Loaders for the training step, if the evaluator has none. For a ``TorchEvaluator`` without ``evaluating_func``, the
-        metric is the loss on `validate`.
-    trainer
-        Device and precision, if the evaluator has no trainer.
+    - ``nni.nas.evaluator.pytorch.Lightning``: used unchanged.
+    - ``nni.compression.LightningEvaluator``: `model` is a Lightning module whose steps call the module itself
+      (``self(inputs)``). Its trainer and data are used.
+    - ``nni.compression.TorchEvaluator``: its ``training_step`` returns the loss, its ``evaluating_func`` the metric
+      (higher is better; without one, it is the loss on `validate`). Optimizer and schedulers are recreated for every
+      network; schedulers step once per epoch. Batches come from `train`, or from the loader that its ``training_func``
+      reads: it is called once, with copies, up to its first batch.
+    - A Lightning module: `model` itself, or a module of ``nni.nas.evaluator.pytorch`` that calls ``self.model``; with
+      `train` and `validate`, and `trainer` for device and precision.
 
-    Raises
-    ------
-    TypeError
-        If the evaluator has another type.
-    ValueError
-        If something is missing or given twice, or training fails on the first batch.
+    Raises TypeError for any other, ValueError if something is missing or given twice, or training fails on the first
+    batch.
     """
     if isinstance(evaluator, Lightning):
         _refuse_beside(evaluator, train=train, validate=validate, device_or_precision=trainer)

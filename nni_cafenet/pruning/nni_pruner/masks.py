@@ -17,28 +17,14 @@ Masks = dict[str, dict[str, Tensor]]
 
 
 def masks_of(space: WidthSpace, kept: ChannelSets) -> Masks:
-    """Return masks for kept channels.
+    """Return masks ``{module: {parameter: mask}}`` for kept channels; groups without ``{label: indices}`` keep all.
 
-    Masks are zero for every entry that the slim model lacks: removed filters with their biases, scales and shifts, and the
-    matching input channels of consumers. Hence outputs of removed channels have no effect, for any activation.
+    Masks are zero for every entry that the slim model lacks: removed filters with their biases, scales and shifts, and
+    the matching input channels of consumers. Hence outputs of removed channels have no effect, for any activation.
+    Masks have the shape, dtype and device of their parameter. There is one for every parameter of a module with a
+    sliced one.
 
-    Parameters
-    ----------
-    space
-        The space of the model.
-    kept
-        ``{label: ascending indices of kept channels}``; omitted groups keep all channels.
-
-    Returns
-    -------
-    dict of str to dict of str to Tensor
-        ``{module: {parameter: mask}}`` for all modules of ``space.full_model`` with a sliced parameter, ``''`` being the
-        model itself; masks of other parameters are ones. A mask has the shape, dtype and device of its parameter.
-
-    Raises
-    ------
-    ValueError
-        If a label is unknown, or a channel set is not a list of ascending channel indices.
+    Raises ValueError if a label is unknown, or a channel set is not a list of ascending channel indices.
     """
     model, positions = space.full_model, _selection(space, kept).positions
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -56,17 +42,8 @@ def masks_of(space: WidthSpace, kept: ChannelSets) -> Masks:
 def apply_masks(model: nn.Module, masks: Mapping[str, Mapping[str, Tensor | None]]) -> None:
     """Set the parameters of a model to zero where masks are zero, in place.
 
-    Parameters
-    ----------
-    model
-        The model that the masks belong to.
-    masks
-        ``{module: {parameter: mask}}``, from `masks_of` or an NNI pruner, which has None for missing biases.
-
-    Raises
-    ------
-    ValueError
-        If a module or parameter is missing or has another shape.
+    Masks come from `masks_of` or an NNI pruner, which has None for missing biases. Raises ValueError if a module or
+    parameter is missing or has another shape.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     with torch.no_grad():

@@ -35,9 +35,9 @@ def network_copy(model: Model) -> Model:
 def training_of(network: pl.LightningModule) -> LightningModule:
     """Return the training part of a Lightning module, without its network.
 
-    The result has the methods, hooks and attributes of `network`, which is not changed, and trains the network passed to
-    ``set_model``: a supernet, or a slim model of the same class. Calls of the module (``self(x)``), its parameters and its
-    submodules (``self.encoder``) refer to that network.
+    The result has the methods, hooks and attributes of `network`, which is not changed, and trains the network passed
+    to ``set_model``: a supernet, or a slim model of the same class. Calls of the module (``self(x)``), its parameters
+    and its submodules (``self.encoder``) refer to that network.
     """
     kind: Any = type(network)
     training: Any = object.__new__(_training_class(kind))
@@ -106,21 +106,9 @@ def _marked(function: Any) -> Any:
 
 
 def check_training(training: LightningModule, network: pl.LightningModule, batch: Any) -> None:
-    """Check on a batch that a training step runs the network only by calling the module.
+    """Check on a batch that a step of `training_of` runs the network only by calling the module.
 
-    Parameters
-    ----------
-    training
-        The result of `training_of`.
-    network
-        The original module.
-    batch
-        A batch of training data, on the device of the network.
-
-    Raises
-    ------
-    ValueError
-        If the training step fails, or calls submodules directly, which would bypass the selected widths.
+    Raises ValueError if the step fails, or calls submodules directly, which would bypass the selected widths.
     """
     own, probe = network_copy(network), copy.deepcopy(training)
     try:

@@ -26,26 +26,9 @@ _MOST_NAMES = 40  # below an outline
 def before_after_svg(
     rows: Sequence[tuple[str, int, int]], *, unit: str, before: str = 'full', after: str = 'slim'
 ) -> str:
-    """Draw a before/after bar chart.
+    """Draw a before/after bar chart of ``rows`` (name, before, after) as SVG; two outlines for more than `MOST_BARS` rows.
 
-    Parameters
-    ----------
-    rows
-        Name, number before and number after, in network order.
-    unit
-        Quantity and unit, such as ``'MACs of one sample'``.
-    before, after
-        Names of the two series.
-
-    Returns
-    -------
-    str
-        The SVG document: labeled bars; two outlines for more than `MOST_BARS` rows.
-
-    Raises
-    ------
-    ValueError
-        If `rows` is empty.
+    ``unit`` is the quantity and its unit, such as ``'MACs of one sample'``. Raises ValueError without rows.
     """
     if not rows:
         raise ValueError('rows is empty: there is nothing to draw')

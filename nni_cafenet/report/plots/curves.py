@@ -17,22 +17,9 @@ _FEW = 40  # maximum number of marked points
 
 
 def curves_svg(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> str:
-    """Draw training curves.
+    """Draw training curves, ``{stage: {metric: [(epoch, value), ...]}}``, as SVG: one panel per metric, two per row.
 
-    Parameters
-    ----------
-    curves
-        ``{stage: {metric: [(epoch, value), ...]}}``. Non-finite values become gaps.
-
-    Returns
-    -------
-    str
-        The SVG document: one panel per metric, two per row, logarithmic if its values span a wide range.
-
-    Raises
-    ------
-    ValueError
-        If there are no values.
+    Non-finite values become gaps; axes are logarithmic if values span a wide range. Raises ValueError without values.
     """
     metrics = list(dict.fromkeys(metric for stage in curves.values() for metric, points in stage.items() if points))
     if not metrics:

@@ -31,28 +31,11 @@ def check_plot(suffix: str) -> None:
 
 
 def layers_plot(layers: Sequence[tuple[str, int, str | None]], *, title: str, suffix: str = '.svg') -> bytes:
-    """Draw the MACs of each layer as bars, from first (top) to last.
+    """Draw the MACs of each layer as bars, from first (top) to last; the same layers give the same file.
 
-    Parameters
-    ----------
-    layers
-        Name, MACs (multiply-accumulates of one sample) and channel group of each layer; the group is None if the layer's
-        outputs are fixed. Only the 400 layers with the most MACs are drawn.
-    title
-        The title.
-    suffix
-        ``'.svg'``, ``'.png'`` or ``'.pdf'``.
-
-    Returns
-    -------
-    bytes
-        The file, deterministic for the same layers. Layers that produce the same group share a color and show its label;
-        colors repeat after eighteen groups.
-
-    Raises
-    ------
-    ValueError
-        If `layers` is empty or `suffix` is not supported.
+    ``layers`` are name, MACs of one sample, and the channel group; None if outputs are fixed. Only the 400 layers with
+    the most MACs are drawn. Layers that produce the same group share a color and show its label; colors repeat after
+    eighteen groups. Raises ValueError without layers, or if ``suffix`` is not ``'.svg'``, ``'.png'`` or ``'.pdf'``.
     """
     check_plot(suffix)
     if not layers:

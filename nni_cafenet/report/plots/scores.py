@@ -33,28 +33,10 @@ def scores_svg(
     higher_is_better: bool,
     budgets: Mapping[str, int] | None = None,
 ) -> str:
-    """Draw the score of candidates against their MACs.
+    """Draw the score of candidates against their MACs as SVG, with the MACs of budgets as vertical lines.
 
-    Parameters
-    ----------
-    candidates
-        The scored widths. Non-finite scores are marked at the lower edge.
-    score
-        Name of the score.
-    higher_is_better
-        The direction of the score.
-    budgets
-        ``{name: maximum MACs of one sample}``, drawn as vertical lines.
-
-    Returns
-    -------
-    str
-        The SVG document. Axes are logarithmic if their values span a wide range.
-
-    Raises
-    ------
-    ValueError
-        If `candidates` is empty.
+    Axes are logarithmic if their values span a wide range. Non-finite scores are marked at the lower edge. Raises
+    ValueError without candidates.
     """
     if not candidates:
         raise ValueError('candidates is empty: nothing to draw')

@@ -46,29 +46,11 @@ def widths_svg(
     title: str,
     subtitle: str | None = None,
 ) -> str:
-    """Draw a bar chart of widths: one row per channel group, the chosen width over the full width.
+    """Draw a bar chart of widths as SVG: one row per channel group, the chosen width over the full width.
 
-    Parameters
-    ----------
-    full
-        The full width of each channel group, in channels, in row order.
-    widths
-        The chosen width of each group, in channels, from 1 to its full width.
-    title, subtitle
-        Titles; long ones are wrapped.
+    Long titles are wrapped. Labels longer than 44 letters are elided, and shown in full when the mouse is over the row.
+    Raises ValueError if there are no groups, the groups differ, or a width is out of range.
 
-    Returns
-    -------
-    str
-        The SVG document. Labels longer than 44 letters are elided, and shown in full when the mouse is over the row.
-
-    Raises
-    ------
-    ValueError
-        If there are no groups, the groups differ, or a width is out of range.
-
-    Examples
-    --------
     >>> svg = widths_svg({'conv1': 64, 'fc1': 128}, {'conv1': 31, 'fc1': 128}, title='A small network')
     >>> svg.startswith('<svg')
     True
