@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import Attribute, Cut, DimSlice
+from ..graph import Attribute, ChannelKernel, Cut, DimSlice
 
 __all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
 
@@ -86,6 +86,12 @@ class Constraints:
     unverified
         Dimensions that can change only if the model reads the places where it cuts them from attributes (see
         `width_attributes`), each with the reason if not. They count as fixed.
+    ordered
+        Dimensions whose neighboring channels an operator mixes, each with its kernel.
+    margins
+        Identities of padding around channels.
+    at_least
+        Dimensions that must keep a number of positions.
     cuts
         Where operators cut dimensions into several parts.
     recorded
@@ -106,6 +112,9 @@ class Constraints:
     channel_mixing: list[Ids] = field(default_factory=list)
     attention_outputs: list[Ids] = field(default_factory=list)
     unverified: list[tuple[Ids, str]] = field(default_factory=list)
+    ordered: list[tuple[Ids, ChannelKernel]] = field(default_factory=list)
+    margins: set[int] = field(default_factory=set)
+    at_least: list[tuple[Ids, int]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False

@@ -139,6 +139,7 @@ class _Grouping:
             cuts=tuple(self.constraints.cuts),
             value_dependent_sizes=self.constraints.recorded,
             differs_in_training=self.constraints.differs_in_training,
+            channel_kernels=tuple(dict.fromkeys(kernel for _, kernel in self.constraints.ordered)),
             produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )
 
@@ -151,9 +152,9 @@ class _Grouping:
             for index in np.unique(self.group_of[self.component[dim]]).tolist():
                 if index >= 0:
                     found[index][kind][_layer(name)] = None
-        channel_mixing = {
-            int(g) for dim in self.constraints.channel_mixing for g in np.unique(self.group_of[self.component[dim]])
-        }
+        channel_mixing = self._groups_in(self.constraints.channel_mixing)
+        ordered = self._groups_in([dim for dim, _ in self.constraints.ordered])
+        least = self._least_widths()
         return Listing(
             ChannelGroup(
                 label=label,
@@ -163,11 +164,27 @@ class _Grouping:
                 others=tuple(name for name in others if name not in producers and name not in consumers),
                 macs_per_channel=int(macs),
                 channel_mixing=index in channel_mixing,
+                ordered=index in ordered,
+                least_width=least.get(index, 1),
             )
             for index, (label, width, (producers, consumers, others), macs) in enumerate(
                 zip(labels, self.widths, found, cost.macs_per_channel(self.widths))
             )
         )
+
+    def _groups_in(self, dims: Sequence[Ids]) -> set[int]:
+        return {int(group) for dim in dims for group in np.unique(self.group_of[self.component[dim]])}
+
+    def _least_widths(self) -> dict[int, int]:
+        """Return the smallest width of groups that are all there is in a dimension with a least size."""
+        least: dict[int, int] = {}
+        for dim, size in self.constraints.at_least:
+            components = self.component[dim]
+            groups = np.unique(self.group_of[components])
+            if len(groups) == 1 and groups[0] >= 0 and len(np.unique(components)) == len(components):
+                index = int(groups[0])
+                least[index] = max(least.get(index, 1), min(size, int(self.widths[index])))
+        return least
 
     def _fixed(self) -> Listing[FixedChannels]:
         fixed = []

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..analysis import SameOutputs, reordered
+from ..errors import truncated
 from ..slicing import Selection, put, using_attributes
 from ..space import WidthSpace
 from ..utils import tensors_in
@@ -22,6 +23,7 @@ __all__ = ['ChannelOrder', 'order_channels', 'permute_channels']
 
 Array = NDArray[np.int64]
 
+_ORDERED = 'a convolution runs along them'
 _OUTPUTS_DIFFER = 'the permutation would change the outputs of the network'
 
 _logger = logging.getLogger(__name__)
@@ -133,10 +135,16 @@ def permute_channels(
     if meta is not None:
         raise ValueError(f'{meta} is on the meta device, without values to permute. Load the weights first.')
     moving = {label: order for label, order in orders.items() if (np.diff(order) != 1).any()}
+    ordered = [group.label for group in space.graph.groups if group.ordered and group.label in moving]
+    for label in ordered:
+        del moving[label]
     with using_attributes(model, Selection(space.graph, {}).attributes(model)):
         kept = _ChannelPermuter(space, optimizer).apply_or_bisect(moving) if moving else {}
     for label, reason in kept.items():
         _logger.warning('The channels of %s keep their order: %s.', label, reason)
+    if ordered:
+        kept.update(dict.fromkeys(ordered, _ORDERED))
+        _logger.warning('The channels of %s keep their order: %s.', truncated(', '.join(ordered)), _ORDERED)
     done = {label: torch.arange(width) for label, width in space.full_widths.items()}
     done.update((label, torch.from_numpy(order)) for label, order in moving.items() if label not in kept)
     return ChannelOrder(done, kept)

@@ -1,6 +1,6 @@
 """The channel graph as data: groups, layouts, attributes and cost polynomials."""
 
-from .attributes import Attribute, Cut, DimSlice
+from .attributes import Attribute, ChannelKernel, Cut, DimSlice
 from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 from .cost import CostModel, Polynomial
 from .example_input import ExampleInput
@@ -10,6 +10,7 @@ __all__ = [
     'Attribute',
     'ChannelGraph',
     'ChannelGroup',
+    'ChannelKernel',
     'CostModel',
     'Cut',
     'DimSlice',

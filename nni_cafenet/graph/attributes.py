@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['Attribute', 'Cut', 'DimSlice']
+__all__ = ['Attribute', 'ChannelKernel', 'Cut', 'DimSlice']
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,15 @@ class Attribute:
     divisor: int
     index: int | None = None
     span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ChannelKernel:
+    """A kernel along channels: dimension ``axis`` of ``parameter``, whose entry ``center`` meets the channel itself."""
+
+    parameter: str
+    axis: int
+    center: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils import as_table
-from .attributes import Attribute, Cut
+from .attributes import Attribute, ChannelKernel, Cut
 from .cost import CostModel
 
 __all__ = ['ChannelGraph', 'ChannelGroup', 'FixedChannels', 'Layout', 'Listing', 'Segment']
@@ -55,6 +55,11 @@ class ChannelGroup:
         MACs of one channel in the full model: its filters in every producer and its slice of every consumer.
     channel_mixing
         Whether an operator mixes the channels of the group (softmax, layer normalization, a mean over channels).
+    ordered
+        Whether an operator mixes neighboring channels (a convolution along channels), so that their order matters. The
+        channels of a width that are left are neighbors then, in the supernet and in the slim model alike.
+    least_width
+        Smallest width at which the model runs.
     """
 
     label: str
@@ -64,6 +69,8 @@ class ChannelGroup:
     others: tuple[str, ...]
     macs_per_channel: int
     channel_mixing: bool = False
+    ordered: bool = False
+    least_width: int = 1
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -183,6 +190,8 @@ class ChannelGraph:
         Whether the model may run other operators in training mode (see `Constraints`).
     produced
         Output-channel dimensions of weights, as (parameter, axis).
+    channel_kernels
+        Kernels that slide along channels.
     """
 
     groups: Listing[ChannelGroup]
@@ -195,6 +204,7 @@ class ChannelGraph:
     value_dependent_sizes: bool = False
     produced: tuple[tuple[str, int], ...] = ()
     differs_in_training: bool = False
+    channel_kernels: tuple[ChannelKernel, ...] = ()
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class GroupRecord:
     producers, consumers, others
         Layers that output these channels, layers that take them as input, and other layers of the group
         (normalization).
+    ordered
+        Whether a convolution runs along the channels.
     """
 
     label: str
@@ -49,6 +51,7 @@ class GroupRecord:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     others: tuple[str, ...]
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def inspection_text(found: Inspection) -> str:
         'MACs are multiply-accumulates of one sample. The share of a group covers its producers and consumers;',
         'a layer between two groups counts in both.',
         '',
+        *_on_order(found),
         f'Fixed output channels:{"" if found.fixed else " none"}',
     ]
     if found.fixed:
@@ -166,6 +170,19 @@ def inspection_text(found: Inspection) -> str:
         f'(10^{found.log10_widths_without_bins:.1f} without bins).',
     ]
     return '\n'.join(lines)
+
+
+def _on_order(found: Inspection) -> list[str]:
+    """Say what is exact where an operator runs along channels."""
+    ordered = [group.label for group in found.groups if group.ordered]
+    if not ordered:
+        return []
+    return [
+        f'A convolution runs along the channels of {", ".join(ordered)} and keeps its kernel: the channels of a width that',
+        'are left are neighbors, in the supernet and in the slim model alike. The two compute the same; the full network',
+        'with zeros in place of the other channels would not.',
+        '',
+    ]
 
 
 def inspection_csv(found: Inspection) -> str:

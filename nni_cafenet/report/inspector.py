@@ -67,6 +67,7 @@ def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:
             producers=group.producers,
             consumers=group.consumers,
             others=group.others,
+            ordered=group.ordered,
         )
         for group, binned, cost in zip(space.graph.groups, space.groups, own)
     )

@@ -125,9 +125,9 @@ def bin_groups(
 ) -> list[BinnedGroup]:
     """Compute the bin size and the allowed widths of each group.
 
-    ``shares`` bound the width of each group: the smallest is rounded up to a multiple of ``divisor`` (0: one bin), the
-    largest down; if no width is left, the smallest is the only one. Widths are multiples of ``divisor`` in groups whose
-    full width is a multiple. Raises ValueError if it is below 1.
+    ``shares`` bound the width of each group: the smallest is rounded up to a multiple of ``divisor`` (0: one bin) and to
+    the group's least width, the largest down; if no width is left, the smallest is the only one. Widths are multiples of
+    ``divisor`` in groups whose full width is a multiple. Raises ValueError if it is below 1.
     """
     divisor = check_whole_number('divisor', divisor, 1)
     result = []
@@ -136,7 +136,7 @@ def bin_groups(
         size = min(_round_up(size, step), group.width)
         largest = max(math.floor(most * group.width + 1e-9) // step, 1) * step
         smallest = _round_up(math.ceil(least * group.width - 1e-9), step) if least > 0 else min(size, largest)
-        smallest = min(max(smallest, step), group.width)
+        smallest = min(max(smallest, step, _round_up(group.least_width, step)), group.width)
         between = range(size * (smallest // size + 1), largest, size)
         choices = {smallest, *between, max(smallest, largest)}
         result.append(BinnedGroup(group.label, group.width, size, tuple(sorted(choices))))

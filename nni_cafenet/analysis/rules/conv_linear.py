@@ -8,6 +8,7 @@ import numpy as np
 
 from ..constraints import Dim, Symbol, product
 from .registry import Call, Dims, register_rule
+from .windows import slide
 
 
 @register_rule('aten.conv1d', 'aten.conv2d', 'aten.conv3d')
@@ -21,11 +22,14 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Dims:
-    """Pass channels through a convolution. Weight: (out, in / groups, *kernel)."""
+    """Pass channels through a convolution. Weight: (out, in / groups, *kernel).
+
+    It may also run along channels, as one of its spatial dimensions (see `windows`).
+    """
     axis = len(x.shape) - len(weight.shape) + 1  # 1, or 0 for an input without batch
     inputs, outputs, reads = x.dims[axis], weight.dims[0], weight.dims[1]
     _sizes_of_computed(call, weight, 'out_channels', *(['in_channels'] if groups == 1 else []))
-    call.fix(*weight.dims[2:], *x.dims[axis + 1 :], *x.dims[:axis], reason='')
+    call.fix(*weight.dims[2:], *x.dims[:axis], reason='')
     call.produces(weight, 0)
     if bias is not None:
         call.same(outputs, bias.dims[0])
@@ -34,9 +38,23 @@ def convolution(
         call.reads(weight, 1)
     else:
         _grouped(call, inputs, weight, groups, x.shape[axis])
-    positions = product(call.shape[:axis]) * product(call.shape[axis + 1 :]) * product(weight.shape[2:])
-    call.cost(positions, [(weight.shape[0], outputs), (weight.shape[1], reads)])
-    return (*x.dims[:axis], outputs, *(None,) * (len(x.shape) - axis - 1))
+    kernel = weight.shape[2:]
+    along = [
+        slide(call, dim, size, kernel[i], weight, 2 + i, _each(stride, i), _each(padding, i), _each(dilation, i))
+        for i, (dim, size) in enumerate(zip(x.dims[axis + 1 :], call.shape[axis + 1 :]))
+    ]
+    positions = list(zip(call.shape[axis + 1 :], along))
+    call.cost(
+        product(call.shape[:axis]) * product(kernel), [(weight.shape[0], outputs), (weight.shape[1], reads), *positions]
+    )
+    return (*x.dims[:axis], outputs, *along)
+
+
+def _each(numbers: Any, index: int) -> Any:
+    """Return the number of one spatial dimension, given one for all or one for each."""
+    if not isinstance(numbers, (list, tuple)):
+        return numbers
+    return numbers[index] if len(numbers) > 1 else numbers[0]
 
 
 def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:

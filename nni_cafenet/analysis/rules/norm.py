@@ -17,13 +17,17 @@ def batch_norm(
     bias: Symbol | None = None,
     mean: Symbol | None = None,
     variance: Symbol | None = None,
+    by_input: bool = False,
     *_: Any,
 ) -> Dims:
-    """Normalize every channel (dimension 1) by itself."""
+    """Normalize every channel (dimension 1) by itself: by running statistics, or by those of the input (``by_input``)."""
     channels = x.dims[1]
     for vector in (weight, bias, mean, variance):
         if vector is not None:
             channels = call.same(channels, vector.dims[0])
+    if by_input:
+        over = [2 + axis for axis in range(len(x.shape) - 2)]
+        call.averages(x, over if call.operator == 'aten.instance_norm' else [0, *over])
     return (x.dims[0], channels, *x.dims[2:])
 
 
@@ -39,12 +43,17 @@ def layer_norm(
 ) -> Dims:
     """Normalize over the last dimensions together. Weight and bias: those dimensions.
 
-    ``normalized_shape`` follows the weight (see `slicing.attributes`); without a weight it has nothing to follow.
+    ``normalized_shape`` follows the weight (see `slicing.attributes`); without a weight the model's code may take it from a
+    tensor, which real forwards tell.
     """
     first = len(x.shape) - len(normalized_shape)
     if weight is None:
-        call.fix(*x.dims[first:], reason=f'is normalized by {call.operator} without a weight whose size could follow')
-        return (*x.dims[:first], *(None,) * len(normalized_shape))
+        reason = f'is normalized by {call.operator} without a weight whose size could follow'
+        for whole in x.dims[first:]:
+            call.constraints.mix(whole)
+            if whole is not None:
+                call.constraints.unverified.append((whole, reason))
+        return x.dims
     dims: list[Dim] = list(x.dims[:first])
     for index in range(len(normalized_shape)):
         dim = call.same(x.dims[first + index], weight.dims[index])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..constraints import Dim, Symbol
 from .registry import Call, Dims, Rule, register_rule
+from .windows import padded
 
 
 @register_rule(
@@ -90,13 +91,13 @@ for _rank, _names in {
 
 
 @register_rule('aten.pad', 'aten.constant_pad_nd')
-def padding(call: Call, x: Symbol, amounts: Sequence[int], *_: Any, **__: Any) -> Dims:
+def padding(call: Call, x: Symbol, amounts: Sequence[int], mode: Any = 'constant', *_: Any, **__: Any) -> Dims:
     """Pad the last dimensions; ``amounts`` holds two numbers for each, the last dimension first."""
     dims = list(x.dims)
     for index in range(len(amounts) // 2):
-        if amounts[2 * index] != 0 or amounts[2 * index + 1] != 0:
-            call.fix(dims[-1 - index])
-            dims[-1 - index] = None
+        before, after = amounts[2 * index], amounts[2 * index + 1]
+        if before or after:
+            dims[-1 - index] = padded(call, dims[-1 - index], before, after, mode)
     return dims
 
 
@@ -108,12 +109,24 @@ def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> An
     if not isinstance(axes, (int, list, tuple)) or isinstance(axes, bool):
         return call.fixed(x)[0]
     reduced = {axis % len(x.shape) for axis in ([axes] if isinstance(axes, int) else axes)}
+    if call.operator in _SPREADS:
+        call.averages(x, reduced)
     for axis in reduced:
         call.constraints.mix(x.dims[axis])
     if len(call.shape) < len(x.shape):
         return tuple(dim for axis, dim in enumerate(x.dims) if axis not in reduced)
     keeps = call.shape == x.shape
     return tuple(dim if keeps or axis not in reduced else None for axis, dim in enumerate(x.dims))
+
+
+_SPREADS = ('aten.var', 'aten.std', 'aten.var_mean', 'aten.std_mean')
+
+
+@register_rule('aten.var_mean', 'aten.std_mean')
+def spread_and_mean(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
+    """Reduce over dimensions, twice."""
+    dims = reduction(call, x, axes)
+    return [dims for _ in call.shapes]
 
 
 @register_rule('aten.max', 'aten.min')

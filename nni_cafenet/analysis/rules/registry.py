@@ -8,6 +8,7 @@ they touch; layers without one are followed operator by operator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -223,6 +224,15 @@ class Call:
         ``vanishing`` is one more dimension, of which a single position costs nothing.
         """
         self.constraints.add_cost(self.operator, constant, dims, vanishing)
+
+    def averages(self, x: Symbol, axes: Iterable[int]) -> None:
+        """State that statistics over these axes mix their positions, and need two values at every width."""
+        axes = sorted({axis % len(x.shape) for axis in axes})
+        for axis in axes:
+            self.constraints.mix(x.dims[axis])
+        tracked = [axis for axis in axes if x.dims[axis] is not None]
+        if len(tracked) == 1 and math.prod(x.shape[axis] for axis in axes) == x.shape[tracked[0]]:
+            self.constraints.at_least.append((x.dims[tracked[0]], 2))  # type: ignore[arg-type]
 
     def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
         """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none."""

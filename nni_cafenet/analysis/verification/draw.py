@@ -26,7 +26,8 @@ def random_channel_sets(
     for group in graph.groups:
         if group.label in labels:
             for _ in range(_REDRAWS):
-                width = int(rng.integers(1, group.width)) if group.width > 1 else 1
+                least = group.least_width
+                width = int(rng.integers(least, group.width)) if group.width > least else group.width
                 chosen = np.sort(rng.choice(group.width, size=width, replace=False)).astype(np.int64)
                 if not np.array_equal(chosen, group.width - 1 - chosen[::-1]):
                     break

@@ -16,7 +16,7 @@ from ...utils import pass_on, tensors_in
 from ..model_state import ModelState, untouched
 from .macs import CountedForwards
 from .overrides import InDouble, Transform, ValueOverride, changed, converted, replaced
-from .probe_values import check_device, probe_inputs, probe_tensors
+from .probe_values import centers_alone, check_device, probe_inputs, probe_tensors
 from .replay import Decision, OpReplay
 
 __all__ = ['Forwards']
@@ -39,13 +39,20 @@ class Forwards:
         See `probe_tensors`.
     counted
         MACs of forwards that were run anyway.
+
+    With ``neighbors_apart``, kernels that slide along channels meet each channel alone. Then neither zeros nor another
+    order of channels change what they compute of the others, and show whether channels are where the analysis thinks.
     """
 
-    def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
+    def __init__(
+        self, model: nn.Module, graph: ChannelGraph, example: ExampleInput, *, neighbors_apart: bool = False
+    ) -> None:
         self.model = model
         self.recorded = graph.value_dependent_sizes
         self.device = check_device(model)
         self.stand_ins = probe_tensors(model, self.device)
+        if neighbors_apart and self.device.type != 'meta':
+            self.stand_ins |= centers_alone(model, graph.channel_kernels, self.stand_ins)
         without_values = any(tensor.is_meta for tensor in model.parameters())
         self.example = probe_inputs(example, self.device) if without_values else example
         # Other decisions cost other MACs, and several samples may share a part of theirs.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ...graph import ExampleInput
+from ...graph import ChannelKernel, ExampleInput
 
-__all__ = ['check_device', 'probe_inputs', 'probe_tensors']
+__all__ = ['centers_alone', 'check_device', 'probe_inputs', 'probe_tensors']
 
 _MOST = 2**30
 """Bytes up to which a model on the meta device is given values."""
@@ -76,6 +77,21 @@ def probe_tensors(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
     for name, buffer in model.named_buffers():  # zeros and infinities of a buffer are its meaning (masks)
         if buffer.is_meta or (buffer.is_floating_point() and bool(buffer.isnan().any())):
             found[name] = _random(buffer, generator)
+    return found
+
+
+def centers_alone(
+    model: nn.Module, kernels: Sequence[ChannelKernel], values: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return kernels that slide along channels with zeros everywhere but at their centers."""
+    own = dict(model.named_parameters())
+    found: dict[str, Tensor] = {}
+    for kernel in kernels:
+        tensor = found.get(kernel.parameter, values.get(kernel.parameter, own[kernel.parameter].detach()))
+        center = tensor.narrow(kernel.axis, kernel.center, 1)
+        center = center if bool(center.any()) else torch.ones_like(center)
+        found[kernel.parameter] = torch.zeros_like(tensor)
+        found[kernel.parameter].narrow(kernel.axis, kernel.center, 1).copy_(center)
     return found
 
 

@@ -71,7 +71,7 @@ class _TrainingForwards(Forwards):
     """Forwards in training mode, without its noise."""
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
-        super().__init__(model, graph, example)
+        super().__init__(model, graph, example, neighbors_apart=True)
         self.mode = NoiselessTraining(statistics=False)
         self.counted = CountedForwards(enabled=False)
 

@@ -117,7 +117,7 @@ class _Questions:
     ) -> None:
         self.graph = graph
         self.rng = np.random.default_rng(seed)
-        self.forwards = Forwards(model, graph, example)
+        self.forwards = Forwards(model, graph, example, neighbors_apart=question is RandomWidths)
         self._at_widths = question(self.forwards, graph, self.rng)
         self._search = AttributeSearch(model)
         self._training: InTrainingMode | None = None
