@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import runpy
 import subprocess
 import sys
@@ -64,11 +65,15 @@ def test_a_room_knows_only_rooms_below_it():
 
 
 def test_rooms_are_entered_through_their_doors():
+    doors = [module for module, path in MODULES.items() if path.name == '__init__.py' and '.' in module]
     wrong = [
         f'{module}:{line} takes {name} from {source}'
         for module in MODULES
         for source, name, line in imports_of(module)
-        if room_of(module) != room_of(source) and source.count('.') > 1
+        if any(
+            f'{source}.'.startswith(f'{door}.') and source != door and not f'{module}.'.startswith(f'{door}.')
+            for door in doors
+        )
     ]
     assert not wrong, '\n'.join(wrong)
 
@@ -92,10 +97,13 @@ def test_no_two_files_know_each_other():
 
 def test_doors_export_what_they_say():
     for module, path in MODULES.items():
-        if path.name == '__init__.py' and module.count('.') == 1:
-            names = __import__(module, fromlist=['__all__']).__all__
-            assert names, f'{module} exports nothing'
-            assert len(set(names)) == len(names)
+        if path.name == '__init__.py' and '.' in module:
+            door = importlib.import_module(module)
+            assert door.__all__, f'{module} exports nothing'
+            assert len(set(door.__all__)) == len(door.__all__)
+            assert all(hasattr(door, name) for name in door.__all__)
+            files = {file.stem for file in path.parent.glob('*.py')}
+            assert not files & set(door.__all__), f'{module} exports names of its files'
 
 
 @pytest.mark.parametrize('module', ['nni_cafenet', 'nni_cafenet.cli', 'nni_cafenet.options', 'nni_cafenet.utils'])

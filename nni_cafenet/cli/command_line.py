@@ -10,8 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..utils import nearest, sigterm_as_interrupt
-from .commands import export, inspect, prune, quickstart, report, search, train_slim
-from .commands.failures import status_of
+from .commands import COMMANDS, status_of
 
 __all__ = ['main']
 
@@ -29,8 +28,6 @@ examples:
 `nni-cafenet COMMAND --help` has the options and more examples.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
-
-COMMANDS = (quickstart, inspect, prune, search, train_slim, export, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

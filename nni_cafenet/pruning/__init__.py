@@ -2,7 +2,7 @@
 
 from .checks import check_score, task_of
 from .losses import LOSSES, main_output
-from .nni_pruner.pruner import CafeNetPruner
+from .nni_pruner import CafeNetPruner
 from .prune_model import prune
 from .pruned import Pruned, PrunedFamily
 from .training import Recipes, TrainerOptions, task_evaluator

@@ -3,8 +3,7 @@
 from .inspection import Inspection
 from .inspector import inspect_space
 from .loader import loading_lines
-from .plots.layers import check_plot, layers_plot
-from .plots.widths import widths_svg
+from .plots import check_plot, layers_plot, widths_svg
 from .records import CandidateRecord, LayerCost, NetworkRecord, RunReport
 from .write import read_report, write_report
 

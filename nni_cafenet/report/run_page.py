@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from .document import Block, Code, Heading, Picture, Points, Table, Text
-from .plots.pictures import costs_picture, curves_picture, scores_picture, widths_picture
-from .plots.scores import on_front
+from .plots import costs_picture, curves_picture, on_front, scores_picture, widths_picture
 from .records import RunReport, networks_table, percent
 
 __all__ = ['run_page']

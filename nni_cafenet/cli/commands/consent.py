@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import ConfigurationError, ConsentError
 from ..config import Configuration
-from ..loading.code_names import CodeName
+from ..loading import CodeName
 
 __all__ = ['add_trust', 'refuse_without_consent']
 
@@ -61,7 +61,7 @@ def _is_harmless(kind: str, spec: str) -> bool:
     """Whether a name refers to torchvision, this package or a data folder instead of user code."""
     place, _, attribute = spec.rpartition(':')
     if kind == 'data':
-        from ..data.sources import names_code
+        from ..data import names_code
 
         return not names_code(spec)
     if kind != 'model':
@@ -72,6 +72,6 @@ def _is_harmless(kind: str, spec: str) -> bool:
         return attribute in testing.__all__
     if place.split('.')[:2] != ['torchvision', 'models']:
         return False
-    from ..loading.model_spec import torchvision_name
+    from ..loading import torchvision_name
 
     return torchvision_name(spec) is not None

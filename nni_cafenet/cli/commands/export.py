@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     refuse_without_consent(record.configuration, typed=_NEVER_RUN, place=options.folder, trusted=options.trust)
     with loading():
         from ...export import export_onnx, export_torchscript
-        from ..loading.model_spec import InputShape, example_of, load_model
+        from ..loading import InputShape, example_of, load_model
 
         asked = record.configuration
         make = partial(

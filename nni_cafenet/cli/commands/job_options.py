@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Configuration
-from ..config.flags import add_flags, given_flags
-from ..config.missing_files import missing_files
+from ..config import Configuration, add_flags, given_flags, list_missing_files
 from ..data import FORMS
 from .consent import add_trust, refuse_without_consent
 from .console import check_output_file, command_line, echo, loading
 
 if TYPE_CHECKING:
-    from ..jobs.prepare import Prepared
+    from ..jobs import Prepared
 
 __all__ = ['SOURCES', 'add_job', 'begin', 'configuration_of', 'resume_hint']
 
@@ -45,7 +43,7 @@ def add_job(
 
 def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
     """Return the checked configuration; None after a dry run."""
-    look = () if options.dry_run else (missing_files,)
+    look = () if options.dry_run else (list_missing_files,)
     given = given_flags(options)
     configuration = Configuration.checked(options.config, given, trained=trained, more=look)
     if options.save_config is not None:
@@ -64,16 +62,15 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
 
 def begin(command: str, configuration: Configuration) -> Prepared:
     """Check the folder, load model and data, and write the job's record."""
-    from ..jobs.absolute_paths import with_whole_paths
-    from ..jobs.job_folder import JobFolder, JobRecord
+    from ..jobs import JobFolder, JobRecord, with_whole_paths
 
     configuration = with_whole_paths(configuration)
     folder = JobFolder(configuration['output'])
     with loading():
         folder.check(command, configuration)
-        from ..jobs.prepare import prepare
+        from ..jobs import prepare_job
 
-        prepared = prepare(configuration, echo)
+        prepared = prepare_job(configuration, echo)
     if folder.started:
         echo(f'going on with the run in {folder.path}')
     folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))

@@ -10,8 +10,7 @@ from ...errors import ConfigurationError, FolderError
 from .consent import add_trust
 
 if TYPE_CHECKING:
-    from ..jobs.job_folder import JobRecord
-    from ..jobs.saved_network import SavedNetwork
+    from ..jobs import JobRecord, SavedNetwork
 
 __all__ = ['add_network', 'chosen', 'the_network']
 
@@ -25,8 +24,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:
     """Return the selected job and network; raise if the selection is ambiguous."""
-    from ..jobs.job_folder import JobFolder
-    from ..jobs.saved_network import SavedNetwork
+    from ..jobs import JobFolder, SavedNetwork
 
     folder = Path(options.folder)
     home = next((each for each in (folder, *folder.resolve().parents) if JobFolder(each).has_record), None)

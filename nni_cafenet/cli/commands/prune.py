@@ -58,11 +58,10 @@ def run_prune(configuration: Any) -> int:
     prepared = begin('prune', configuration)
     from ...pruning import Pruned
     from ...report import write_report
-    from ..jobs.job_report import named_report
-    from ..jobs.prune_job import prune_job
+    from ..jobs import named_report, run_prune_job
 
     with suppress_training_logs():
-        result = prune_job(prepared)
+        result = run_prune_job(prepared)
         members = [result] if isinstance(result, Pruned) else list(result)
         report = named_report(prepared, result.report, members[0].directory)
         page = write_report(configuration['output'], report)

@@ -48,11 +48,10 @@ def _run(options: argparse.Namespace) -> int:
         return run_prune(configuration)
     prepared = begin('search', configuration)
     from ...report import write_report
-    from ..jobs.job_report import report_of
-    from ..jobs.search_job import search_job
+    from ..jobs import report_of, run_search_job
 
     with suppress_training_logs():
-        result = search_job(prepared)
+        result = run_search_job(prepared)
         page = write_report(configuration['output'], report_of(prepared, result.found))
     print(result.table)
     for folder in result.found.folders:

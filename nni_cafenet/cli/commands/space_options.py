@@ -64,7 +64,7 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
 
 def space_of(options: argparse.Namespace) -> WidthSpace:
     """Build the space for the options of `add_space_options`, with progress on stderr."""
-    from ..loading.model_spec import InputShape, example_of, load_model
+    from ..loading import InputShape, example_of, load_model
 
     shapes = [InputShape.read(words) for words in options.input]
     echo('loading torch and NNI ...')

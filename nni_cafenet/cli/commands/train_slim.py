@@ -7,8 +7,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ...utils import absolute_path
-from ..config import Given
-from ..config.flags import add_flags, given_flags
+from ..config import Given, add_flags, given_flags
 from .consent import refuse_without_consent
 from .console import echo, loading
 from .job_options import SOURCES, resume_hint
@@ -72,9 +71,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ..jobs.absolute_paths import with_whole_paths
-    from ..jobs.job_folder import JobFolder
-    from ..jobs.saved_network import SavedNetwork
+    from ..jobs import JobFolder, SavedNetwork, with_whole_paths
 
     job = JobFolder(options.folder)
     record = job.load()
@@ -97,15 +94,14 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
     folder = absolute_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
-        from ..jobs.prepare import prepare
-        from ..jobs.train_slim import train_slim, trainings_table
+        from ..jobs import prepare_job, run_slim_training, trainings_table
 
-        prepared = prepare(asked, echo)
+        prepared = prepare_job(asked, echo)
         results = []
         for network in networks:
             echo(f'training {network.name or "the slim network"} from {options.start} weights')
             target = folder / network.name
-            results.append(train_slim(prepared, record, network, target, inherited=options.start == 'inherited'))
+            results.append(run_slim_training(prepared, record, network, target, inherited=options.start == 'inherited'))
     print(trainings_table(results))
     echo(f'widths.json, slim.pt and result.json in {", ".join(str(each.folder) for each in results)}')
     return 0

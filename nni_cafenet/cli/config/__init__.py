@@ -2,5 +2,7 @@
 
 from .configuration import Configuration, Given
 from .fields import FIELDS, SECTIONS, Field
+from .flags import add_flags, given_flags
+from .missing_files import list_missing_files
 
-__all__ = ['FIELDS', 'SECTIONS', 'Configuration', 'Field', 'Given']
+__all__ = ['FIELDS', 'SECTIONS', 'Configuration', 'Field', 'Given', 'add_flags', 'given_flags', 'list_missing_files']

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from .configuration import Given
 
-__all__ = ['missing_files']
+__all__ = ['list_missing_files']
 
 _OF_DATA = ('imagefolder', 'cifar10')
 _OF_WEIGHTS = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 _CODE = ('model.name', 'data.source', 'training.loss', 'training.metric')
 
 
-def missing_files(given: Mapping[str, Given]) -> list[str]:
+def list_missing_files(given: Mapping[str, Given]) -> list[str]:
     """Return the missing ones, one line each."""
     return list(_missing({path: each for path, each in given.items() if isinstance(each.value, str)}))
 

@@ -1,6 +1,7 @@
 """Data sources for the command line."""
 
+from .pixels import Pixels
 from .request import Data, DataRequest
-from .sources import FORMS, check_form, check_outputs, load_data
+from .sources import FORMS, check_form, check_outputs, load_data, names_code
 
-__all__ = ['FORMS', 'Data', 'DataRequest', 'check_form', 'check_outputs', 'load_data']
+__all__ = ['FORMS', 'Data', 'DataRequest', 'Pixels', 'check_form', 'check_outputs', 'load_data', 'names_code']

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..loading.model_spec import torchvision_name
+from ..loading import torchvision_name
 
 __all__ = ['Pixels']
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from ...errors import DataError
-from ..loading.code_names import CodeName
+from ..loading import CodeName
 from .request import Data, DataRequest
 
 __all__ = ['FORMS', 'check_form', 'check_outputs', 'load_data', 'names_code']

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...utils import seeded
-from ..loading.code_names import CodeName, required_arguments, taken_arguments
+from ..loading import CodeName, required_arguments, taken_arguments
 from .request import Data, DataRequest
 
 __all__ = ['data_of_code']

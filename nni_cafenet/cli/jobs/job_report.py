@@ -17,7 +17,7 @@ from ...search import History, better_when_higher
 from ...stages import RunFolder, read_curves
 from ...utils import read_record
 from ..config import Configuration
-from ..loading.model_spec import torchvision_name
+from ..loading import torchvision_name
 from .prepare import Prepared
 
 __all__ = ['Found', 'layers_of', 'named_report', 'report_of']

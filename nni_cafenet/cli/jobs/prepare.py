@@ -14,13 +14,18 @@ from ...errors import ConfigurationError, DataError, ModelSpecError, first_line
 from ...pruning import LOSSES, TrainerOptions, main_output
 from ...utils import seeded
 from ..config import Configuration
-from ..data import Data, DataRequest, check_outputs, load_data
-from ..data.pixels import Pixels
-from ..loading.code_names import CodeName
-from ..loading.model_spec import check_model_name, load_model, takes_argument, torchvision_name
-from ..loading.weights import find_weights, put_weights
+from ..data import Data, DataRequest, Pixels, check_outputs, load_data
+from ..loading import (
+    CodeName,
+    check_model_name,
+    find_weights,
+    load_model,
+    put_weights,
+    takes_argument,
+    torchvision_name,
+)
 
-__all__ = ['Prepared', 'prepare', 'search_of', 'trainer_of']
+__all__ = ['Prepared', 'prepare_job', 'search_of', 'trainer_of']
 
 _RATES = {'adamw': 1e-3, 'sgd': 0.05}
 
@@ -44,7 +49,7 @@ class Prepared:
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
-def prepare(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
+def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
     """Load data, model and weights, and check that they fit each other; ``say`` prints a line for the user."""
     trainer_of(configuration)
     name, weights = configuration['model.name'], configuration['model.weights']

@@ -6,10 +6,10 @@ from ...pruning import Pruned, PrunedFamily, prune
 from .prepare import Prepared, search_of
 from .space_options import space_options
 
-__all__ = ['prune_job']
+__all__ = ['run_prune_job']
 
 
-def prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
+def run_prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
     """Run or resume the job; see `nni_cafenet.prune`."""
     asked = prepared.configuration
     importance = asked['training.importance']

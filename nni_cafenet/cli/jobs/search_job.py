@@ -24,7 +24,7 @@ from .prepare import Prepared, search_of
 from .space_options import space_options
 from .training import recipes_of
 
-__all__ = ['SearchResult', 'search_job']
+__all__ = ['SearchResult', 'run_search_job']
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SearchResult:
     found: Found
 
 
-def search_job(prepared: Prepared) -> SearchResult:
+def run_search_job(prepared: Prepared) -> SearchResult:
     """Run or resume the job; arguments are checked before any training."""
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)

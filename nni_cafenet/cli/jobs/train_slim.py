@@ -24,7 +24,7 @@ from .saved_network import SavedNetwork
 from .space_options import space_options
 from .training import recipes_of
 
-__all__ = ['SlimTraining', 'train_slim', 'trainings_table']
+__all__ = ['SlimTraining', 'run_slim_training', 'trainings_table']
 
 _RECORD = 'train.json'
 
@@ -39,7 +39,7 @@ class SlimTraining:
     folder: Path
 
 
-def train_slim(
+def run_slim_training(
     prepared: Prepared, record: JobRecord, network: SavedNetwork, folder: Path, *, inherited: bool
 ) -> SlimTraining:
     """Train a slim network, or resume its training in ``folder``.

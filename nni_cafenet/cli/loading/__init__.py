@@ -1,1 +1,19 @@
 """Models, weights and code named on the command line."""
+
+from .code_names import CodeName, required_arguments, taken_arguments
+from .model_spec import InputShape, check_model_name, example_of, load_model, takes_argument, torchvision_name
+from .weights import find_weights, put_weights
+
+__all__ = [
+    'CodeName',
+    'InputShape',
+    'check_model_name',
+    'example_of',
+    'find_weights',
+    'load_model',
+    'put_weights',
+    'required_arguments',
+    'taken_arguments',
+    'takes_argument',
+    'torchvision_name',
+]

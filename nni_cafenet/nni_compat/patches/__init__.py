@@ -7,13 +7,14 @@ from .credentials import give_tokens_to_experiments
 from .foreign_trials import read_foreign_trials
 from .interruptions import raise_interruptions
 from .limits import give_limits_to_resumed_experiments
+from .loaders import tell_loaders_of_batches
 from .manager_process import start_managers_guarded
 from .messages import mark_only_what_is_traced, read_whole_messages
 from .resuming import load_checkpoints_of_strategies
 from .starting import wait_for_managers
 from .viewing import leave_no_search_space
 
-__all__ = ['patch_nni']
+__all__ = ['patch_nni', 'tell_loaders_of_batches']
 
 
 def patch_nni() -> None:

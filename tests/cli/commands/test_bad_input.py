@@ -23,7 +23,7 @@ def _no_long_work(monkeypatch):
         raise AssertionError('long work')
 
     monkeypatch.setattr('nni_cafenet.cli.jobs.prune_job.prune', refuse)
-    monkeypatch.setattr('nni_cafenet.cli.jobs.search_job.search_job', refuse)
+    monkeypatch.setattr('nni_cafenet.cli.jobs.search_job.run_search_job', refuse)
 
 
 def refused(words, capsys) -> str:

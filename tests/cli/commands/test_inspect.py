@@ -147,7 +147,7 @@ def test_inspect_stops_quietly_when_interrupted(nets, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('nni_cafenet.cli.loading.model_spec.load_model', interrupt)
+        patch.setattr('nni_cafenet.cli.loading.load_model', interrupt)
         assert cli.main(SMALL) == 130
     assert 'Stopped' in capsys.readouterr().err
 
