@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..graph import ChannelGraph, ExampleInput, LayerPattern, excluded_modules, restrict
+from .choices import settle
 from .constraints import Constraints
 from .grouping import group_channels
 from .model_state import untouched
 from .propagate import follow, parameter_names
-from .readings import candidate_readings, cautious_reading, freest
-from .verification import check_device, verify_groups, with_known_batch
+from .readings import cautious_reading, freest
+from .verification import check_device, with_known_batch
 
 __all__ = ['analyze_model']
 
@@ -59,13 +60,10 @@ def analyze_model(
         def group(reading: Constraints) -> ChannelGraph:
             return restrict(group_channels(reading, names), model, include, exclude)
 
-        readings = candidate_readings(constraints, model)
-        if not check:
-            graph = group(cautious_reading(constraints, model))
-        elif len(readings) == 1 and readings[0] is constraints:
-            graph = verify_groups(model, group(constraints), example)
+        if check:
+            graph = freest(model, example, constraints, group)
         else:
-            graph = freest(model, example, readings, constraints, group)
+            graph = group(cautious_reading(settle(constraints), model))
     if not graph.groups:
         raise ValueError(
             f'{type(model).__name__} has no channel group that can change:\n{graph.fixed}\n'

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..graph import Attribute, ChannelKernel, Cut, DimSlice
 
-__all__ = ['TOGETHER', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'layer_of']
+__all__ = ['TOGETHER', 'Choice', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'Way', 'layer_of']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
@@ -73,6 +73,23 @@ class CostTerm:
     vanishing: Ids | None = None
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way to read an operator: what it would state (see `Constraints`)."""
+
+    pairs: tuple[tuple[Ids, Ids], ...] = ()
+    fixed: tuple[tuple[Ids, str], ...] = ()
+    unverified: tuple[tuple[Ids, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An operator that can be read in several ways, the likeliest first; all are about the positions ``dim``."""
+
+    dim: Ids
+    ways: tuple[Way, ...]
+
+
 @dataclass
 class Constraints:
     """The statements that rules make about a model.
@@ -94,6 +111,8 @@ class Constraints:
         Dimensions that must keep a number of positions.
     cuts
         Where operators cut dimensions into several parts.
+    choices
+        Operators that can be read in several ways. `settle` adds what one way of each states.
     recorded
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     differs_in_training
@@ -116,6 +135,7 @@ class Constraints:
     margins: set[int] = field(default_factory=set)
     at_least: list[tuple[Ids, int]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False
     warned: set[str] = field(default_factory=set)

@@ -14,6 +14,7 @@ from ..errors import TraceError, first_line
 from ..graph import ChannelGraph, ExampleInput
 from ..slicing import put, using_mode
 from ..utils import ConvNd, pass_on
+from .choices import settle
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
@@ -53,11 +54,11 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
     """
     with untouched(model):
         example = with_known_batch(example, model)
-        return group_channels(follow(model, example, opaque), parameter_names(model))
+        return group_channels(settle(follow(model, example, opaque)), parameter_names(model))
 
 
 def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
-    """Collect what the rules state about a model; as `trace`, not solved yet.
+    """Collect what the rules state about a model; as `trace`, not settled and solved yet.
 
     Costs are those of one sample: if the example has several, the model is followed once more with one, since what is
     computed from weights alone does not grow with the batch.
@@ -94,7 +95,7 @@ def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) 
         if '.parametrizations.' in f'.{name}' and name not in known and len(symbol.shape) > 1:
             constraints.produced.append((name, 0))  # a weight that comes out of operators without a rule
     constraints.costs = costs
-    follow_sizes(constraints, model, names)
+    follow_sizes(constraints, model, names, lambda: settle(constraints).component_of())
     return constraints
 
 

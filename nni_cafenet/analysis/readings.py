@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
 from ..graph import ChannelGraph, ExampleInput
 from .attention_ties import tie_around_attention, tie_attention
+from .choices import Picks, next_picks, settle
 from .constraints import Constraints
 from .verification import confirmed, repaired, verify_groups, warn_of
 
 __all__ = ['candidate_readings', 'cautious_reading', 'freest']
+
+_MOST_TRIED = 8
+"""Readings whose failing groups were found, after which no other is tried."""
 
 
 def candidate_readings(constraints: Constraints, model: nn.Module) -> list[Constraints]:
@@ -29,36 +34,76 @@ def cautious_reading(constraints: Constraints, model: nn.Module) -> Constraints:
 
 
 def freest(
-    model: nn.Module,
-    example: ExampleInput,
-    readings: Sequence[Constraints],
-    constraints: Constraints,
-    group: Callable[[Constraints], ChannelGraph],
+    model: nn.Module, example: ExampleInput, constraints: Constraints, group: Callable[[Constraints], ChannelGraph]
 ) -> ChannelGraph:
     """Return the channel graph of the reading that real forwards leave the most freedom, verified.
 
     The first that they confirm unchanged, else the first that they confirm once attributes of modules follow the widths,
-    else the one with the most MACs that can change after failing groups are fixed.
+    else the one with the most MACs that can change after failing groups are fixed. Where these groups reach operators that
+    can be read otherwise, the other readings are tried as well.
+
+    Parameters
+    ----------
+    model, example
+        The model, and what it is called with.
+    constraints
+        What the rules stated, not settled.
+    group
+        Solves settled constraints.
     """
-    graphs: list[ChannelGraph] = []
-    for reading in readings:
-        graphs.append(group(reading))
-        verified = confirmed(model, graphs[-1], example)
-        if verified is not None:
-            return verified
-    for graph in graphs:
-        verified = repaired(model, graph, example)
-        if verified is not None:
-            return verified
-    if constraints.unverified:
-        graphs.append(group(cautious_reading(constraints, model)))
-    tried = [(graph, verify_groups(model, graph, example, quiet=True)) for graph in [*graphs[1:][::-1], graphs[0]]]
-    graph, best = max(tried, key=lambda pair: _macs_that_can_change(pair[1]))
+    tried: list[_Tried] = []
+    picks: Picks | None = {}
+    while picks is not None and len(tried) < _MOST_TRIED:
+        settled = settle(constraints, picks)
+        readings = candidate_readings(settled, model)
+        graphs: list[ChannelGraph] = []
+        if readings == [settled] and not tried:
+            graphs.append(group(settled))
+        else:
+            found = _confirmed(model, example, readings, group, graphs)
+            if found is not None and not tried:
+                return found.verified
+            if found is not None:
+                tried.append(found)
+                break
+        if settled.unverified:
+            graphs.append(group(cautious_reading(settled, model)))
+        for graph in [*graphs[1:][::-1], graphs[0]]:
+            tried.append(_Tried(graph, verify_groups(model, graph, example, quiet=True)))
+        picks = next_picks(readings[0], *tried[-1], picks)
+    graph, best = max(tried, key=_freedom)
     warn_of({record.label: record.reason for record in best.fixed if record not in graph.fixed})
     return best
 
 
-def _macs_that_can_change(graph: ChannelGraph) -> int:
+def _confirmed(
+    model: nn.Module,
+    example: ExampleInput,
+    readings: Sequence[Constraints],
+    group: Callable[[Constraints], ChannelGraph],
+    graphs: list[ChannelGraph],
+) -> _Tried | None:
+    """Return the first graph that real forwards confirm; None leaves the graphs of all readings in ``graphs``."""
+    for reading in readings:
+        graphs.append(group(reading))
+        verified = confirmed(model, graphs[-1], example)
+        if verified is not None:
+            return _Tried(graphs[-1], verified)
+    for graph in graphs:
+        verified = repaired(model, graph, example)
+        if verified is not None:
+            return _Tried(graph, verified)
+    return None
+
+
+class _Tried(NamedTuple):
+    graph: ChannelGraph
+    verified: ChannelGraph
+
+
+def _freedom(tried: _Tried) -> tuple[int, bool]:
+    """Rank a reading by the MACs that can change; of equal ones, one without groups that failed."""
+    graph = tried.verified
     ones = np.ones_like(graph.full_widths)
     most, least = graph.cost.macs_of(np.array([graph.full_widths, ones]))
-    return int(most - least)
+    return int(most - least), tried.graph.labels == graph.labels

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..constraints import Dim, Ids, Symbol
+from ..constraints import Dim, Symbol
 from .registry import Call, Dims, register_rule
 
 
@@ -40,112 +40,6 @@ def stack(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
     for tensor in tensors[1:]:
         dims = [call.same(left, right) for left, right in zip(dims, tensor.dims)]
     return (*dims[:axis], None, *dims[axis:])
-
-
-@register_rule('aten.chunk')
-def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
-    """Cut a dimension into equal parts, which stay equal: they keep the same positions."""
-    axis %= len(x.shape)
-    dim = x.dims[axis]
-    sizes = [shape[axis] for shape in call.shapes]
-    if dim is not None and len(set(sizes)) > 1:
-        call.fix(dim, reason='is cut into unequal parts by aten.chunk')
-        dim = None
-    part = None
-    if dim is not None:
-        rows = dim.reshape(len(sizes), sizes[0])
-        part = rows[0]
-        call.constraints.cut(list(rows))
-        for row in rows[1:]:
-            call.same(part, row)
-    return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for _ in sizes]
-
-
-@register_rule('aten.slice')
-def cut(call: Call, x: Symbol, axis: int = 0, start: Any = 0, end: Any = None, step: int = 1) -> Dims:
-    """Keep a range of one dimension.
-
-    One of several equal parts may be cut at a share of the dimension's size. If its bounds are constants of the model's
-    code, real forwards at other widths fail (see `verify`).
-    """
-    axis %= len(x.shape)
-    dim = x.dims[axis]
-    full, size = x.shape[axis], call.shape[axis]
-    if dim is None or full == size:
-        return x.dims
-    start = start or 0
-    start = start + full if start < 0 else start
-    if step != 1 or size == 0 or full % size or start % size:
-        call.fix(dim, reason=f'is cut at fixed positions by {call.operator}')
-        return (*x.dims[:axis], None, *x.dims[axis + 1 :])
-    rows = dim.reshape(-1, size)
-    for row in rows[1:]:
-        call.same(rows[0], row)
-    return (*x.dims[:axis], rows[start // size] if size > 1 else None, *x.dims[axis + 1 :])
-
-
-@register_rule('aten.select')
-def select(call: Call, x: Symbol, axis: int, index: Any) -> Dims:
-    """Take one position of a dimension."""
-    axis %= len(x.shape)
-    call.fix(x.dims[axis], reason='is indexed at a fixed position by aten.select')
-    return (*x.dims[:axis], *x.dims[axis + 1 :])
-
-
-@register_rule('aten.narrow')
-def narrow(call: Call, x: Symbol, axis: int, start: int, *_: Any) -> Dims:
-    """Keep a range of one dimension, as `cut`."""
-    return cut(call, x, axis, start)
-
-
-@register_rule('aten.split', 'aten.split_with_sizes', 'aten.unsafe_split', 'aten.unsafe_split_with_sizes')
-def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
-    """Cut a dimension into parts of several sizes, which may be sizes of the model's layers.
-
-    Equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the weights of
-    queries next to those of keys and values). Parts that were joined at the same places before may change independently.
-    Any other cut is at constants of the code or at attributes (see `width_attributes`): parts of one size then keep the
-    same positions. If they are constants, real forwards at other widths fail (see `verify`).
-    """
-    axis %= len(x.shape)
-    dim = x.dims[axis]
-    lengths = [shape[axis] for shape in call.shapes]
-    if dim is None or (len(set(lengths)) == 1 and len(lengths) > 1 and not isinstance(sizes, Symbol)):
-        return chunk(call, x, len(lengths), axis)
-    places = np.cumsum(lengths)[:-1]
-    parts: list[Dim] = list(np.split(dim, places))
-    smallest = min(lengths)
-    if isinstance(sizes, Symbol) or len(lengths) == 1 or smallest == 0:
-        natural = False
-    elif x.name is not None and smallest > 1 and not any(length % smallest for length in lengths):
-        natural = True
-        rows = dim.reshape(-1, smallest)
-        for row in rows[1:]:
-            call.same(rows[0], row)
-    else:
-        natural = smallest > 1 and bool((dim[places] != dim[places - 1] + 1).all())
-    reason = f'is cut at fixed positions by {call.operator}'
-    if isinstance(sizes, Symbol) or len(lengths) == 1 or smallest == 0:
-        call.fix(dim, reason=reason)
-        parts = [None for _ in lengths]
-    else:
-        call.constraints.cut(np.split(dim, places))
-        parts = parts if natural else _parts_of_one_size(call, dim, parts, reason)
-    return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for part in parts]
-
-
-def _parts_of_one_size(call: Call, dim: Ids, parts: Sequence[Dim], reason: str) -> list[Dim]:
-    """Tie parts of one size; single positions never change."""
-    call.constraints.unverified.append((dim, reason))
-    first: dict[int, Ids] = {}
-    result: list[Dim] = []
-    for part in parts:
-        if part is None or len(part) == 1:
-            call.fix(part, reason=reason)
-            result.append(None)
-        else:
-            result.append(call.same(first.setdefault(len(part), part), part))
-    return result
 
 
 @register_rule('aten.unbind')

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from ...graph import Attribute
@@ -14,7 +15,12 @@ from .registry import find_layer
 __all__ = ['follow_sizes']
 
 
-def follow_sizes(constraints: Constraints, model: nn.Module, names: Mapping[str, str]) -> None:
+def follow_sizes(
+    constraints: Constraints,
+    model: nn.Module,
+    names: Mapping[str, str],
+    components: Callable[[], NDArray[np.int64]],
+) -> None:
     """Make the declared attributes of every registered layer follow their dimensions.
 
     An attribute that is a share of its dimension (a number of groups) must be whole at every width; unless the operators
@@ -28,6 +34,8 @@ def follow_sizes(constraints: Constraints, model: nn.Module, names: Mapping[str,
         The model.
     names
         ``{name of a parameter or buffer: name that its tensor is registered under}``.
+    components
+        Solves the constraints (see `Constraints.component_of`).
 
     Raises
     ------
@@ -37,7 +45,7 @@ def follow_sizes(constraints: Constraints, model: nn.Module, names: Mapping[str,
     attributes = list(_declared(constraints, model, names))
     constraints.attributes += [attribute for attribute in attributes if attribute not in constraints.attributes]
     shares = [attribute for attribute in attributes if attribute.divisor > 1]
-    component = constraints.component_of() if shares else np.empty(0, dtype=np.int64)
+    component = components() if shares else np.empty(0, dtype=np.int64)
     for attribute in shares:
         dim = constraints.parameters[attribute.parameter].dims[attribute.axis]
         if dim is not None and (np.unique(component[dim], return_counts=True)[1] % attribute.divisor).any():

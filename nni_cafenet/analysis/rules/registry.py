@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...graph import Attribute
-from ..constraints import Constraints, Dim, Symbol, layer_of
+from ..constraints import Choice, Constraints, Dim, Ids, Symbol, Way, layer_of
 
 __all__ = [
     'Call',
@@ -195,6 +195,10 @@ class Call:
         """State that dimensions cannot change."""
         for dim in dims:
             self.constraints.fix(dim, f'cannot change in {self.operator}' if reason is None else reason)
+
+    def choose(self, dim: Ids, *ways: Way) -> None:
+        """State one of several ways to read this operator, the likeliest first; real forwards decide (see `settle`)."""
+        self.constraints.choices.append(Choice(dim.reshape(-1), ways))
 
     def fixed(self, *symbols: Symbol) -> list[tuple[Dim, ...]]:
         """Fix all that the symbols carry; return outputs that cannot change."""

@@ -126,14 +126,6 @@ def flip(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
     return [dim[::-1] if dim is not None and axis in flipped else dim for axis, dim in enumerate(x.dims)]
 
 
-@register_rule('aten.roll')
-def roll(call: Call, x: Symbol, shifts: Sequence[int], axes: Sequence[int] = ()) -> Dims:
-    """Shift positions by constants; without axes over all dimensions as one."""
-    rolled = {axis % len(x.shape) for axis in axes} or set(range(len(x.shape)))
-    call.fix(*(x.dims[axis] for axis in rolled), reason='is shifted by a fixed number of positions in aten.roll')
-    return [None if axis in rolled else dim for axis, dim in enumerate(x.dims)]
-
-
 @register_rule('aten.expand', 'aten.expand_as')
 def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
     """Repeat dimensions of size 1, to a size of the model or to that of another tensor; the others stay as they are."""
