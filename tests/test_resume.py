@@ -114,7 +114,8 @@ class User(LightningModule):
 
 
 def make(
-    root, directory=None, id=None, seed=0, schedule='step', workers=0, sampler=False, own=False, callbacks=(), **trainer
+    root, directory=None, id=None, seed=0, schedule='step', workers=0, persist=False, sampler=False, own=False,
+    callbacks=(), **trainer
 ):
     """An experiment, and its module."""
     root = Path(root)
@@ -126,7 +127,8 @@ def make(
     if sampler or own:
         scores = DataLoader(TensorDataset(IMAGES[:40], LABELS[:40]), batch_size=40)
     data = Noisy() if workers else TensorDataset(IMAGES, LABELS)
-    loader = (OwnLoader if own else DataLoader)(data, batch_size=32, num_workers=workers, **more)
+    more |= {'num_workers': workers, 'persistent_workers': persist}
+    loader = (OwnLoader if own else DataLoader)(data, batch_size=32, **more)
     user = User(schedule)
     options = dict(
         accelerator='cpu', max_epochs=4, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -351,13 +353,13 @@ def crash(experiment):
     [
         {'schedule': 'epoch', 'accumulate_grad_batches': 2},
         {'schedule': 'plateau'},
-        {'workers': 1},
+        {'workers': 1, 'persist': True},
         {'schedule': 'asks'},
-        {'schedule': 'asks', 'workers': 1, 'own': True},
+        {'schedule': 'asks', 'workers': 1, 'persist': True, 'own': True},
         {'sampler': True, 'limit_val_batches': 0},
         {'max_epochs': -1, 'max_steps': 17},
     ],
-    ids=['accumulation', 'plateau', 'workers', 'asks', 'asks-own-loader', 'sampler', 'steps'],
+    ids=['accumulation', 'plateau', 'persistent-workers', 'asks', 'asks-own-loader', 'sampler', 'steps'],
 )
 def test_training_goes_on_exactly(script, home, options):
     expected = finish(script.make(home, home / 'whole', **options)[0])

@@ -28,7 +28,7 @@ from ..supernet import (
     training_loader,
     with_data,
 )
-from ..utils import seeded
+from ..utils import restart_workers, seeded
 from .folder import RunFolder
 from .interruption import keyboard_interrupts
 from .options import RunOptions
@@ -161,6 +161,7 @@ class SupernetStage:
         if self.evaluator.datamodule is not None:
             self.evaluator.datamodule.trainer = trainer
         module.to(device)
+        restart_workers(self.data.heldout)
         with seeded(options.seed):
             some = itertools.islice(self.data.heldout, heldout_batches)
             heldout = [to_device(self.evaluator, batch, device) for batch in some]

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..utils import RandomnessOnResume, loader_generators
+from ..utils import RandomnessOnResume, loader_generators, restart_workers
 from .lightning_module import MinMinModule
 from .plain_checkpoint import PlainCheckpointIO
 
@@ -25,6 +25,9 @@ class SaveEveryEpoch(Checkpoint):
 
     Lightning updates ``ReduceLROnPlateau`` only after it has written the checkpoints of an epoch. So the checkpoint
     holds the pending values of those schedulers, which get them on resuming.
+
+    Every epoch starts new worker processes, persistent ones too, so that samples drawn at random are those of an
+    uninterrupted run.
     """
 
     def __init__(self, path: Path, *, last: bool = True) -> None:
@@ -47,11 +50,13 @@ class SaveEveryEpoch(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass the pending values to the schedulers."""
+        restart_workers(trainer.val_dataloaders)  # those of the sanity check
         for index, value in self._plateau.items():
             pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[index].scheduler, value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, after all other callbacks."""
+        restart_workers(trainer.train_dataloader, trainer.val_dataloaders)
         if trainer.fit_loop.restarting:  # the rest of an epoch that had ended: this run resumed from its checkpoint
             return
         if _stops(trainer) or _is_last(trainer, trainer.current_epoch, trainer.global_step):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         load_random_state as load_random_state,
         loader_generators as loader_generators,
         random_state as random_state,
+        restart_workers as restart_workers,
         seeded as seeded,
     )
     from .signals import (

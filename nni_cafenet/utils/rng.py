@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader
+
+from .torch_internals import put_persistent_iterator
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-__all__ = ['RandomnessOnResume', 'load_random_state', 'loader_generators', 'random_state', 'seeded']
+__all__ = [
+    'RandomnessOnResume',
+    'load_random_state',
+    'loader_generators',
+    'random_state',
+    'restart_workers',
+    'seeded',
+]
 
 
 def random_state() -> dict[str, Any]:
@@ -45,6 +56,13 @@ def load_random_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), cached))
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def restart_workers(*loaders: Any) -> None:
+    """Let loaders start new worker processes: persistent ones keep random numbers that no checkpoint has."""
+    for loader in pytree.tree_leaves([getattr(each, 'iterables', each) for each in loaders]):
+        if isinstance(loader, DataLoader):
+            put_persistent_iterator(loader, None)
 
 
 @contextlib.contextmanager
@@ -90,6 +108,7 @@ class RandomnessOnResume:
         other random numbers. It is dropped, and Lightning creates a new one after this hook.
         """
         if self._pending is not None:
+            restart_workers(trainer.train_dataloader, trainer.val_dataloaders)
             trainer.fit_loop._combined_loader = None
         self._load()
 
