@@ -188,6 +188,7 @@ class _Grouping:
 
     def _fixed(self) -> Listing[FixedChannels]:
         fixed = []
+        told: set[tuple[str, bytes]] = set()
         for name, axis in self.constraints.produced:
             dim = self.dims.get((name, axis))
             if dim is None:
@@ -195,6 +196,9 @@ class _Grouping:
                 continue
             components = self.component[dim]
             stuck = components[self.group_of[components] < 0]
+            if (key := (_layer(name), stuck.tobytes())) in told:  # another weight of the layer makes the same channels
+                continue
+            told.add(key)
             reasons = dict.fromkeys(self.reasons.get(component, '') for component in stuck.tolist())
             if len(stuck):
                 why = '; '.join(reason for reason in reasons if reason) or 'is tied to channels that never change'

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..graph import ExampleInput
 from ..slicing import call_with, using_mode
 from .model_state import untouched
-from .verification import with_known_batch, without_fused_attention
+from .verification import flop_counter, with_known_batch, without_fused_attention
 
 __all__ = ['layer_macs']
 
@@ -38,7 +37,7 @@ def layer_macs(model: nn.Module, example: ExampleInput) -> dict[str, int]:
     flops: dict[str, int] = {}
     running: list[str] = []
     counted = 0
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
 
     def settle() -> None:
         """Add what was counted since the last call to the running layer."""

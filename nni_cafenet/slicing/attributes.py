@@ -179,8 +179,9 @@ def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], gr
 
 def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
     """Return ``{attribute: (axis of the weight, whether that axis counts a single group)}``."""
-    if isinstance(module, ConvNd):
-        whole, shared = ('in_channels', 'out_channels') if module.transposed else ('out_channels', 'in_channels')
+    if isinstance(module, ConvNd) or _is_deformable(module):
+        swapped = getattr(module, 'transposed', False)
+        whole, shared = ('in_channels', 'out_channels') if swapped else ('out_channels', 'in_channels')
         return {whole: (0, False), shared: (1, True)}
     if isinstance(module, nn.Linear):
         return {'in_features': (1, False), 'out_features': (0, False)}
@@ -191,3 +192,8 @@ def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
     if isinstance(module, nn.Embedding):
         return {'embedding_dim': (1, False)}
     return {}
+
+
+def _is_deformable(module: nn.Module) -> bool:
+    """Whether a module is torchvision's deformable convolution, found without importing torchvision."""
+    return any(base.__module__ == 'torchvision.ops.deform_conv' for base in type(module).__mro__)

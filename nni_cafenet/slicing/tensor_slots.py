@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..utils import put_flat_weights
+
 __all__ = ['TensorSlots']
 
 _Store = dict[str, Tensor | None]
@@ -37,6 +39,7 @@ class TensorSlots:
         self._structure: list[tuple[Any, ...]] = []
         self._names: dict[tuple[int, str], str] = {}
         self._last: tuple[list[str], list[tuple[_Store, str, str]]] = [], []
+        self._recurrent = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
         names: dict[int, str] = {}
         for path, module in model.named_modules():
             children, parameters, buffers = module._modules, module._parameters, module._buffers
@@ -80,9 +83,12 @@ class TensorSlots:
         before = [store[leaf] for store, leaf, _ in at]
         for store, leaf, name in at:
             store[leaf] = tensors[name]
+        lists = [(vars(layer), put_flat_weights(layer)) for layer in self._recurrent]
         try:
             yield _SlotMapping(at)
         finally:
+            for attributes, own_lists in lists:
+                attributes.update(own_lists)
             for (store, leaf, name), own in zip(at, before):
                 tensors[name] = store[leaf]
                 store[leaf] = own

@@ -41,6 +41,9 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
     slim = copy.deepcopy(model, memo)
     rebind_closures(slim, memo)
     apply_attributes(slim, selection.attributes(model))
+    for module in slim.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # on CUDA, weights of one layer side by side in memory
     return slim
 
 

@@ -75,6 +75,9 @@ def load_slim(
     list(_attributes(model, record, state, change=True))
     for tensors in ('_parameters', '_buffers'):
         _resize(model, state, tensors)
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module._apply(lambda tensor: tensor)  # recurrent layers keep a list of their weights
     _assign_other_tensors(model, others, record.get('unset', []))
     wrong = next(_wrong_sizes(model), None)
     if wrong is not None:
@@ -235,6 +238,7 @@ def _wrong_sizes(model: nn.Module) -> Iterator[str]:
     """Yield size attributes of torch's modules that contradict their weights."""
     for path, module in model.named_modules():
         weight: Any = module._parameters.get('weight')
+        weight = module._parameters.get('weight_hh', module._parameters.get('weight_hh_l0', weight))
         if weight is None or not type(module).__module__.startswith('torch.'):
             continue
         shape, right = tuple(weight.shape), dict[str, Any]()
@@ -249,9 +253,20 @@ def _wrong_sizes(model: nn.Module) -> Iterator[str]:
             right = {'normalized_shape': shape}
         elif isinstance(module, nn.Embedding):
             right = {'num_embeddings': shape[0], 'embedding_dim': shape[1]}
+        elif isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+            right = _recurrent_sizes(module)
         for key, value in right.items():
             if getattr(module, key) != value:
                 yield f'{path}.{key} is {getattr(module, key)}, its weight has {value}'
+
+
+def _recurrent_sizes(module: Any) -> dict[str, int]:
+    """Return the sizes of a recurrent layer or cell that its weights show."""
+    suffix = '_l0' if isinstance(module, nn.RNNBase) else ''
+    of_input, of_last = (module._parameters[f'weight_{each}{suffix}'] for each in ('ih', 'hh'))
+    gates = {'LSTM': 4, 'GRU': 3}.get(type(module).__name__.removesuffix('Cell'), 1)
+    sizes = {'input_size': of_input.shape[1], 'hidden_size': of_input.shape[0] // gates}
+    return {**sizes, 'proj_size': of_last.shape[1]} if getattr(module, 'proj_size', 0) else sizes
 
 
 def _resize(model: nn.Module, state: Mapping[str, Any], tensors: str) -> None:

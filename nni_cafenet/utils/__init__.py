@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         is_in_backward as is_in_backward,
         is_transformed as is_transformed,
         persistent_iterator as persistent_iterator,
+        put_flat_weights as put_flat_weights,
         put_persistent_iterator as put_persistent_iterator,
         storage_uses as storage_uses,
         version_of as version_of,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     'is_in_backward',
     'is_transformed',
     'persistent_iterator',
+    'put_flat_weights',
     'put_persistent_iterator',
     'storage_uses',
     'version_of',
@@ -97,6 +99,23 @@ def storage_uses(tensor: Tensor) -> int:
     """Return how many tensors share the memory of one; if torch does not say, another number at each call."""
     count = getattr(torch._C, '_storage_Use_Count', None)
     return next(_unknown) if count is None else int(count(tensor.untyped_storage()._cdata))
+
+
+def put_flat_weights(layer: nn.Module) -> dict[str, Any]:
+    """Put the parameters that a recurrent layer holds now into its own lists of them; return these lists as they were.
+
+    Otherwise the layer notices other parameters in its next forward, joins them in memory on CUDA, and keeps them. Nothing
+    is done where torch keeps no such lists.
+    """
+    own = vars(layer)
+    before: dict[str, Any] = {name: own[name] for name in ('_flat_weights', '_flat_weight_refs') if name in own}
+    if '_flat_weights' in before:
+        names = own.get('_flat_weights_names', ())
+        weights = [layer._parameters.get(name, old) for name, old in zip(names, own['_flat_weights'])]
+        own['_flat_weights'] = weights
+        if '_flat_weight_refs' in before:
+            own['_flat_weight_refs'] = [None if weight is None else weakref.ref(weight) for weight in weights]
+    return before
 
 
 def is_transformed() -> bool:

@@ -348,7 +348,7 @@ def siamese(rank, c, a, b):
 
 
 def recurrent(rank, c, a, b):
-    """A recurrent network over the positions, which no rule follows."""
+    """A recurrent network over the positions."""
     return Part(
         lambda net, x: x + net.layer(x.flatten(2).transpose(1, 2))[0].transpose(1, 2).reshape(x.shape),
         layer=nn.GRU(c, c, batch_first=True),

@@ -129,3 +129,16 @@ def test_draws_of_a_sampler(number):
     sampler = RandomSampler(range(5), num_samples=number)
     public = SimpleNamespace(num_samples=sampler.num_samples, data_source=sampler.data_source)
     assert internals.draws_of(sampler) == internals.draws_of(public) == number
+
+
+def test_recurrent_layers_keep_lists_of_their_weights():
+    layer = nn.GRU(3, 4)
+    old = layer._flat_weights
+    layer._parameters['weight_hh_l0'] = other = torch.zeros(12, 4)
+    before = internals.put_flat_weights(layer)
+    assert before['_flat_weights'] is old
+    assert layer._flat_weights[1] is other
+    assert not layer._weights_have_changed()
+    vars(layer).update(before)
+    assert layer._flat_weights is old
+    assert internals.put_flat_weights(nn.Linear(2, 2)) == {}  # where torch keeps no such lists

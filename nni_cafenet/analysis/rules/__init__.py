@@ -3,7 +3,20 @@
 `registry` holds the table; the other files register the rules of torch's own operators when they are imported.
 """
 
-from . import conv_linear, indexing, matmul, norm, parametrization, pointwise, reshape, slices, vision  # noqa: F401
+from . import (  # noqa: F401
+    conv_linear,
+    indexing,
+    matmul,
+    norm,
+    parametrization,
+    pointwise,
+    recurrent,
+    reshape,
+    sampling,
+    slices,
+    spectral,
+    vision,
+)
 from .layer_sizes import follow_sizes
 from .registry import Call, Dims, LayerCall, Rule, find_layer, find_rule, own_tensors, register_layer, register_rule
 

@@ -10,6 +10,8 @@ from ..constraints import Dim, Symbol, product
 from .registry import Call, Dims, register_rule
 from .windows import slide
 
+__all__ = ['grouped_channels']
+
 
 @register_rule('aten.conv1d', 'aten.conv2d', 'aten.conv3d')
 def convolution(
@@ -37,7 +39,9 @@ def convolution(
         call.same(inputs, reads)
         call.reads(weight, 1)
     else:
-        _grouped(call, inputs, weight, groups, x.shape[axis])
+        per_group_in, per_group_out = x.shape[axis] // groups, weight.shape[0] // groups
+        whole_groups = groups >= per_group_in and call.attribute('groups', weight, 0, per_group_out)
+        grouped_channels(call, inputs, weight, groups, whole_groups=whole_groups)
     kernel = weight.shape[2:]
     along = [
         slide(call, dim, size, kernel[i], weight, 2 + i, _each(stride, i), _each(padding, i), _each(dilation, i))
@@ -64,15 +68,14 @@ def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:
             call.attribute(name, weight, axis, 1)
 
 
-def _grouped(call: Call, inputs: Dim, weight: Symbol, groups: int, in_channels: int) -> None:
-    """State how a grouped convolution shrinks, in the finer of two ways.
+def grouped_channels(call: Call, inputs: Dim, weight: Symbol, groups: int, *, whole_groups: bool) -> None:
+    """State how a grouped convolution shrinks, in one of two ways.
 
     Either whole groups are removed, with their inputs and outputs (depthwise: one channel per group), or every group keeps
     the same positions of its inputs and outputs.
     """
     outputs = weight.dims[0]
-    per_group_in, per_group_out = in_channels // groups, weight.shape[0] // groups
-    whole_groups = groups >= per_group_in and call.attribute('groups', weight, 0, per_group_out)
+    per_group_in, per_group_out = weight.shape[1], weight.shape[0] // groups
     out_rows = call.constraints.ids_or_fixed(outputs, weight.shape[0]).reshape(groups, per_group_out)
     if whole_groups:
         call.fix(weight.dims[1], reason='')
@@ -141,7 +144,7 @@ def transposed_convolution(
 
 
 def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> Dim:
-    """State how a grouped transposed convolution shrinks (see `_grouped`); return its output channels."""
+    """State how a grouped transposed convolution shrinks (see `grouped_channels`); return its output channels."""
     per_group_in, per_group_out = weight.shape[0] // groups, weight.shape[1]
     if inputs is None:
         call.fix(weight.dims[1], reason='is convolved group by group from channels that are fixed')

@@ -1,7 +1,7 @@
 """Real forwards that show which groups of a channel graph the model can really change."""
 
 from .batch_dimension import with_known_batch
-from .macs import without_fused_attention
+from .macs import flop_counter, without_fused_attention
 from .noiseless_training import NoiselessTraining
 from .overrides import reordered
 from .probe_values import check_device
@@ -14,6 +14,7 @@ __all__ = [
     'beyond_masks',
     'check_device',
     'confirmed',
+    'flop_counter',
     'reordered',
     'repaired',
     'verify_groups',

@@ -1,29 +1,49 @@
-"""Count multiply-accumulates as torch's own counter does, attention included."""
+"""Count multiply-accumulates as torch's own counter does, attention and fused recurrent kernels included."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 import torch.nn.attention
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-__all__ = ['CountedForwards', 'PassingCounter', 'without_fused_attention']
+__all__ = ['CountedForwards', 'PassingCounter', 'flop_counter', 'without_fused_attention']
+
+
+def _flops_of_rows(x: Any, matrices: Iterable[Any]) -> int:
+    """Count the products of every row of an input with matrices; given as tensors or as shapes."""
+    rows, *weights = (tuple(getattr(each, 'shape', each)) for each in (x, *matrices))
+    return 2 * math.prod(rows[:-1]) * sum(math.prod(weight) for weight in weights if len(weight) == 2)
+
+
+_FUSED_RECURRENT: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.mkldnn_rnn_layer: lambda x, of_input, of_hidden, *_, **__: _flops_of_rows(x, (of_input, of_hidden)),
+    torch.ops.aten._cudnn_rnn: lambda x, weights, *_, **__: _flops_of_rows(x, weights),
+    torch.ops.aten.miopen_rnn: lambda x, weights, *_, **__: _flops_of_rows(x, weights),
+}
+"""Formulas of kernels that torch's counter does not see: an LSTM in float32 on the CPU, recurrent layers on CUDA."""
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter; this one sees fused recurrent kernels, too."""
+    return FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENT)
 
 
 class PassingCounter(TorchDispatchMode):
-    """Count the MACs of a forward that is run anyway, by the formulas of torch's counter.
+    """Count the MACs of a forward that is run anyway, as `flop_counter` does.
 
     Faster than ``FlopCounterMode``, which also follows modules and looks for decompositions of every operator.
 
     Attributes
     ----------
     macs : int or None
-        ``FlopCounterMode / 2`` of the same calls; None if a fused kernel of attention ran, whose products not every release
+        Half of the flops of the same calls; None if a fused kernel of attention ran, whose products not every release
         of torch counts.
     """
 
@@ -38,8 +58,9 @@ class PassingCounter(TorchDispatchMode):
         packet = func._overloadpacket
         if _is_fused(packet):
             self.macs = None
-        elif packet in flop_registry and self.macs is not None:
-            self._flops += flop_registry[packet](*args, **kwargs, out_val=result)
+        elif self.macs is not None and (packet in flop_registry or packet in _FUSED_RECURRENT):
+            formula = flop_registry.get(packet) or _FUSED_RECURRENT[packet]
+            self._flops += formula(*args, **kwargs, out_val=result)
             self.macs = self._flops // 2
         return result
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...graph import ChannelGraph, Polynomial
 from .draw import random_channel_sets
 from .forwards import Forwards
-from .macs import without_fused_attention
+from .macs import flop_counter, without_fused_attention
 
 __all__ = ['with_unmodeled_macs']
 
@@ -45,7 +44,7 @@ def _measured(graph: ChannelGraph, forwards: Forwards, rng: np.random.Generator)
     sets = random_channel_sets(graph, graph.labels, rng)
     differences = []
     for chosen in ({},) if forwards.recorded else ({}, sets):
-        counter = FlopCounterMode(display=False)
+        counter = flop_counter()
         with without_fused_attention():
             forwards.run_slices(graph, chosen, forwards.example.with_batch(1), watch=counter)
         differences.append(_unmodeled(graph, chosen, counter.get_total_flops() // 2))

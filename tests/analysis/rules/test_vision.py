@@ -94,3 +94,33 @@ def test_an_order_of_channels_keeps_them(space, order):
     made = space(lambda net, x: net.c(net.b(order(net.a(x)))), a=Conv(3, 4, 1), b=Conv(4, 5, 1), c=Conv(5, 2, 1))
     assert made.full_widths == {'b': 5}
     assert 'cannot change in aten.' in reasons(made)['a']
+
+
+DEFORMABLE = {  # offset groups, weight groups: channels that can change of 8 inputs and 16 outputs
+    (1, 1): (8, 16),
+    (2, 1): (4, 16),
+    (1, 2): (4, 8),
+    (2, 2): (4, 8),
+    (4, 2): (2, 8),
+    (2, 8): (4, None),  # depthwise: outputs follow inputs
+}
+
+
+@pytest.mark.parametrize(('offset_groups', 'groups'), DEFORMABLE)
+def test_groups_of_a_deformable_convolution(space, offset_groups, groups):
+    def run(net, x):
+        y = net.a(x)
+        return net.b(net.w(y, net.offsets(y), net.mask(y).sigmoid()))
+
+    layers = {
+        'a': Conv(3, 8, 1),
+        'offsets': Conv(8, 2 * offset_groups, 1),
+        'mask': Conv(8, offset_groups, 1),
+        'w': torchvision.ops.DeformConv2d(8, 16, 1, groups=groups),
+    }
+    made = space(run, **layers, b=Conv(16, 2, 1))
+    first, second = DEFORMABLE[offset_groups, groups]
+    assert made.full_widths == ({'a': first, 'w': second} if second else {'a': first})
+    slim = made.slim(dict.fromkeys(made.labels, 2))
+    assert slim.w.in_channels == slim.a.out_channels == slim.w.weight.shape[1] * slim.w.groups
+    assert slim.w.out_channels == slim.w.weight.shape[0]

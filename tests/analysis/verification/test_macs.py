@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_cafenet.analysis.verification.macs import PassingCounter
+from nni_cafenet.analysis.verification.macs import PassingCounter, flop_counter
 
 
 def both(model, *inputs):
@@ -30,7 +30,7 @@ def test_hand_worked():
         (nn.Conv2d(4, 6, 3, groups=2, stride=2), (1, 4, 9, 9)),
         (nn.ConvTranspose2d(4, 6, 3), (1, 4, 5, 5)),
         (nn.Bilinear(3, 4, 5), (2, 3)),
-        (nn.LSTM(3, 4), (5, 2, 3)),
+        (nn.GRU(3, 4), (5, 2, 3)),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -49,6 +49,18 @@ def test_products_written_in_python():
 
     passing, whole = both(Products(), torch.rand(2, 3, 5))
     assert passing == whole == 2 * (3 * 5 * 3 + 3 * 3 * 5)
+
+
+def test_fused_recurrent_kernels_are_counted_by_their_matrices():
+    model = nn.LSTM(3, 4, 2, bidirectional=True).eval()  # in float32, oneDNN runs it where it is compiled in
+    x = torch.rand(5, 2, 3)
+    with torch.no_grad(), PassingCounter() as passing, flop_counter() as counter:
+        model(x)
+    by_hand = 5 * 2 * 2 * (16 * 3 + 16 * 4 + 16 * 8 + 16 * 4)
+    assert passing.macs == counter.get_total_flops() // 2 == by_hand
+    shapes = [torch.empty(shape, device='meta') for shape in ((16, 3), (16, 4), (16,), (16,))]
+    formula = flop_counter().flop_registry[torch.ops.aten._cudnn_rnn]
+    assert formula(torch.empty(5, 2, 3, device='meta'), shapes, 4) == 2 * 10 * (16 * 3 + 16 * 4)
 
 
 def test_fused_attention_is_not_counted():

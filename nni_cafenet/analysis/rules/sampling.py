@@ -1,0 +1,42 @@
+"""Operators that read a map at computed places: warping, and pooling whose places are used again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..constraints import Symbol
+from .registry import Call, Dims, register_rule
+
+
+@register_rule('aten.grid_sampler', 'aten.grid_sampler_2d', 'aten.grid_sampler_3d', 'aten.cudnn_grid_sampler')
+def grid_sample(call: Call, x: Symbol, grid: Symbol, *_: Any) -> Dims:
+    """Sample every channel at the same places: (N, C, *map) and (N, *output, coordinates) give (N, C, *output)."""
+    samples = call.same(x.dims[0], grid.dims[0])
+    call.fix(*x.dims[2:], *grid.dims[1:], reason=f'holds coordinates or places of a map in {call.operator}')
+    return (samples, x.dims[1], *(None,) * (len(x.shape) - 2))
+
+
+@register_rule('aten.affine_grid_generator')
+def affine_grid(call: Call, theta: Symbol, *_: Any) -> Dims:
+    """Make the places of a map from matrices (N, rows, columns), which cannot change."""
+    call.fix(*theta.dims[1:], reason=f'holds the coefficients of {call.operator}')
+    return (theta.dims[0], *(None,) * (len(call.shape) - 1))
+
+
+@register_rule('aten.max_unpool2d', 'aten.max_unpool3d')
+def max_unpooling(call: Call, x: Symbol, places: Symbol, size: Sequence[int], *_: Any) -> Dims:
+    """Write values to the places that a pooling took them from; those lie within a channel."""
+    rank = len(size)
+    call.fix(*x.dims[-rank:], *places.dims[-rank:], reason='')
+    leading = [call.same(left, right) for left, right in zip(x.dims[:-rank], places.dims[:-rank])]
+    return (*leading, *(None,) * rank)
+
+
+@register_rule('aten.fractional_max_pool2d', 'aten.fractional_max_pool3d')
+def fractional_max_pooling(call: Call, x: Symbol, kernel: Any, size: Sequence[int], samples: Symbol) -> list[Dims]:
+    """Pool regions whose borders are random numbers of every channel. Samples: (N, C, numbers)."""
+    rank = len(size)
+    call.fix(*x.dims[-rank:], samples.dims[0], samples.dims[2], reason='')
+    channels = call.same(x.dims[-rank - 1], samples.dims[1])
+    return [(*x.dims[: -rank - 1], channels, *(None,) * rank) for _ in call.shapes]

@@ -1,0 +1,74 @@
+"""Fourier transforms and complex numbers: what is transformed keeps its size, all else passes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nni_cafenet import WidthSpace
+
+Conv = nn.Conv2d
+PICTURE = (1, 3, 6, 6)
+
+
+@pytest.fixture
+def space(wired, draw, caplog):
+    """``space(wiring, a=...)``: the space of a tiny network, exact at a random channel set, made without a warning."""
+
+    def make(wiring, **layers):
+        torch.manual_seed(0)
+        made = WidthSpace(wired(wiring, **layers), example_input=PICTURE).double()
+        assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
+        widths, sets = draw(made, 1)
+        made.activate(widths, sets)
+        x = torch.randn(PICTURE, dtype=torch.float64)
+        torch.testing.assert_close(made(x), made.slim(widths, sets)(x), rtol=0, atol=1e-12)
+        return made
+
+    return make
+
+
+def test_a_global_filter(space):
+    def run(net, x):
+        y = torch.fft.rfft2(net.a(x).permute(0, 2, 3, 1), dim=(1, 2), norm='ortho')
+        y = torch.fft.irfft2(y * torch.view_as_complex(net.filter), s=(6, 6), dim=(1, 2), norm='ortho')
+        return net.b(y.permute(0, 3, 1, 2))
+
+    made = space(run, a=Conv(3, 4, 1), filter=nn.Parameter(torch.randn(6, 4, 4, 2)), b=Conv(4, 2, 1))
+    assert made.full_widths == {'a': 4}
+    assert made.slim({'a': 3}).filter.shape == (6, 4, 3, 2)
+
+
+def test_a_convolution_of_frequencies(space):
+    def run(net, x):
+        y = net.a(x)
+        n, _, rows, columns = y.shape
+        y = torch.fft.rfftn(y, dim=(-2, -1))
+        y = torch.stack((y.real, y.imag), -1).permute(0, 1, 4, 2, 3).reshape(n, -1, rows, columns // 2 + 1)
+        y = net.c(y).relu().view(n, -1, 2, rows, columns // 2 + 1).permute(0, 1, 3, 4, 2)
+        return net.b(torch.fft.irfftn(torch.complex(y[..., 0], y[..., 1]), s=(rows, columns), dim=(-2, -1)))
+
+    made = space(run, a=Conv(3, 4, 1), c=Conv(8, 10, 1), b=Conv(5, 2, 1))
+    assert made.full_widths == {'a': 4, 'c': 5}
+
+
+@pytest.mark.parametrize(
+    ('transform', 'left'),
+    [
+        (lambda y: torch.fft.fft(y, dim=1).real, {'b': 5}),
+        (lambda y: torch.fft.fftn(y).abs(), {'b': 5}),
+        (lambda y: torch.fft.fftshift(y), {'b': 5}),
+        (lambda y: torch.fft.fftshift(torch.fft.fft2(y), (2, 3)).angle(), {'a': 4, 'b': 5}),
+        (lambda y: torch.stft(y.flatten(0, 2), 4, return_complex=True).abs()[:, None, :, :6], {'b': 5}),
+    ],
+    ids=['channels', 'everything', 'shift', 'map', 'signals'],
+)
+def test_what_is_transformed_keeps_its_size(space, transform, left):
+    def run(net, x):
+        y = transform(net.a(x))
+        return net.c(net.b(y))
+
+    channels = 1 if 'stft' in transform.__code__.co_names else 4
+    made = space(run, a=Conv(3, 4, 1), b=Conv(channels, 5, 1), c=Conv(5, 2, 1))
+    assert made.full_widths == left
