@@ -1,0 +1,259 @@
+"""Which score of a supernet ranks widths best? Rivals of the loss at temperature 2, from the same forwards, on digits.
+
+Network, widths, trainings from scratch and supernets are those of benchmarks/ranking.py; see its --help for the method.
+Each width is scored from the outputs of the supernet on the same held-out pictures, with re-estimated running statistics:
+
+  loss, T=1, 2, 3, 5   cross-entropy of the outputs, divided by a temperature
+  accuracy             share of pictures that are classified correctly
+  loss T=2 + accuracy  the loss at temperature 2, less the accuracy
+  margin               max(0, 1 + largest other output - output of the true class), its mean
+  trimmed 5 %, 10 %    mean loss (T=1) without the pictures with the largest losses
+  median               median loss (T=1)
+  Brier                squared error of the probabilities
+  focal                (1 - p)^2 times the loss
+  truncated            (1 - p^0.7) / 0.7, between the loss and the accuracy
+  smoothed labels      cross-entropy with 10 % of the weight on all classes
+
+Where several channel sets are tried, the best one represents a width; rows "mean of sets" average their losses at T=2.
+
+Numbers: tau to the mean loss and the mean accuracy of the trainings, inside the band of equal MACs and over all widths, and
+regret in the band (points). Mean ± standard deviation over supernet seeds; the second table has the differences to the loss
+at T=2 with the same seeds, their 95 % t-interval, and how many are above 0.
+
+Everything runs on the CPU, and records are written as they come: a run that was killed continues when the same command is
+given again, and more seeds may be added. In the output folder: scores.md, scores.json, truth.jsonl and outputs/.
+
+examples:
+  python benchmarks/scores.py --output scores --supernet-seeds 8
+  python benchmarks/scores.py --output scores --truth ranking/truth.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+import ranking
+from levers import difference
+from nni_cafenet.errors import ResumeError
+from nni_cafenet.search.model_outputs import recorded_outputs
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.stages.folder import keep_settings
+from nni_cafenet.utils.files import write_json, write_text
+from nni_cafenet.utils.tables import as_table
+from nni_cafenet.utils.torch_files import load_torch, save_torch
+from ranking import BAND, Floats, Supernet, Truth, regret, spread, tau
+
+SUPERNETS = [each for each in ranking.SUPERNETS if each.length == 1]
+BASE = 'loss, T=2'
+
+
+def at_temperature(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of each picture of outputs divided by a temperature."""
+    return lambda outputs, labels: cross_entropy(outputs / temperature, labels, reduction='none')
+
+
+def correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (outputs.argmax(1) == labels).float()
+
+
+def probability(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the probability of the true class."""
+    return outputs.softmax(1).gather(1, labels[:, None])[:, 0]
+
+
+def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    true = outputs.gather(1, labels[:, None])
+    others = outputs.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return (1 + others - true[:, 0]).relu()
+
+
+def trimmed(share: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the losses but the largest ones."""
+
+    def losses(outputs: Tensor, labels: Tensor) -> Tensor:
+        each = at_temperature(1)(outputs, labels).sort().values
+        return each[: len(each) - round(share * len(each))]
+
+    return losses
+
+
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'loss, T=1': at_temperature(1),
+    BASE: at_temperature(2),
+    'loss, T=3': at_temperature(3),
+    'loss, T=5': at_temperature(5),
+    'accuracy': lambda outputs, labels: -correct(outputs, labels),
+    'loss T=2 + accuracy': lambda outputs, labels: at_temperature(2)(outputs, labels) - correct(outputs, labels),
+    'margin': margin,
+    'trimmed 5 %': trimmed(0.05),
+    'trimmed 10 %': trimmed(0.1),
+    'median': lambda outputs, labels: at_temperature(1)(outputs, labels).median(),
+    'Brier': lambda outputs, labels: (outputs.softmax(1) - torch.eye(outputs.shape[1])[labels]).square().sum(1),
+    'focal': lambda outputs, labels: (1 - probability(outputs, labels)) ** 2 * at_temperature(1)(outputs, labels),
+    'truncated': lambda outputs, labels: (1 - probability(outputs, labels) ** 0.7) / 0.7,
+    'smoothed labels': lambda outputs, labels: cross_entropy(outputs, labels, label_smoothing=0.1, reduction='none'),
+}
+"""Scores of pictures, whose mean is the score of a channel set; lower is better."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    for name in ('pytorch_lightning', 'lightning.pytorch', 'lightning_fabric', 'nni', 'nni_cafenet'):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings('ignore')
+    folder: Path = options.output
+    space = ranking.make_space(seed=0)
+    widths = ranking.draw_widths(space, options.widths, np.random.default_rng(0))
+    try:
+        keep_settings(folder / 'run.json', ranking.settings_of(options, space, widths))
+    except ResumeError as error:
+        raise SystemExit(str(error)) from None
+    if options.truth is not None and not (folder / 'truth.jsonl').exists():
+        shutil.copyfile(options.truth, folder / 'truth.jsonl')
+    trained = ranking.train_all_from_scratch(space, widths, options, folder / 'truth.jsonl')
+    shape = (len(widths), options.training_seeds)
+    accuracy, loss = (
+        np.array([trained[i, s][key] for i, s in np.ndindex(*shape)]).reshape(shape).mean(1)
+        for key in ('accuracy', 'loss')
+    )
+    share = space.macs(np.array([list(item.values()) for item in widths])) / space.macs(space.full_widths)
+    truth = Truth(accuracy, loss, (share >= BAND[0]) & (share <= BAND[1]))
+    page = report(found_scores(widths, options), truth, options, folder)
+    write_text(folder / 'scores.md', page)
+    print(page, end='')
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    least = {'supernet_seeds': 2, 'widths': 4, 'training_seeds': 2, 'epochs': 1, 'supernet_epochs': 1, 'threads': 1}
+    add('--supernet-seeds', type=int, default=8, help='supernets of each sharing, 2 or more (%(default)s)')
+    add('--widths', type=int, default=64, help='widths that are ranked, half of them in the band (%(default)s)')
+    add('--training-seeds', type=int, default=4, help='trainings from scratch of each width, 2 or more (%(default)s)')
+    add('--epochs', type=int, default=8, help='epochs of a training from scratch (%(default)s)')
+    add('--supernet-epochs', type=int, default=100, help='epochs of a supernet (%(default)s)')
+    add('--truth', type=Path, help='truth.jsonl of another run with the same widths and epochs')
+    add('--threads', type=int, default=1, help="torch's threads (%(default)s)")
+    add('--output', type=Path, default=Path('scores'), help='folder of results; a run there continues (%(default)s)')
+    options = parser.parse_args(arguments)
+    for name, low in least.items():
+        if getattr(options, name) < low:
+            parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {low} or more')
+    if options.truth is not None and not options.truth.is_file():
+        parser.error(f'--truth {options.truth}: is no file')
+    return options
+
+
+# --- outputs of supernets, and scores from them ----------------------------------------------------
+
+
+def found_scores(widths: list[dict[str, int]], options: argparse.Namespace) -> dict[tuple[str, int], dict[str, Floats]]:
+    """Return ``{(supernet, seed): {score: of all widths}}``."""
+    found = {}
+    jobs = list(itertools.product(range(options.supernet_seeds), SUPERNETS))
+    for seed, supernet in tqdm(jobs, desc='Supernets'):
+        path = options.output / 'outputs' / f'{supernet.name.partition("(")[0]}-{seed}.pt'
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_torch(outputs_of(supernet, seed, widths, options.supernet_epochs), path)
+        stored = load_torch(path, remedy='delete it')
+        found[supernet.name, seed] = scores_from(stored['outputs'], stored['labels'])
+    return found
+
+
+def outputs_of(supernet: Supernet, seed: int, widths: list[dict[str, int]], epochs: int) -> dict[str, Tensor]:
+    """Train a supernet; return its outputs (widths, channel sets, pictures, classes) and the labels."""
+    module, data = ranking.train_supernet(supernet, seed, epochs)
+    heldout, statistics = list(data.heldout), data.batches(ranking.STATISTICS_BATCHES)
+    scorer = Scorer(
+        module,
+        sharing=supernet.sharing,
+        heldout=heldout,
+        statistics=statistics,
+        channel_sets_per_step=supernet.channel_sets_per_step,
+        seed=seed,
+        context=module.trainer.precision_plugin.forward_context,
+    )
+    scorer.temperature  # noqa: B018  found with forwards of its own
+    rows = []
+    for item in widths:
+        with recorded_outputs(scorer.space) as calls:
+            tried = len(scorer.score(item).scores)
+        runs = [calls[i : i + len(calls) // tried][-len(heldout) :] for i in range(0, len(calls), len(calls) // tried)]
+        rows.append([torch.cat(run) for run in runs])
+    most = max(map(len, rows))  # a width at its bound has one channel set only
+    padded = [torch.stack(row + row[:1] * (most - len(row))) for row in rows]
+    return {'outputs': torch.stack(padded), 'labels': torch.cat([batch[1] for batch in heldout])}
+
+
+def scores_from(outputs: Tensor, labels: Tensor) -> dict[str, Floats]:
+    """Return all scores of all widths, lower is better."""
+    scores: dict[str, Floats] = {}
+    for name, score in SCORES.items():
+        values = np.array([[float(score(each, labels).mean()) for each in sets] for sets in outputs])
+        scores[name] = values.min(1)
+        if name == BASE and outputs.shape[1] > 1:
+            scores[f'{name}, mean of sets'] = values.mean(1)
+    return scores
+
+
+# --- comparison -----------------------------------------------------------------------------------
+
+
+def report(
+    found: dict[tuple[str, int], dict[str, Floats]], truth: Truth, options: argparse.Namespace, folder: Path
+) -> str:
+    """Return the tables; write the numbers behind them."""
+    numbers: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for supernet in SUPERNETS:
+        runs = [found[supernet.name, seed] for seed in range(options.supernet_seeds)]
+        numbers[supernet.name] = {name: [numbers_of(-run[name], truth) for run in runs] for name in runs[0]}
+    write_json(folder / 'scores.json', numbers)
+    parts = [
+        f'{len(truth.accuracy)} widths, {int(truth.band.sum())} in the band, {options.training_seeds} trainings each; '
+        f'{options.supernet_seeds} supernets of each sharing, {options.supernet_epochs} epochs'
+    ]
+    for name, table in numbers.items():
+        columns = list(table[BASE][0])
+        rows: list[Sequence[Any]] = [
+            [score, *(spread([each[c] for each in runs]) for c in columns)] for score, runs in table.items()
+        ]
+        pairs: list[Sequence[Any]] = [
+            [score, *(difference([a[c] - b[c] for a, b in zip(runs, table[BASE])]) for c in columns[:3])]
+            for score, runs in table.items()
+            if score != BASE
+        ]
+        parts += [f'**{name}**', as_table(['score', *columns], rows)]
+        parts += [f'Differences to {BASE!r}, same seeds:', as_table(['score', *columns[:3]], pairs)]
+    return '\n\n'.join([*parts, ''])
+
+
+def numbers_of(goodness: Floats, truth: Truth) -> dict[str, float]:
+    """Return the columns of a supernet."""
+    band = truth.band
+    return {
+        'tau in band, loss': tau(goodness[band], -truth.loss[band]),
+        'tau in band, accuracy': tau(goodness[band], truth.accuracy[band]),
+        'tau, loss': tau(goodness, -truth.loss),
+        'regret in band': regret(goodness[band], truth.accuracy[band]),
+    }
+
+
+if __name__ == '__main__':
+    main()
