@@ -14,6 +14,7 @@ from ...errors import TraceError, first_line
 from ...graph import ExampleInput
 from ...utils import pass_on, suppress_torch_output
 from ..model_state import untouched
+from ..running_modules import running_modules
 from .flat_model import FlatModel
 from .meta_run import ListedOperators, run_on_meta
 from .opaque_modules import opaque_modules
@@ -131,12 +132,5 @@ def _check_runs(model: nn.Module, example: ExampleInput) -> None:
 
 def _failing_part(model: nn.Module, error: BaseException) -> str:
     """Name the innermost sub-module whose forward is on the stack of an error."""
-    names = {id(module): name for name, module in model.named_modules()}
-    found = ''
-    frames = error.__traceback__
-    while frames is not None:
-        owner = frames.tb_frame.f_locals.get('self')
-        if isinstance(owner, nn.Module):
-            found = names.get(id(owner), '') or found
-        frames = frames.tb_next
-    return found
+    names = {id(module): name for name, module in model.named_modules() if name}
+    return next(iter(running_modules(error, names)), '')

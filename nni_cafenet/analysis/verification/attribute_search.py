@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -17,7 +17,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from ...graph import Attribute, ChannelGraph
 from ...utils import pass_on
-from .width_attributes import candidates, distinct
+from ..running_modules import Lines, running_modules
+from .width_attributes import Options, candidates, distinct
 
 __all__ = ['AttributeSearch']
 
@@ -29,9 +30,6 @@ _MOST = 128
 
 _TOGETHER = 3
 """Attributes tried together, before all at once."""
-
-Lines = tuple[int, ...]
-"""The running line of a module's forward, then that of each of its methods called there."""
 
 Progress = tuple[int, Lines]
 """How far a forward got: the modules that returned, and the lines that a module's code had reached."""
@@ -54,8 +52,10 @@ class AttributeSearch:
         """Never return a graph with these attributes again: the model runs with them, but computes something else."""
         self._wrong.add(graph.attributes)
 
-    def advance(self, graph: ChannelGraph, run: Callable[[ChannelGraph], object]) -> ChannelGraph | None:
-        """Make attributes follow so that a forward gets further; None if none are found."""
+    def advance(
+        self, graph: ChannelGraph, run: Callable[[ChannelGraph], object], again: Callable[[ChannelGraph], object]
+    ) -> ChannelGraph | None:
+        """Make attributes follow so that a forward gets further, and another one as well; None if none are found."""
         error, done = self._try(graph, run)
         if error is None:
             return graph
@@ -74,6 +74,8 @@ class AttributeSearch:
                     if trial.attributes in self._wrong:
                         continue
                     reached = self._reached(trial, path, run)
+                    if reached > furthest:
+                        reached = min(reached, self._reached(trial, path, again))
                     if reached > furthest:
                         best, furthest = (size, trial), reached
                     if reached > start or alike == attributes:
@@ -94,6 +96,10 @@ class AttributeSearch:
             for other, module in self.modules.items()
             if found and type(module) is kind and other != path
         ]
+        for names, label in _along_cuts(found):
+            attributes = [attribute for name in names for attribute in found[name][label]]
+            alike = [a for o in others for name in names for a in o.get(name, {}).get(label, ())]
+            yield 1, attributes, [*attributes, *alike]
         for size in sorted({*range(1, min(_TOGETHER, len(found)) + 1), len(found)} - {0}):
             for names in itertools.combinations(found, size):
                 for labels in itertools.product(*(distinct(graph, found[name]) for name in names)):
@@ -127,14 +133,17 @@ class AttributeSearch:
 
     def _places(self, error: Exception) -> list[tuple[str, Lines]]:
         """Return the modules whose code was running when an error was raised and the lines of each, innermost first."""
-        places: dict[str, Lines] = {}
-        trace = error.__traceback__
-        while trace is not None:
-            path = self.paths.get(id(trace.tb_frame.f_locals.get('self')))
-            if path is not None and trace.tb_frame.f_globals.get('__name__') != nn.modules.module.__name__:
-                places[path] = (*places.pop(path, ()), trace.tb_lineno)
-            trace = trace.tb_next
-        return list(places.items())[::-1]
+        return list(running_modules(error, self.paths).items())
+
+
+def _along_cuts(found: Mapping[str, Options]) -> Iterator[tuple[list[str], str]]:
+    """Yield attributes that are the sizes of parts of one dimension, with what they follow: the parts of one cut."""
+    for label in sorted({label for options in found.values() for label in options if label.startswith('part ')}):
+        along: dict[tuple[str, int], list[str]] = {}
+        for name, options in found.items():
+            if label in options:
+                along.setdefault((options[label][0].parameter, options[label][0].axis), []).append(name)
+        yield from ((names, label) for names in along.values() if len(names) > 1)
 
 
 class _Hook:

@@ -11,6 +11,7 @@ from ...errors import first_line
 from ...graph import ChannelGraph
 from ...slicing import using_mode
 from ...utils import pass_on
+from ..running_modules import running_modules
 from .channel_order import model_ignores_order, slices_ignore_order
 from .draw import random_channel_sets
 from .forwards import Forwards
@@ -33,12 +34,16 @@ class RandomWidths:
         How many draws a group has to pass. One may hide a wrong order of channels, if its sets are the same in both orders.
     failed_sets
         The channel sets at which the last draw raised an error, else None.
+    failed_in
+        The innermost module whose code raised it, else None.
     """
 
     def __init__(self, forwards: Forwards, graph: ChannelGraph, rng: np.random.Generator) -> None:
         self.forwards = forwards
         self.rng = rng
         self.failed_sets: Mapping[str, Any] | None = None
+        self.failed_in: str | None = None
+        self._paths = {id(module): path for path, module in forwards.model.named_modules()}
         macs = int(graph.cost.macs_of(graph.full_widths[None])[0]) if graph.groups else 0
         self.draws = 3 if macs * forwards.example.batch_size < _CHEAP else 1
         self._channel_mixing = {group.label for group in graph.groups if group.channel_mixing}
@@ -47,13 +52,14 @@ class RandomWidths:
 
     def failure(self, graph: ChannelGraph, labels: list[str]) -> str | None:
         """Say what is wrong with these groups at one draw of widths, or None."""
-        self.failed_sets = None
+        self.failed_sets = self.failed_in = None
         sets = random_channel_sets(graph, labels, self.rng)
         try:
             return self._failure(graph, sets)
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             pass_on(error)
             self.failed_sets = sets
+            self.failed_in = next(iter(running_modules(error, self._paths)), None)
             name = type(error).__name__
             return f'at another width the model fails with {name}: {first_line(error, 200, name)}'
 

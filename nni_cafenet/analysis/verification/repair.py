@@ -21,17 +21,19 @@ def repaired_graph(
     search: AttributeSearch,
     graph: ChannelGraph,
     failed_sets: Sets | None,
+    redraw: Callable[[], Sets],
     run: Callable[[Sets, ChannelGraph], object],
     failure: Callable[[ChannelGraph], tuple[str | None, Sets | None]],
 ) -> ChannelGraph | None:
     """Let more and more attributes follow widths until the model passes; None if it never does.
 
     Only after an error at ``failed_sets``: without one the model computed something else, which no attribute explains.
+    What helps there must help at other sets too (``redraw``), where sizes agree by chance no longer.
     """
     for _ in range(_MOST):
         if failed_sets is None:
             return None
-        found = search.advance(graph, partial(run, failed_sets))
+        found = search.advance(graph, partial(run, failed_sets), partial(run, redraw()))
         if found is None:
             return None
         problem, sets = failure(found)

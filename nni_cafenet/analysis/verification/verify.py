@@ -21,6 +21,7 @@ from ...graph import ChannelGraph, ExampleInput
 from .attribute_search import AttributeSearch
 from .batch_dimension import with_known_batch
 from .bisection import failing_groups
+from .draw import random_channel_sets
 from .forwards import Forwards
 from .parameter_masks import ParameterMasks
 from .random_widths import RandomWidths
@@ -53,7 +54,7 @@ def verify_groups(
     """
     questions = _Questions(model, graph, with_known_batch(example, model), seed)
     with questions.forwards.running():
-        reasons = failing_groups(list(graph.labels), questions.failure, questions.repair)
+        reasons = failing_groups(list(graph.labels), questions.failure, questions.repair, questions.suspects)
         if not quiet:
             warn_of(reasons)
         return with_unmodeled_macs(questions.graph.with_fixed(reasons), questions.forwards, questions.rng)
@@ -101,7 +102,7 @@ def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, s
     """
     questions = _Questions(model, graph, example, seed, ParameterMasks)
     with questions.forwards.running():
-        return failing_groups(list(graph.labels), questions.failure, lambda _: False)
+        return failing_groups(list(graph.labels), questions.failure, lambda _: False, questions.suspects)
 
 
 class _Questions:
@@ -117,6 +118,7 @@ class _Questions:
     ) -> None:
         self.graph = graph
         self.rng = np.random.default_rng(seed)
+        self._other_rng = np.random.default_rng(seed + 1)
         self.forwards = Forwards(model, graph, example, neighbors_apart=question is RandomWidths)
         self._at_widths = question(self.forwards, graph, self.rng)
         self._search = AttributeSearch(model)
@@ -130,6 +132,19 @@ class _Questions:
             if found is not None:
                 return found
         return self._failure_in_training(labels)
+
+    def suspects(self) -> set[str]:
+        """Return the groups of the layers inside the module whose code raised the last error, if one did."""
+        path = self._at_widths.failed_in
+        prefix = f'{path}.' if path else ''
+        inside = [
+            index
+            for name, indices in (self.graph.dims if path is not None else {}).items()
+            for index in indices
+            if index is not None and name.startswith(prefix)
+        ]
+        groups = {group for index in inside for group in np.unique(self.graph.layouts[index].groups).tolist()}
+        return {self.graph.labels[group] for group in groups if group >= 0}
 
     def _failure_in_training(self, labels: list[str]) -> str | None:
         forwards, graph = self.forwards, self.graph
@@ -151,6 +166,7 @@ class _Questions:
             self._search,
             before,
             self._at_widths.failed_sets,
+            lambda: random_channel_sets(before, labels, self._other_rng),
             lambda sets, graph: self.forwards.run_slices(graph, sets, self.forwards.example),
             failure,
         )

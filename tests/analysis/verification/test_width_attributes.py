@@ -310,3 +310,32 @@ def test_attention_of_as_many_heads_as_a_head_has_channels(draw):
     assert dict(space.full_widths) == {'0': 8, '1.qkv': 3, '1.out': 8}
     slim = space.slim({'0': 8, '1.qkv': 2, '1.out': 8})[1]
     assert (slim.heads, slim.inner) == (3, 2)
+
+
+class KeysAndValues(nn.Module):
+    """Attention whose heads cut one layer into queries, keys and values of two sizes, kept as numbers (LeViT)."""
+
+    def __init__(self, width=16, heads=2, key=4, value=8):
+        super().__init__()
+        self.heads, self.key, self.value, self.all_values = heads, key, value, heads * value
+        self.qkv = nn.Linear(width, heads * (2 * key + value))
+        self.out = nn.Linear(heads * value, width)
+
+    def forward(this, x):  # noqa: N805 - it need not be called self
+        rows, columns, _ = x.shape
+        q, k, v = this.qkv(x).view(rows, columns, this.heads, -1).split([this.key, this.key, this.value], dim=3)
+        weights = (q.transpose(1, 2) @ k.permute(0, 2, 3, 1)).softmax(-1)
+        return x + this.out((weights @ v.transpose(1, 2)).transpose(1, 2).reshape(rows, columns, this.all_values))
+
+
+def test_parts_of_two_sizes_follow_one_cut():
+    model = nn.Sequential(nn.Linear(6, 16), *(KeysAndValues() for _ in range(3)), nn.Linear(16, 2)).double()
+    space = WidthSpace(model, example_input=torch.randn(2, 5, 6, dtype=torch.float64))
+    assert space.full_widths == {'0': 16} | {
+        f'{i}.{name}': width for i in (1, 2, 3) for name, width in (('qkv', 4), ('qkv:2', 8))
+    }
+    sets = {label: torch.arange(1, width, 2) for label, width in space.full_widths.items()}
+    widths = {label: len(chosen) for label, chosen in sets.items()}
+    space.activate(widths, sets)
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(space(x), space.slim(widths, sets)(x), rtol=1e-9, atol=1e-9)
