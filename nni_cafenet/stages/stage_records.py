@@ -27,10 +27,19 @@ _logger = logging.getLogger(__name__)
 
 
 def stages_record(
-    *, supernet: Mapping[str, Any], scores: Mapping[str, Any], search: Mapping[str, Any], finalists: Mapping[str, Any]
+    *,
+    supernet: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    search: Mapping[str, Any],
+    finalists: Mapping[str, Any],
+    weights: str = '',
 ) -> dict[str, Any]:
-    """Return the fingerprints of all stages, JSON-serializable."""
-    record = {'supernet': supernet, 'scores': scores, 'search': search, 'finalists': finalists}
+    """Return the fingerprints of all stages, JSON-serializable.
+
+    ``weights`` is the digest of those that the supernet starts from. They may differ from start to start, since scripts
+    draw them at random; a run continues with those of its first start, and says so.
+    """
+    record = {'supernet': supernet, 'scores': scores, 'search': search, 'finalists': finalists, 'weights': weights}
     plain: dict[str, Any] = json.loads(json.dumps({'format': FORMAT, **record}))
     return plain
 
@@ -47,6 +56,14 @@ def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> 
     kind = digest(wanted['scores'])
     if kind not in record['histories']:
         record['histories'][kind] = f'history-{kind}.jsonl' if record['histories'] else 'history.jsonl'
+    if found is not None and (path.parent / 'supernet.ckpt').exists():
+        record['weights'] = found.get('weights')
+        if make and wanted.get('weights') != record['weights']:
+            _logger.warning(
+                "The model's weights are not those that the run in %s began with. It continues with its own; to start "
+                'from these weights, give another directory.',
+                path.parent,
+            )
     if make and record != found:
         if found is not None:
             _say_what_changes(path.parent, found, record)

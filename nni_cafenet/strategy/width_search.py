@@ -15,6 +15,7 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 
 from ..errors import LimitReachedError, RunInterrupted
+from ..fingerprints import digest, record_of
 from ..options import BudgetSpecs, FinalistOptions
 from ..search import Budget, History
 from ..space import WidthSpace
@@ -235,6 +236,7 @@ class WidthSearch(WithResult, OneShotStrategy):
             scores=self._scores_record(),
             search={**self._budgets_record(), **self._search_record()},
             finalists=self._finalists_record(),
+            weights=digest(record_of(setup.space.state_dict())),
         )
         return RunFolder(directory, record, make=trainer.is_global_zero)
 

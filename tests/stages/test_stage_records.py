@@ -11,6 +11,7 @@ RECORD = stages_record(
     scores={'score': 'loss'},
     search={'budget': {'macs': 90}},
     finalists={'finalists': 1, 'metric': None},
+    weights='aaaa',
 )
 
 
@@ -64,6 +65,18 @@ def test_other_scores_have_a_history_of_their_own_and_the_first_ones_serve_again
     assert "score: 'loss' there, 'val_acc' now" in caplog.text
     assert 'new scores' in caplog.text
     assert list(open_record(path, RECORD)['histories'].values()) == [first, *more]
+
+
+def test_a_trained_supernet_keeps_its_weights_and_says_so(path, caplog):
+    other = {**RECORD, 'weights': 'bbbb'}
+    assert open_record(path, other)['weights'] == 'bbbb'  # nothing was trained yet
+    assert not caplog.text
+    (path.parent / 'supernet.ckpt').touch()
+    assert open_record(path, RECORD)['weights'] == 'bbbb'
+    assert 'continues with its own' in caplog.text
+    caplog.clear()
+    assert open_record(path, other) == read_record(path, remedy='')
+    assert not caplog.text
 
 
 def test_other_processes_write_nothing(path):
