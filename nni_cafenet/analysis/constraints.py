@@ -111,6 +111,8 @@ class Constraints:
         Dimensions that must keep a number of positions.
     cuts
         Where operators cut dimensions into several parts.
+    tables
+        ``{(module, attribute): (dimension, its positions that the attribute holds)}``.
     choices
         Operators that can be read in several ways. `settle` adds what one way of each states.
     recorded
@@ -135,6 +137,7 @@ class Constraints:
     margins: set[int] = field(default_factory=set)
     at_least: list[tuple[Ids, int]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    tables: dict[tuple[str, str], tuple[Ids, tuple[int, ...]]] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False

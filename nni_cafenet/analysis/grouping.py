@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import ChannelGraph, ChannelGroup, CostModel, FixedChannels, Layout, Listing, Polynomial
+from ..graph import ChannelGraph, ChannelGroup, CostModel, FixedChannels, Layout, Listing, Polynomial, PositionTable
 from .constraints import TOGETHER, Constraints, Ids, layer_of
 
 __all__ = ['group_channels']
@@ -110,19 +110,29 @@ class _Grouping:
 
     def graph(self, parameters: Sequence[str]) -> ChannelGraph:
         layouts: list[Layout] = []
-        index_of: dict[tuple[bytes, bytes], int] = {}
+        known: dict[tuple[bytes, bytes], int] = {}
+
+        def index_of(groups: Array, channels: Array) -> int:
+            key = (groups.tobytes(), channels.tobytes())
+            if key not in known:
+                known[key] = len(layouts)
+                layouts.append(Layout(groups, np.where(groups < 0, 0, channels)))
+            return known[key]
+
         dims: dict[str, list[int | None]] = {}
         for (name, axis), dim in self.dims.items():
             components = self.component[dim]
             groups, channels = self.group_of[components], self.channel_of[components]
             if (groups < 0).all():
                 continue
-            key = (groups.tobytes(), channels.tobytes())
-            if key not in index_of:
-                index_of[key] = len(layouts)
-                layouts.append(Layout(groups, np.where(groups < 0, 0, channels)))
             shape = self.constraints.parameters[name].shape
-            dims.setdefault(name, [None] * len(shape))[axis] = index_of[key]
+            dims.setdefault(name, [None] * len(shape))[axis] = index_of(groups, channels)
+        tables = []
+        for (module, name), (dim, values) in self.constraints.tables.items():
+            components = self.component[dim]
+            groups, channels = self.group_of[components], self.channel_of[components]
+            if (groups >= 0).any():
+                tables.append(PositionTable(module, name, index_of(groups, channels), values))
         cost = self._cost(parameters)
         frozen_dims = {name: tuple(indices) for name, indices in dims.items()}
         return ChannelGraph(
@@ -139,6 +149,7 @@ class _Grouping:
             cuts=tuple(self.constraints.cuts),
             value_dependent_sizes=self.constraints.recorded,
             differs_in_training=self.constraints.differs_in_training,
+            tables=tuple(tables),
             channel_kernels=tuple(dict.fromkeys(kernel for _, kernel in self.constraints.ordered)),
             produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )

@@ -18,8 +18,9 @@ from .choices import settle
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
-from .rules import Call, find_rule, follow_sizes
+from .rules import Call, ConstantIndex, find_rule, follow_sizes
 from .tracing import (
+    ConstantIndices,
     ListedOperators,
     layers_with_rules,
     may_read_mode,
@@ -147,7 +148,8 @@ def _follow(
             seen.update({names[target], target} if node.users else ())
         else:
             values.append(_constant(node))
-    outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values))
+    indices = ConstantIndices(operators.module, operators.tensors, operators.constants, model)
+    outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values, indices))
     if not outputs:
         raise TraceError(
             f'The model {type(model).__name__} returns no tensor for example_input ({example.describe()}) in '
@@ -178,6 +180,7 @@ def _run(
     constraints: Constraints,
     modules: dict[str, nn.Module],
     after_values: Collection[fx.Node] = (),
+    indices: ConstantIndices | None = None,
 ) -> Any:
     """Run the rules over a graph called on symbols; return the symbols of its output."""
     values: dict[fx.Node, Any] = {}
@@ -198,14 +201,18 @@ def _run(
             first = next(i for i, argument in enumerate(arguments) if isinstance(argument, fx.GraphModule))
             values[node] = _run(arguments[first], arguments[first + 1 :], constraints, modules)
         elif node.op == 'call_function':
-            values[node] = _apply(node, values, constraints, modules)
+            values[node] = _apply(node, values, constraints, modules, indices)
         else:
             values[node] = _constant(node)
     return None
 
 
 def _apply(
-    node: fx.Node, values: dict[fx.Node, Any], constraints: Constraints, modules: dict[str, nn.Module]
+    node: fx.Node,
+    values: dict[fx.Node, Any],
+    constraints: Constraints,
+    modules: dict[str, nn.Module],
+    indices: ConstantIndices | None,
 ) -> Symbol | list[Symbol] | None:
     """Run the rule of one operator."""
     operator = str(node.target)
@@ -221,7 +228,12 @@ def _apply(
     if not shapes:
         return None
     several = isinstance(node.meta['val'], (list, tuple))
-    call = Call(constraints, operator, shapes, modules)
+
+    def constant_index(symbol: Symbol, axis: int) -> ConstantIndex | None:
+        source = next((source for source in node.all_input_nodes if values[source] is symbol), None)
+        return None if indices is None or source is None else indices.of(source, axis)
+
+    call = Call(constraints, operator, shapes, modules, constant_index)
     results = _run_rule(call, several, arguments, keywords)
     made = [Symbol(shape, tuple(dims)) for shape, dims in zip(shapes, results)]
     return made if several else made[0]

@@ -1,6 +1,6 @@
 """The channel graph as data: groups, layouts, attributes and cost polynomials."""
 
-from .attributes import Attribute, ChannelKernel, Cut, DimSlice
+from .attributes import Attribute, ChannelKernel, Cut, DimSlice, PositionTable
 from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Listing
 from .cost import CostModel, Polynomial
 from .example_input import ExampleInput
@@ -20,6 +20,7 @@ __all__ = [
     'Layout',
     'Listing',
     'Polynomial',
+    'PositionTable',
     'excluded_modules',
     'matching_layers',
     'restrict',

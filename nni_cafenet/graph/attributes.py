@@ -1,10 +1,10 @@
-"""Width-dependent module attributes and split sizes."""
+"""Width-dependent module attributes, split sizes and tables of positions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['Attribute', 'ChannelKernel', 'Cut', 'DimSlice']
+__all__ = ['Attribute', 'ChannelKernel', 'Cut', 'DimSlice', 'PositionTable']
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,30 @@ class Cut:
 
     lengths: tuple[int, ...]
     parts: tuple[DimSlice | None, ...]
+
+
+@dataclass(frozen=True)
+class PositionTable:
+    """Positions of a dimension that a module keeps: an order of channels, or a choice, in a tensor, an array or a list.
+
+    A slim model keeps what is left of them, counted anew.
+
+    Parameters
+    ----------
+    module, name
+        The module, and the name of its attribute.
+    layout
+        Index of the layout of the dimension.
+    values
+        The positions in the full model; negative ones count from the end.
+    """
+
+    module: str
+    name: str
+    layout: int
+    values: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """Name of the attribute in the model."""
+        return f'{self.module}.{self.name}' if self.module else self.name

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils import as_table
-from .attributes import Attribute, ChannelKernel, Cut
+from .attributes import Attribute, ChannelKernel, Cut, PositionTable
 from .cost import CostModel
 
 __all__ = ['ChannelGraph', 'ChannelGroup', 'FixedChannels', 'Layout', 'Listing', 'Segment']
@@ -190,6 +190,8 @@ class ChannelGraph:
         Whether the model may run other operators in training mode (see `Constraints`).
     produced
         Output-channel dimensions of weights, as (parameter, axis).
+    tables
+        Positions that modules keep.
     channel_kernels
         Kernels that slide along channels.
     """
@@ -204,6 +206,7 @@ class ChannelGraph:
     value_dependent_sizes: bool = False
     produced: tuple[tuple[str, int], ...] = ()
     differs_in_training: bool = False
+    tables: tuple[PositionTable, ...] = ()
     channel_kernels: tuple[ChannelKernel, ...] = ()
 
     @cached_property
@@ -334,6 +337,7 @@ class ChannelGraph:
             dims={name: indices for name, indices in dims.items() if any(index is not None for index in indices)},
             layouts=layouts,
             attributes=tuple(a for a in self.attributes if dims.get(a.parameter, (None,) * 9)[a.axis] is not None),
+            tables=tuple(table for table in self.tables if changes[table.layout]),
             cost=replace(cost, weights=cost.weights[:, ~gone], fixed=cost.fixed + moved),
         )
 

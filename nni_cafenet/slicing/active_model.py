@@ -59,7 +59,8 @@ class ActiveModel:
         slots, attributes = self._slots_and_attributes()
         self._selected = selection
         attributes.set_numbers(selection.sizes)
-        apply_attributes(self._model, attributes.others(selection.sizes, selection.runs), slots)
+        others = attributes.others(selection.sizes, selection.runs)
+        apply_attributes(self._model, selection.with_tables(others, slots.modules), slots)
 
     def call(self, selection: Selection, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool) -> Any:
         """Call the model on slices of its tensors.
@@ -70,12 +71,14 @@ class ActiveModel:
         """
         slots, _ = self._slots_and_attributes()
         parameters, buffers = slots.parameters(), slots.buffers()
+        tables = selection.tables(buffers)
+        buffers = {name: buffer for name, buffer in buffers.items() if name not in tables} if tables else buffers
         step = self._step(parameters)
         slices = step.slices(parameters, selection)
 
         def run(forward: Callable[[], Any]) -> Any:
             copies = step.buffer_copies(buffers, selection) if training else None
-            tensors = {**slices, **(copies.tensors if copies else step.buffer_views(buffers, selection))}
+            tensors = {**slices, **(copies.tensors if copies else step.buffer_views(buffers, selection)), **tables}
             try:
                 with slots.replaced(tensors):
                     return forward()
@@ -112,11 +115,12 @@ class ActiveModel:
         """
         slots, _ = self._slots_and_attributes()
         parameters, buffers = slots.parameters(), slots.buffers()
+        tables = selection.tables(buffers)
         step = self._step(parameters)
         with torch.no_grad():
             slices = step.slices(parameters, selection)
             tensors = {name: each if each.is_contiguous() else each.clone() for name, each in slices.items()}
-        with slots.replaced({**tensors, **step.buffer_copies(buffers, selection).tensors}) as present:
+        with slots.replaced({**tensors, **step.buffer_copies(buffers, selection).tensors, **tables}) as present:
             yield present
 
     def _step(self, parameters: Mapping[str, Tensor]) -> SlowStep | FastStep:

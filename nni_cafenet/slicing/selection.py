@@ -18,6 +18,7 @@ from ..graph import ChannelGraph
 from .attributes import WidthAttributes
 from .index_runs import Axes, IndexRuns, open_index
 from .memory_layout import shares_memory
+from .position_tables import table_attributes, table_buffers
 from .tensor_slots import TensorSlots
 
 __all__ = ['Selection', 'put', 'take']
@@ -100,11 +101,25 @@ class Selection:
         Autograd follows: gradients arrive at the selected entries of the full tensors and are zero elsewhere.
         """
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        return {name: take(tensors[name], self.positions[name]) for name in self.axes}
+        return {**{name: take(tensors[name], self.positions[name]) for name in self.axes}, **self.tables(tensors)}
+
+    def tables(self, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the buffers that hold positions, counted among the selected ones, by name."""
+        return table_buffers(self.graph, self.slots, buffers) if self.graph.tables else {}
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the module attributes of the selection, ``{module: {attribute: value}}``."""
-        return WidthAttributes(self.graph, TensorSlots(model)).values(self.sizes, self.runs)
+        slots = TensorSlots(model)
+        values = WidthAttributes(self.graph, slots).values(self.sizes, self.runs)
+        return self.with_tables(values, slots.modules)
+
+    def with_tables(
+        self, values: dict[str, dict[str, Any]], modules: Mapping[str, nn.Module]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the values of attributes with those that hold positions."""
+        for path, tables in table_attributes(self.graph, self.slots, modules).items():
+            values.setdefault(path, {}).update(tables)
+        return values
 
 
 def _runs_of(graph: ChannelGraph, selected_slots: NDArray[np.int8]) -> list[IndexRuns | None]:

@@ -54,6 +54,8 @@ def write_back(slim: nn.Module, model: nn.Module, selection: Selection) -> None:
     small = {**dict(slim.named_parameters()), **dict(slim.named_buffers())}
     if full.keys() != small.keys():
         raise ValueError(f'slim: other tensors than those of the model: {sorted(full.keys() ^ small.keys())}.')
+    for name in selection.tables(full):
+        del full[name]  # positions in the full model
     for name, tensor in full.items():
         positions = selection.positions.get(name, (None,) * tensor.dim())
         shape = tuple(size if at is None else len(at) for size, at in zip(tensor.shape, positions))

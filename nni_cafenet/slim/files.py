@@ -199,20 +199,26 @@ def _attributes(
 def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
     """Whether an integer of the full model may have ``value`` in a slim one."""
     numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
-    if (
-        not may_follow_width(module, key)
-        or len(numbers) != len(others)
-        or {type(each) for each in numbers + others} != {int}
-    ):
+    if not may_follow_width(module, key) or {type(each) for each in numbers + others} != {int}:
+        return False
+    of_torch = type(module).__module__.startswith('torch.')
+    if type(now) in (tuple, list) and not of_torch and _may_be_positions(numbers, others):
+        return True
+    if len(numbers) != len(others):
         return False
     if numbers == others:
         return True
-    of_torch = type(module).__module__.startswith('torch.')
     if of_torch and key not in SIZES:
         return False
     # Sizes never grow; integers that are not sizes, such as counters, may.
     sizes = dims if not of_torch else {*dims, *numbers}
     return all(new == old or 0 < new <= old or (old not in sizes and new >= 0) for old, new in zip(numbers, others))
+
+
+def _may_be_positions(numbers: list[int], others: list[int]) -> bool:
+    """Whether numbers may be positions of channels, and others what is left of them, counted anew."""
+    fewer = 0 < len(others) <= len(numbers) and (len(set(numbers)) < len(numbers) or len(set(others)) == len(others))
+    return fewer and min(numbers) >= 0 and min(others) >= 0 and max(others) <= max(numbers)
 
 
 def may_follow_width(module: Any, key: str) -> bool:

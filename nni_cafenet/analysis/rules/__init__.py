@@ -5,6 +5,7 @@
 
 from . import (  # noqa: F401
     conv_linear,
+    index_tables,
     indexing,
     matmul,
     norm,
@@ -18,10 +19,22 @@ from . import (  # noqa: F401
     vision,
 )
 from .layer_sizes import follow_sizes
-from .registry import Call, Dims, LayerCall, Rule, find_layer, find_rule, own_tensors, register_layer, register_rule
+from .registry import (
+    Call,
+    ConstantIndex,
+    Dims,
+    LayerCall,
+    Rule,
+    find_layer,
+    find_rule,
+    own_tensors,
+    register_layer,
+    register_rule,
+)
 
 __all__ = [
     'Call',
+    'ConstantIndex',
     'Dims',
     'LayerCall',
     'Rule',

@@ -20,6 +20,7 @@ from ..constraints import Choice, Constraints, Dim, Ids, Symbol, Way, layer_of
 
 __all__ = [
     'Call',
+    'ConstantIndex',
     'Dims',
     'Layer',
     'LayerCall',
@@ -162,6 +163,25 @@ def find_layer(owner: type) -> Layer | None:
 
 
 @dataclass(frozen=True)
+class ConstantIndex:
+    """Positions that depend on no input.
+
+    Parameters
+    ----------
+    values
+        The positions in the full model, shape (entries,); negative ones count from the end.
+    holders
+        The attributes that hold them, as (module, name); none if the model's code computes them.
+    computed
+        Whether they are computed from a buffer, which may hold positions itself.
+    """
+
+    values: Ids
+    holders: tuple[tuple[str, str], ...] = ()
+    computed: bool = False
+
+
+@dataclass(frozen=True)
 class Call:
     """One operator of a model; its rule states through it what must agree.
 
@@ -175,12 +195,15 @@ class Call:
         Shapes of the outputs, in the full model.
     modules
         ``{name: module}`` of the model.
+    constant_index
+        Returns the positions that a symbol holds along an axis; None if they depend on inputs.
     """
 
     constraints: Constraints
     operator: str
     shapes: tuple[tuple[int, ...], ...]
     modules: dict[str, nn.Module]
+    constant_index: Callable[[Symbol, int], ConstantIndex | None] = lambda _symbol, _axis: None
 
     @property
     def shape(self) -> tuple[int, ...]:

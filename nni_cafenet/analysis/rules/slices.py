@@ -16,6 +16,8 @@ import numpy as np
 from ..constraints import Ids, Symbol, Way
 from .registry import Call, Dims, register_rule
 
+_REMEDY = 'shares of its size, or numbers that the module keeps, would follow'
+
 
 @register_rule('aten.slice')
 def cut(call: Call, x: Symbol, axis: int = 0, start: Any = 0, end: Any = None, step: int = 1) -> Dims:
@@ -27,15 +29,15 @@ def cut(call: Call, x: Symbol, axis: int = 0, start: Any = 0, end: Any = None, s
         return x.dims
     first, last = _within(start or 0, full), _within(full if end is None else end, full)
     part = dim[first:last:step]
-    reason = f'is cut at fixed positions by {call.operator}'
+    reason = f'is cut at fixed positions by {call.operator} ({_REMEDY})'
     if size == 0:
         call.fix(dim, reason=reason)
     elif step != 1:
-        call.choose(dim, *_strided(dim, first, last, step), Way(fixed=((dim, reason),)))
+        call.choose(dim, *strided(dim, first, last, step), Way(fixed=((dim, reason),)))
     else:
         held = np.union1d(_anchored(dim, start or 0), _anchored(dim, full if last == full else end))
         constant = Way(fixed=((held, reason), (part if size == 1 else part[:0], reason)))
-        call.choose(dim, *_shares(dim, first, last), constant)
+        call.choose(dim, *shares(dim, first, last), constant)
     return (*x.dims[:axis], part if size > 1 else None, *x.dims[axis + 1 :])
 
 
@@ -50,7 +52,7 @@ def _anchored(dim: Ids, bound: int) -> Ids:
     return dim[:bound] if bound < len(dim) else dim[:0]
 
 
-def _shares(dim: Ids, *bounds: int) -> list[Way]:
+def shares(dim: Ids, *bounds: int) -> list[Way]:
     """Return the way in which bounds are shares of a size: equal parts keep the same positions; none for parts of 1."""
     unit = math.gcd(len(dim), *bounds)
     if unit in (1, len(dim)):
@@ -59,7 +61,7 @@ def _shares(dim: Ids, *bounds: int) -> list[Way]:
     return [Way(pairs=tuple((rows[0], row) for row in rows[1:]))]
 
 
-def _strided(dim: Ids, first: int, last: int, step: int) -> list[Way]:
+def strided(dim: Ids, first: int, last: int, step: int) -> list[Way]:
     """Return the way in which steps stay whole: neighbors are kept or removed together; none if the last is not whole."""
     if last != len(dim) or first >= step or len(dim) % step:
         return []
@@ -100,7 +102,7 @@ def roll(call: Call, x: Symbol, shifts: Any, axes: Any = ()) -> Dims:
     """Shift positions by shares of a dimension or by constants; without axes over all dimensions as one."""
     shifts = [shifts] if isinstance(shifts, int) else list(shifts)
     axes = [axes] if isinstance(axes, int) else list(axes)
-    reason = 'is shifted by a fixed number of positions in aten.roll'
+    reason = f'is shifted by a fixed number of positions in aten.roll ({_REMEDY})'
     dims = list(x.dims)
     if not axes:
         call.fix(*dims, reason=reason)
@@ -109,7 +111,7 @@ def roll(call: Call, x: Symbol, shifts: Any, axes: Any = ()) -> Dims:
         dim = dims[axis]
         if dim is not None and shift % len(dim):
             around = dim[-shift:] if shift > 0 else dim[:-shift]  # what leaves at one end and enters at the other
-            call.choose(dim, *_shares(dim, shift % len(dim)), Way(fixed=((around, reason),)))
+            call.choose(dim, *shares(dim, shift % len(dim)), Way(fixed=((around, reason),)))
             dims[axis] = np.roll(dim, shift)
     return dims
 
@@ -159,7 +161,7 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
             call.same(rows[0], row)
     else:
         natural = smallest > 1 and bool((dim[places] != dim[places - 1] + 1).all())
-    reason = f'is cut at fixed positions by {call.operator}'
+    reason = f'is cut at fixed positions by {call.operator} ({_REMEDY})'
     if isinstance(sizes, Symbol) or len(lengths) == 1 or smallest == 0:
         call.fix(dim, reason=reason)
         parts = [None for _ in lengths]
@@ -167,7 +169,7 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
         call.constraints.cut(np.split(dim, places))
         if not natural:
             constant = Way(fixed=((dim[: places[-1]], reason), *_single(parts, reason)))
-            call.choose(dim, _parts_of_one_size(dim, parts, reason), *_shares(dim, *places.tolist()), constant)
+            call.choose(dim, _parts_of_one_size(dim, parts, reason), *shares(dim, *places.tolist()), constant)
             parts = [None if len(part) == 1 else part for part in parts]
     return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for part in parts]
 

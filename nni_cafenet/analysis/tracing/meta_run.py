@@ -29,7 +29,9 @@ from ...graph import ExampleInput
 from ...slicing import call_with
 from ...utils import pass_on, suppress_torch_output, tensors_in
 from ..model_state import untouched
+from .constant_indices import index_source
 from .flat_model import FlatModel
+from .held_lists import HeldLists
 
 __all__ = ['ListedOperators', 'run_on_meta', 'same_operators']
 
@@ -44,6 +46,11 @@ _ACTIVATIONS = frozenset(
     if hasattr(_aten, name + suffix)
 )
 """Operators whose output has the shape and type of their argument."""
+
+_INDEXING = frozenset(
+    getattr(_aten, name) for name in 'index index_put index_put_ index_select gather take_along_dim'.split()
+)
+"""Operators that take positions from a tensor."""
 
 _NEW = frozenset({_aten.new_zeros, _aten.new_ones, _aten.new_full, _aten.new_empty})
 """Operators that use only the type and device of their argument."""
@@ -95,6 +102,26 @@ def run_on_meta(
     -------
     The operators, and ``{placeholder: name}`` of the parameters and buffers; None if the model has to be exported.
     """
+    found = _run_on_meta(model, example, mode)
+    if found is not None and _indexes_without_values(found[0].graph):
+        return _run_on_meta(model, example, mode, HeldLists()) or found
+    return found
+
+
+def _indexes_without_values(graph: fx.Graph) -> bool:
+    """Whether a run indexed with tensors that Python made, whose values it lost."""
+    sources = (
+        index_source(source)
+        for node in graph.nodes
+        if getattr(node.target, 'overloadpacket', None) in _INDEXING
+        for source in node.all_input_nodes[1:]
+    )
+    return any(source.op == 'get_attr' and source.meta['val'].is_meta for source in sources)
+
+
+def _run_on_meta(
+    model: nn.Module, example: ExampleInput, *modes: contextlib.AbstractContextManager[Any] | None
+) -> tuple[ListedOperators, dict[str, str]] | None:
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     devices = {tensor.device for tensor in (*own.values(), *example.tensors())}
     if len(devices) > 1:
@@ -115,7 +142,7 @@ def run_on_meta(
             for context in (
                 suppress_torch_output(),
                 fresh,
-                mode or contextlib.nullcontext(),
+                *(mode or contextlib.nullcontext() for mode in modes),
                 enable_python_dispatcher(),
                 listing,
             ):
@@ -124,6 +151,9 @@ def run_on_meta(
             if any(isinstance(leaf, Tensor) for leaf in tensors_in(state.restore())):
                 raise _CannotTellError('it keeps tensors')
         listing.graph.output(tuple(listing.node_of(tensor) for tensor in returned))
+        for held in modes:
+            for tensor, values in held.made if isinstance(held, HeldLists) else ():
+                listing.node_of(tensor).meta['held'] = values
     except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
         pass_on(error)
         _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))

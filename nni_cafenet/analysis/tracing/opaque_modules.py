@@ -90,7 +90,7 @@ def _pass(call: Call, inputs: list[Any], part: str, index: int) -> Sequence[Dims
     problem = 'which is excluded and cannot be exported'
     if layer is not None and layer.rule is not None:
         name = f'{part} ({type(module).__name__})'
-        own = LayerCall(call.constraints, name, call.shapes, call.modules, part)
+        own = LayerCall(call.constraints, name, call.shapes, call.modules, path=part)
         try:
             return _through(own, layer.rule, inputs, _calls[part][index])
         except Exception as error:  # noqa: BLE001 - rules may be the user's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import fx, nn
@@ -35,6 +35,8 @@ class Operators:
         The graph of ATen operators; a node's ``meta['val']`` holds the shapes of its outputs.
     tensors
         ``{placeholder: name of the parameter or buffer}``.
+    constants
+        ``{placeholder: tensor that the model's code made or holds}``.
     recorded
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     after_values
@@ -43,6 +45,7 @@ class Operators:
 
     module: fx.GraphModule | ListedOperators
     tensors: Mapping[str, str]
+    constants: Mapping[str, torch.Tensor] = field(default_factory=dict)
     recorded: bool = False
     after_values: frozenset[fx.Node] = frozenset()
 
@@ -77,7 +80,12 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         for spec in program.graph_signature.input_specs
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.target is not None
     }
-    return Operators(program.graph_module, tensors)
+    constants = {
+        spec.arg.name: program.constants[spec.target]
+        for spec in program.graph_signature.input_specs
+        if spec.kind is InputKind.CONSTANT_TENSOR and spec.target in program.constants
+    }
+    return Operators(program.graph_module, tensors, constants)
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
@@ -98,7 +106,7 @@ def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
             and (not node.users or any(user in after for user in node.users))
         ):
             return None
-    return Operators(module, tensors, True, after)
+    return Operators(module, tensors, {}, True, after)
 
 
 def _rejection(model: nn.Module, error: Exception) -> TraceError:

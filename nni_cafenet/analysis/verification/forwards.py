@@ -101,7 +101,7 @@ class Forwards:
         }
         if dtype is not None:
             sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
-        sliced.update({name: sliced[name].clone() for name in buffers})
+        sliced.update({name: sliced[name].clone() for name in buffers}, **selection.tables(buffers))
         inputs = example.fresh()
         with (
             using_attributes(self.model, selection.attributes(self.model)),

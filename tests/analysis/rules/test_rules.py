@@ -371,7 +371,7 @@ def test_transpose_and_squeeze_take_channels_along(groups):
 
 def test_fixed_positions_fix(groups):
     sliced = groups(PICTURE, lambda net, x: net.b(net.a(x)[:, 1:]), a=Conv(3, 4, 1), b=Conv(3, 2, 1))
-    assert fixed(sliced)['a'] == 'is cut at fixed positions by aten.slice'
+    assert fixed(sliced)['a'].startswith('is cut at fixed positions by aten.slice')
     picked = groups(PICTURE, lambda net, x: net.b(net.a(x)[:, 1]), a=Conv(3, 4, 1), b=Linear(6, 2))
     assert fixed(picked)['a'] == 'is indexed at a fixed position by aten.select'
     whole = groups(PICTURE, lambda net, x: net.b(net.a(x)[:, :, 1:, 0:1]), a=Conv(3, 4, 1), b=Conv(4, 2, 1))
