@@ -42,12 +42,15 @@ class Symbol:
     dims
         One `Dim` a dimension.
     name
-        Name of the parameter or buffer it is, or None for an activation.
+        Name of the parameter or buffer it is, or None for a tensor that is computed.
+    of_input
+        Whether it is computed from an input of the model, not from parameters and constants alone.
     """
 
     shape: tuple[int, ...]
     dims: tuple[Dim, ...]
     name: str | None = None
+    of_input: bool = False
 
     @classmethod
     def constant(cls, shape: Sequence[int]) -> Symbol:

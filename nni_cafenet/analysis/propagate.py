@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -147,7 +148,8 @@ def _follow(
             values.append(constraints.parameters[names[target]])
             seen.update({names[target], target} if node.users else ())
         else:
-            values.append(_constant(node))
+            constant = _constant(node)
+            values.append(None if constant is None else replace(constant, of_input=True))
     indices = ConstantIndices(operators.module, operators.tensors, operators.constants, model)
     outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values, indices))
     if not outputs:
@@ -235,7 +237,8 @@ def _apply(
 
     call = Call(constraints, operator, shapes, modules, constant_index)
     results = _run_rule(call, several, arguments, keywords)
-    made = [Symbol(shape, tuple(dims)) for shape, dims in zip(shapes, results)]
+    of_input = any(symbol.of_input for symbol in _symbols((arguments, keywords)))
+    made = [Symbol(shape, tuple(dims), of_input=of_input) for shape, dims in zip(shapes, results)]
     return made if several else made[0]
 
 

@@ -233,6 +233,7 @@ def _differentiable(space: WidthSpace, weights: Iterable[Tensor]) -> Iterator[No
 
 def _double(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
+    tensor = tensor.abs() if tensor.is_complex() else tensor
     return (tensor.cpu() if tensor.device.type == 'mps' else tensor).double()
 
 

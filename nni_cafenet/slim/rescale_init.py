@@ -48,7 +48,7 @@ def _fans(weight: Tensor) -> tuple[int, int]:
 
 
 def _law_of(weight: Tensor) -> str | None:
-    if weight.is_meta:
+    if weight.is_meta or weight.is_complex():
         return None
     spread = float(weight.float().std())
     if weight.numel() < 64 or spread == 0:

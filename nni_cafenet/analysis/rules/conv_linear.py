@@ -26,7 +26,8 @@ def convolution(
 ) -> Dims:
     """Pass channels through a convolution. Weight: (out, in / groups, *kernel).
 
-    It may also run along channels, as one of its spatial dimensions (see `windows`).
+    It may also run along channels, as one of its spatial dimensions (see `windows`). The weight may be an activation
+    (dynamic kernels, correlation with a template), whose sizes the number of groups then follows.
     """
     axis = len(x.shape) - len(weight.shape) + 1  # 1, or 0 for an input without batch
     inputs, outputs, reads = x.dims[axis], weight.dims[0], weight.dims[1]
@@ -39,9 +40,7 @@ def convolution(
         call.same(inputs, reads)
         call.reads(weight, 1)
     else:
-        per_group_in, per_group_out = x.shape[axis] // groups, weight.shape[0] // groups
-        whole_groups = groups >= per_group_in and call.attribute('groups', weight, 0, per_group_out)
-        grouped_channels(call, inputs, weight, groups, whole_groups=whole_groups)
+        grouped_channels(call, inputs, weight, groups, whole_groups=_whole_groups(call, weight, groups))
     kernel = weight.shape[2:]
     along = [
         slide(call, dim, size, kernel[i], weight, 2 + i, _each(stride, i), _each(padding, i), _each(dilation, i))
@@ -66,6 +65,13 @@ def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:
     if weight.name is None:
         for axis, name in enumerate(names):
             call.attribute(name, weight, axis, 1)
+
+
+def _whole_groups(call: Call, weight: Symbol, groups: int) -> bool:
+    """Whether whole groups are removed: where that is the finer way, and the number of groups can follow."""
+    if weight.of_input:
+        return weight.dims[1] is None
+    return groups >= weight.shape[1] and call.attribute('groups', weight, 0, weight.shape[0] // groups)
 
 
 def grouped_channels(call: Call, inputs: Dim, weight: Symbol, groups: int, *, whole_groups: bool) -> None:

@@ -128,10 +128,25 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
         call.constraints.mix(width)
         factors = [(sizes[x], dims[x]) for x in sizes if x not in alone and not (width is not None and x in summed)]
         call.cost(1, factors, vanishing=width)
+    if len(tensors) == 2 and summed:
+        _layer_of_its_own(call, letters, tensors, output, summed)
     for letter in letters[-1]:
         if len(tensors) == 2 and letter in output and letter not in shared and dims[letter] is not None:
             call.constraints.attention_outputs.append(dims[letter])  # type: ignore[arg-type]
     return [dims[letter] for letter in output]
+
+
+def _layer_of_its_own(
+    call: Call, letters: Sequence[str], tensors: Sequence[Symbol], output: str, summed: Sequence[str]
+) -> None:
+    """Record what a weight makes and reads, where one operand is a weight and the other one an activation."""
+    for own, other in ((0, 1), (1, 0)):
+        made = [letter for letter in letters[own] if letter in output and letter not in letters[other]]
+        if not tensors[own].of_input and tensors[other].of_input and len(made) <= 2:  # more: a kernel that is mixed
+            for letter in made:
+                call.produces(tensors[own], letters[own].index(letter))
+            for letter in summed:
+                call.reads(tensors[own], letters[own].index(letter))
 
 
 def _spelled_out(equation: str, tensors: list[Symbol]) -> str:

@@ -262,9 +262,12 @@ class Call:
             self.constraints.at_least.append((x.dims[tracked[0]], 2))  # type: ignore[arg-type]
 
     def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
-        """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none."""
+        """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none.
+
+        No module owns a weight that is computed from an input of the model.
+        """
         found = self._origin(weight, axis)
-        if found is None:
+        if found is None or weight.of_input:
             return False
         path = layer_of(found[0])
         if not hasattr(self.modules.get(path), name):

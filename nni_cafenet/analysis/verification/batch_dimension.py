@@ -216,7 +216,7 @@ def _varied(tensor: Tensor) -> Tensor:
     if tensor.is_meta or tensor.numel() < 2:
         return tensor
     generator = torch.Generator().manual_seed(1)
-    if tensor.is_floating_point():
+    if tensor.is_floating_point() or tensor.is_complex():
         noise = torch.rand(tensor.shape, generator=generator).to(tensor)
         if bool((tensor == tensor.reshape(-1)[0]).all()):
             return tensor + noise

@@ -15,7 +15,7 @@ from ...slicing import Positions, Selection, TensorSlots, call_with, open_index,
 from ...utils import pass_on, tensors_in
 from ..model_state import ModelState, untouched
 from .macs import CountedForwards
-from .overrides import InDouble, Transform, ValueOverride, changed, converted, replaced
+from .overrides import InDouble, Transform, ValueOverride, changed, converted, precise_type, replaced
 from .probe_values import centers_alone, check_device, probe_inputs, probe_tensors
 from .replay import Decision, OpReplay
 
@@ -160,11 +160,7 @@ class Forwards:
 
     def example_in(self, dtype: torch.dtype | None) -> ExampleInput:
         """Return a copy of the example in some precision."""
-        return self.example.map(
-            lambda tensor: tensor.detach().to(
-                dtype if dtype and tensor.is_floating_point() else tensor.dtype, copy=True
-            )
-        )
+        return self.example.map(lambda tensor: tensor.detach().to(precise_type(tensor, dtype), copy=True))
 
     # --- what surrounds a run -------------------------------------------------------------------
 
@@ -200,7 +196,7 @@ class Forwards:
         return self._slots
 
     def _tensors_of(self, call: Any) -> list[Tensor]:
-        """Return the tensors that a call of the model returns.
+        """Return the tensors that a call of the model returns, complex ones as pairs of numbers.
 
         Where a detector finds nothing they are empty: the outputs of its layers of fixed width are returned as well.
         """
@@ -213,7 +209,8 @@ class Forwards:
         finally:
             for hook in hooks:
                 hook.remove()
-        return tensors_in((output, seen))
+        found = tensors_in((output, seen))
+        return [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in found]
 
 
 def _precision(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

@@ -21,6 +21,7 @@ __all__ = [
     'converted',
     'masked',
     'permuted',
+    'precise_type',
     'reordered',
     'replaced',
 ]
@@ -81,11 +82,19 @@ class InDouble(TorchFunctionMode):
         torch.set_default_dtype(self._before)
 
     def __torch_function__(self, function: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
-        if function is Tensor.float:
-            function = Tensor.double
-        args = tuple(torch.float64 if argument is torch.float32 else argument for argument in args)
-        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
+        function = _IN_DOUBLE.get(function, function)
+        args = tuple(_in_double(argument) for argument in args)
+        kwargs = {key: _in_double(value) for key, value in (kwargs or {}).items()}
         return function(*args, **kwargs)
+
+
+_IN_DOUBLE = {
+    getattr(Tensor, name): getattr(Tensor, double) for name, double in (('float', 'double'), ('cfloat', 'cdouble'))
+}
+
+
+def _in_double(argument: Any) -> Any:
+    return torch.float64 if argument is torch.float32 else torch.complex128 if argument is torch.complex64 else argument
 
 
 def replaced(values: Mapping[str, Tensor]) -> Transform:
@@ -94,8 +103,15 @@ def replaced(values: Mapping[str, Tensor]) -> Transform:
 
 
 def converted(dtype: torch.dtype) -> Transform:
-    """Return the transform of floating-point tensors to another precision."""
-    return lambda _, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+    """Return the transform of real and complex tensors to another precision."""
+    return lambda _, tensor: tensor.to(precise_type(tensor, dtype))
+
+
+def precise_type(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the type of a tensor in another precision, its own for whole numbers."""
+    if dtype is None:
+        return tensor.dtype
+    return dtype if tensor.is_floating_point() else dtype.to_complex() if tensor.is_complex() else tensor.dtype
 
 
 def masked(graph: ChannelGraph, channel_sets: Mapping[str, Any], device: torch.device) -> Transform:

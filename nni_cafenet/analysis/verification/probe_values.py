@@ -96,6 +96,8 @@ def centers_alone(
 
 
 def _tells(parameter: Tensor) -> bool:
+    if parameter.is_complex():
+        parameter = torch.view_as_real(parameter.detach())
     if parameter.numel() == 0 or not parameter.is_floating_point() or parameter.layout != torch.strided:
         return True
     low, high = (float(bound) for bound in torch.aminmax(parameter.detach()))
@@ -105,6 +107,9 @@ def _tells(parameter: Tensor) -> bool:
 def _random(tensor: Tensor, generator: torch.Generator) -> Tensor:
     """Return normal values scaled by fan-in for weights, uniform ones in [0.5, 1.5) for vectors, zeros for integers."""
     device = 'cpu' if tensor.is_meta else tensor.device
+    if tensor.is_complex():
+        pairs = torch.empty((*tensor.shape, 2), dtype=tensor.dtype.to_real(), device=device)
+        return torch.view_as_complex(_random(pairs, generator))
     if not tensor.is_floating_point():
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
     if tensor.dim() < 2:
