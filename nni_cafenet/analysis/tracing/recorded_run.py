@@ -7,6 +7,7 @@ that later layers could depend on.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,7 +52,10 @@ def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dic
 
 
 def values_seen(graph: fx.Graph) -> set[fx.Node]:
-    """Return the nodes that run after Python has read a value that depends on a parameter or an input."""
+    """Return the nodes that run after Python has read a value that depends on a parameter or an input.
+
+    Not counted is how many samples a step of a packed sequence has: torch's recurrent layers size their states by it.
+    """
     depends: set[fx.Node] = set()
     after: set[fx.Node] = set()
     seen = False
@@ -60,8 +64,17 @@ def values_seen(graph: fx.Graph) -> set[fx.Node]:
             after.add(node)
         if node.op == 'placeholder' or any(source in depends for source in node.all_input_nodes):
             depends.add(node)
-            seen = seen or str(node.target).rpartition('.')[0] in READS
+            reads = str(node.target).rpartition('.')[0] in READS
+            seen = seen or (reads and not _is_step_size(node.all_input_nodes[0]))
     return after
+
+
+def _is_step_size(node: fx.Node) -> bool:
+    """Whether a value is an element of the step sizes of a packed sequence."""
+    if str(node.target).startswith('aten.select.'):
+        node = node.all_input_nodes[0]
+    is_second = node.target is operator.getitem and bool(node.args[1] == 1)
+    return is_second and str(node.all_input_nodes[0].target).startswith('aten._pack_padded_sequence')
 
 
 class _RecordReads(TorchFunctionMode):

@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim, save_slim
@@ -134,6 +135,26 @@ def test_a_learned_first_state(space, draw):
     made = space(run, layer=layer, first=nn.Parameter(torch.randn(1, 1, 6)), out=Linear(6, 2))
     assert made.full_widths == {'layer': 6}
     is_exact(made, draw, steps())
+
+
+@pytest.mark.parametrize('kind', [nn.GRU, nn.LSTM])
+def test_packed_sequences(wired, draw, caplog, kind):
+    def run(net, ids):
+        lengths = (ids > 0).sum(1).cpu()
+        packed = pack_padded_sequence(net.embed(ids), lengths, batch_first=True, enforce_sorted=False)
+        y, state = net.layer(packed)
+        y, _ = pad_packed_sequence(y, batch_first=True, total_length=ids.shape[1])
+        last = state[0][-1] if isinstance(state, tuple) else state[-1]
+        return net.out(torch.cat([y.amax(1), last], 1))
+
+    layers = {'embed': nn.Embedding(9, 5), 'layer': kind(5, 6, batch_first=True), 'out': Linear(12, 2)}
+    ids = torch.tensor([[3, 4, 0, 0], [5, 6, 7, 8]])
+    space = WidthSpace(wired(run, **layers), example_input=ids).double()
+    assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
+    assert space.full_widths == {'embed': 5, 'layer': 6}
+    widths, sets = draw(space, 1)
+    space.activate(widths, sets)
+    torch.testing.assert_close(space(ids), space.slim(widths, sets)(ids), rtol=0, atol=1e-12)
 
 
 def test_a_first_state_from_outside_keeps_the_hidden_width(space):

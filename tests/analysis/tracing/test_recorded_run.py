@@ -191,3 +191,16 @@ def test_a_wrong_reading_of_a_detector_that_finds_nothing_is_noticed(detector, m
     space = WidthSpace(model, example_input=(1, 3, 64, 64))
     assert 'backbone.3' not in space.labels
     assert 'roi_heads.box_head.fc6' in space.labels
+
+
+@pytest.mark.parametrize(
+    ('read', 'seen'), [(lambda sizes: int(sizes[0]), False), (lambda sizes: sizes.tolist()[0], True)]
+)
+def test_a_step_size_of_a_packed_sequence_is_no_value_that_counts(read, seen):
+    class Packs(nn.Module):
+        def forward(self, x):
+            packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True)
+            return packed.data.sum() + torch.zeros(read(packed.batch_sizes)).sum()
+
+    graph = record(Packs(), ExampleInput.of(torch.randn(2, 3, 4), Packs()))[0].graph
+    assert bool(values_seen(graph)) is seen
