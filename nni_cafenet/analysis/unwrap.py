@@ -42,7 +42,7 @@ def bare_model(model: nn.Module) -> nn.Module:
         If the module has no Python code of its own that could run at other widths: TorchScript, an exported program, a
         quantized model, a container without ``forward``.
     ValueError
-        If its parameters were made in ``torch.inference_mode``.
+        If its parameters were made in ``torch.inference_mode``, or one of NNI's compressors has wrapped its layers.
     """
     bare = _unwrapped(model)
     if bare is not model:
@@ -62,6 +62,12 @@ def bare_model(model: nn.Module) -> nn.Module:
     if compiled:
         _logger.warning('model.compile() is undone: it would compile anew for every width. Compile the slim models.')
     _refuse_other_code(bare)
+    wrapped = next((name for name, module in bare.named_modules() if _is_nni_wrapper(module)), None)
+    if wrapped is not None:
+        raise ValueError(
+            f"model: the layer {wrapped.rpartition('.')[0]!r} is wrapped by one of NNI's pruners or quantizers. Call its "
+            'unwrap_model() first.'
+        )
     tensors = [tensor for tensor in (*bare.parameters(), *bare.buffers()) if not is_lazy(tensor)]
     if any(tensor.is_inference() for tensor in tensors) and not torch.is_inference_mode_enabled():
         raise ValueError(
@@ -138,6 +144,10 @@ def _refuse_other_code(model: nn.Module) -> None:
             problem = 'it has no forward. Give a module that can be called on example_input'
         if problem:
             raise TypeError(f'model={type(model).__name__} cannot become a width space: {problem}.')
+
+
+def _is_nni_wrapper(module: nn.Module) -> bool:
+    return type(module).__name__ == 'ModuleWrapper' and type(module).__module__.startswith('nni.compression')
 
 
 def _has_modes(module: fx.GraphModule) -> bool:

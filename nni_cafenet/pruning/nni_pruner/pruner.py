@@ -32,6 +32,10 @@ _OWN = ('model', 'budget', 'example_input', 'evaluator', 'include', 'exclude', '
 """Arguments of `prune` that the pruner has itself or that ``config_list`` replaces."""
 
 
+_OF_COMPRESSORS = ('_is_wrapped', '_module_wrappers', '_target_spaces', 'fused_compressors')
+"""What NNI's compressors take over from one another."""
+
+
 class CafeNetPruner:
     """A channel pruner under a budget, with the interface of NNI's pruners.
 
@@ -139,7 +143,7 @@ class CafeNetPruner:
                 self._arguments['metric'] = nas.metric
             if metric_higher_is_better is None and metric is None:
                 self._arguments['metric_higher_is_better'] = nas.higher_is_better
-        self._space, self.fixed = self._maskable_space(rules, options)
+        self._space, self.fixed = self._maskable_space(self._of_makers(rules), options)
         self._masks = masks_of(self._space, {})
 
     @property
@@ -210,10 +214,29 @@ class CafeNetPruner:
             'create CafeNetPruner(compressor.bound_model, ...).'
         )
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _OF_COMPRESSORS:
+            raise TypeError(
+                "CafeNetPruner has no wrappers for NNI's other compressors to take over. Give them the pruned model, as in "
+                'QATQuantizer(pruner.speedup(), config_list, evaluator). It needs no LinearPruner or AGPPruner: all widths '
+                'are searched together.'
+            )
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
     def _found(self, what: str) -> Pruned:
         if self.pruned is None:
             raise RuntimeError(f'{what}: nothing is pruned yet. Call compress() first.')
         return self.pruned
+
+    def _of_makers(self, rules: LayerRules) -> LayerRules:
+        """Let selected layers that only pass channels on, such as batch norms, stand for those that make them."""
+        selected = [*(rules.include or ()), *rules.exclude]
+        modules = dict(self._network.named_modules())
+        weights = [getattr(modules.get(each), 'weight', None) for each in selected if isinstance(each, str)]
+        if all(weight is None or weight.dim() > 1 for weight in weights):
+            return rules
+        example = self._arguments['example_input']
+        return rules.with_makers(WidthSpace(copy.deepcopy(self._network), example_input=example, verify=False).graph)
 
     def _maskable_space(self, rules: LayerRules, options: dict[str, Any]) -> tuple[WidthSpace, dict[str, str]]:
         """Return the space of a copy without the groups that masks cannot express, and these as ``{label: reason}``.

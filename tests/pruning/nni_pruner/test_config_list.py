@@ -95,9 +95,15 @@ def test_a_layer_with_parts_does_not_bring_these_along():
     [
         ({'op_types': ['Conv2d'], 'sparse_ratio': 0.5}, r"\[0\]\['sparse_ratio'\]: the budget decides; max_sparse_ratio"),
         ({'op_types': ['Conv2d'], 'total_sparsity': 0.5}, r"\[0\]\['total_sparsity'\]: the budget decides"),
-        ({'op_types': ['Conv2d'], 'target_settings': {}}, r"'target_settings'\]: put max_sparse_ratio and"),
-        ({'op_type': ['Conv2d'], 'mini': 1}, r"unknown keys \['op_type', 'mini'\]; allowed are \['exclude', .*'op_types'"),
-        ({'op_types': 'Conv2d'}, r"\[0\]\['op_types'\]='Conv2d' must be a list of strings, such as \['conv1'\]"),
+        ({'op_types': ['Conv2d'], 'target_settings': 0.5}, r"'target_settings'\]=0.5 must be a dict such as"),
+        ({'op_names': ['fc'], 'target_settings': {'weight': {'sparse_ratio': 0.5}}}, "'sparse_ratio'.: the budget"),
+        ({'op_types': ['Conv2d'], 'target_settings': {'_input_': {}}}, "'_input_'.: channels are removed from 'weight'"),
+        ({'op_types': ['Conv2d'], 'target_settings': {'weight': {'align': 1}}}, "unknown key 'align'; allowed are"),
+        ({'op_types': ['Conv2d'], 'granularity': 'in_channel'}, "'in_channel' must be 'out_channel'"),
+        ({'op_types': ['Conv2d'], 'max_sparse_ratio': 0.5, 'target_settings': {'weight': {'max_sparse_ratio': 0.6}}},
+         r"\['max_sparse_ratio'\]=0.6, but 0.5 elsewhere"),
+        ({'op_type': ['Conv2d'], 'mini': 1}, r"unknown keys \['op_type', 'mini'\]; allowed are \['dep"),
+        ({'op_types': 'Conv2d'}, r"\[0\]\['op_types'\]='Conv2d' must be a list of class names or classes"),
         ({'op_names': []}, r"\['op_names'\]=\[\] must be a list of strings"),
         ({'op_names_re': ['(']}, r"\['op_names_re'\]=\['\('\] must be a list of regular expressions"),
         ({'op_names': ['conv1'], 'exclude': ['fc']}, r"\['exclude'\]=\['fc'\] must be True, .*exclude_op_names"),
@@ -129,6 +135,28 @@ def test_everything_that_is_wrong_is_told_at_once():
         '[1]',
         '[2]',
     ]
+
+
+def test_what_nni_writes_for_its_own_pruners_is_accepted():
+    plain = read({'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8})
+    for same in (
+        {'op_types': [nn.Conv2d], 'max_sparse_ratio': 0.8},
+        {
+            'op_types': ['Conv2d'],
+            'target_settings': {'weight': {'max_sparse_ratio': 0.8, 'granularity': 'out_channel'}},
+        },
+        {'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8, 'dependency_group_id': 'a7f3', 'internal_metric_block': 4},
+        {'op_types': ['Conv2d'], 'max_sparse_ratio': 0.8, 'global_group_id': 'all', 'granularity': 'default'},
+    ):
+        assert read(same) == plain
+    with pytest.raises(ValueError, match="'global_group_id'.*'a', 'b'. are several; all layers share one budget"):
+        read({'op_types': ['Conv2d'], 'global_group_id': 'a'}, {'op_names': ['fc'], 'global_group_id': 'b'})
+
+
+def test_a_list_is_left_as_it_was():
+    config = {'op_types': ['Conv2d'], 'target_settings': {'weight': {'max_sparse_ratio': 0.8}}}
+    read(config)
+    assert config == {'op_types': ['Conv2d'], 'target_settings': {'weight': {'max_sparse_ratio': 0.8}}}
 
 
 @pytest.mark.parametrize('value', [{'op_types': ['Conv2d']}, 'Conv2d', ['Conv2d'], [None]])

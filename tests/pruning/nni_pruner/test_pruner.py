@@ -8,6 +8,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from nni.compression import LightningEvaluator, TorchEvaluator
+from nni.compression.pruning import L1NormPruner
+from nni.compression.quantization import PtqQuantizer
 from nni.compression.speedup import ModelSpeedup
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -245,6 +247,34 @@ def test_groups_that_masks_cannot_express_keep_their_width(caplog):
     assert set(pruner.get_masks()) == {'b', 'c'}
     with pytest.raises(ValueError, match=r'masks cannot express the removal of channels of a, .*prune\(\)'):
         CafeNetPruner(Normed(only_normed=True), None, budget='50%', example_input=(2, 4))
+
+
+def test_batch_norms_stand_for_the_layers_that_make_their_channels(net):
+    norms, one_norm, makers, its_makers = (
+        CafeNetPruner(net, [{**selected, 'max_sparse_ratio': 0.5}], budget='70%', example_input=EXAMPLE)._space.choices
+        for selected in (
+            {'op_types': ['BatchNorm2d']},
+            {'op_names': ['bn2']},
+            {'op_types': ['Conv2d']},
+            {'op_names': ['conv2', 'conv3']},
+        )
+    )
+    assert norms == makers
+    assert one_norm == its_makers
+    assert len(one_norm) == len(norms) - 1 == 1
+
+
+def test_a_model_in_the_wrappers_of_another_pruner(net):
+    L1NormPruner(net, [{'op_types': ['Conv2d'], 'sparse_ratio': 0.5}])
+    with pytest.raises(ValueError, match=r"the layer 'conv1' is wrapped by one of NNI's pruners .*unwrap_model\(\)"):
+        CafeNetPruner(net, None, budget='50%', example_input=EXAMPLE)
+
+
+def test_nnis_quantizers_are_told_what_to_take(net):
+    pruner = CafeNetPruner(net, None, budget='70%', example_input=EXAMPLE)
+    with pytest.raises(TypeError, match=r'QATQuantizer\(pruner.speedup\(\)'):
+        PtqQuantizer.from_compressor(pruner, [{'op_types': ['Conv2d']}])
+    assert not hasattr(pruner, 'anything_else')
 
 
 # --- what is refused, before any work -------------------------------------------------------------
