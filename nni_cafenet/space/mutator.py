@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch import nn
 
 from ..graph import LayerPattern
 from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins
+from .nni_choices import frozen_at
 from .ratios import Ratio
 from .width_space import WidthSpace
 
@@ -51,7 +54,9 @@ class WidthMutator:
             'verify': check_flag('verify', verify),
         }
 
-    def mutate(self, model: Any, *args: Any, example_input: Any, **kwargs: Any) -> WidthSpace:
+    def mutate(
+        self, model: Any, *args: Any, example_input: Any, sample: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> WidthSpace:
         """Build the width space of a model.
 
         Parameters
@@ -62,9 +67,16 @@ class WidthMutator:
             Arguments of the factory.
         example_input
             Arguments of one forward (see `WidthSpace`).
+        sample
+            If the model is an NNI model space: the value of each of its choices. The widths of that network are searched.
 
         Returns
         -------
         The space, at full width.
         """
+        if sample is not None:
+            if isinstance(model, nn.Module):
+                model = frozen_at(sample, model)
+            else:
+                model, args = frozen_at, (dict(sample), model, *args)
         return WidthSpace(model, args, kwargs, example_input=example_input, **self.options)
