@@ -107,7 +107,7 @@ if __name__ == '__main__':
         'steps': steps,
         'winners': winners,
         'final': user.final,
-        'heldout': [int(i) for batch in strategy._setup.supernet.data.heldout for i in batch[2]],
+        'heldout': [int(i) for batch in strategy._context.supernet.data.heldout for i in batch[2]],
         'history': [scored.to_json() for scored in strategy.history],
         'best': experiment.export_top_models(formatter='dict'),
     }

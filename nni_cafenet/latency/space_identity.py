@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..space import WidthSpace
 
-__all__ = ['identity']
+__all__ = ['differences', 'identity']
 
 
 def identity(space: WidthSpace) -> dict[str, Any]:
@@ -20,3 +21,16 @@ def identity(space: WidthSpace) -> dict[str, Any]:
         'full': dict(space.full_widths),
         'smallest': dict(space.smallest_widths),
     }
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the differences between the space of a table and this one, in words."""
+    for key, name in {'macs': 'MACs', 'params': 'parameters', 'input': 'input', 'dtype': 'dtype'}.items():
+        if there[key] != here[key]:
+            yield f'{name}: {there[key]} there, {here[key]} here'
+    if list(there['full'].items()) != list(here['full'].items()):
+        yield f'channel groups: {len(there["full"])} there, {len(here["full"])} here, not all the same'
+    else:
+        below = [label for label, width in here['smallest'].items() if width < there['smallest'][label]]
+        for label in below[:1]:
+            yield f'smallest width of {label!r}: {there["smallest"][label]} there, {here["smallest"][label]} here'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, overload
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..errors import DamagedFileError, first_line
 from ..space import WidthSpace, check_array, check_widths
-from ..utils import as_table, format_time, read_record, write_record
+from ..utils import read_record, write_record
 from .build import Share, measure_terms
 from .calibration import Calibration, PredictionError, fit, prediction_error
 from .interpolation import Term
-from .space_identity import identity
+from .space_identity import differences, identity
+from .summary import described
 
 __all__ = ['LatencyTable', 'measure_table']
 
@@ -197,32 +198,7 @@ class LatencyTable:
         return hash(self.fingerprint())
 
     def __str__(self) -> str:
-        full, smallest = (self.latency(self.space[key]) for key in ('full', 'smallest'))
-        known = sum(share.time or 0 for share in self.shares)
-        rows = [
-            [
-                share.operator,
-                share.calls,
-                None if share.time is None else format_time(share.time),
-                None if share.time is None else f'{100 * share.time / max(known, 1):.1f} %',
-            ]
-            for share in self.shares
-        ]
-        scale = self.calibration.scale / (1 << 16)
-        lines = [
-            f'Latency on {self.environment}; batch {self.batch}, input {self.space["input"]}',
-            '',
-            as_table(['operator', 'calls', 'alone', 'share'], rows, align='lrrr'),
-            '',
-            f'A network takes {scale:.2f} x its operators + {format_time(self.calibration.offset)}.',
-            f'Predicted: {format_time(full)} for the full network, {format_time(smallest)} for the smallest.',
-            f'Error of the prediction: {self.error}.',
-        ]
-        if any(share.time is None for share in self.shares):
-            lines.insert(
-                4, 'Operators without a time do not run alike at all widths, or not alone; the offset stands for them.'
-            )
-        return '\n'.join(lines)
+        return described(self)
 
     # --- whether it fits --------------------------------------------------------------------------
 
@@ -235,7 +211,7 @@ class LatencyTable:
             If groups, costs, input or number format differ, or the space has widths below those that were measured.
         """
         here = identity(space)
-        different = list(_differences(self.space, here))
+        different = list(differences(self.space, here))
         if different:
             raise ValueError(
                 f'{name} was measured for another space ({"; ".join(different)}). Measure this one: '
@@ -321,15 +297,3 @@ def measure_table(space: WidthSpace, **options: Any) -> LatencyTable:
     )
     table = replace(table, calibration=fit(table.latency(found.fitted).tolist(), found.fitted_times))
     return replace(table, error=prediction_error(table.latency(found.held).tolist(), found.held_times))
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    for key, name in {'macs': 'MACs', 'params': 'parameters', 'input': 'input', 'dtype': 'dtype'}.items():
-        if there[key] != here[key]:
-            yield f'{name}: {there[key]} there, {here[key]} here'
-    if list(there['full'].items()) != list(here['full'].items()):
-        yield f'channel groups: {len(there["full"])} there, {len(here["full"])} here, not all the same'
-    else:
-        below = [label for label, width in here['smallest'].items() if width < there['smallest'][label]]
-        for label in below[:1]:
-            yield f'smallest width of {label!r}: {there["smallest"][label]} there, {here["smallest"][label]} here'

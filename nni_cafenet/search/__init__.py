@@ -5,13 +5,13 @@ from .cost_sampling import CostBins, NearBudget
 from .evolution import Evolution
 from .filling import FULL, filled, is_full
 from .headroom import Headroom, headroom_of
-from .history import History, Scored, WidthsKey, widths_key
-from .logged_means import Logged, Mean
+from .history import History, Scored, WidthsKey, better_when_higher, widths_key
+from .logged_means import Logged, Mean, batch_size
 from .loop import search_widths
 from .pareto import pareto_front
-from .sampling import LevelSpace, bring_within, mark_new, sample_levels, sample_within
+from .sampling import LevelSpace, move_within, new_rows, sample_levels, sample_within
 from .score_steps import loss_step
-from .scorer import Scorer, batch_size, better_when_higher
+from .scorer import Scorer
 from .searcher import Proposals, RandomSearch, Searcher
 from .uniform import uniform_levels, uniform_within
 
@@ -35,12 +35,12 @@ __all__ = [
     'WidthsKey',
     'batch_size',
     'better_when_higher',
-    'bring_within',
     'filled',
     'headroom_of',
     'is_full',
     'loss_step',
-    'mark_new',
+    'move_within',
+    'new_rows',
     'pareto_front',
     'sample_levels',
     'sample_within',

@@ -13,7 +13,7 @@ from ..space import WidthSpace
 from ..supernet import WidthSampling, uniform_widths
 from ..utils import check_number, check_whole_number
 from .budget import Budget
-from .sampling import LevelSpace, bring_within
+from .sampling import LevelSpace, move_within
 
 __all__ = ['CostBins', 'NearBudget']
 
@@ -113,4 +113,4 @@ def _within(space: WidthSpace, budget: Budget, floor: float, rng: np.random.Gene
     rows = rng.integers(0, levels.counts, size=(1, len(levels.labels)))
     target = np.array([rng.uniform(floor, 1)])
     smallest = levels.usage(np.zeros_like(rows))
-    return levels.as_dicts(bring_within(levels, rows, floor, rng, np.maximum(target, smallest)))[0]
+    return levels.as_dicts(move_within(levels, rows, floor, rng, np.maximum(target, smallest)))[0]

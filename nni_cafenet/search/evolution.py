@@ -9,7 +9,7 @@ import numpy as np
 from ..options import SearchOptions
 from ..utils import check_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
-from .sampling import LevelSpace, bring_within, mark_new, sample_levels
+from .sampling import LevelSpace, move_within, new_rows, sample_levels
 from .searcher import Proposals, Searcher, read_fitness
 from .uniform import uniform_levels
 
@@ -101,10 +101,10 @@ class Evolution(Searcher):
 
     def _first_generation(self, space: LevelSpace, seen: set[bytes], rng: np.random.Generator) -> IntArray:
         """Levels (population, groups) to start from, added to ``seen``."""
-        given = bring_within(space, self._initial_levels(space), self.floor, rng)
-        given = given[mark_new(given, seen, self.population)]
+        given = move_within(space, self._initial_levels(space), self.floor, rng)
+        given = given[new_rows(given, seen, self.population)]
         uniform = uniform_levels(space)[None]
-        given = np.concatenate([given, uniform[mark_new(uniform, seen, self.population - len(given))]])
+        given = np.concatenate([given, uniform[new_rows(uniform, seen, self.population - len(given))]])
         drawn = sample_levels(space, self.population - len(given), rng, self.floor, seen)
         return np.concatenate([given, drawn])
 
@@ -131,8 +131,8 @@ class Evolution(Searcher):
         pending, kept = crossed[: self.population], []
         for _ in range(1 + _RETRIES):
             pending = polynomial_mutation(pending, space.counts, probability, self.eta, rng)
-            pending = bring_within(space, pending, self.floor, rng)
-            new = mark_new(pending, seen)
+            pending = move_within(space, pending, self.floor, rng)
+            new = new_rows(pending, seen)
             kept.append(pending[new])
             pending = pending[~new]
         kept.append(sample_levels(space, len(pending), rng, self.floor, seen))

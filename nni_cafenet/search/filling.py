@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .budget import Budget, IntArray, WidthDomain
-from .sampling import LevelSpace, bring_within, mark_new
+from .sampling import LevelSpace, move_within, new_rows
 
 __all__ = ['FULL', 'filled', 'is_full']
 
@@ -42,7 +42,7 @@ def filled(
     each = -(-count // len(starts))
     chosen, seen = list[IntArray](), {row.tobytes() for row in starts}
     for start in starts:
-        rows = bring_within(space, np.repeat(start[None], _DRAWS * each, axis=0), 1.0, rng)
-        rows = rows[mark_new(rows, seen)]
+        rows = move_within(space, np.repeat(start[None], _DRAWS * each, axis=0), 1.0, rng)
+        rows = rows[new_rows(rows, seen)]
         chosen.append(rows[np.argsort(space.usage(rows) < FULL, kind='stable')][:each])
     return space.as_dicts(np.concatenate(chosen)[:count])

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..utils import append_record, read_records, write_json, write_text
 
-__all__ = ['History', 'Scored', 'WidthsKey', 'widths_key']
+__all__ = ['History', 'Scored', 'WidthsKey', 'better_when_higher', 'widths_key']
 
 WidthsKey = tuple[tuple[str, int], ...]
 
@@ -188,3 +188,8 @@ def _number(score: float | None) -> float:
 
 def _null(score: float) -> float | None:
     return None if math.isnan(score) else score
+
+
+def better_when_higher(score: str) -> bool:
+    """Guess which way a metric is better, from its name."""
+    return not any(word in score.lower() for word in ('loss', 'error', 'err', 'mse', 'mae', 'perplexity'))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..supernet import LogCalls
 
-__all__ = ['Logged', 'Mean']
+__all__ = ['Logged', 'Mean', 'batch_size']
 
 
 class Mean:
@@ -80,3 +81,19 @@ class Logged:
             f"score={name!r}: the evaluator's validation_step logs no such metric. "
             f"It logs {', '.join(known) or 'nothing'}; or use score='loss'."
         )
+
+
+def batch_size(batch: Any) -> int:
+    """Return the number of samples of a batch.
+
+    It is dimension 0 of the first tensor, or the length of a list of samples; else 1. Detectors take a list of pictures
+    and a list of mappings, one per picture.
+    """
+    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[-1], (tuple, list)):
+        samples = batch[-1]
+        if samples and all(isinstance(each, Mapping) for each in samples):
+            return len(samples)
+    for leaf in torch.utils._pytree.tree_leaves(batch):
+        if isinstance(leaf, Tensor) and leaf.dim() > 0:
+            return int(leaf.shape[0])
+    return 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from .budget import BoolArray, Budget, FloatArray, IntArray, WidthDomain
 
-__all__ = ['LevelSpace', 'bring_within', 'enumerate_within', 'mark_new', 'sample_levels', 'sample_within']
+__all__ = ['LevelSpace', 'enumerate_within', 'move_within', 'new_rows', 'sample_levels', 'sample_within']
 
 _PATH = 1 << 16  # positions on a path: far more than there are steps of one level on it
 _CHUNK = 1 << 14  # rows drawn at once, which bounds the memory
@@ -99,7 +99,7 @@ def sample_within(
 
 
 def sample_levels(space: LevelSpace, count: int, rng: np.random.Generator, floor: float, seen: set[bytes]) -> IntArray:
-    """:func:`sample_within` on levels, without those in ``seen`` (see :func:`mark_new`), and adds to it."""
+    """:func:`sample_within` on levels, without those in ``seen`` (see :func:`new_rows`), and adds to it."""
     smallest = float(space.usage(np.zeros((1, len(space.labels)), np.int64))[0])
     most = max(_ENUMERATE, 2 * count) + len(seen)  # a list of more has enough that are new
     kept: list[IntArray] = [np.empty((0, len(space.labels)), np.int64)]
@@ -110,21 +110,21 @@ def sample_levels(space: LevelSpace, count: int, rng: np.random.Generator, floor
             if len(listed) <= most or lowered <= smallest:
                 rows = rng.permutation(listed)
                 rows = rows[np.argsort(-np.minimum(space.usage(rows), floor), kind='stable')]
-                kept.append(rows[mark_new(rows, seen, missing)])
+                kept.append(rows[new_rows(rows, seen, missing)])
                 break
             lowered, poor = max(0.0, 1 - 2 * max(1 - lowered, 0.01)), 0
         size = min(max(missing, 64), _CHUNK)
         rows = rng.integers(0, space.counts, size=(size, len(space.labels)))
         target = rng.uniform(max(lowered, smallest), 1.0, size=size)
-        rows = bring_within(space, rows, lowered, rng, target)
+        rows = move_within(space, rows, lowered, rng, target)
         rows = rows[space.usage(rows) >= lowered]
-        kept.append(rows[mark_new(rows, seen, missing)])
+        kept.append(rows[new_rows(rows, seen, missing)])
         missing -= len(kept[-1])
         poor = poor + 1 if len(kept[-1]) < _POOR * size else 0
     return np.concatenate(kept)
 
 
-def mark_new(levels: IntArray, seen: set[bytes], most: int | None = None) -> BoolArray:
+def new_rows(levels: IntArray, seen: set[bytes], most: int | None = None) -> BoolArray:
     """Mark the first ``most`` (default: all) rows that are not in ``seen``, each once, and add them to it."""
     new: BoolArray = np.zeros(len(levels), np.bool_)
     left = len(levels) if most is None else most
@@ -139,7 +139,7 @@ def mark_new(levels: IntArray, seen: set[bytes], most: int | None = None) -> Boo
     return new
 
 
-def bring_within(
+def move_within(
     space: LevelSpace,
     levels: IntArray,
     floor: float,

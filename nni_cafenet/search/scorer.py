@@ -21,8 +21,8 @@ from ..space import WidthSpace
 from ..supernet import LogCalls, MinMinModule, Sharing, SideEffects, estimate_statistics, loss_of
 from ..utils import seeded
 from .cross_entropy import find_logits
-from .history import Scored
-from .logged_means import Logged, Mean
+from .history import Scored, better_when_higher
+from .logged_means import Logged, Mean, batch_size
 from .model_outputs import Logits, recorded_outputs, replayed_outputs
 from .score_steps import Step, draws_nothing, loss_step, statistics_step
 from .temperature import DEFAULT_TEMPERATURE, temperatures_with
@@ -295,24 +295,3 @@ class _SetScore:
 
 def _no_log(name: str, value: Any, **_: Any) -> None:
     """Take what a step logs, and forget it."""
-
-
-def better_when_higher(score: str) -> bool:
-    """Guess which way a metric is better, from its name."""
-    return not any(word in score.lower() for word in ('loss', 'error', 'err', 'mse', 'mae', 'perplexity'))
-
-
-def batch_size(batch: Any) -> int:
-    """Return the number of samples of a batch.
-
-    It is dimension 0 of the first tensor, or the length of a list of samples; else 1. Detectors take a list of pictures
-    and a list of mappings, one per picture.
-    """
-    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[-1], (tuple, list)):
-        samples = batch[-1]
-        if samples and all(isinstance(each, Mapping) for each in samples):
-            return len(samples)
-    for leaf in torch.utils._pytree.tree_leaves(batch):
-        if isinstance(leaf, Tensor) and leaf.dim() > 0:
-            return int(leaf.shape[0])
-    return 1

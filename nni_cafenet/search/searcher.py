@@ -12,7 +12,7 @@ import numpy as np
 
 from ..utils import check_number, check_whole_number
 from .budget import Budget, FloatArray, WidthDomain
-from .sampling import LevelSpace, mark_new, sample_levels
+from .sampling import LevelSpace, new_rows, sample_levels
 from .uniform import uniform_levels
 
 __all__ = ['Proposals', 'RandomSearch', 'Searcher', 'read_fitness']
@@ -118,7 +118,7 @@ class RandomSearch(Searcher):
         space = LevelSpace(domain, budget)
         seen: set[bytes] = set()
         uniform = uniform_levels(space)[None]
-        uniform = uniform[mark_new(uniform, seen)]
+        uniform = uniform[new_rows(uniform, seen)]
         widths = space.as_dicts(np.concatenate([uniform, sample_levels(space, self.n - 1, rng, self.floor, seen)]))
         for first in range(0, len(widths), self.batch):
             batch = widths[first : first + self.batch]

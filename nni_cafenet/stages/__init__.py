@@ -2,32 +2,25 @@
 
 from .captured_results import CapturedResults, reports_may_fail, taken_reports
 from .context import StageContext, named
-from .equal_cost import EqualCost, at_once
+from .equal_cost import EqualCost, one_batch
 from .evaluator_factory import EvaluatorFactory
 from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
 from .finalist_selection import read_choice, with_folders, write_choice, write_trainings
+from .finalists import BASELINE, Finalist, TrainedFinalist, finalist_name, trainings_title
 from .finite_outputs import computes_numbers
-from .first_seeds import with_first_seeds
+from .first_seeds import restore_first_seeds
 from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_run_path
 from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
 from .options import RunOptions
 from .overtraining_check import evaluating, overtraining
-from .preflight import look_before_training
+from .preflight import check_before_training
 from .presets import with_preset
 from .progress_bar import EpochBar
+from .ranking_metric import Metric
 from .stage_records import check_supernet, stages_record
-from .train_finalists import (
-    BASELINE,
-    Finalist,
-    Metric,
-    TrainedFinalist,
-    finalist_name,
-    read_result,
-    train_finalist,
-    trainings_title,
-)
+from .train_finalists import read_result, train_finalist
 from .training_curves import read_curves
 
 __all__ = [
@@ -46,7 +39,7 @@ __all__ = [
     'Stages',
     'TrainedFinalist',
     'TrainedModel',
-    'at_once',
+    'check_before_training',
     'check_checkpoint',
     'check_directory',
     'check_supernet',
@@ -56,14 +49,15 @@ __all__ = [
     'finalists_table',
     'keep_settings',
     'locked_folder',
-    'look_before_training',
     'named',
     'new_run_path',
+    'one_batch',
     'overtraining',
     'read_choice',
     'read_curves',
     'read_result',
     'reports_may_fail',
+    'restore_first_seeds',
     'short_trainings_table',
     'stages_record',
     'table_of_run',
@@ -71,7 +65,6 @@ __all__ = [
     'train_finalist',
     'trainings_title',
     'widths_table',
-    'with_first_seeds',
     'with_folders',
     'with_preset',
     'write_choice',

@@ -20,11 +20,13 @@ from ..search import Scorer
 from ..space import WidthSpace
 from ..supernet import check_evaluator, training_loader, validation_loader
 from .evaluator_factory import EvaluatorFactory
+from .finalists import Finalist, TrainedFinalist, candidate_names, finalist_names
 from .folder import RunFolder
 from .heldout_loss import HELDOUT_LOSS
 from .options import RunOptions
+from .ranking_metric import Metric
 from .short_evaluators import ShortEvaluators
-from .train_finalists import Finalist, Metric, TrainedFinalist, candidate_names, finalist_names, train_finalist
+from .train_finalists import train_finalist
 from .train_supernet import SupernetStage
 
 __all__ = ['StageContext', 'named']
@@ -148,16 +150,16 @@ class StageContext:
 
     def training_record(self, epochs: int | None = None) -> dict[str, Any]:
         """Return the fingerprint of a single network's training, without its widths; `epochs` selects a short one."""
-        options, recipe = self.options, dict(self._recipe)
+        options, training = self.options, dict(self._evaluator_record)
         record: dict[str, Any] = {'seed': options.seed, 'finalist_weights': self.finalists.weights}
         if self.finalists.weights == 'inherited':
             record['statistics_batches'] = options.statistics_batches
         if epochs is None:
-            return {**record, 'finalist_evaluator': recipe}
-        del recipe['val_dataloaders']
-        recipe['max_epochs'] = epochs
+            return {**record, 'finalist_evaluator': training}
+        del training['val_dataloaders']
+        training['max_epochs'] = epochs
         scores = {'score': options.score, 'score_data': self._score_data}
-        return {**record, 'holdout': options.holdout, **scores, 'finalist_evaluator': recipe}
+        return {**record, 'holdout': options.holdout, **scores, 'finalist_evaluator': training}
 
     @cached_property
     def _training(self) -> tuple[dict[str, Any], Any]:
@@ -170,7 +172,7 @@ class StageContext:
         return {**record, **({'task': task} if task else {})}, metrics
 
     @cached_property
-    def _recipe(self) -> dict[str, Any]:
+    def _evaluator_record(self) -> dict[str, Any]:
         evaluator = self.finalist_evaluator or self.evaluator
         own = self.loader if evaluator is self.evaluator else training_loader(evaluator)
         loaders = {'train_dataloaders': own, 'val_dataloaders': validation_loader(evaluator)}
@@ -214,8 +216,8 @@ class StageContext:
     def load(cls, text: str) -> StageContext:
         """Restore a context from `dump`. The space is rebuilt with new weights."""
         parts: Mapping[str, Any] = nni.load(text)
-        recipe = parts['space']
-        space = recipe['symbol'](*(recipe['args'] or ()), **(recipe['kwargs'] or {}))
+        call = parts['space']
+        space = call['symbol'](*(call['args'] or ()), **(call['kwargs'] or {}))
         return cls(space, parts['evaluator'], parts['options'], parts['finalists'], parts['finalist_evaluator'])
 
 

@@ -20,7 +20,7 @@ from ..search import (
 )
 from ..space import WidthSpace
 
-__all__ = ['EqualCost', 'at_once']
+__all__ = ['EqualCost', 'one_batch']
 
 _MOST = 200
 """Default limit of random widths."""
@@ -98,7 +98,7 @@ class EqualCost:
         return [each for each, share in zip(records, usage) if _BAND <= share <= 1]
 
 
-def at_once(widths: list[dict[str, int]]) -> Proposals:
+def one_batch(widths: list[dict[str, int]]) -> Proposals:
     """Propose all widths in one batch, regardless of scores."""
     if widths:
         yield widths

@@ -11,7 +11,8 @@ from torch import nn
 from ..search import Scored
 from ..space import WidthSpace
 from ..utils import as_table, format_count, load_torch
-from .train_finalists import Metric, TrainedFinalist
+from .finalists import TrainedFinalist
+from .ranking_metric import Metric
 
 __all__ = ['TrainedModel', 'finalists_table', 'short_trainings_table', 'widths_table']
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..fingerprints import digest
 from ..utils import read_record, write_record
+from .finalists import Finalist
 from .folder import RunFolder
-from .train_finalists import Finalist
 
 __all__ = ['Choice', 'read_choice', 'with_folders', 'write_choice', 'write_trainings']
 

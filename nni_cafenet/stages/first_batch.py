@@ -31,7 +31,7 @@ from .captured_results import taken_reports
 from .evaluator_factory import EvaluatorFactory
 from .interruption import keyboard_interrupts
 
-__all__ = ['Seen', 'look']
+__all__ = ['Seen', 'run_first_batches']
 
 _OPTIONS: dict[str, Any] = {
     'max_time': None,
@@ -71,7 +71,7 @@ class Seen:
     empty: str | None = None
 
 
-def look(
+def run_first_batches(
     evaluators: EvaluatorFactory,
     make: Callable[[], nn.Module],
     *,

@@ -7,14 +7,14 @@ from typing import Any
 
 from ..nni_compat import remake, remake_part
 
-__all__ = ['with_first_seeds']
+__all__ = ['restore_first_seeds']
 
 _SYMBOL, _ARGS = '__symbol__', '__args__'
 _SEEDS = {f'path:{made.__module__}.{made.__name__}': at for made, at in ((remake, 1), (remake_part, 2))}
 """Argument position of the seed in the constructor records of `nni_cafenet.traced`."""
 
 
-def with_first_seeds(there: str, now: str) -> str:
+def restore_first_seeds(there: str, now: str) -> str:
     """Return ``now``, a serialized context, with the seeds of the run's first start.
 
     A random split into training and validation data then stays the same. Other differences are found by fingerprints.

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from ..search import Scored
 from ..utils import resume_hint
 from .context import StageContext
+from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
-from .train_finalists import Finalist, TrainedFinalist, trainings_title
 
 __all__ = ['InProcess', 'Stages']
 
@@ -42,25 +42,25 @@ class Stages(Protocol):
 class InProcess:
     """Executes the stages in this process, by NNI's ``engine``."""
 
-    def __init__(self, setup: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
-        self.setup = setup
+    def __init__(self, context: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
+        self.context = context
         self.folder = folder
         self.engine = engine
 
     def train_supernet(self) -> None:
         """Train the supernet, or resume from its checkpoint."""
-        supernet = self.setup.supernet
+        supernet = self.context.supernet
         supernet.train(self.folder, lambda: self.engine.submit_models(supernet.model_space()))
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Score a batch of widths; yield results in order."""
-        return map(self.setup.scorer.score, batch)
+        return map(self.context.scorer.score, batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other."""
         title = trainings_title(finalists)
         for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
-            call = _Call(partial(self.setup.train_finalist, finalist, self.folder))
+            call = _Call(partial(self.context.train_finalist, finalist, self.folder))
             self.engine.submit_models(call)
             if call.result is not None:
                 yield call.result

@@ -20,30 +20,30 @@ from ..supernet import LogCalls, TrainingData, each_batch, loss_of, training_loa
 from ..utils import nearest
 from .context import StageContext
 from .evaluator_factory import EvaluatorFactory
-from .first_batch import Seen, look
-from .train_finalists import Metric
+from .first_batch import Seen, run_first_batches
+from .ranking_metric import Metric
 
-__all__ = ['look_before_training']
+__all__ = ['check_before_training']
 
 _logger = logging.getLogger(__name__)
 
 
-def look_before_training(setup: StageContext) -> FinalistOptions:
-    """Run one batch of every loader through the evaluators, and check the names of metrics. ``setup`` is not changed.
+def check_before_training(context: StageContext) -> FinalistOptions:
+    """Run one batch of every loader through the evaluators, and check the names of metrics. ``context`` is not changed.
 
     Returns the options of finalists, with ``metric`` filled in if it was None and could be inferred. Raises
     `FirstBatchError` if a step, a hook or a sample fails or a loader is empty, and ValueError, with the names that are
     logged, if ``score`` or ``metric`` is not.
     """
-    evaluators = _copies(setup.evaluator)
+    evaluators = _copies(context.evaluator)
     if evaluators is not None:
-        _look_at_training(setup, evaluators)
-    finalists = setup.finalists
+        _check_training(context, evaluators)
+    finalists = context.finalists
     if finalists.number == 0 and finalists.metric is None:
         return finalists
-    other = setup.finalist_evaluator
+    other = context.finalist_evaluator
     evaluators = evaluators if other is None else _copies(other)
-    return finalists if evaluators is None else _look_at_finalists(setup, evaluators)
+    return finalists if evaluators is None else _check_finalists(context, evaluators)
 
 
 def _copies(evaluator: Lightning) -> EvaluatorFactory | None:
@@ -54,9 +54,9 @@ def _copies(evaluator: Lightning) -> EvaluatorFactory | None:
         return None
 
 
-def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None:
+def _check_training(context: StageContext, evaluators: EvaluatorFactory) -> None:
     """Check supernet training and scoring, on the split data."""
-    options, by_epoch = setup.options, setup.finalists.drawn > 0
+    options, by_epoch = context.options, context.finalists.drawn > 0
     heldout: list[Any] = []
     logged: list[str] = []
 
@@ -78,9 +78,9 @@ def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None
             with _failing('the last training batch has one sample and fails', 'drop_last=True or another batch_size'):
                 _train_once(trainer, module, lone)
 
-    seen = look(
+    seen = run_first_batches(
         evaluators,
-        lambda: setup.space.slim(setup.space.full_widths).train(setup.space.training),
+        lambda: context.space.slim(context.space.full_widths).train(context.space.training),
         data=cut,
         more=score,
         known=lambda seen: not by_epoch or options.score in (*seen.logged, 'loss'),
@@ -97,14 +97,14 @@ def _look_at_training(setup: StageContext, evaluators: EvaluatorFactory) -> None
         )
 
 
-def _look_at_finalists(setup: StageContext, evaluators: EvaluatorFactory) -> FinalistOptions:
+def _check_finalists(context: StageContext, evaluators: EvaluatorFactory) -> FinalistOptions:
     """Check the training of finalists, on the user's data, and the ranking metric."""
-    finalists = setup.finalists
+    finalists = context.finalists
     metric = Metric.of(evaluators.module, finalists.metric, finalists.higher_is_better)
-    name = 'evaluator' if setup.finalist_evaluator is None else 'finalist_evaluator'
-    seen = look(
+    name = 'evaluator' if context.finalist_evaluator is None else 'finalist_evaluator'
+    seen = run_first_batches(
         evaluators,
-        lambda: setup.space.slim(setup.space.full_widths).train(setup.space.training),
+        lambda: context.space.slim(context.space.full_widths).train(context.space.training),
         known=lambda seen: metric.value(seen.reported, seen.logged) is not None,
         name=name,
     )

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from nni.nas.execution import SequentialExecutionEngine
 from torch import nn
 
 from ..errors import TrainingDivergedError, truncated
@@ -22,14 +21,15 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
-    at_once,
     computes_numbers,
     finalist_name,
     named,
+    one_batch,
     with_preset,
 )
 from ..supernet import Combination, Divergence, Sharing, TrainingOptions, WidthSampling
 from ..utils import check_instance
+from .engine import is_sequential
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
 from .width_search import WidthSearch
@@ -245,12 +245,12 @@ class CafeNet(WidthSearch):
             score = partial(search_widths, score=stages.score, history=result.history, name=options.score)
             title = 'Search' if each.name is None else f'Search {each.name}'
             drawn = each.drawn()
-            score(at_once(drawn), total=len(drawn), title=f'{title}: random widths')
+            score(one_batch(drawn), total=len(drawn), title=f'{title}: random widths')
             _tell_headroom(each.headroom(result.history, None, options.score) if drawn else None)
             proposals = self.search.propose(space, each.budget, np.random.default_rng([options.seed, 1]))
             score(proposals, total=self.search.total, title=title)
             fuller = each.fuller(result.best_within(each.budget, max(1, self.finalist_options.number)))
-            score(at_once(fuller), total=len(fuller), title=f'{title}: what is left of the budget')
+            score(one_batch(fuller), total=len(fuller), title=f'{title}: what is left of the budget')
             _tell_headroom(result.headroom_of(each))
         if self._is_first:
             result.history.export(folder.path, space.labels)
@@ -296,8 +296,8 @@ class CafeNet(WidthSearch):
     @property
     def _scorer(self) -> Scorer:
         """The scorer of the run. If trials scored the widths, the supernet is restored from its checkpoint first."""
-        context: StageContext = known(self._setup)
-        if not isinstance(self.engine, SequentialExecutionEngine) and 'scorer' not in vars(context):
+        context: StageContext = known(self._context)
+        if not is_sequential(self.engine) and 'scorer' not in vars(context):
             context.supernet.restore(RunFolder(known(self.directory)))
         return context.scorer
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..errors import FolderError, TrainingDivergedError
-from ..latency import LatencyTable
+from ..errors import TrainingDivergedError
 from ..search import Budget, Headroom, History, Scored, is_full
 from ..space import WidthSpace
 from ..stages import (
@@ -29,13 +27,10 @@ from ..stages import (
     read_result,
     widths_table,
 )
-from ..utils import read_record, write_record
+from .result_file import read_fields, write_result
 from .searched_model import SearchedModel
 
 __all__ = ['RunResult', 'uniform_kept']
-
-_RECORD = 'result.json'
-_FORMAT = 1
 
 _logger = logging.getLogger(__name__)
 
@@ -267,26 +262,7 @@ class RunResult:
 
     def save(self, history: Path) -> None:
         """Write what `load` reads into the folder of the run; ``history``: the file of the scored widths."""
-        names = ('budget_names', 'score', 'seed', 'proposals', 'drawn', 'uniform_first')
-        write_record(
-            self.directory / _RECORD,
-            {
-                'format': _FORMAT,
-                'kind': self.kind,
-                'history': history.name,
-                'higher_is_better': self.history.higher_is_better,
-                'limits': [dict(budget.limits) for budget in self.budgets],
-                'metrics': [dataclasses.asdict(each) for each in (self.metric, self.short_metric)],
-                'trained': [each.finalist.to_json() for each in self.trained],
-                'short': [each.to_json() for each in self.short],
-                **{name: getattr(self, name) for name in names},
-            },
-        )
-
-    @staticmethod
-    def remove(directory: Path) -> None:
-        """Remove the result of an earlier question from the folder of a run."""
-        (directory / _RECORD).unlink(missing_ok=True)
+        write_result(self, history)
 
     @staticmethod
     def load(directory: str | Path, space: WidthSpace) -> RunResult:
@@ -306,40 +282,10 @@ class RunResult:
         nni_cafenet.errors.ResumeError
             If the run searched another space.
         """
-        folder = RunFolder(Path(directory))
-        if not (folder.path / _RECORD).exists():
-            raise FolderError(
-                f'directory={str(directory)!r} holds no finished run. Start its run again with this directory.'
-            )
-        record = read_record(folder.path / _RECORD, remedy='start the run again with this directory')
         classes: list[type[RunResult]] = [RunResult, *RunResult.__subclasses__()]
         kinds = {each.kind: each for each in classes}
-        if record.get('format') != _FORMAT or record.get('kind') not in kinds:
-            raise FolderError(
-                f'directory={str(directory)!r} holds a run of another version of nni-cafenet. Use that one.'
-            )
-        folder.check_space(space)
-        metric, short_metric = (Metric(**each) for each in record['metrics'])
-        names = ('budget_names', 'score', 'seed', 'proposals', 'drawn', 'uniform_first')
-        found = kinds[record['kind']](
-            space=space,
-            directory=folder.path,
-            budgets=[_budget(limits, space, folder.path) for limits in record['limits']],
-            metric=metric,
-            short_metric=short_metric,
-            history=History(folder.path / record['history'], higher_is_better=record['higher_is_better']),
-            short=[Finalist.from_json(each) for each in record['short']],
-            **{name: record[name] for name in names},
-        )
-        for each in map(Finalist.from_json, record['trained']):
-            trained = read_result(each, folder.training(each.folder, each.epochs), metric)
-            found.trained += [] if trained is None else [trained]
-        return found
-
-
-def _budget(limits: Mapping[str, Any], space: WidthSpace, folder: Path) -> Budget:
-    table = LatencyTable.load(folder / 'latency.json') if 'latency' in limits else None
-    return Budget(dict(limits), space, table)
+        kind, fields = read_fields(Path(directory), space, kinds)
+        return kinds[kind](**fields)
 
 
 def uniform_kept(budgets: Sequence[str | None], rival: str) -> list[str]:

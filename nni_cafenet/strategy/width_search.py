@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import nni.nas.strategy  # noqa: F401  (before nni.nas.oneshot: otherwise NNI loses its one-shot strategies)
-from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
-from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
+from nni.nas.space import ExecutableModelSpace
 
 from ..errors import LimitReachedError, RunInterrupted
 from ..fingerprints import digest, record_of
@@ -27,18 +26,20 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
+    check_before_training,
     check_directory,
     check_supernet,
-    look_before_training,
-    new_run_path,
+    restore_first_seeds,
     stages_record,
     table_of_run,
-    with_first_seeds,
 )
 from ..trials import check_serializable
 from ..utils import absolute_path, check_path, resume_hint, sigterm_as_interrupt
+from .engine import default_directory, is_sequential, live_space
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
+from .result_file import remove_result
+from .run_records import budgets_record, finalists_record
 from .with_result import WithResult, known
 
 __all__ = ['WidthSearch']
@@ -69,7 +70,7 @@ class WidthSearch(WithResult, OneShotStrategy):
             None if trial_directory is None else os.fspath(check_path('trial_directory', trial_directory))
         )
         self._budgets: list[Budget] = []
-        self._setup: StageContext | None = None
+        self._context: StageContext | None = None
         self._asked: StageContext | None = None
         self._finished = False
         self.begun = False
@@ -122,25 +123,25 @@ class WidthSearch(WithResult, OneShotStrategy):
         return model
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
-        space = self.mutate_model(_live_space(model_space, engine))
+        space = self.mutate_model(live_space(model_space, engine))
         for spec in self.budget_specs:
             Budget.check(spec, space)
         evaluator = model_space.evaluator
-        if not isinstance(engine, SequentialExecutionEngine):
+        if not is_sequential(engine):
             self._check_travels(space, evaluator)
-        self._setup = setup = StageContext(
+        self._context = context = StageContext(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self.budget_names
         )
         try:
             with sigterm_as_interrupt():
-                setup.finalists = look_before_training(setup)
+                context.finalists = check_before_training(context)
         except KeyboardInterrupt as error:
             raise self._interrupted(error, 'The run has not begun. Start it again.') from None
         for spec in self.budget_specs:
-            check_directory(spec, self.directory, setup.supernet.trainer)
+            check_directory(spec, self.directory, context.supernet.trainer)
         if self.directory is None:
-            self.directory = absolute_path(_default_directory(engine, setup))
-        self._mutated_model_space = setup.supernet.model_space()
+            self.directory = absolute_path(default_directory(engine, context))
+        self._mutated_model_space = context.supernet.model_space()
         return self._mutated_model_space
 
     def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
@@ -167,7 +168,7 @@ class WidthSearch(WithResult, OneShotStrategy):
         try:
             self._prepare(stages)
             self._result = result = self._begun_result(folder)
-            trainings = FinalistTrainings(known(self._setup), self._as_asked(), folder, stages, result)
+            trainings = FinalistTrainings(known(self._context), self._as_asked(), folder, stages, result)
             self._find(folder, stages, trainings)
             if self.finalist_options.number:
                 trainings.train(lambda: self._choose_finalists(stages, trainings), keep_choice=self._keeps_choice)
@@ -190,18 +191,18 @@ class WidthSearch(WithResult, OneShotStrategy):
         return self.interruption
 
     def _stages(self, folder: RunFolder) -> Stages:
-        setup: StageContext = known(self._setup)
-        if isinstance(self.engine, SequentialExecutionEngine):
-            return InProcess(setup, folder, self.engine)
+        context: StageContext = known(self._context)
+        if is_sequential(self.engine):
+            return InProcess(context, folder, self.engine)
         from ..trials import AsTrials
 
-        return AsTrials(setup, folder, self.engine, self.trial_directory)
+        return AsTrials(context, folder, self.engine, self.trial_directory)
 
     def _begun_result(self, folder: RunFolder) -> RunResult:
-        context: StageContext = known(self._setup)
+        context: StageContext = known(self._context)
         path = folder.history if self._is_first else None
         if self._is_first:
-            RunResult.remove(folder.path)
+            remove_result(folder.path)
         return self._make_result(
             space=context.space,
             directory=folder.path,
@@ -217,62 +218,39 @@ class WidthSearch(WithResult, OneShotStrategy):
     @property
     def _is_first(self) -> bool:
         """Whether this is the process of several that writes."""
-        return bool(known(self._setup).supernet.trainer.is_global_zero)
+        return bool(known(self._context).supernet.trainer.is_global_zero)
 
     # --- the folder of the run --------------------------------------------------------------------
 
     def _opened_folder(self) -> RunFolder:
         """Return the folder of the run; budgets are in the space's amounts from here on, measured latencies too."""
-        setup, directory = known(self._setup), known(self.directory)
-        trainer = setup.supernet.trainer
+        context, directory = known(self._context), known(self.directory)
+        trainer = context.supernet.trainer
         supernet = self._supernet_record()
         check_supernet(directory / 'run.json', supernet)
         self._budgets = [
-            Budget.parse(spec, setup.space, table_of_run(spec, setup.space, directory, trainer))
+            Budget.parse(spec, context.space, table_of_run(spec, context.space, directory, trainer))
             for spec in self.budget_specs
         ]
         record = stages_record(
             supernet=supernet,
             scores=self._scores_record(),
-            search={**self._budgets_record(), **self._search_record()},
-            finalists=self._finalists_record(),
-            weights=digest(record_of(setup.space.state_dict())),
+            search={**budgets_record(self._budgets, several=self.budget_specs.several), **self._search_record()},
+            finalists=finalists_record(self.finalist_options, self._as_asked()),
+            weights=digest(record_of(context.space.state_dict())),
         )
         return RunFolder(directory, record, make=trainer.is_global_zero)
 
-    def _budgets_record(self) -> dict[str, Any]:
-        limits = [dict(budget.limits) for budget in self._budgets]
-        table = next((budget.table for budget in self._budgets if budget.table is not None), None)
-        return {
-            'budget': limits if self.budget_specs.several else limits[0],
-            **({} if table is None else {'latency': table.fingerprint()}),
-        }
-
-    def _finalists_record(self) -> dict[str, Any]:
-        """Return what the choice and the trainings of finalists depend on besides the search."""
-        options = self.finalist_options
-        training = self._as_asked().training_record() if options.trainings else {}
-        if not options.number:
-            return {'finalists': 0}
-        return {
-            'finalists': options.number,
-            'baseline': options.baseline,
-            'metric': options.metric,
-            'metric_higher_is_better': options.higher_is_better,
-            'finalist_halving': None if options.halving is None else repr(options.halving),
-            **training,
-        }
-
     def _as_asked(self) -> StageContext:
-        """Return the setup with the data of the run; if trials do the work, the data of its start."""
+        """Return the context with the data of the run; if trials do the work, the data of its start."""
         if self._asked is None:
-            setup, folder = known(self._setup), RunFolder(known(self.directory))
-            self._asked = setup
-            if not isinstance(self.engine, SequentialExecutionEngine) and folder.setup.exists():
-                now = setup.dump()
-                text = with_first_seeds(folder.read_setup(), now)
+            context, folder = known(self._context), RunFolder(known(self.directory))
+            self._asked = context
+            if not is_sequential(self.engine) and folder.setup.exists():
+                now = context.dump()
+                text = restore_first_seeds(folder.read_setup(), now)
                 if json.loads(text) != json.loads(now):
-                    self._asked = setup.with_evaluators_of(text)
+                    self._asked = context.with_evaluators_of(text)
         return self._asked
 
     # --- what is known of the run -----------------------------------------------------------------
@@ -295,12 +273,12 @@ class WidthSearch(WithResult, OneShotStrategy):
     @property
     def metric(self) -> Metric:
         """What trained finalists are ranked by."""
-        context: StageContext = known(self._setup)
+        context: StageContext = known(self._context)
         return context.metric
 
     @property
     def _space(self) -> WidthSpace:
-        context: StageContext = known(self._setup)
+        context: StageContext = known(self._context)
         return context.space
 
     def state_dict(self) -> dict[str, Any]:
@@ -311,24 +289,3 @@ class WidthSearch(WithResult, OneShotStrategy):
         """Resume the run of another process."""
         if 'directory' in state_dict:
             self.directory = Path(state_dict['directory'])
-
-
-def _live_space(model_space: Any, engine: Any) -> Any:
-    """Return the space that the user gave the experiment."""
-    if isinstance(engine, SequentialExecutionEngine) and isinstance(model_space, RawFormatModelSpace):
-        return model_space.model_space
-    formats = (RawFormatModelSpace, SimplifiedModelSpace)
-    if isinstance(engine, TrainingServiceExecutionEngine) and isinstance(model_space, formats):
-        return engine.nodejs_binding.model_space
-    raise TypeError(
-        "Width searches run in NNI's sequential engine, on the raw model format (leave the experiment's config out, or use "
-        "NasExperimentConfig('sequential', 'raw', 'local')), or as trials of a training service: "
-        "NasExperimentConfig('ts', 'simplified', 'local')."
-    )
-
-
-def _default_directory(engine: Any, setup: StageContext) -> Path:
-    if isinstance(engine, SequentialExecutionEngine):
-        return new_run_path(setup.supernet.trainer.default_root_dir)
-    experiment = engine.nodejs_binding
-    return Path(experiment.config.canonical_copy().experiment_working_directory) / experiment.id / 'cafenet'

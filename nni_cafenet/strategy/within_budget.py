@@ -13,7 +13,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
 from nni.nas.strategy.middleware import StrategyMiddleware
 
 from ..options import BudgetSpec
-from ..search import Budget, IntArray, LevelSpace, bring_within, mark_new, sample_levels
+from ..search import Budget, IntArray, LevelSpace, move_within, new_rows, sample_levels
 from ..space import SimplifiedWidthSpace, WidthSpace
 from ..utils import check_seed as checked_seed
 
@@ -118,8 +118,8 @@ class WithinBudget(StrategyMiddleware):
         """Return other levels (groups,) within the budget, new ones if there are any."""
         space, moved = self._space, levels
         for _ in range(_TRIES):
-            moved = bring_within(space, levels, 0.0, self._rng)
-            if mark_new(moved, self._seen)[0]:
+            moved = move_within(space, levels, 0.0, self._rng)
+            if new_rows(moved, self._seen)[0]:
                 return np.asarray(moved[0])
         other = sample_levels(space, 1, self._rng, _FLOOR, self._seen)
         if len(other) == 0:

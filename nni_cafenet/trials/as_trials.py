@@ -25,12 +25,13 @@ from ..stages import (
     check_checkpoint,
     read_choice,
     read_result,
+    restore_first_seeds,
     trainings_title,
-    with_first_seeds,
 )
 from ..utils import random_state, save_torch
 from .heartbeat import RunHeartbeat
-from .runner import Job, TrialRunner
+from .job import Job
+from .runner import TrialRunner
 from .search_pool import SearchPool
 from .watchdog import ends_with_this_process
 
@@ -49,17 +50,17 @@ class AsTrials:
 
     def __init__(
         self,
-        setup: StageContext,
+        context: StageContext,
         folder: RunFolder,
         engine: TrainingServiceExecutionEngine,
         trial_directory: str | None = None,
     ) -> None:
-        self.setup = setup
+        self.context = context
         self.folder = folder
         self._choice = read_choice(folder)
-        text = setup.dump()
+        text = context.dump()
         if folder.setup.exists():
-            text = with_first_seeds(folder.read_setup(), text)
+            text = restore_first_seeds(folder.read_setup(), text)
         for path in [folder.initial, folder.checkpoint, *(each / 'checkpoint.ckpt' for each in folder.trainings)]:
             check_checkpoint(path)
         manager = engine.nodejs_binding._proc
@@ -77,7 +78,7 @@ class AsTrials:
             return {_job_name(each.name, each.epochs) for each in self._choice.finalists if self._is_missing(each)}
         return self._stages_to_do() | {
             _job_name(name, epochs)
-            for name, epochs in self.setup.possible_trainings()
+            for name, epochs in self.context.possible_trainings()
             if not (self.folder.training(name, epochs) / 'result.json').exists()
         }
 
@@ -86,8 +87,8 @@ class AsTrials:
 
     def _stages_to_do(self) -> set[str]:
         """Return what the remaining trials before the finalists do (`Job.does`)."""
-        folder, setup = self.folder, self.setup
-        if setup.finalists.drawn or self._choice is not None or (folder.searched and not setup.trainings):
+        folder, context = self.folder, self.context
+        if context.finalists.drawn or self._choice is not None or (folder.searched and not context.trainings):
             return set()
         return {'search'} if folder.trained else {'supernet', 'search'}
 
@@ -96,7 +97,7 @@ class AsTrials:
         if self._choice is not None:
             return sum(map(self._is_missing, self._choice.finalists))
         done = sum((each / 'result.json').exists() for each in self.folder.trainings)
-        return max(0, self.setup.trainings - done)
+        return max(0, self.context.trainings - done)
 
     def _check_room(self) -> None:
         again, stages, trainings = self.runner.started_again(), self._stages_to_do(), self._trainings_left()
@@ -112,13 +113,13 @@ class AsTrials:
 
     def _publish_axes(self) -> None:
         """Publish the axes of the Hyper-parameter tab; NNI's default has a tick for every width."""
-        self.runner.experiment.update_search_space(published_axes(self.setup.space))
+        self.runner.experiment.update_search_space(published_axes(self.context.space))
 
     # --- stages -----------------------------------------------------------------------------------
 
     def train_supernet(self) -> None:
         """Train the supernet in a trial; a TrialFailedError if it fails twice."""
-        folder, space = self.folder, self.setup.space
+        folder, space = self.folder, self.context.space
         if folder.trained:
             return
         if not folder.initial.exists():
@@ -135,8 +136,8 @@ class AsTrials:
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Score a batch of widths in parallel search trials; yield results in order."""
         if self._pool is None:
-            largest = self._details(self.setup.space.full_widths)
-            self._pool = SearchPool(self.runner, self.folder, largest, reserved=self.setup.trainings)
+            largest = self._details(self.context.space.full_widths)
+            self._pool = SearchPool(self.runner, self.folder, largest, reserved=self.context.trainings)
         return self._pool.score(batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
@@ -187,7 +188,7 @@ class AsTrials:
     def _job(self, finalist: Finalist) -> Job:
         stage = 'baseline' if finalist.is_baseline else 'finalist'
         stage = stage if finalist.epochs is None else epochs_text(finalist.epochs)
-        summary = mutation_summary(self.setup.space, finalist.scored.widths, stage=stage)
+        summary = mutation_summary(self.context.space, finalist.scored.widths, stage=stage)
         task = {'stage': 'finalist', 'finalist': finalist.to_json()}
         details = self._details(finalist.scored.widths)
         choice = read_choice(self.folder)
@@ -196,15 +197,15 @@ class AsTrials:
         return Job(_job_name(finalist.name, finalist.epochs), task, summary, details)
 
     def _result(self, finalist: Finalist) -> TrainedFinalist | None:
-        metric = self.setup.metric if finalist.epochs is None else self.setup.short_metric
+        metric = self.context.metric if finalist.epochs is None else self.context.short_metric
         return read_result(finalist, self.folder.training(finalist.folder, finalist.epochs), metric)
 
     def _details(self, widths: Mapping[str, int]) -> dict[str, Any]:
         """Return what the web UI shows in a trial's details."""
         return {
             'widths': dict(widths),
-            'MACs': self.setup.space.macs(widths),
-            'params': self.setup.space.params(widths),
+            'MACs': self.context.space.macs(widths),
+            'params': self.context.space.params(widths),
         }
 
 

@@ -47,9 +47,9 @@ class _Counter(io.RawIOBase):
 class _Scale(RecordPickler):
     """A pickler that measures size, without reading tensor values, and collects required modules."""
 
-    def __init__(self, counter: _Counter, recipes: bool) -> None:
+    def __init__(self, counter: _Counter, by_records: bool) -> None:
         super().__init__(counter)
-        self.recipes = recipes
+        self.by_records = by_records
         self.data: dict[int, int] = {}
         self.modules: dict[str, None] = {}
 
@@ -61,8 +61,8 @@ class _Scale(RecordPickler):
         if isinstance(obj, np.ndarray) and obj.dtype != object:
             self.data[id(obj)] = obj.nbytes
             return bool, ()
-        reduced = super().reducer_override(obj) if self.recipes else cloudpickle.Pickler.reducer_override(self, obj)
-        if self.recipes and is_recorded(obj):
+        reduced = super().reducer_override(obj) if self.by_records else cloudpickle.Pickler.reducer_override(self, obj)
+        if self.by_records and is_recorded(obj):
             self.modules[obj.trace_symbol.__module__] = None
         elif isinstance(obj, ModuleType):
             self.modules[obj.__name__] = None
@@ -87,13 +87,13 @@ class Measure(NamedTuple):
         return f'{"more than " if self.given_up else ""}{format_bytes(self.size)}'
 
 
-def measured(value: Any, recipes: bool) -> Measure:
+def measured(value: Any, by_records: bool) -> Measure:
     """Measure a pickled value, up to 16 MiB beside tensors and arrays, whose values are not read.
 
-    With ``recipes``, traced objects are pickled as their constructor records (see `RecordPickler`).
+    With ``by_records``, traced objects are pickled as their constructor records (see `RecordPickler`).
     """
     counter = _Counter()
-    scale = _Scale(counter, recipes)
+    scale = _Scale(counter, by_records)
     try:
         scale.dump(value)
     except _TooLargeError:
@@ -109,12 +109,12 @@ def format_bytes(size: int) -> str:
     return f'{format_count(size)}B'
 
 
-def heaviest(path: str, value: Any, recipes: bool) -> str:
+def heaviest(path: str, value: Any, by_records: bool) -> str:
     """Name the part that accounts for most of a value's size; empty if none does."""
-    inner, measure = '', measured(value, recipes)
+    inner, measure = '', measured(value, by_records)
     whole = measure.size
     for _ in range(_DEPTH):
-        parts = ((measured(item, recipes), name, item) for name, item in _parts(value))
+        parts = ((measured(item, by_records), name, item) for name, item in _parts(value))
         most = next((part for part in parts if 2 * part[0].size >= whole > 0), None)
         if most is None:
             break

@@ -7,7 +7,6 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from nni.nas.experiment import NasExperiment
 
 from ..errors import LimitReachedError, TrialFailedError
 from .heartbeat import RunHeartbeat
+from .job import ACTIVE, Job
 from .manager import Manager, indented, lines_of
 from .trial import CafeNetTrial
 
-__all__ = ['Job', 'TrialRunner']
+__all__ = ['TrialRunner']
 
 _logger = logging.getLogger(__name__)
 
@@ -34,53 +34,10 @@ _OPEN = ('INITIALIZED', 'RUNNING', 'TUNER_NO_MORE_TRIAL')
 _CLOSED = ('NO_MORE_TRIAL', 'DONE')
 """States after a limit was reached; if it is raised, NNI takes some seconds to start trials again."""
 
-_ACTIVE = ('SUBMITTED', 'WAITING', 'RUNNING', 'UNKNOWN', 'ADD_RESUMED', 'ADD_CUSTOMIZED', 'ADD_HYPERPARAMETER')
-
 _GRACE = 20.0
 """Seconds that a submitted trial may take to appear in an experiment at its limit."""
 
 _ERROR_LINES = 15
-
-
-@dataclass
-class Job:
-    """A task for the training service (see `run_task`).
-
-    ``name`` is for messages, such as ``'finalist 2'``. ``summary`` and ``details`` are shown in the web UI: as axes and
-    columns, and in the trial's details. NNI's ``status`` of the trial is ``'SUBMITTED'``, and its id ``trial`` empty,
-    until NNI lists it.
-    """
-
-    name: str
-    task: dict[str, Any]
-    summary: dict[str, Any]
-    details: dict[str, Any] = field(default_factory=dict)
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    status: str = 'SUBMITTED'
-    trial: str = ''
-    log: Path | None = None
-    failures: int = 0
-    model: CafeNetTrial | None = None
-
-    @property
-    def does(self) -> str:
-        """Key of interchangeable jobs: all search trials share one."""
-        return 'search' if self.task['stage'] == 'search' else self.name
-
-    @property
-    def active(self) -> bool:
-        """Whether it is waiting or running."""
-        return self.status in _ACTIVE
-
-    @property
-    def reports(self) -> int:
-        """The number of intermediate results since the last resume."""
-        return 0 if self.model is None else len(self.model.metrics.intermediates)
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the trial succeeded."""
-        return self.status == 'SUCCEEDED'
 
 
 class TrialRunner:
@@ -152,7 +109,7 @@ class TrialRunner:
         parameters = parameters if isinstance(parameters, Mapping) else {}
         job = self._jobs.get(parameters.get('task', ''))
         if job is None or (job.trial and job.trial != trial.trialJobId):
-            if trial.status in _ACTIVE and parameters.get('run') == self.path:
+            if trial.status in ACTIVE and parameters.get('run') == self.path:
                 self._others[trial.trialJobId] = trial
             return
         if not job.trial:

@@ -11,7 +11,8 @@ from typing import Any
 from ..search import Scored, WidthsKey, widths_key
 from ..stages import RunFolder
 from .file_queue import FileQueue
-from .runner import Job, TrialRunner
+from .job import Job
+from .runner import TrialRunner
 
 __all__ = ['SearchPool']
 

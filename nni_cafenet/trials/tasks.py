@@ -33,24 +33,24 @@ def run_task(folder: RunFolder, task: Mapping[str, Any]) -> None:
     """
     if task['stage'] == 'none':
         return
-    setup = StageContext.load(folder.read_setup())
-    folder.check_space(setup.space)
-    {'supernet': _supernet, 'search': _search, 'finalist': _finalist}[task['stage']](setup, folder, task)
+    context = StageContext.load(folder.read_setup())
+    folder.check_space(context.space)
+    {'supernet': _supernet, 'search': _search, 'finalist': _finalist}[task['stage']](context, folder, task)
 
 
-def _supernet(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
+def _supernet(context: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
     initial = load_torch(folder.initial, remedy='delete it and the checkpoint to train the supernet anew')
-    setup.space.load_state_dict(initial['weights'])
-    supernet = setup.supernet
+    context.space.load_state_dict(initial['weights'])
+    supernet = context.supernet
     load_random_state(initial['random'])
     with taken_reports() as reports:
-        supernet.train(folder, callbacks=[_LookEveryEpoch(setup, reports)])
+        supernet.train(folder, callbacks=[_LookEveryEpoch(context, reports)])
 
 
-def _search(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
-    _load_supernet(setup, folder)
+def _search(context: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
+    _load_supernet(context, folder)
     queue = FileQueue(child_path(folder.search, task['queue']))
-    sign = 1 if setup.options.higher_is_better else -1
+    sign = 1 if context.options.higher_is_better else -1
     best: Scored | None = None
     number, reported, last = 0, -1, -math.inf
 
@@ -68,7 +68,7 @@ def _search(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> 
         time.sleep(0.05)
 
     for widths in queue.tasks(wait):
-        scored = setup.scorer.score(widths)
+        scored = context.scorer.score(widths)
         queue.reply(scored)
         number += 1
         if not math.isnan(scored.score) and (best is None or sign * scored.score > sign * best.score):
@@ -78,32 +78,32 @@ def _search(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> 
     report()
 
 
-def _finalist(setup: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
-    if setup.finalists.weights == 'inherited':
-        _load_supernet(setup, folder)
-    trained = setup.train_finalist(Finalist.from_json(task['finalist']), folder)
+def _finalist(context: StageContext, folder: RunFolder, task: Mapping[str, Any]) -> None:
+    if context.finalists.weights == 'inherited':
+        _load_supernet(context, folder)
+    trained = context.train_finalist(Finalist.from_json(task['finalist']), folder)
     nni.report_final_result({name: rounded(value) for name, value in trained.report().items()})
 
 
-def _load_supernet(setup: StageContext, folder: RunFolder) -> None:
-    if not setup.supernet.restore(folder):
+def _load_supernet(context: StageContext, folder: RunFolder) -> None:
+    if not context.supernet.restore(folder):
         raise ResumeError(f'{folder.checkpoint}: the training of this supernet is incomplete.')
 
 
 class _LookEveryEpoch(pl.Callback):
     """Report the held-out scores of uniform 50 %, largest and smallest widths after every epoch."""
 
-    def __init__(self, setup: StageContext, reports: CapturedResults) -> None:
-        self._setup = setup
+    def __init__(self, context: StageContext, reports: CapturedResults) -> None:
+        self._context = context
         self._reports = reports
         self._scorer: Scorer | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        space = self._setup.space
+        space = self._context.space
         with evaluating(pl_module):
             if self._scorer is None:
-                batches = min(_LOOK_BATCHES, self._setup.options.statistics_batches)
-                self._scorer = self._setup.supernet.scorer(channel_sets_per_step=1, statistics_batches=batches)
+                batches = min(_LOOK_BATCHES, self._context.options.statistics_batches)
+                self._scorer = self._context.supernet.scorer(channel_sets_per_step=1, statistics_batches=batches)
             scores = {
                 'default': self._scorer.score(space.uniform_widths(0.5)).score,
                 'largest': self._scorer.score(space.full_widths).score,

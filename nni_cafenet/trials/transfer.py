@@ -8,17 +8,10 @@ silently. These checks report all of them in advance.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import json
 import logging
-import os
 import re
-import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -27,13 +20,14 @@ import numpy as np
 import pytorch_lightning as pl
 from nni.common.serializer import PayloadTooLarge, get_hybrid_cls_or_func_name
 from nni.nas.evaluator.pytorch import Lightning
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset
 
 from ..errors import SerializationError, first_line
 from ..nni_compat import PickledArgument, is_recorded, pickle_limit, remake, remake_part, unpickle_argument
 from ..supernet import MinMinModule
+from .needed_modules import missing_modules
 from .pickled_size import format_bytes, heaviest, measured
+from .remedies import described, remedy_for
 
 __all__ = ['check_serializable']
 
@@ -234,7 +228,7 @@ class _Journey:
                 self._arrives(path, value, type(back).__name__)
 
     def _refuse(self, path: str, value: Any, why: str, remedy: str | None = None) -> None:
-        self.culprits.append(f'{path}: {_kind(value)} {why}. {remedy or _remedy(path, value)}')
+        self.culprits.append(f'{path}: {described(value)} {why}. {remedy or remedy_for(path, value)}')
 
     # --- modules ----------------------------------------------------------------------------------
 
@@ -244,16 +238,8 @@ class _Journey:
 
     def look_for_modules(self) -> None:
         """Report modules that a fresh process in this folder does not find, or finds elsewhere."""
-        own = {name: file for name in self.modules for file in [_own_file(name)] if file is not None}
-        found = _found_by_trials(tuple(own), os.getcwd(), os.environ.get('PYTHONPATH')) if own else {}
-        for name, file in own.items():
-            there = found.get(name)
-            if there is None or Path(there).resolve() != Path(file).resolve():
-                where = 'but do not find it' if there is None else f'but find {there} instead'
-                self.culprits.append(
-                    f'{self.modules[name]}: trials need the module {name} ({file}) {where}. They start in {os.getcwd()}: '
-                    'start the experiment in the folder of the module, or add that folder to PYTHONPATH.'
-                )
+        for name, why in missing_modules(self.modules):
+            self.culprits.append(f'{self.modules[name]}: {why}')
 
 
 def _passes_on(value: Any) -> bool:
@@ -299,85 +285,3 @@ def _warn_of_size(**sent: Any) -> None:
             'objects: read large lists and arrays from files instead.',
             format_bytes(size),
         )
-
-
-# --- modules in a fresh process -------------------------------------------------------------------
-
-
-def _own_file(name: str) -> str | None:
-    """Return the file of a module; None for Python's own and installed packages."""
-    file = getattr(sys.modules.get(name), '__file__', None)
-    paths = sysconfig.get_paths()
-    installed = [Path(paths[key]) for key in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
-    if name == '__main__' or file is None or any(folder in Path(file).parents for folder in installed):
-        return None
-    return str(file)
-
-
-_FIND = """
-import importlib.util, json, sys
-from importlib.machinery import PathFinder
-
-def find(name):  # without running any of the user's code
-    first, *rest = name.split('.')
-    spec = importlib.util.find_spec(first)
-    for part in rest:
-        first = f'{first}.{part}'
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        # Not run, only there: packages without __init__.py look their parents up.
-        sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
-        spec = PathFinder.find_spec(first, spec.submodule_search_locations)
-    return None if spec is None else spec.origin
-
-print(json.dumps({name: find(name) for name in sys.argv[1:]}))
-"""
-
-
-@functools.lru_cache(maxsize=8)
-def _found_by_trials(names: tuple[str, ...], folder: str, path: str | None) -> dict[str, str | None]:
-    """Return the files of modules as found by a fresh process in a folder."""
-    done = subprocess.run(
-        [sys.executable, '-c', _FIND, *names], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f'Cannot start a Python process in {folder}:\n{done.stderr}')
-    found: dict[str, str | None] = json.loads(done.stdout)
-    return found
-
-
-# --- messages -------------------------------------------------------------------------------------
-
-
-def _kind(value: Any) -> str:
-    if inspect.isroutine(value) or isinstance(value, type):
-        return f'the {"class" if isinstance(value, type) else "function"} {getattr(value, "__qualname__", value)}'
-    return f'the {type(value).__name__}'
-
-
-def _remedy(path: str, value: Any) -> str:
-    kind = type(value).__name__
-    if isinstance(value, MinMinModule):
-        return 'Give the original evaluator.'
-    if path.startswith('space.example_input'):
-        return 'Give its shape, such as (1, 3, 224, 224), or a smaller one.'
-    if path == 'space.model' and isinstance(value, nn.Module):
-        return (
-            'Give WidthMutator().mutate the class or factory function of the model and its arguments; or, to keep its '
-            'weights, nni_cafenet.factory_of(model, path).'
-        )
-    if inspect.isroutine(value) or isinstance(value, type):
-        return 'Move it to the top level of a module; captured variables are sent with it.'
-    inner = getattr(value, 'dataset', None)
-    then = '' if inner is None or is_recorded(inner) else f' {_remedy(path, inner)}'
-    if isinstance(value, TensorDataset):
-        return 'Store its tensors in a file: nni_cafenet.traced_tensors(*dataset.tensors, path=...).'
-    if isinstance(value, Subset):
-        return f'Create it from a traced data set: nni_cafenet.traced(random_split)(...) or traced(Subset)(...).{then}'
-    if isinstance(value, DataLoader):
-        return f'Create it from a traced data set: nni_cafenet.traced(DataLoader)(...) or nni_cafenet.traced(loader).{then}'
-    if isinstance(value, (Tensor, np.ndarray)):
-        return 'Read it from a file in a traced class or function; for data sets, use nni_cafenet.traced_tensors.'
-    if re.match('builtins$|_(?!_main__)', type(value).__module__):  # such as locks and open files
-        return 'Create it in the object that takes it, or in a traced function.'
-    return f'Create it with nni_cafenet.traced({kind})(...).'

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.search.sampling import LevelSpace, bring_within, enumerate_within, mark_new, sample_within
+from nni_cafenet.search.sampling import LevelSpace, enumerate_within, move_within, new_rows, sample_within
 
 
 class Chain:
@@ -168,7 +168,7 @@ def test_widths_are_brought_within_the_budget(chain, share, floor, seed):
     space = LevelSpace(chain, some_budget(chain, share))
     levels = np.array(list(itertools.product(*map(range, space.counts))))
     before = space.usage(levels)
-    moved = bring_within(space, levels, floor, np.random.default_rng(seed))
+    moved = move_within(space, levels, floor, np.random.default_rng(seed))
     usage = space.usage(moved)
     assert (usage <= 1).all()
     fine = (before >= floor) & (before <= 1)
@@ -184,7 +184,7 @@ def test_repair_changes_little():
     space = LevelSpace(chain := Chain(*[tuple(range(1, 33))] * 20), Budget.parse('25%', chain))
     levels = np.full((200, 20), 16)  # widths of 17: just above
     assert (space.usage(levels) > 1).all()
-    moved = bring_within(space, levels, 0.8, np.random.default_rng(0))
+    moved = move_within(space, levels, 0.8, np.random.default_rng(0))
     assert space.usage(moved).min() > 0.98
     assert (moved == levels).mean() > 0.5
 
@@ -229,6 +229,6 @@ def test_widths_that_are_not_of_the_space(widths, said):
 def test_mark_new():
     seen: set[bytes] = set()
     levels = np.array([[0, 1], [0, 1], [2, 2], [3, 3]])
-    assert mark_new(levels, seen, most=2).tolist() == [True, False, True, False]
-    assert mark_new(levels, seen).tolist() == [False, False, False, True]
+    assert new_rows(levels, seen, most=2).tolist() == [True, False, True, False]
+    assert new_rows(levels, seen).tolist() == [False, False, False, True]
     assert len(seen) == 3

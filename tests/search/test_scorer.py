@@ -17,7 +17,9 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator
-from nni_cafenet.search.scorer import Scorer, _SetScore, batch_size, better_when_higher
+from nni_cafenet.search.history import better_when_higher
+from nni_cafenet.search.logged_means import batch_size
+from nni_cafenet.search.scorer import Scorer, _SetScore
 from nni_cafenet.supernet.bn_statistics import estimate_statistics
 from nni_cafenet.supernet.lightning_module import MinMinModule, loss_of
 from nni_cafenet.supernet.side_effects import SideEffects

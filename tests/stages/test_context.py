@@ -10,9 +10,9 @@ from nni_cafenet import EqualBins, WidthMutator, traced
 from nni_cafenet.options import FinalistOptions
 from nni_cafenet.search.history import Scored
 from nni_cafenet.stages.context import StageContext
+from nni_cafenet.stages.finalists import Finalist, TrainedFinalist
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.options import RunOptions
-from nni_cafenet.stages.train_finalists import Finalist, TrainedFinalist
 from nni_cafenet.testing import SmallResNet
 
 

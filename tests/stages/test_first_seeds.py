@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 from nni_cafenet import EqualBins, WidthMutator, traced
 from nni_cafenet.options import FinalistOptions
 from nni_cafenet.stages.context import StageContext
-from nni_cafenet.stages.first_seeds import with_first_seeds
+from nni_cafenet.stages.first_seeds import restore_first_seeds
 from nni_cafenet.stages.options import RunOptions
 from nni_cafenet.testing import SmallResNet
 
@@ -62,7 +62,7 @@ def test_the_same_run_goes_on_with_the_random_numbers_that_its_data_were_made_wi
     now = dump()
     made = [nni.load(text)['evaluator'].train_dataloaders.dataset.tensors[0] for text in (there, now)]
     assert not torch.equal(*made)
-    again = nni.load(with_first_seeds(there, now))['evaluator'].train_dataloaders.dataset.tensors[0]
+    again = nni.load(restore_first_seeds(there, now))['evaluator'].train_dataloaders.dataset.tensors[0]
     assert torch.equal(again, made[0])
 
 
@@ -78,17 +78,17 @@ def test_parts_of_what_a_function_returned():
     now = split()
     indices = [nni.load(text)['evaluator'].train_dataloaders.dataset.indices for text in (there, now)]
     assert indices[0] != indices[1]
-    assert nni.load(with_first_seeds(there, now))['evaluator'].train_dataloaders.dataset.indices == indices[0]
+    assert nni.load(restore_first_seeds(there, now))['evaluator'].train_dataloaders.dataset.indices == indices[0]
 
 
 def test_pickled_objects_are_taken_as_they_are_now():
     there, now = dump(scaled(40, Scale(2))), dump(scaled(40, Scale(3)))
     assert there != now
-    dataset = nni.load(with_first_seeds(there, now))['evaluator'].train_dataloaders.dataset
+    dataset = nni.load(restore_first_seeds(there, now))['evaluator'].train_dataloaders.dataset
     assert dataset.trace_kwargs['scale'].value.factor == 3
 
 
 def test_everything_else_is_as_it_is_now():
     there = {'model': 'bytes:AAAA', 'list': [1, {'a': 2}]}
     now = {'model': 'bytes:BBBB', 'list': [1], 'more': 2}
-    assert json.loads(with_first_seeds(json.dumps(there), json.dumps(now))) == now
+    assert json.loads(restore_first_seeds(json.dumps(there), json.dumps(now))) == now

@@ -19,7 +19,7 @@ from nni_cafenet.options import FinalistOptions
 from nni_cafenet.space.width_space import WidthSpace
 from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.options import RunOptions
-from nni_cafenet.stages.preflight import look_before_training
+from nni_cafenet.stages.preflight import check_before_training
 from nni_cafenet.utils.rng import random_state
 
 X, Y = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4
@@ -138,38 +138,38 @@ def setup(module=None, train=None, validate=None, *, finalists=1, metric=None, t
 )
 def test_names_that_are_logged_are_taken(module, metric):
     asked = setup(module(), metric=metric)
-    assert look_before_training(asked).metric == metric
+    assert check_before_training(asked).metric == metric
 
 
 def test_several_validation_loaders_have_names_of_their_own():
     several = [loader(shuffle=False), loader(shuffle=False)]
-    look_before_training(setup(validate=several, metric='val_loss/dataloader_idx_1'))
+    check_before_training(setup(validate=several, metric='val_loss/dataloader_idx_1'))
     with pytest.raises(ValueError, match=r"metric='val_loss': .* It logs val_loss/dataloader_idx_0, val_loss/data"):
-        look_before_training(setup(validate=several, metric='val_loss'))
+        check_before_training(setup(validate=several, metric='val_loss'))
 
 
 @pytest.mark.parametrize('name', ['validation_loss', 'val_los', 'acc'])
 def test_a_metric_that_nobody_logs_is_refused(name):
     with pytest.raises(ValueError, match=f"metric='{name}': the evaluator logs no such metric. It logs val_loss"):
-        look_before_training(setup(metric=name))
+        check_before_training(setup(metric=name))
     with pytest.raises(ValueError, match=f"metric='{name}'"):  # also where it is reported at the end alone
-        look_before_training(setup(metric=name, finalists=0))
+        check_before_training(setup(metric=name, finalists=0))
     with pytest.raises(ValueError, match=f"score='{name}': .* logs no such metric. It logs val_loss"):
-        look_before_training(setup(score=name))
+        check_before_training(setup(score=name))
 
 
 def test_a_score_is_not_taken_from_the_end_of_an_epoch():
     with pytest.raises(ValueError, match="score='val_count': .* at the end of an epoch.* It logs val/loss"):
-        look_before_training(setup(AtEpochEnd(), score='val_count'))
+        check_before_training(setup(AtEpochEnd(), score='val_count'))
 
 
 def test_the_nearest_name_stands_first():
     with pytest.raises(ValueError, match='It logs val_acc, val/loss, val_count|It logs val_acc, val_count, val/loss'):
-        look_before_training(setup(AtEpochEnd(), metric='val_accuracy'))
+        check_before_training(setup(AtEpochEnd(), metric='val_accuracy'))
 
 
 def test_a_loss_that_ranks_because_nothing_was_said_is_better_when_lower():
-    chosen = look_before_training(setup())
+    chosen = check_before_training(setup())
     assert (chosen.metric, chosen.higher_is_better) == ('val_loss', False)
 
 
@@ -180,11 +180,11 @@ def test_callbacks_may_log_the_metric():
         def on_validation_epoch_end(self, trainer, pl_module):
             pl_module.log('of_callback', 1.0)
 
-    look_before_training(setup(metric='of_callback', trainer={'callbacks': [Logs()]}))
+    check_before_training(setup(metric='of_callback', trainer={'callbacks': [Logs()]}))
 
 
 def test_the_recipe_is_that_of_the_whole_training():
-    assert look_before_training(setup(LogsItself(), finalists=0, holdout=0.1, trainer={'logger': True})).number == 0
+    assert check_before_training(setup(LogsItself(), finalists=0, holdout=0.1, trainer={'logger': True})).number == 0
 
 
 # --- what fails in the first batch -----------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_what_fails_in_the_first_batch_is_told_before(options, says):
     if options.get('model') == 'norm':
         options = {**options, 'model': nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))}
     with pytest.raises(FirstBatchError, match=says):
-        look_before_training(setup(**options))
+        check_before_training(setup(**options))
 
 
 # --- no trace ---------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_the_look_leaves_no_trace():
     weights = {name: (value, value.clone()) for name, value in asked.space.state_dict(keep_vars=True).items()}
     modes = [each.training for each in asked.space.modules()]
     states = random_state(), own.get_state(), data.rng.bit_generator.state, data.python.getstate()
-    look_before_training(asked)
+    check_before_training(asked)
     assert str(states) == str((random_state(), own.get_state(), data.rng.bit_generator.state, data.python.getstate()))
     assert torch.equal(states[0]['torch'], random_state()['torch'])
     after = asked.space.state_dict(keep_vars=True)
@@ -258,5 +258,5 @@ def test_the_look_leaves_no_trace():
 
 def test_workers_that_would_persist_end():
     train = loader(num_workers=1, persistent_workers=True)
-    look_before_training(setup(train=train))
+    check_before_training(setup(train=train))
     assert train._iterator is None

@@ -13,8 +13,10 @@ from nni_cafenet.errors import DamagedFileError
 from nni_cafenet.graph.example_input import ExampleInput
 from nni_cafenet.search.history import Scored
 from nni_cafenet.stages.evaluator_factory import EvaluatorFactory
+from nni_cafenet.stages.finalists import BASELINE, Finalist, TrainedFinalist
 from nni_cafenet.stages.finite_outputs import computes_numbers
-from nni_cafenet.stages.train_finalists import BASELINE, Finalist, Metric, TrainedFinalist, read_result, train_finalist
+from nni_cafenet.stages.ranking_metric import Metric
+from nni_cafenet.stages.train_finalists import read_result, train_finalist
 from nni_cafenet.stages.training_curves import read_curves
 from nni_cafenet.utils.json_records import write_record
 

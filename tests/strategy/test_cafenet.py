@@ -29,7 +29,7 @@ from nni_cafenet.latency.clock import Clock, Timing
 from nni_cafenet.latency.recorded_ops import recorded_operators, tensor_sizes
 from nni_cafenet.search.filling import is_full
 from nni_cafenet.search.uniform import uniform_within
-from nni_cafenet.stages.train_finalists import finalist_names
+from nni_cafenet.stages.finalists import finalist_names
 from nni_cafenet.strategy.searched_model import SearchedModel
 from nni_cafenet.testing import digits
 from nni_cafenet.utils.json_records import read_record
@@ -182,7 +182,7 @@ def test_end_to_end(run, space, tmp_path):
     assert sum(p.numel() for p in slim.parameters()) == best[0].params
     assert slim.conv1.out_channels == best[0].widths['conv1']
     slim.eval()
-    heldout = list(strategy._setup.supernet.data.heldout)
+    heldout = list(strategy._context.supernet.data.heldout)
     with torch.no_grad():
         loss = sum(float(cross_entropy(slim(x) / 2, y)) * len(y) for x, y in heldout) / sum(len(y) for _, y in heldout)
     assert loss == pytest.approx(best[0].score, abs=1e-5)
@@ -423,7 +423,7 @@ def test_the_batch_hooks_of_a_data_module_count_for_scores(run, options):
     strategy = small()
     run(strategy, Lightning(User(), Trainer(**options), datamodule=Data(shift=3.0)))
     (x, _), *_ = strategy._scorer.heldout
-    (y, _), *_ = list(strategy._setup.supernet.data.heldout)
+    (y, _), *_ = list(strategy._context.supernet.data.heldout)
     torch.testing.assert_close(x, y + 3)
     (x, _), *_ = strategy._scorer.statistics
     assert float(x.mean()) > 2

@@ -180,7 +180,7 @@ def test_the_score_is_the_loss_of_the_slim_model_on_the_held_out_data(run, evalu
     strategy = run(small(), evaluator(Plain))
     (model,) = strategy.list_models()
     slim = model.executable_model().eval()
-    heldout = list(strategy._setup.supernet.data.heldout)
+    heldout = list(strategy._context.supernet.data.heldout)
     assert sum(len(y) for _, y in heldout) == 30
     with torch.no_grad():
         loss = sum(float(cross_entropy(slim(x), y)) * len(y) for x, y in heldout) / 30
@@ -214,7 +214,7 @@ def test_data_modules_keep_their_hooks(run, evaluator):
     strategy = run(small(n=2, epochs=1), evaluator(data=Data()))
     (slim,) = (model.executable_model().eval() for model in strategy.list_models())
     assert len(strategy.history) == 2
-    heldout = list(strategy._setup.supernet.data.heldout)
+    heldout = list(strategy._context.supernet.data.heldout)
     assert sum(len(y) for _, y in heldout) == 30
 
 

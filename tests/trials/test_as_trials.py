@@ -96,8 +96,8 @@ class Run:
         self.strategy.initialize(space, sequential)
         self.folder = self.strategy._opened_folder()
         if self.engine == 'in process':
-            return InProcess(self.strategy._setup, self.folder, sequential)
-        return AsTrials(self.strategy._setup, self.folder, self.engine)
+            return InProcess(self.strategy._context, self.folder, sequential)
+        return AsTrials(self.strategy._context, self.folder, self.engine)
 
     def go(self):
         stages = self.stages()

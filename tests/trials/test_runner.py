@@ -8,7 +8,7 @@ import requests
 
 from nni_cafenet.errors import ExperimentEndedError, LimitReachedError
 from nni_cafenet.trials import runner as runner_module
-from nni_cafenet.trials.runner import Job
+from nni_cafenet.trials.job import Job
 
 
 def finalist(name):

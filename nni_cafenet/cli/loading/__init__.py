@@ -1,7 +1,8 @@
 """Models, weights and code named on the command line."""
 
 from .code_names import CodeName, required_arguments, taken_arguments
-from .model_spec import InputShape, check_model_name, example_of, load_model, takes_argument, torchvision_name
+from .input_shape import InputShape, example_of
+from .model_spec import check_model_name, load_model, takes_argument, torchvision_name
 from .weights import find_weights, put_weights
 
 __all__ = [

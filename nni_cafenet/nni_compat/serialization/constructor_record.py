@@ -7,37 +7,28 @@ import dataclasses
 import functools
 import inspect
 import operator
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
 from nni.common.serializer import (
     SerializableObject,
-    get_hybrid_cls_or_func_name,
-    import_cls_or_func_from_hybrid_name,
     is_wrapped_with_trace,
 )
 from nni.nas.nn.pytorch import ModelSpace
-from torch import Tensor, nn
-from torch.utils.data import (
-    ConcatDataset,
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    TensorDataset,
-)
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset
 
 from ...errors import first_line
 from ...utils import seeded
+from .constructor_call import ConstructorRecord
+from .existing_data import call_of
 from .pickled_argument import importable, is_recorded, pickle_argument, unpickle_argument
 
 __all__ = ['Recorded', 'remake', 'remake_part', 'traced']
 
 _T = TypeVar('_T')
-_RECIPE = '_nni_cafenet_recipe'
+_RECORD = '_nni_cafenet_record'
 _RAW = '_nni_cafenet_raw'
 
 
@@ -95,42 +86,24 @@ def traced(what: _T) -> _T:
         return cast(_T, _traced_function(what))
     if is_recorded(what):
         return what
-    return cast(_T, _made_like(what))
+    kind, arguments = call_of(what)
+    return cast(_T, traced(kind)(**{name: _traced_parts(value) for name, value in arguments.items()}))
+
+
+def _traced_parts(value: Any) -> Any:
+    """Trace data sets that were cut out or joined, inside of one that is."""
+    if isinstance(value, list):
+        return [_traced_parts(each) for each in value]
+    return traced(value) if type(value) in (Subset, ConcatDataset) else value
 
 
 # --- how an object was made -----------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _ConstructorRecord:
-    """A call that makes an object: what was called, with what, under which seed; where in the result the object is."""
-
-    made_by: Any
-    seed: int
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
-    place: tuple[Any, ...] = ()
-
-    def __deepcopy__(self, memo: Any) -> _ConstructorRecord:
-        return self
-
-    def __reduce__(self) -> Any:  # what is decorated is not found under its own name
-        name = get_hybrid_cls_or_func_name(self.made_by, sys.maxsize) if _has_name(self.made_by) else self.made_by
-        return _record_of_call, (name, self.seed, self.args, self.kwargs, self.place)
-
-
-def _has_name(made_by: Any) -> bool:
-    return isinstance(made_by, type) or inspect.isroutine(made_by)
-
-
-def _record_of_call(name: Any, *rest: Any) -> _ConstructorRecord:
-    return _ConstructorRecord(import_cls_or_func_from_hybrid_name(name) if isinstance(name, str) else name, *rest)
-
-
 def remake(made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
     """Make an object again; this is what NNI calls in a trial."""
-    recipe = _ConstructorRecord(unpickle_argument(made_by), seed, args, kwargs)
-    return _recorded(_call(recipe.made_by, seed, args, kwargs), recipe)
+    record = ConstructorRecord(unpickle_argument(made_by), seed, args, kwargs)
+    return _recorded(_call(record.made_by, seed, args, kwargs), record)
 
 
 def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
@@ -141,17 +114,17 @@ def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: An
 remake._traced = remake_part._traced = True  # type: ignore[attr-defined]  # NNI calls them as they are
 
 
-def _record(made_by: Any, signature_of: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _first_call(made_by: Any, signature_of: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call something for the first time."""
     args, kwargs = _by_name(signature_of, args, kwargs)
     seed = int(torch.randint(2**31, ()))  # below 2**53: the numbers of JavaScript
-    recipe = _ConstructorRecord(
+    record = ConstructorRecord(
         made_by,
         seed,
         tuple(map(pickle_argument, args)),
         {name: pickle_argument(value) for name, value in kwargs.items()},
     )
-    return _recorded(_call(made_by, seed, args, kwargs), recipe)
+    return _recorded(_call(made_by, seed, args, kwargs), record)
 
 
 def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -167,7 +140,7 @@ def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
 
 
 def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Name positional arguments where that is possible, for messages and for whoever looks into a recipe."""
+    """Name positional arguments where that is possible, for messages and for whoever looks into a record."""
     try:
         parameters = list(inspect.signature(function).parameters.values())[: len(args)]
     except (TypeError, ValueError):
@@ -178,32 +151,32 @@ def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     return (), {**dict(zip(names, args)), **kwargs}
 
 
-def _recorded(made: Any, recipe: _ConstructorRecord) -> Any:
-    """Give an object its recipe; of several objects each one gets a recipe of its own."""
+def _recorded(made: Any, record: ConstructorRecord) -> Any:
+    """Give an object its record; of several objects each one gets a record of its own."""
     if type(made) in (list, tuple):
-        return type(made)(_part_of(item, recipe, index) for index, item in enumerate(made))
+        return type(made)(_part_of(item, record, index) for index, item in enumerate(made))
     if type(made) is dict:
-        return {key: _part_of(item, recipe, key) for key, item in made.items()}
+        return {key: _part_of(item, record, key) for key, item in made.items()}
     try:
         if isinstance(made, Tensor):
             raise TypeError('what is computed from a tensor has its class')
-        if isinstance(made, Recorded) and _RECIPE in vars(made):
+        if isinstance(made, Recorded) and _RECORD in vars(made):
             made = copy.copy(made)  # it may be an argument of this very call
         if not isinstance(made, Recorded):
             made.__class__ = _recorded_class(cast(Any, type(made)))
-        made.__dict__[_RECIPE] = recipe
+        made.__dict__[_RECORD] = record
     except (TypeError, AttributeError) as error:
         raise TypeError(
-            f'traced() of {_name(recipe.made_by)}, which returned a {type(made).__name__}: such an object cannot remember '
+            f'traced() of {_name(record.made_by)}, which returned a {type(made).__name__}: such an object cannot remember '
             f'how it was made ({first_line(error)}). Trace a function that returns the data set or loader made of it.'
         ) from None
     return made
 
 
-def _part_of(item: Any, recipe: _ConstructorRecord, part: Any) -> Any:
+def _part_of(item: Any, record: ConstructorRecord, part: Any) -> Any:
     if item is None or isinstance(item, (bool, int, float, str)):
         return item
-    return _recorded(item, dataclasses.replace(recipe, place=(*recipe.place, part)))
+    return _recorded(item, dataclasses.replace(record, place=(*record.place, part)))
 
 
 def _name(made_by: Any) -> str:
@@ -219,7 +192,7 @@ def _traced_function(function: Any) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return _record(call if importable(call) else function, function, args, kwargs)
+        return _first_call(call if importable(call) else function, function, args, kwargs)
 
     call._traced = True  # type: ignore[attr-defined]
     return call
@@ -238,30 +211,30 @@ class Recorded:
     @property
     def trace_symbol(self) -> Any:
         """The function that makes the object again."""
-        return remake_part if self._recipe_of().place else remake
+        return remake_part if self._record_of().place else remake
 
     @property
     def trace_args(self) -> list[Any]:
         """What was called, the seed, and positional arguments."""
-        recipe = self._recipe_of()
-        first = [pickle_argument(list(recipe.place))] if recipe.place else []
-        return [*first, pickle_argument(recipe.made_by), recipe.seed, *recipe.args]
+        record = self._record_of()
+        first = [pickle_argument(list(record.place))] if record.place else []
+        return [*first, pickle_argument(record.made_by), record.seed, *record.args]
 
     @property
     def trace_kwargs(self) -> dict[str, Any]:
         """The other arguments."""
-        return self._recipe_of().kwargs
+        return self._record_of().kwargs
 
     def trace_copy(self) -> SerializableObject:
-        """Return the recipe without the object."""
+        """Return the record without the object."""
         return SerializableObject(self.trace_symbol, list(self.trace_args), dict(self.trace_kwargs))
 
-    def _recipe_of(self) -> _ConstructorRecord:
+    def _record_of(self) -> ConstructorRecord:
         try:
-            recipe: _ConstructorRecord = self.__dict__[_RECIPE]
+            record: ConstructorRecord = self.__dict__[_RECORD]
         except KeyError:
             raise AttributeError(f'This {type(self).__name__} does not know how it was made.') from None
-        return recipe
+        return record
 
 
 def _reduce(self: Any, protocol: Any) -> Any:
@@ -292,7 +265,7 @@ class _Recording(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         raw = vars(cls).get(_RAW)
         try:
-            return _record(cls if raw is None or importable(cls) else raw, raw or cls, args, kwargs)
+            return _first_call(cls if raw is None or importable(cls) else raw, raw or cls, args, kwargs)
         except RecursionError as error:
             raise TypeError(
                 f'Making a traced {cls.__name__} does not come to an end. Write super().__init__(...) without the name of '
@@ -314,58 +287,3 @@ def _recorded_class(raw: Any) -> Any:
     # are set here, since nni.trace of a function may have marked the original.
     own = {name: member for name, member in vars(Recorded).items() if name.startswith('trace_')}
     return kind(raw.__name__, (raw, Recorded), {**names, **own, _RAW: raw, '__reduce_ex__': _reduce})
-
-
-# --- loaders and data sets that are there already -------------------------------------------------
-
-
-def _made_like(made: Any) -> Any:
-    if type(made) is DataLoader:
-        return traced(DataLoader)(**_settings(made))
-    if type(made) is Subset:
-        return traced(Subset)(_traced_if_known(made.dataset), made.indices)
-    if type(made) is ConcatDataset:
-        return traced(ConcatDataset)([_traced_if_known(dataset) for dataset in made.datasets])
-    kind = type(made).__name__
-    if isinstance(made, TensorDataset):
-        remedy = "Keep its tensors in a file: traced_tensors(*dataset.tensors, path='data.pt')."
-    elif isinstance(made, nn.Module):
-        remedy = (
-            "Decorate its class with @traced; for a model of which widths are searched: factory_of(model, 'model.pt')."
-        )
-    else:
-        remedy = f'Trace what makes it: traced({kind})(...), with the arguments of {kind}.'
-    raise TypeError(f'traced() cannot know how a {kind} was made that is there already. {remedy}')
-
-
-def _traced_if_known(dataset: Any) -> Any:
-    return _made_like(dataset) if type(dataset) in (Subset, ConcatDataset) else dataset
-
-
-def _settings(loader: Any) -> dict[str, Any]:
-    """Return the arguments that make a loader."""
-    settings: dict[str, Any] = {'dataset': _traced_if_known(loader.dataset)}
-    for name in ('num_workers', 'collate_fn', 'pin_memory', 'timeout', 'worker_init_fn', 'generator', 'in_order'):
-        if hasattr(loader, name):
-            settings[name] = getattr(loader, name)
-    if loader.num_workers:
-        context = loader.multiprocessing_context
-        settings['multiprocessing_context'] = context and context.get_start_method()
-        settings['prefetch_factor'] = loader.prefetch_factor
-        settings['persistent_workers'] = loader.persistent_workers
-    if loader.batch_size is None and loader.batch_sampler is not None:
-        return {**settings, 'batch_sampler': loader.batch_sampler}
-    settings['batch_size'] = loader.batch_size
-    if loader.batch_size is not None:
-        settings['drop_last'] = loader.drop_last
-    sampler = loader.sampler
-    if isinstance(loader.dataset, IterableDataset) or type(sampler) is SequentialSampler:
-        return settings
-    return {**settings, **({'shuffle': True} if _is_shuffling(sampler, loader) else {'sampler': sampler})}
-
-
-def _is_shuffling(sampler: Any, loader: Any) -> bool:
-    """Whether a sampler is the one that a loader makes of ``shuffle=True``."""
-    if type(sampler) is not RandomSampler or sampler.generator is not loader.generator:
-        return False
-    return not sampler.replacement and sampler._num_samples is None

@@ -10,7 +10,8 @@ import torch
 import torchvision
 from torch import nn
 
-from nni_cafenet.cli.loading.model_spec import InputShape, example_of, load_model, takes_argument, torchvision_name
+from nni_cafenet.cli.loading.input_shape import InputShape, example_of
+from nni_cafenet.cli.loading.model_spec import load_model, takes_argument, torchvision_name
 from nni_cafenet.errors import ModelSpecError
 
 CODE = """\

@@ -353,11 +353,11 @@ def test_loaders_with_processes_of_their_own():
     assert torch.equal(torch.cat(list(loader)), loader.dataset.x)
 
 
-def test_the_recipe_alone():
-    recipe = traced(Noise)(3).trace_copy()
-    assert type(recipe) is SerializableObject
-    recipe.trace_kwargs['size'] = 7
-    assert len(recipe.get()) == 7
+def test_the_record_alone():
+    record = traced(Noise)(3).trace_copy()
+    assert type(record) is SerializableObject
+    record.trace_kwargs['size'] = 7
+    assert len(record.get()) == 7
     with pytest.raises(AttributeError, match='does not know how it was made'):
         traced(Noise).__new__(traced(Noise)).trace_symbol
 
