@@ -1,7 +1,7 @@
 """NNI's ``nnictl`` with the protection of this package: ``python -m nni_cafenet.nnictl view ID --port 8080``.
 
-The released ``nnictl`` starts NNI's web server unprotected (``view``, ``create``, ``resume``), and it knows no token, so
-that a protected manager lets it look (``trial ls``, ``experiment status``) but change nothing (``trial kill``,
+The released ``nnictl`` starts NNI's web server unprotected (``view``, ``create``, ``resume``), and it has no token, so
+that a protected manager lets it read (``trial ls``, ``experiment status``) but change nothing (``trial kill``,
 ``update``). ``nnictl stop`` sends a signal and needs neither.
 """
 

@@ -1,4 +1,4 @@
-"""Small real data and a small real network for tests, examples and the quickstart: seconds on one core."""
+"""Small real data and small networks for tests, examples and the quickstart, which train in seconds on one core."""
 
 from __future__ import annotations
 

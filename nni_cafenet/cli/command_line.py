@@ -18,12 +18,12 @@ _EXAMPLES = """\
 examples:
   nni-cafenet quickstart                              the whole job on scikit-learn's digits, in a few minutes
   nni-cafenet quickstart --budget 25% --output small  a smaller network, in a folder of its own
-  nni-cafenet inspect resnet50 --input 1 3 224 224    the channel groups of a model, and what its widths cost
+  nni-cafenet inspect resnet50 --input 1 3 224 224    the channel groups of a model, and the costs of its widths
   nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget 50% --output out
   nni-cafenet search --config search.yaml             a search from fresh weights, or any job from a file
-  nni-cafenet train-slim out --epochs 100             the slim network once more, from scratch
+  nni-cafenet train-slim out --epochs 100             train the slim network again, from scratch
   nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
-  nni-cafenet report out                              the table of a run, and its report with pictures
+  nni-cafenet report out                              the table of a run, and its report with figures
 
 `nni-cafenet COMMAND --help` has the options and more examples.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f'\nStopped. {options.stopped(options)}', file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  code of users raises whatever it likes
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser, as are its subparsers, that takes long options by their whole names alone."""
+    """A parser that accepts long options only in full; its subparsers are of the same class."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(
@@ -66,7 +66,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and refuse unknown options with the names that are nearest to them."""
+        """Parse; the error for an unknown option names similar ones."""
         found, rest = super().parse_known_args(args, namespace)
         options = [option for option in self._option_string_actions if option.startswith('--')]
         for word in rest:

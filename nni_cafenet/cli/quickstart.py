@@ -1,4 +1,4 @@
-"""The whole job on real data that needs no download: digits, a small residual network, a quarter of its MACs.
+"""A complete search on real data without a download: digits, a small residual network, a quarter of its MACs.
 
 It trains the supernet and searches widths in an NNI experiment, then trains the winner, the uniformly scaled network of
 the budget and the full network from scratch by one recipe, several times each, and compares them. Started again in its
@@ -56,7 +56,7 @@ _SILENT: dict[str, Any] = {
     'enable_progress_bar': False,
     'enable_model_summary': False,
 }
-"""Options of Lightning's trainer: progress is shown by our own bars, and state is kept by the run's folder."""
+"""Options of Lightning's trainer: this package shows progress and saves state."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def quickstart(output: str | Path, options: QuickstartOptions, echo: Callable[[s
 
 
 def accuracy(model: nn.Module) -> float:
-    """Accuracy on the test images, in percent. They play no part in training and search."""
+    """Accuracy on the test images, in percent. They are not used in training and search."""
     images, labels = digits('test').tensors
     model.eval()
     with torch.no_grad():
@@ -186,7 +186,7 @@ def _search(space: WidthSpace, folder: Path, options: QuickstartOptions) -> Cafe
 def _train_from_scratch(
     space: WidthSpace, networks: dict[str, dict[str, int]], folder: Path, options: QuickstartOptions
 ) -> dict[str, list[float]]:
-    """Train every network several times; those that are in the folder's ``trainings.jsonl`` are not trained again."""
+    """Train every network several times, except for trainings in the folder's ``trainings.jsonl``."""
     path = folder / 'trainings.jsonl'
     done = {
         (record['network'], record['seed'], record['asked']): record

@@ -21,7 +21,7 @@ __all__ = ['Sample', 'has_batch', 'largest_difference', 'on_cpu', 'samples_of', 
 
 @dataclass(frozen=True)
 class Sample:
-    """Inputs, the tensors that the model makes of them, in order, and whether the batch is as large as the example's."""
+    """Inputs, the output tensors of the model in order, and whether the batch is as large as the example's."""
 
     inputs: ExampleInput
     outputs: list[Tensor]
@@ -42,7 +42,7 @@ def on_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, ExampleInput]:
     inputs = ExampleInput.of(example, model).map(lambda tensor: tensor.detach().cpu())
     try:
         call = inspect.signature(model.forward).bind(*inputs.args, **inputs.kwargs)
-        inputs = ExampleInput(call.args, call.kwargs)  # by position, as far as it goes: exporters keep that order
+        inputs = ExampleInput(call.args, call.kwargs)  # by position if possible: exporters keep that order
         _outputs(model, inputs)
     except Exception as error:
         raise TraceError(
@@ -72,7 +72,7 @@ def samples_of(model: nn.Module, example: ExampleInput) -> list[Sample]:
 
 
 def takes_any_batch(example: ExampleInput, samples: Sequence[Sample]) -> bool:
-    """Return whether the model was seen to take a batch of another size than the example's."""
+    """Return whether the model accepted a batch of another size than the example's."""
     batched = any(has_batch(tensor, example.batch_size) for tensor in example.tensors())
     return batched and any(not sample.of_example_size for sample in samples)
 
@@ -92,7 +92,7 @@ def largest_difference(run: Callable[[ExampleInput], Sequence[Tensor]], samples:
 
 
 def tolerance_of(model: nn.Module) -> float:
-    """Return the difference that rounding may make: 1e-4, or 1e-2 in half precision."""
+    """Return the tolerance for rounding differences: 1e-4, or 1e-2 in half precision."""
     half = any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in model.parameters())
     return 1e-2 if half else 1e-4
 
@@ -135,12 +135,12 @@ def _drawn(tensor: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _repeated(tensor: Tensor, batch_size: int, larger: int) -> Tensor:
-    """A larger batch of the same samples; what is no batch stays as it is."""
+    """A larger batch of the same samples; values without a batch dimension are unchanged."""
     if not has_batch(tensor, batch_size):
         return tensor
     return tensor[torch.arange(larger) % batch_size]
 
 
 def has_batch(tensor: Tensor, batch_size: int) -> bool:
-    """Return whether dimension 0 of an input may be the batch."""
+    """Whether dimension 0 of an input may be the batch."""
     return tensor.dim() > 0 and tensor.shape[0] == batch_size

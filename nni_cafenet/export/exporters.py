@@ -105,7 +105,7 @@ def export_checked(
 
 
 def checked_path(path: str | os.PathLike[str], tolerance: float | None) -> Path:
-    """Refuse, before any work, a folder for a file and a tolerance that is none."""
+    """Check, before any work, that the path is not a folder and the tolerance is valid."""
     path = checked('path', path)
     if path.is_dir():
         raise IsADirectoryError(f'path must name a file, but {path} is a folder')
@@ -121,7 +121,7 @@ def _disagreement(difference: float, tolerance: float) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what first went wrong: exporters wrap it in advice on how to debug them."""
+    """The first line of the original error: exporters wrap it in debugging advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f'{type(error).__name__}: {first_line(error, most=200)}'

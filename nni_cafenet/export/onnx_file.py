@@ -36,30 +36,30 @@ def export_onnx(
 ) -> Exported:
     """Export a model to ONNX, and verify the file in onnxruntime.
 
-    It goes through ``torch.export``, for batches of any size if that agrees, else for those of the example. Where that
-    fails, as with detectors, in which values decide how many boxes there are, it goes through TorchScript. The first file
+    ``torch.export`` is tried first, for batches of any size, then for those of the example. If that
+    fails, as with detectors, whose number of boxes depends on values, TorchScript is tried. The first file
     that agrees with the model is kept.
 
     Parameters
     ----------
     slim
-        The model: a slim one, or any other. It is left as it is; the file computes what it does in evaluation mode.
+        The model: a slim one, or any other. It is unchanged; the file computes its outputs in evaluation mode.
     path
-        The file. It is written whole once it was found to agree; else what was there stays.
+        The file. It is replaced atomically once it agrees; else it is unchanged.
     example_input
-        What the model is called with: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
+        The model's input: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
     check
         Run the file in onnxruntime on the example, on random inputs of its kind and on a larger batch.
     tolerance
         The largest difference that agrees, as a share of the largest value of an output tensor. Default: 1e-4, or 1e-2 for
         models in half precision. Whole numbers must be equal.
     opset
-        Version of ONNX's operators; default: what the exporter takes.
+        Version of ONNX's operators; default: the exporter's.
 
     Returns
     -------
-    The file, its size, how it was made, and the largest difference that was found. The inputs have the names of the
-    arguments of ``forward``; outputs are ``output``, or the keys of what the model returns (``output.0``, ``boxes``).
+    The file, its size, how it was made, and the largest difference found. The inputs have the names of the
+    arguments of ``forward``; outputs are ``output``, or the keys of the returned container (``output.0``, ``boxes``).
 
     Raises
     ------
@@ -68,11 +68,11 @@ def export_onnx(
     nni_cafenet.errors.TraceError
         If the model rejects the example input.
     nni_cafenet.errors.ExportError
-        If no way gave a file that agrees; the message says why.
+        If no exporter produced a file that agrees; the message gives the reasons.
     ValueError
-        If the model has 2 GB or more, which no ONNX file holds, or no values (the meta device), or tolerance is negative.
+        If the model has 2 GB or more, the limit of ONNX files, is on the meta device, or tolerance is negative.
     IsADirectoryError
-        If the path is that of a folder.
+        If the path is a folder.
     """
     path = checked_path(path, tolerance)
     _check_extra(['onnx', 'onnxscript', *(['onnxruntime'] if check else [])])
@@ -111,7 +111,7 @@ def _ways(model: nn.Module, example: ExampleInput, opset: int | None, batched: b
 def _by_export(model: nn.Module, example: ExampleInput, any_batch: bool, opset: int | None, file: Path) -> None:
     shapes = None
     if any_batch:
-        # torch.export takes a size of one for a fixed one.
+        # torch.export treats a size of one as fixed.
         example = example.with_batch_of_two()
         batch_size = example.batch_size
 
@@ -136,7 +136,7 @@ def _by_torchscript(model: nn.Module, example: ExampleInput, any_batch: bool, op
 
 
 def _call(model: nn.Module, example: ExampleInput) -> dict[str, Any]:
-    """What both exporters are told about a call."""
+    """Arguments of both exporters."""
     example = example.fresh()
     names = list(named_inputs(model, example))
     return {
@@ -152,7 +152,7 @@ def _load(model: nn.Module, file: Path) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what fails is raised
+    options.log_severity_level = 4  # failures are raised
     session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
     needed = {node.name for node in session.get_inputs()}
 

@@ -1,4 +1,4 @@
-"""Names of the tensors that go into a model and come out of it."""
+"""Names of the input and output tensors of a model."""
 
 from __future__ import annotations
 

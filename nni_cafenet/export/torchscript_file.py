@@ -24,37 +24,37 @@ def export_torchscript(
 ) -> Exported:
     """Export a model to TorchScript, and verify the file.
 
-    It is scripted (its code is compiled), or traced with the example input where it cannot be scripted. ``torch.jit.load``
+    It is scripted (its code is compiled), or traced with the example input if it cannot be scripted. ``torch.jit.load``
     reads the file without any code of the model; that of a detector needs ``import torchvision`` before, for its operators.
-    A dict of values of several types, such as a tensor and a tuple, has no type in TorchScript: such outputs are refused.
+    A dict of values of several types, such as a tensor and a tuple, has no type in TorchScript: such outputs are rejected.
 
     Parameters
     ----------
     slim
-        The model: a slim one, or any other. It is left as it is; the file computes what it does in evaluation mode.
+        The model: a slim one, or any other. It is unchanged; the file computes its outputs in evaluation mode.
         ``torch.jit.load(path, map_location=...)`` puts it onto a device.
     path
-        The file. It is written whole once it was found to agree; else what was there stays.
+        The file. It is replaced atomically once it agrees; else it is unchanged.
     example_input
-        What the model is called with: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
+        The model's input: a shape, a tensor, a tuple of arguments or a dict of keyword arguments.
     tolerance
         The largest difference that agrees, as for `export_onnx`.
 
     Returns
     -------
     The file, its size, how it was made (``'TorchScript, scripted'`` or ``'TorchScript, traced'``), and the largest
-    difference that was found.
+    difference found.
 
     Raises
     ------
     nni_cafenet.errors.TraceError
         If the model rejects the example input.
     nni_cafenet.errors.ExportError
-        If neither way gave a file that agrees; the message says why.
+        If neither produced a file that agrees; the message gives the reasons.
     ValueError
-        If the model has no values (the meta device), or tolerance is negative.
+        If the model is on the meta device, or tolerance is negative.
     IsADirectoryError
-        If the path is that of a folder.
+        If the path is a folder.
     """
     path = checked_path(path, tolerance)
     model, example = on_cpu(slim, example_input)

@@ -1,8 +1,8 @@
 """Fingerprints of functions and classes by compiled code, independent of location and formatting.
 
-Code of installed packages is known by its name. Code of the user is known by its compiled form, with the functions,
-classes and constants that it uses. Comments, docstrings and line numbers do not count. Compiled forms of two Python
-versions cannot be compared, so the version is part of a fingerprint (see `same_code`).
+Code of installed packages is identified by name. Code of the user is identified by its compiled form, with the
+functions, classes and constants that it uses. Comments, docstrings and line numbers are ignored. Compiled forms of two
+Python versions cannot be compared, so the version is part of a fingerprint (see `same_code`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def code_name(function: Any, describe: _Describe) -> str:
 
 
 def class_code(kind: type, describe: _Describe) -> dict[str, str]:
-    """Return fingerprints of what the user's own classes among the bases of a class define, by name."""
+    """Return fingerprints of the members of the user's own classes among the bases of a class, by name."""
     found: dict[str, str] = {}
     counted = _stored_by(kind)
     for base in reversed(kind.__mro__):
@@ -54,7 +54,7 @@ def class_code(kind: type, describe: _Describe) -> dict[str, str]:
             for name, member in sorted(vars(base).items()):
                 if name not in _NO_CODE and not name.startswith(('_nni', 'trace_')):
                     if name in counted and not callable(member):
-                        continue  # a counter, which says nothing of the code
+                        continue  # a counter, not part of the code
                     described = _member(member, describe)
                     if described is not None:
                         found[f'{base.__qualname__}.{name}'] = described
@@ -62,7 +62,7 @@ def class_code(kind: type, describe: _Describe) -> dict[str, str]:
 
 
 def same_code(there: Any, now: Any) -> bool:
-    """Whether two fingerprints say the same, or are of different Python versions, which cannot be compared."""
+    """Whether two fingerprints agree, or are of different Python versions, which cannot be compared."""
     if there == now:
         return True
     versions = [
@@ -75,7 +75,7 @@ def same_code(there: Any, now: Any) -> bool:
 
 @functools.cache
 def is_library(module: str) -> bool:
-    """Whether a module is Python's, of an installed package, or of this one."""
+    """Whether a module belongs to Python, an installed package, or this one."""
     top = module.partition('.')[0]
     if top in sys.stdlib_module_names and top != '__main__' or top in ('nni_cafenet', 'builtins', ''):
         return True
@@ -102,7 +102,7 @@ def _library_folders() -> tuple[str, ...]:
 
 
 def _member(member: Any, describe: _Describe) -> str | None:
-    """Return the fingerprint of what a class defines; None of what is no code and no plain value."""
+    """Return the fingerprint of a class member; None for anything but code and plain values."""
     if isinstance(member, (staticmethod, classmethod)):
         member = member.__func__
     if isinstance(member, property):
@@ -137,7 +137,7 @@ def _function(function: Any, describe: _Describe) -> Any:
 
 
 def _is_of_the_code(value: Any) -> bool:
-    """Whether a global value is a part of the code that uses it: other functions and classes, and constants."""
+    """Whether a global value belongs to the code that uses it: other functions and classes, and constants."""
     if isinstance(value, type) or is_wrapped_function(value) or isinstance(value, functools.partial):
         return True
     if isinstance(value, str):
@@ -146,7 +146,7 @@ def _is_of_the_code(value: Any) -> bool:
 
 
 def _held(function: Any) -> list[Any]:
-    """Return what a function has in its closure."""
+    """Return the closure of a function."""
     found = []
     for cell in getattr(function, '__closure__', None) or ():
         with contextlib.suppress(ValueError):  # not filled yet
@@ -162,7 +162,7 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 
 
 def _code(code: types.CodeType) -> list[Any]:
-    """Return the instructions of a function, without docstrings, which none of them loads."""
+    """Return the instructions of a function, without docstrings."""
     steps = [(each.opname, _constant(each.argval)) for each in dis.get_instructions(code) if each.opname != 'CACHE']
     return [steps, code.co_varnames, code.co_freevars, code.co_flags]
 

@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 _SAMPLES = 8
 _SEED = 20210503
 _SMALL = 1 << 24
-"""Bytes of tensors that are compared whole."""
+"""Largest size, in bytes, of tensors that are compared completely."""
 
 
 def loader_record(loader: Any) -> Any:
@@ -83,7 +83,7 @@ def dataset_record(dataset: Any) -> dict[str, Any]:
 
 
 def _order(loader: DataLoader[Any], describe: Describer) -> Any:
-    """Whether samples are shuffled; other samplers by their class, length and settings."""
+    """Describe the order of samples: shuffled or not, or a custom sampler by class, length and settings."""
     sampler = loader.sampler if loader.batch_size is not None else loader.batch_sampler
     if type(sampler) is SequentialSampler:
         return False
@@ -108,7 +108,7 @@ def _length(value: Any) -> int | None:
 
 
 def _own_copy(dataset: Any) -> Any:
-    """Return a data set that shares the data of another one: files that it opens are not opened in the other one."""
+    """Return a data set that shares the data of another one; files are opened in the copy only."""
     try:
         made = copy.copy(dataset)
         if isinstance(getattr(dataset, 'dataset', None), Dataset):
@@ -119,7 +119,7 @@ def _own_copy(dataset: Any) -> Any:
 
 
 def _samples(dataset: Any, length: int) -> list[Any] | None:
-    """Return a few samples as plain data; None where they cannot be read, which the training will say better."""
+    """Return a few samples as plain data; None if they cannot be read, which the training reports better."""
     places = np.random.default_rng(_SEED).integers(length, size=_SAMPLES).tolist()
     try:
         with seeded(_SEED):

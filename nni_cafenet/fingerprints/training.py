@@ -1,4 +1,4 @@
-"""What a model is and how an evaluator trains it, as plain data."""
+"""A model, and how an evaluator trains it, as plain data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TRAINER = (
     'precision',
     'world_size',
 )
-"""Settings of a trainer that change what comes out; loggers, bars, folders and devices do not."""
+"""Settings of a trainer that affect the result; loggers, progress bars, folders and devices do not."""
 
 _SILENT = (
     'ModelCheckpoint',
@@ -44,7 +44,7 @@ _SILENT = (
     'Checkpoint',
     'EpochBar',
 )
-"""Ends of the names of callbacks that only watch."""
+"""Suffixes of the names of callbacks that only observe."""
 
 _OF_THE_RUN = ('model', '_model', '_hparams', '_hparams_initial', '_hparams_name', 'export_onnx')
 
@@ -67,7 +67,7 @@ def evaluator_record(evaluator: Lightning) -> dict[str, Any]:
 
 
 def model_record(model: nn.Module) -> dict[str, Any]:
-    """Return what a model computes but for the values of its parameters: its layers, their settings, and its code."""
+    """Describe a model without the values of its parameters: its layers, their settings, and its code."""
     describe, layers, code = Describer(), dict[str, str](), dict[str, str]()
     for name, module in model.named_modules():
         kind = type(module)

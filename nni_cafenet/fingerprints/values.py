@@ -1,4 +1,4 @@
-"""Any object as plain data, the same in every process: no addresses, no order that varies, no random state."""
+"""Any object as plain data, equal in every process: no addresses, no varying order, no random state."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _METRIC_OWN = frozenset(
 
 
 def record_of(value: Any) -> Any:
-    """Return an object as plain data: numbers, texts, lists and dicts."""
+    """Return an object as plain data: numbers, strings, lists and dicts."""
     return Describer()(value)
 
 
 def digest(record: Any) -> str:
-    """Return a short word for plain data."""
+    """Return a short hash of plain data."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -61,10 +61,10 @@ def differences(there: Any, now: Any, path: str = '') -> Iterator[tuple[str, Any
 
 
 class Describer:
-    """Describes objects; what is met again on the way down is only named."""
+    """Describes objects; repeated ones are only named."""
 
     kinds: ClassVar[list[tuple[type, Callable[[Any], Any]]]] = []
-    """Classes that are described by functions of their own; `data` adds loaders and data sets."""
+    """Classes with their own descriptions; `data` adds loaders and data sets."""
 
     def __init__(self) -> None:
         self._above: list[int] = []
@@ -87,7 +87,7 @@ class Describer:
             described = self._described(value)
         finally:
             self._above.pop()
-        self._known[id(value)] = (value, described)  # the object is kept, so that no other one gets its id
+        self._known[id(value)] = (value, described)  # keeping the object prevents reuse of its id
         return described
 
     def _described(self, value: Any) -> Any:
@@ -149,7 +149,7 @@ class Describer:
         return code_name(type(value), self)
 
     def _metric(self, metric: Any) -> Any:
-        """A metric by its settings; its state is of what it has seen."""
+        """Describe a metric by its settings, without its state."""
         own = _MODULE_OWN | _METRIC_OWN | set(metric._defaults)
         state = {name: each for name, each in vars(metric).items() if name not in own and not name.startswith('_')}
         return {'class': self._kind(metric), **{name: self(each) for name, each in sorted(state.items())}}
@@ -161,7 +161,7 @@ class Describer:
         """
         skipped = _MODULE_OWN | own | set(without)
         state = {name: each for name, each in vars(module).items() if name not in skipped and not _is_a_mark(name)}
-        # A method that an object has of its own is that of a test, a debugger or a profiler.
+        # An instance attribute that replaces a method is that of a test, a debugger or a profiler.
         state = {name: each for name, each in state.items() if not (callable(each) and hasattr(type(module), name))}
         record = {'class': type(module).__qualname__, **{name: self(each) for name, each in sorted(state.items())}}
         code = class_code(type(module), self)
@@ -177,7 +177,7 @@ class Describer:
 
 
 def _is_a_mark(name: str) -> bool:
-    """Whether an attribute only remembers how its object was made, or is kept for speed."""
+    """Whether an attribute is a constructor record or a cache."""
     return name.startswith(('_nni_', 'trace_', '__'))
 
 

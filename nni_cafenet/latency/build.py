@@ -93,7 +93,7 @@ def measure_terms(
     if any(tensor.device.type == 'meta' for tensor in space.full_model.parameters()):
         raise ValueError(
             'The model of the space is on the meta device and computes nothing: LatencyTable.measure needs a model with '
-            'values, of which random ones do.'
+            'values; random ones suffice.'
         )
     rng = np.random.default_rng(seed)
     subject = _Subject(space, clock, batch)
@@ -146,7 +146,7 @@ class _Subject:
         self._name = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def key(self, widths: Array) -> str:
-        """Return what the time of a network is kept under."""
+        """Return the cache key of a network's time."""
         return f'network {self._name} {",".join(map(str, widths.tolist()))}'
 
     def operators(self, widths: Array) -> list[Operator]:
@@ -169,7 +169,7 @@ def _in_rounds(
     rng: np.random.Generator,
     bar: Any,
 ) -> None:
-    """Time everything once a round, in another order each: whatever slows the machine for a while hits all alike."""
+    """Time everything once per round, in random order, so that temporary slowdowns affect all equally."""
     keys = list(subjects)
     for number in range(rounds):
         for index in rng.permutation(len(keys)):
@@ -180,7 +180,7 @@ def _in_rounds(
 
 
 def _or_none(timed: Callable[[Operator], int]) -> Callable[[Operator], int | None]:
-    """Return the same, and None where the operator does not run on made-up values."""
+    """Return the time, or None if the operator does not run on artificial values."""
 
     def attempt(operator: Operator) -> int | None:
         try:
@@ -199,7 +199,7 @@ def _shares(
     full: Array,
     time_of: Callable[[Operator], int | None],
 ) -> list[Share]:
-    """Return what each kind of operator takes of the full network, the most first; what is not known comes last."""
+    """Return the share of each kind of operator in the full network, largest first, unknown ones last."""
     calls: Counter[tuple[str, bool]] = Counter((operator.name, False) for operator in others)
     times: Counter[str] = Counter()
     for follower, grid in plans:

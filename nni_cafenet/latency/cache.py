@@ -42,11 +42,11 @@ class TimeCache:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
-                f'{str(path)!r} is no file of measured times ({error}). Delete it to measure anew, or give another one.'
+                f'{str(path)!r} is not a file of measured times ({error}). Delete it to measure again, or give another one.'
             ) from error
 
     def rounds(self, what: str) -> int:
-        """Return how often something was measured; one that failed will not be measured again."""
+        """Return the number of measurements; a failed one is not repeated."""
         times = self._times[what]
         return 10**9 if None in times else len(times)
 
@@ -56,14 +56,14 @@ class TimeCache:
         return None if None in self._times[what] or not times else round(statistics.median(times))
 
     def add(self, what: str, nanoseconds: int | None) -> None:
-        """Keep a time; None if it cannot be measured. It is on disk within a second of further ones."""
+        """Record a time; None if it cannot be measured. It is written to disk within a second."""
         self._times[what].append(nanoseconds)
         self._unsaved.setdefault(what, []).append(nanoseconds)
         if time.monotonic() - self._saved >= _EVERY:
             self.save()
 
     def save(self) -> None:
-        """Write what is not in the file yet."""
+        """Write pending times to the file."""
         if self.path is not None and self._unsaved:
             append_record(self.path, {'on': self.environment, 'ns': self._unsaved})
         self._unsaved, self._saved = {}, time.monotonic()

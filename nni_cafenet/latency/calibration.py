@@ -26,7 +26,7 @@ class Calibration:
 
     def __call__(self, operators: IntArray) -> IntArray:
         """Return the predicted times, ns, of networks from the summed times of their operators, ns."""
-        whole, part = np.divmod(np.asarray(operators, np.int64), _ONE)  # so that no product is too large
+        whole, part = np.divmod(np.asarray(operators, np.int64), _ONE)  # to avoid overflow
         return whole * self.scale + part * self.scale // _ONE + self.offset
 
 
@@ -87,7 +87,7 @@ def random_widths(choices: Mapping[str, Sequence[int]], number: int, rng: np.ran
 def others_than(
     known: IntArray, choices: Mapping[str, Sequence[int]], number: int, rng: np.random.Generator
 ) -> IntArray:
-    """Draw widths as `random_widths` does, none of them among ``known`` (N, groups) as far as a small space allows."""
+    """Draw widths as `random_widths` does, none of them in ``known`` (N, groups) as far as a small space allows."""
     seen = set(map(tuple, known.tolist()))
     drawn = random_widths(choices, number, rng)
     for _ in range(_TRIES):

@@ -23,7 +23,7 @@ __all__ = ['Clock', 'Timing', 'check_device', 'time_model']
 DeviceLike = str | torch.device
 
 _BLOCKS = 5  # timed blocks of calls of an operator, of which the median counts
-_BLOCK_NS = 300_000  # least length of a block, so that the clock's own time does not show
+_BLOCK_NS = 300_000  # minimum length of a block, to make clock overhead negligible
 _MOST_CALLS = 200  # in a block
 
 
@@ -38,7 +38,7 @@ class Timing:
 
     @classmethod
     def of(cls, times: list[int]) -> Timing:
-        """Sum up the times of some runs, ns."""
+        """Summarize the times of some runs, ns."""
         if len(times) == 1:
             return cls(times[0], times[0], times[0], 1)
         low, _, high = statistics.quantiles(times, n=4, method='inclusive')
@@ -57,7 +57,7 @@ def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"{argument}={device!r} is no device of torch: write 'cpu' or 'cuda'.") from error
+        raise ValueError(f"{argument}={device!r} is not a device of torch: write 'cpu' or 'cuda'.") from error
     if found.type == 'cpu':
         return found
     module: Any = getattr(torch, found.type, None)
@@ -66,7 +66,7 @@ def check_device(device: DeviceLike, argument: str = 'device') -> torch.device:
     if not module.is_available():
         name = found.type.upper()
         raise ValueError(
-            f"{argument}={device!r}: {name} is not available here. Use device='cpu', or measure where there is one, save "
+            f"{argument}={device!r}: {name} is not available here. Use device='cpu', or measure on another machine, save "
             "the table (LatencyTable.measure(...).save('lat.json')) and give that: {'latency': ..., 'table': 'lat.json'}."
         )
     count = module.device_count() if hasattr(module, 'device_count') else 1
@@ -86,7 +86,7 @@ class Clock:
         self.threads = torch.get_num_threads() if threads is None else check_whole_number('threads', threads, 1)
 
     def describe(self) -> str:
-        """Return what times depend on besides the model: processor, threads, versions."""
+        """Return the conditions of a measurement: processor, threads, versions."""
         if self.device.type == 'cuda':
             return f'{torch.cuda.get_device_name(self.device)}, torch {torch.__version__}'
         threads = f'{self.threads} thread{"" if self.threads == 1 else "s"}'
@@ -107,7 +107,7 @@ class Clock:
             return max(1, round(statistics.median(self._block(call, calls) / calls for _ in range(_BLOCKS))))
 
     def model(self, model: nn.Module, example: ExampleInput, *, warmup: int = 3, repeats: int = 10) -> Timing:
-        """Time calls of a model, which is on the device and in the mode that is wanted."""
+        """Time calls of a model, which is on the device and in the right mode."""
         with self._ready():
             inputs = example.map(lambda tensor: tensor.detach().to(self.device, copy=True))
 
@@ -132,7 +132,7 @@ class Clock:
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
-        """No gradients, the wanted threads, and random generators as they were."""
+        """Without gradients, with the given threads; random generators are restored."""
         before = torch.get_num_threads()
         cuda = [self.device] if self.device.type == 'cuda' else []
         with torch.no_grad(), torch.random.fork_rng(devices=cuda):
@@ -160,15 +160,15 @@ def time_model(
     model
         Any module. On another device than ``device``, it is moved there and back.
     example_input
-        What it is called with, in the forms of ``WidthSpace``.
+        Its input, in the forms of ``WidthSpace``.
     device
-        Where it runs; on a GPU it is waited for.
+        The device to time it on; a GPU is synchronized.
     batch
-        Samples in a call: the first of ``example_input``, repeated. None: as many as it has.
+        Samples per call: the first of ``example_input``, repeated. None: as in the example.
     threads
         Threads of torch on the CPU; None: as many as torch has now.
     warmup, repeats
-        Calls that are not timed, and that are.
+        Numbers of untimed and timed calls.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def time_model(
     Raises
     ------
     ValueError
-        If an option is out of range, the device is not there, or the model is on the meta device.
+        If an option is out of range, the device is unavailable, or the model is on the meta device.
     """
     clock = Clock(device, threads)
     warmup = check_whole_number('warmup', warmup, 0)
@@ -201,7 +201,7 @@ def time_model(
 
 
 def _processor() -> str:
-    """Return the name of the processor, as far as it is known."""
+    """Return the name of the processor, if known."""
     try:
         for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines():
             if line.startswith('model name'):

@@ -55,7 +55,7 @@ class Grid:
     operators: tuple[Operator, ...]
 
     def times(self, times: Times) -> Array:
-        """Return the times of the operators, ns, with a dimension an axis."""
+        """Return the times of the operators, ns, with one dimension per axis."""
         values = np.array([times(operator) for operator in self.operators], np.int64)
         return values.reshape([len(points) for points in self.points])
 
@@ -119,7 +119,7 @@ def _by_elements(follower: SymbolicOp, region: Region) -> Grid | None:
 
 
 def terms_of(grids: Iterable[Grid], times: Times) -> tuple[int, list[Term]]:
-    """Return the time of what never changes, ns, and the terms of all that does; those by the same axes are one."""
+    """Return the constant time, ns, and the terms of all other operators; terms with equal axes are merged."""
     constant = 0
     sums: dict[Any, Array] = defaultdict(lambda: np.zeros((), np.int64))
     first: dict[Any, Grid] = {}

@@ -80,14 +80,14 @@ class Axis:
         return cls((Monomial((Sum(dict(weights)),)),))
 
     def at(self, widths: Mapping[str, Array]) -> Array:
-        """Return where widths ``{label: (N,)}`` stand on it, shape (N,)."""
+        """Return the positions of widths ``{label: (N,)}`` on it, shape (N,)."""
         total: Array | int = 0
         for part in self.parts:
             total = total + part.at(widths)
         return np.asarray(total, np.int64)
 
     def to_json(self) -> Any:
-        """Return it as JSON can hold it."""
+        """Return it as JSON values."""
         return [[[factor.fixed, dict(factor.weights)] for factor in part.factors] for part in self.parts]
 
     @classmethod
@@ -130,7 +130,7 @@ class Term:
         return np.asarray(corners[()], np.int64)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it as JSON values."""
         return {
             'axes': [axis.to_json() for axis in self.axes],
             'points': [points.tolist() for points in self.points],
@@ -148,7 +148,7 @@ class Term:
 
 
 def _place(values: Array, points: Array) -> tuple[Array, Array, Array]:
-    """Return the cell of each value, how far it stands in it, and how long the cell is."""
+    """Return the cell of each value, its offset in it, and the length of the cell."""
     inside = np.clip(values, points[0], points[-1])
     index = np.clip(np.searchsorted(points, inside, 'right') - 1, 0, len(points) - 2)
     return index, inside - points[index], points[index + 1] - points[index]

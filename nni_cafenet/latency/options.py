@@ -17,7 +17,7 @@ __all__ = ['LatencyOptions']
 
 @dataclass(frozen=True)
 class LatencyOptions:
-    """Where networks run, as a budget says: ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
+    """Device and batch of networks, as given in a budget: ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
 
     ``threads`` are those of torch on the CPU; None: as many as torch has. ``table`` is a `LatencyTable`, or the file of
     one, to be used instead of measuring.
@@ -49,7 +49,7 @@ class LatencyOptions:
             self.given(space)
 
     def given(self, space: Any) -> LatencyTable:
-        """Return the table that the budget gives, checked."""
+        """Return the budget's table, checked."""
         if isinstance(self.table, LatencyTable):
             table, name = self.table, "budget['table']"
         elif isinstance(self.table, (str, os.PathLike)):
@@ -61,7 +61,7 @@ class LatencyOptions:
         return table
 
     def check_measured_so(self, table: LatencyTable, name: str) -> None:
-        """Refuse a table of another device or batch than the budget says, if it says one."""
+        """Raise if the table is for another device or batch than the budget's."""
         for key, there in (('device', table.device), ('batch', table.batch)):
             here = getattr(self, key)
             if here is not None and here != there:
@@ -71,7 +71,7 @@ class LatencyOptions:
                 )
 
     def table_for(self, space: Any, cache: Path | None = None) -> LatencyTable:
-        """Return the table that the budget gives, or measure one."""
+        """Return the budget's table, or measure one."""
         if self.table is not None:
             return self.given(space)
         return LatencyTable.measure(

@@ -17,7 +17,7 @@ from ..graph import ExampleInput
 
 __all__ = ['Operator', 'form', 'recorded_operators', 'sizes', 'tensor_sizes', 'with_sizes']
 
-_TENSOR = '.tensor'  # no keyword argument is called so
+_TENSOR = '.tensor'  # not a name of a keyword argument
 _TORCH = '.torch'
 _DEVICE = '.device'
 
@@ -59,12 +59,12 @@ class Operator:
 
     @property
     def key(self) -> str:
-        """What its time is kept under."""
+        """The cache key of its time."""
         return f'{self.name} {self.arguments}'
 
 
 def recorded_operators(model: nn.Module, example: ExampleInput) -> list[Operator]:
-    """Run a model and return its operators in order, without those that only look at a tensor in another way."""
+    """Run a model and return its operators in order, without views."""
     inputs = example.fresh()
     devices = [tensor.device for tensor in inputs.tensors() if tensor.device.type == 'cuda'][:1]
     with torch.no_grad(), torch.random.fork_rng(devices=devices), _Recorder() as recorder:
@@ -81,14 +81,14 @@ class _Recorder(TorchDispatchMode):
         if not _is_view(func):
             try:
                 arguments = json.dumps(_encoded([list(args), dict(kwargs or {})]))
-            except TypeError:  # an argument that is no plain data, such as a random generator
+            except TypeError:  # an argument that is not plain data, such as a random generator
                 arguments = ''
             self.operators.append(Operator(str(func), arguments))
         return func(*args, **(kwargs or {}))
 
 
 def _is_view(function: Any) -> bool:
-    """Whether an operator gives back the memory of an argument, and writes nothing."""
+    """Whether an operator returns a view of an argument and writes nothing."""
     aliases = [result.alias_info for result in function._schema.returns]
     return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
@@ -99,7 +99,7 @@ def _is_view(function: Any) -> bool:
 def _encoded(value: Any) -> Any:
     if isinstance(value, Tensor):
         if value.layout != torch.strided:
-            raise TypeError(f'a tensor of layout {value.layout} is no plain data')
+            raise TypeError(f'a tensor of layout {value.layout} is not plain data')
         strides = value.stride()
         order = sorted(range(value.dim()), key=lambda axis: -strides[axis])
         expanded = [axis for axis in range(value.dim()) if strides[axis] == 0 and value.shape[axis] > 1]
@@ -119,7 +119,7 @@ def _encoded(value: Any) -> Any:
         return {_TORCH: _name(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f'{type(value).__name__} is no plain data')
+    raise TypeError(f'{type(value).__name__} is not plain data')
 
 
 def _name(value: Any) -> str:

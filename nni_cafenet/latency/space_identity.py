@@ -29,7 +29,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[s
         if there[key] != here[key]:
             yield f'{name}: {there[key]} there, {here[key]} here'
     if list(there['full'].items()) != list(here['full'].items()):
-        yield f'channel groups: {len(there["full"])} there, {len(here["full"])} here, not all the same'
+        yield f'channel groups: {len(there["full"])} there, {len(here["full"])} here, not all equal'
     else:
         below = [label for label, width in here['smallest'].items() if width < there['smallest'][label]]
         for label in below[:1]:

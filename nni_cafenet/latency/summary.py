@@ -33,7 +33,5 @@ def described(table: Any) -> str:
         f'Error of the prediction: {table.error}.',
     ]
     if any(share.time is None for share in table.shares):
-        lines.insert(
-            4, 'Operators without a time do not run alike at all widths, or not alone; the offset stands for them.'
-        )
+        lines.insert(4, 'Operators without a time do not run at all widths, or not alone; the offset covers them.')
     return '\n'.join(lines)

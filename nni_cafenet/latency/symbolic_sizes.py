@@ -41,7 +41,7 @@ class SymbolicOp:
         return Operator(self.name, json.dumps(with_sizes(self.arguments, numbers)))
 
     def tensors(self) -> list[list[int]]:
-        """Return for each tensor which of the numbers are its sizes."""
+        """Return the positions of each tensor's sizes among the numbers."""
         return tensor_sizes(with_sizes(self.arguments, range(len(self.fixed))))
 
 
@@ -89,7 +89,7 @@ def _match(rows: list[_Row], run: Sequence[Operator]) -> None:
 
 
 def _symbolic_op(row: _Row, smallest: Array, full: Array) -> SymbolicOp | None:
-    """Return how an operator follows the widths, None if that is not known."""
+    """Return an operator as a function of widths; None if unknown."""
     if any(not operator.arguments for operator in row.found):
         return None
     whole, base, *alone = [json.loads(operator.arguments) for operator in row.found]

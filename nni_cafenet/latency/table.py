@@ -33,15 +33,15 @@ _FORMAT = 1
 class LatencyTable:
     """Predicts how long a network of any widths takes on a device. Made by `measure` or `load`.
 
-    A prediction: the operators were measured one by one, at some sizes, and a few whole networks were timed to scale their
-    sum. `error` says how far it was off on networks that were not among these. It never falls when a width grows.
+    The operators were measured one by one, at some sizes, and a few whole networks were timed to scale their
+    sum. `error` is that of the prediction on other networks. Predictions never fall when a width grows.
 
     Parameters
     ----------
     space
-        What the table is for: groups and their widths, cost, input (`identity`).
+        The space of the table: groups and their widths, cost, input (`identity`).
     device, batch
-        Where a network runs, and on how many samples at a time.
+        Device, and number of samples at a time.
     environment
         Processor, threads and versions.
     constant
@@ -49,11 +49,11 @@ class LatencyTable:
     terms
         Times of the others.
     calibration
-        From the sum of the operators to the time of a network.
+        Maps the sum of the operators to the time of a network.
     error
-        Of the prediction, at random widths.
+        Error of the prediction, at random widths.
     shares
-        What each kind of operator takes of the full network.
+        The share of each kind of operator in the full network.
 
     Examples
     --------
@@ -95,9 +95,9 @@ class LatencyTable:
         Parameters
         ----------
         space
-            The space. Its weights play no part, and it is left as it is, as are the random generators.
+            The space. Its weights do not matter; it and the random generators are unchanged.
         device
-            ``'cpu'``, ``'cuda'`` or another device of torch. The space need not be there.
+            ``'cpu'``, ``'cuda'`` or another device of torch. The space need not be on it.
         batch
             Samples at a time.
         threads
@@ -105,24 +105,24 @@ class LatencyTable:
         points
             Sizes at which an operator is measured, 2 or more, along each sum of widths that it follows.
         rounds
-            How often everything is measured, in another order each time; the median counts.
+            Number of measurements, each in another order, of which the median counts.
         networks
-            Random networks that are timed for the calibration, besides the full, the half and the smallest one.
+            Random networks timed for the calibration, besides the full, the half and the smallest one.
         held_out
-            Further ones, 2 or more, which tell the error of the prediction.
+            Further ones, 2 or more, to estimate the error of the prediction.
         seed
-            Of the random networks and the order.
+            Seed of the random networks and the order.
         cache
-            A file of measured times: what is in it is not measured again on the same device with the same threads and
-            version of torch, whatever the model; what is measured is added. Without it, a measurement that is killed starts
-            anew.
+            A file of measured times, which are not repeated on the same device with the same threads and
+            version of torch, whatever the model; new ones are added. Without it, a killed measurement starts
+            again.
         progress
             Show a progress bar.
 
         Raises
         ------
         ValueError
-            If an option is out of range, the device is not there, or the model is on the meta device.
+            If an option is out of range, the device is unavailable, or the model is on the meta device.
         """
         return measure_table(
             space,
@@ -138,7 +138,7 @@ class LatencyTable:
             progress=progress,
         )
 
-    # --- what it tells ----------------------------------------------------------------------------
+    # --- predictions ------------------------------------------------------------------------------
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -156,8 +156,8 @@ class LatencyTable:
         Parameters
         ----------
         widths
-            ``{label: channels}``, or an integer array of shape (N, groups) with a column a label. Below the smallest
-            widths of the space that was measured, these count.
+            ``{label: channels}``, or an integer array of shape (N, groups) with one column per label. Below the smallest
+            widths of the measured space, these count.
 
         Returns
         -------
@@ -186,7 +186,7 @@ class LatencyTable:
         return total
 
     def fingerprint(self) -> str:
-        """Return a short text that differs between tables that predict otherwise."""
+        """Return a short string that differs between tables with different predictions."""
         record = self.to_json()
         parts = {key: record[key] for key in ('space', 'device', 'batch', 'constant', 'terms', 'calibration')}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -200,10 +200,10 @@ class LatencyTable:
     def __str__(self) -> str:
         return described(self)
 
-    # --- whether it fits --------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------
 
     def check(self, space: WidthSpace, name: str = 'table') -> None:
-        """Refuse another space than the one that was measured.
+        """Raise if the space is not the measured one.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class LatencyTable:
     # --- on disk ----------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """Return the table as JSON can hold it."""
+        """Return the table as JSON values."""
         return {
             'format': _FORMAT,
             'kind': 'nni_cafenet latency table',
@@ -254,7 +254,7 @@ class LatencyTable:
         )
 
     def save(self, path: _Path) -> None:
-        """Write the table as JSON, whole or not at all."""
+        """Write the table as JSON, atomically."""
         write_record(path, self.to_json())
 
     @classmethod
@@ -264,7 +264,7 @@ class LatencyTable:
         Raises
         ------
         ValueError
-            If there is no such file, or it is no table.
+            If there is no such file, or it is not a table.
         """
         where = os.fspath(path)
         try:
@@ -276,7 +276,7 @@ class LatencyTable:
             raise ValueError(f'The latency table {where!r} cannot be read: {first_line(error)}.') from error
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise ValueError(
-                f'{where!r} is no latency table ({type(error).__name__}: {first_line(error, 120)}). Measure one: '
+                f'{where!r} is not a latency table ({type(error).__name__}: {first_line(error, 120)}). Measure one: '
                 f'LatencyTable.measure(space, ...).save({where!r}).'
             ) from error
 

@@ -1,4 +1,4 @@
-"""Budgets in a space: limits on MACs, parameters and latency, checked against it and applied to many widths at once.
+"""Budgets of a space: limits on MACs, parameters and latency, checked against the space and applied to many widths.
 
 MACs are multiply-accumulates of convolutions, linear layers and matrix products for one sample, without batch
 normalization, activations and biases; papers on width search call them FLOPs. Latency is predicted from measured times:
@@ -51,13 +51,13 @@ class WidthDomain(Protocol):
 
 
 class Latencies(Protocol):
-    """What a search uses of a `LatencyTable`: times in ns, which never fall when a width grows."""
+    """The part of a `LatencyTable` that searches use: times in ns, which never fall when a width grows."""
 
     def latency(self, widths: IntArray, /) -> IntArray:
         """The latency of widths (N, groups), ns; shape (N,)."""
 
     def fingerprint(self) -> str:
-        """A text that differs between tables with different predictions."""
+        """A string that differs between tables with different predictions."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Budget:
         if asked.latency is None:
             return budget
         if table is None:
-            from ..latency import LatencyOptions  # which needs torch
+            from ..latency import LatencyOptions  # needs torch
 
             table = LatencyOptions.of(asked.measured).table_for(domain)
         limit = cls({}, domain, table)._limit(asked.latency)
@@ -105,7 +105,7 @@ class Budget:
         return cls(limits, domain)
 
     def costs(self, widths: IntArray) -> dict[str, IntArray]:
-        """The costs that are limited, each of shape (N,), of widths (N, groups)."""
+        """The limited costs, each of shape (N,), of widths (N, groups)."""
         return {key: self._cost(key, widths) for key in self.limits}
 
     def allows(self, widths: IntArray) -> BoolArray:
@@ -138,7 +138,9 @@ class Budget:
         if key != 'latency':
             return self.domain.macs(widths) if key == 'macs' else self.domain.params(widths)
         if self.table is None:
-            raise ValueError("limits['latency'] needs a table that tells latencies: make the budget by Budget.parse")
+            raise ValueError(
+                "limits['latency'] needs a table that predicts latencies: create the budget by Budget.parse"
+            )
         return self.table.latency(widths)
 
     def _smallest(self, key: str) -> int:
@@ -163,7 +165,7 @@ class Budget:
                 f'no search is needed; give less, or leave this limit out'
             )
         if limit < smallest:
-            percent = -(-smallest * 10_000 // full) / 100  # rounded up, so that it is enough
+            percent = -(-smallest * 10_000 // full) / 100  # rounded up, to be enough
             least = f"'{-(-smallest // 1000)}us'" if key == 'latency' else str(smallest)
             raise ValueError(
                 f'{where} allows {_shown(key, limit)}, but the smallest reachable network {_has(key)} '

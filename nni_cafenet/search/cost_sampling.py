@@ -1,4 +1,4 @@
-"""Widths for the training of a supernet that are drawn by their cost: near a budget, or from all costs alike."""
+"""Widths of supernet training drawn by cost: near a budget, or uniformly over costs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ['CostBins', 'NearBudget']
 
 @dataclass(frozen=True)
 class NearBudget(WidthSampling):
-    """A share of the widths lies just within the budget, where the search looks; the others are uniform.
+    """Draw a share of the widths just within the budget, where the search samples, and the others uniformly.
 
     Parameters
     ----------
     share
-        Share of the widths that lie near the budget, 0 to 1.
+        Share of the widths near the budget, 0 to 1.
     floor
-        Least share of the budget that these use.
+        Smallest share of the budget that these use.
     budget
         A budget of MACs or parameters, or a list of them, which take turns at random; default: those of the run.
     per_step
-        Widths a step.
+        Widths per step.
     """
 
     share: float = 0.5
@@ -47,11 +47,11 @@ class NearBudget(WidthSampling):
         check_whole_number('per_step', self.per_step, 1)
 
     def for_budget(self, budget: Any) -> WidthSampling:
-        """Return the rule with the budgets of a run, where it was given none."""
+        """Return the rule with the budgets of a run if it has none."""
         return self if self.budget is not None else dataclasses.replace(self, budget=budget)
 
     def check(self, space: WidthSpace) -> None:
-        """Refuse a budget that the space cannot meet, and one of latency alone."""
+        """Raise if the space cannot meet the budget, or it limits only latency."""
         self._budgets(space)
 
     def draw(self, space: WidthSpace, rng: np.random.Generator) -> list[dict[str, int]]:
@@ -70,7 +70,7 @@ class NearBudget(WidthSampling):
         for spec, budget in zip(self.budget, budgets):
             if not budget.limits:
                 raise ValueError(
-                    f'width_sampling=NearBudget(): {spec!r} limits latency alone, which is measured later. Give a limit on '
+                    f'width_sampling=NearBudget(): {spec!r} limits only latency, which is measured later. Give a limit on '
                     "MACs or parameters, such as NearBudget(budget='50%')."
                 )
         return budgets
@@ -78,14 +78,14 @@ class NearBudget(WidthSampling):
 
 @dataclass(frozen=True)
 class CostBins(WidthSampling):
-    """Every bin of MACs comes equally often; uniform widths gather in the middle.
+    """Draw every bin of MACs equally often; MACs of uniform widths concentrate in the middle.
 
     Parameters
     ----------
     number
-        Bins of equal length between the MACs of the smallest and of the full network.
+        Number of equal bins between the MACs of the smallest and the full network.
     per_step
-        Widths a step.
+        Widths per step.
     """
 
     number: int = 8

@@ -17,7 +17,7 @@ __all__ = ['find_logits']
 
 _PROBES = 4
 _SPREAD = 1.5
-"""Standard deviation of the random outputs that a loss is asked about: neither flat nor saturated."""
+"""Standard deviation of the random outputs on which a loss is probed: neither flat nor saturated."""
 
 
 def find_logits(model: nn.Module, loss: Callable[[], Tensor | None]) -> Logits | str:
@@ -84,7 +84,7 @@ class _Probe:
                 drawn = (_SPREAD * torch.randn(leaf.shape, generator=generator)).to(leaf)
                 values[call, index] = drawn.requires_grad_()
                 with torch.enable_grad():
-                    leaves[index] = drawn.clone()  # which the step may write into
+                    leaves[index] = drawn.clone()  # the step may write into it
             replaced.append(tree_unflatten(leaves, structure))
         with torch.enable_grad(), replayed_outputs(model, replaced):
             value = loss()
@@ -99,7 +99,7 @@ class _Probe:
 
 
 def _cross_entropy(values: list[Tensor], gradients: list[Tensor], tolerance: float) -> list[float] | None:
-    """Return the cross-entropy that has these gradients at these values; None where there is none."""
+    """Return the cross-entropy with these gradients at these values, or None."""
     kinds: list[int | None] = [dim for dim in (1, *range(values[0].dim())) if dim < values[0].dim()]
     kinds = [dim for dim in dict.fromkeys(kinds) if values[0].shape[dim or 0] > 1]
     z = [each.float() if each.dtype != torch.float64 else each for each in values]
@@ -112,7 +112,7 @@ def _cross_entropy(values: list[Tensor], gradients: list[Tensor], tolerance: flo
 
 
 def _terms(z: list[Tensor], g: list[Tensor], dim: int | None, tolerance: float) -> list[float] | None:
-    """`_cross_entropy` by the softmax along a dimension, or by the sigmoid (None)."""
+    """`_cross_entropy` with the softmax along a dimension, or with the sigmoid (None)."""
 
     def total(x: Tensor) -> Tensor:
         return x if dim is None else x.sum(dim, keepdim=True)

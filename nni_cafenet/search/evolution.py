@@ -1,4 +1,4 @@
-"""Evolutionary search of widths (CafeNet-E), one function a step of a generation."""
+"""Evolutionary search of widths (CafeNet-E), with one function per step of a generation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .uniform import uniform_levels
 __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
 
 _UNIFORM_RATIOS = (0.9, 0.7, 0.5, 0.35, 0.25)
-_RETRIES = 4  # how often a duplicate is mutated again before a fresh sample replaces it
+_RETRIES = 4  # mutations of a duplicate before a fresh sample replaces it
 
 
 class Evolution(Searcher):
@@ -36,15 +36,15 @@ class Evolution(Searcher):
     initial : sequence of {label: width}, or 'uniform', optional
         At most ``population`` widths for the first generation, moved into the budget if they are outside; the
         rest is random. BCNet starts from the widths with the lowest losses seen in training. ``'uniform'``: networks
-        whose groups are all scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width.
+        with all groups scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width.
     crossover_probability : float
-        Chance of two parents to be crossed, 0..1; otherwise the children start as their copies. Our choice.
+        Crossover probability of two parents, 0..1; otherwise the children start as copies. Our choice.
     mutation_probability : float, optional
-        Chance of each group of a child to be mutated, 0..1. Default: 1 / groups. Our choice.
+        Mutation probability of each group of a child, 0..1. Default: 1 / groups. Our choice.
     eta : float
         Distribution index of the mutation, 0 or more: the larger, the smaller the changes. Our choice.
     floor : float
-        Least share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
+        Smallest share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
         BCNetV2 (candidates within 0.8 B..B).
 
     Raises
@@ -81,11 +81,11 @@ class Evolution(Searcher):
 
     @property
     def total(self) -> int:
-        """The most widths that a search proposes: ``population * generations``."""
+        """The largest number of proposed widths: ``population * generations``."""
         return self.population * self.generations
 
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
-        """Run a search; see :meth:`Searcher.propose`. A batch is a generation."""
+        """Run a search; see :meth:`Searcher.propose`. Each batch is a generation."""
         space = LevelSpace(domain, budget)
         seen: set[bytes] = set()
         parents = self._first_generation(space, seen, rng)
@@ -93,14 +93,14 @@ class Evolution(Searcher):
         for _ in range(self.generations - 1):
             children = self._children(space, parents, fitness, seen, rng)
             if len(children) == 0:
-                return  # everything that the budget allows was proposed
+                return  # all widths within the budget were proposed
             scores = read_fitness((yield space.as_dicts(children)), len(children))
             candidates, fitness = np.concatenate([parents, children]), np.concatenate([fitness, scores])
             best = survivors(fitness, self.population)
             parents, fitness = candidates[best], fitness[best]
 
     def _first_generation(self, space: LevelSpace, seen: set[bytes], rng: np.random.Generator) -> IntArray:
-        """Levels (population, groups) to start from, added to ``seen``."""
+        """Initial levels (population, groups), added to ``seen``."""
         given = move_within(space, self._initial_levels(space), self.floor, rng)
         given = given[new_rows(given, seen, self.population)]
         uniform = uniform_levels(space)[None]
@@ -166,7 +166,7 @@ def two_point_crossover(first: IntArray, second: IntArray, probability: float, r
     pairs, groups = first.shape
     begin = rng.integers(0, max(1, groups), size=(pairs, 1))
     length = rng.integers(1, max(2, groups), size=(pairs, 1))
-    # A run of groups that goes on at the front is an exchange of what lies outside of the two cuts.
+    # A run of groups that wraps around exchanges the groups outside of the two cuts.
     exchanged = (np.arange(groups) - begin) % groups < length
     exchanged &= rng.random((pairs, 1)) < probability
     return np.concatenate([np.where(exchanged, second, first), np.where(exchanged, first, second)])

@@ -15,10 +15,10 @@ from .history import Scored
 __all__ = ['Headroom', 'headroom_of', 'kendall_tau']
 
 _FEWEST = 10
-"""Widths of equal cost below which nothing is said."""
+"""Minimum number of widths of equal cost for a statement."""
 
 _AGREE = 0.6
-"""Kendall's tau of two temperatures below which they order widths differently."""
+"""Kendall's tau below which two temperatures rank widths differently."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Headroom:
 
     @property
     def warns(self) -> bool:
-        """Whether temperatures disagree about the order of widths."""
+        """Whether temperatures disagree on the ranking of widths."""
         return min(self.agreement.values(), default=1.0) < _AGREE
 
     def sentences(self) -> list[str]:
-        """Return what this means, for people."""
+        """Return the findings as sentences."""
         kind = 'random widths' if self.drawn else 'widths that were searched'
         where = 'By' if self.budget is None else f'Under {self.budget}, by'
         said = [
@@ -94,10 +94,10 @@ class Headroom:
 
     def _verdict(self) -> str:
         if self.better >= 0.9:
-            return 'little to find here'
+            return 'little can be gained'
         if self.better >= 0.5:
-            return 'something may be found'
-        return 'its shape does not suit this budget, so there is much to find'
+            return 'some gain is possible'
+        return 'its shape does not suit this budget, so much can be gained'
 
 
 def headroom_of(
@@ -135,7 +135,7 @@ def headroom_of(
 
 
 def _noise(scored: Sequence[Scored]) -> float | None:
-    """Return the standard error of a difference of two scores: of what is left of a table of widths and parts."""
+    """Return the standard error of a difference of two scores, from the residuals of a table of widths and parts."""
     count = len(scored[0].parts)
     rows = [each.parts for each in scored if len(each.parts) == count and all(map(math.isfinite, each.parts))]
     if count < 2 or len(rows) < 2:
@@ -159,7 +159,7 @@ def _agreement(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau-b of two orders; NaN where one of them has only ties."""
+    """Kendall's tau-b of two rankings; NaN if one of them has only ties."""
     a, b = (np.sign(np.subtract.outer(x, x)) for x in (np.asarray(one, float), np.asarray(other, float)))
     scale = math.sqrt(float((a**2).sum()) * float((b**2).sum()))
     return float((a * b).sum()) / scale if scale else math.nan

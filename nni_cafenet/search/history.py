@@ -50,7 +50,7 @@ class Scored:
     parts: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it (NaN becomes null)."""
+        """Return the record as JSON values (NaN becomes null)."""
         return {
             'score': _null(self.score),
             'macs': self.macs,
@@ -115,17 +115,17 @@ class History:
         return self._records[widths_key(widths)]
 
     def fitness(self, scored: Scored) -> float:
-        """Return the score as a number of which more is better."""
+        """Return the score with its sign set so that higher is better."""
         return scored.score if self.higher_is_better else -scored.score
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures that the scores were taken at: one, in a run."""
+        """The temperatures of the scores: a single one in a run."""
         return sorted({record.temperature for record in self})
 
     @property
     def leader(self) -> Scored | None:
-        """The best record, as `best` says, known without a look at all others; None where none has a score."""
+        """The best record (see `best`), kept up to date by `add`; None if none has a score."""
         return self._leader
 
     def best(self, number: int | None = None, *, among: Callable[[Scored], bool] | None = None) -> list[Scored]:
@@ -134,7 +134,7 @@ class History:
         return sorted(good, key=self._rank)[:number]
 
     def export(self, folder: Path, labels: Sequence[str]) -> None:
-        """Write ``history.json`` and ``history.csv`` (a row a width, a column a group) into a folder."""
+        """Write ``history.json`` and ``history.csv`` (one row per width, one column per group) into a folder."""
         write_json(folder / 'history.json', [record.to_json() for record in self])
         text = io.StringIO()
         writer = csv.writer(text)
@@ -164,7 +164,7 @@ class History:
         write_text(folder / 'history.csv', text.getvalue())
 
     def _rank(self, record: Scored) -> tuple[int, float, int]:
-        """Order records: longer trainings first, which have beaten others of their kind; then by score, then by cost."""
+        """Rank records: longer trainings first, since these won their rungs; then by score, then by cost."""
         return -record.epochs, -self.fitness(record), record.macs
 
     def _keep(self, scored: Scored) -> None:
@@ -191,5 +191,5 @@ def _null(score: float) -> float | None:
 
 
 def better_when_higher(score: str) -> bool:
-    """Guess which way a metric is better, from its name."""
+    """Infer the direction of a metric from its name."""
     return not any(word in score.lower() for word in ('loss', 'error', 'err', 'mse', 'mae', 'perplexity'))

@@ -1,4 +1,4 @@
-"""Means over held-out batches, of losses and of what a validation step logs."""
+"""Means over held-out batches, of losses and of logged values."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Mean:
         self._values: list[tuple[Any, int]] = []
 
     def add(self, value: Any, samples: int) -> None:
-        """Add what a batch gave; the tensor may be written over afterwards."""
+        """Add the value of a batch; the tensor may be overwritten afterwards."""
         self._values.append((value.clone() if isinstance(value, Tensor) else value, samples))
 
     def value(self) -> float:
-        """Return the mean; NaN of nothing."""
+        """Return the mean; NaN without batches."""
         return _mean(self._values)
 
     def parts(self, most: int = 8) -> tuple[float, ...]:
-        """Return the means of up to so many parts, each of every ``most``-th batch."""
+        """Return the means of at most ``most`` parts, each of every ``most``-th batch."""
         return tuple(_mean(self._values[first::most]) for first in range(min(most, len(self._values))))
 
 
@@ -42,7 +42,7 @@ def _mean(values: Sequence[tuple[Any, int]]) -> float:
 
 
 class Logged:
-    """What a validation step logs over some batches: numbers by their means, torchmetrics by what they compute."""
+    """Values that a validation step logs: means of numbers, results of torchmetrics."""
 
     def __init__(self) -> None:
         self._means: dict[str, Mean] = {}
@@ -57,7 +57,7 @@ class Logged:
         }
 
     def add(self, calls: LogCalls, samples: int) -> None:
-        """Add what a batch logged."""
+        """Add the logged values of a batch."""
         for name, value in self.values_in(calls).items():
             if hasattr(value, 'compute'):
                 self._metrics[name] = value
@@ -65,7 +65,7 @@ class Logged:
                 self._means.setdefault(name, Mean()).add(value, samples)
 
     def mean(self, name: str) -> Mean | None:
-        """Return the mean of a number that is logged; None where there is none of this name."""
+        """Return the mean of a logged number; None if none has this name."""
         return None if name in self._metrics else self._means.get(name)
 
     def value(self, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Run a search: score what it proposes, and keep what is known."""
+"""Run a search: score its proposals, and record the scores."""
 
 from __future__ import annotations
 

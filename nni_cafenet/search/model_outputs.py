@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 __all__ = ['Logits', 'recorded_outputs', 'replayed_outputs']
 
 Change = Callable[[int, Any], Any]
-"""``(number of the call, output) -> what the caller gets instead``."""
+"""``(number of the call, output) -> replacement for the caller``."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Random widths inside a budget, near it, distinct and diverse; and moving given widths into it.
+"""Sample random widths within or near a budget, distinct and diverse; move given widths into it.
 
 Everything happens on *levels*: the index of a width among the choices of its group, 0 for the smallest.
 A cost never falls when a level grows: on a path that only grows, bisection meets the budget, of all rows at
@@ -16,11 +16,11 @@ from .budget import BoolArray, Budget, FloatArray, IntArray, WidthDomain
 __all__ = ['LevelSpace', 'enumerate_within', 'move_within', 'new_rows', 'sample_levels', 'sample_within']
 
 _PATH = 1 << 16  # positions on a path: far more than there are steps of one level on it
-_CHUNK = 1 << 14  # rows drawn at once, which bounds the memory
-_BLOCK = 1 << 8  # rows whose successors are listed at once, for the same reason
-_POOR = 0.1  # a draw of which less than this share is of use is poor
+_CHUNK = 1 << 14  # rows drawn at once, to limit memory
+_BLOCK = 1 << 8  # rows whose successors are listed at once, likewise
+_POOR = 0.1  # a draw with a smaller useful share is poor
 _PATIENCE = 2  # poor draws in a row before something else is tried
-_ENUMERATE = 4096  # widths that are listed at least where chance finds no more
+_ENUMERATE = 4096  # minimum number of widths to list if sampling finds no more
 
 
 class LevelSpace:
@@ -101,7 +101,7 @@ def sample_within(
 def sample_levels(space: LevelSpace, count: int, rng: np.random.Generator, floor: float, seen: set[bytes]) -> IntArray:
     """:func:`sample_within` on levels, without those in ``seen`` (see :func:`new_rows`), and adds to it."""
     smallest = float(space.usage(np.zeros((1, len(space.labels)), np.int64))[0])
-    most = max(_ENUMERATE, 2 * count) + len(seen)  # a list of more has enough that are new
+    most = max(_ENUMERATE, 2 * count) + len(seen)  # a longer list has enough new ones
     kept: list[IntArray] = [np.empty((0, len(space.labels)), np.int64)]
     missing, lowered, poor, listed = count, floor, 0, None
     while missing:

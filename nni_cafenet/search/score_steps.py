@@ -10,7 +10,7 @@ from nni.nas.evaluator.pytorch.lightning import LightningModule, SupervisedLearn
 __all__ = ['Step', 'draws_nothing', 'loss_step', 'statistics_step']
 
 Step = Callable[[Any, int], Any]
-"""``(batch, index) -> what a training step returns``."""
+"""``(batch, index) -> output of a training step``."""
 
 _KNOWN = ('torch', 'torchmetrics', 'nni')
 
@@ -46,7 +46,7 @@ def draws_nothing(module: LightningModule) -> bool:
 
 
 def _has_known_step(module: LightningModule) -> bool:
-    """Whether a training step is that of NNI's modules, with a loss and metrics that do nothing else."""
+    """Whether the training step is NNI's, with a loss and metrics without side effects."""
     step = getattr(module.training_step, '__func__', None)
     if not isinstance(module, SupervisedLearningModule) or step is not SupervisedLearningModule.training_step:
         return False

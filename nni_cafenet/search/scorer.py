@@ -107,7 +107,7 @@ class Scorer:
 
     @cached_property
     def _logits(self) -> Logits | str:
-        """Where the model's logits are, shown by the first held-out batch; or why there are none."""
+        """The positions of the model's logits, found on the first held-out batch; or why there are none."""
         batch, name = next(iter(self.heldout), None), self.metric
         if batch is None:
             return 'there are no held-out batches'
@@ -150,7 +150,7 @@ class Scorer:
         return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
 
     def _best_by_temperature(self, found: Sequence[_SetScore]) -> dict[float, float]:
-        """Return what the score would have been at each temperature, by the best channel set at that temperature."""
+        """Return the score at each temperature, of the best channel set at that temperature."""
         columns = {each: [scores.at[each] for scores in found] for each in sorted(found[0].at)}
         return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
 
@@ -164,7 +164,7 @@ class Scorer:
         return slim
 
     def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
-        """Return different channel sets of a width, the same ones whenever it is scored."""
+        """Return distinct channel sets of a width, the same ones in every call."""
         rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
         return self.sharing.different(self.space.groups, widths, self.channel_sets_per_step, rng)
 
@@ -176,7 +176,7 @@ class Scorer:
     def _prepared(
         self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor] | None, *, statistics: Sequence[Any]
     ) -> Iterator[Mapping[str, Tensor]]:
-        """Run on channel sets, with their running statistics and fresh metrics; afterwards all is as it was."""
+        """Activate channel sets, with their running statistics and fresh metrics; restore everything afterwards."""
         inner = self.module.training_module
         self.space.activate(widths, channel_sets)
         effects = SideEffects(inner)
@@ -195,7 +195,7 @@ class Scorer:
                 )
                 for metric in metrics:
                     metric.reset()
-                    metric.sync_on_compute = metric._to_sync = False  # every process scores by itself
+                    metric.sync_on_compute = metric._to_sync = False  # each process scores independently
                 yield tensors
         finally:
             for metric, sync in zip(metrics, synced):
@@ -235,7 +235,7 @@ class Scorer:
         return _SetScore(scores, () if mean is None else mean.parts())
 
     def _logged_tensor(self, batch: Any) -> Tensor | None:
-        """Return the metric that one batch logs, as a tensor with its graph; None where it is none."""
+        """Return the metric that one batch logs, if it is a tensor, with its graph."""
         calls = LogCalls()
         self._silently(calls, self.module.training_module.validation_step, batch, 0)
         value = Logged.values_in(calls).get(self.metric)
@@ -287,11 +287,11 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _SetScore:
-    """The score of a channel set ``at`` each temperature, and on parts of the held-out data at that of the scores."""
+    """The score of a channel set ``at`` each temperature, and on parts of the held-out data."""
 
     at: dict[float, float]
     parts: tuple[float, ...]
 
 
 def _no_log(name: str, value: Any, **_: Any) -> None:
-    """Take what a step logs, and forget it."""
+    """Ignore the logged value."""

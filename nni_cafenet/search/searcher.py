@@ -40,7 +40,7 @@ class Searcher(ABC):
     @property
     @abstractmethod
     def total(self) -> int:
-        """The most widths that a search proposes; in a small space it may end earlier."""
+        """The largest number of proposed widths; a search of a small space may end earlier."""
 
     @abstractmethod
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
@@ -92,10 +92,10 @@ class RandomSearch(Searcher):
     n : int
         Number of widths, the uniformly scaled network of the budget among them.
     floor : float
-        Least share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
+        Smallest share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
         BCNetV2 (candidates within 0.8 B..B).
     batch : int
-        Widths proposed at a time. It does not change which ones.
+        Widths per batch, without effect on the widths themselves.
 
     Raises
     ------
@@ -110,11 +110,11 @@ class RandomSearch(Searcher):
 
     @property
     def total(self) -> int:
-        """The most widths that a search proposes: ``n``."""
+        """The largest number of proposed widths: ``n``."""
         return self.n
 
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
-        """Run a search; see :meth:`Searcher.propose`. The scores play no part."""
+        """Run a search; see :meth:`Searcher.propose`. Scores are ignored."""
         space = LevelSpace(domain, budget)
         seen: set[bytes] = set()
         uniform = uniform_levels(space)[None]

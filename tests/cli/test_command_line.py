@@ -13,7 +13,7 @@ from nni_cafenet import cli
 @pytest.mark.parametrize(
     ('command', 'teaches'),
     [
-        ('quickstart', 'the same command goes on where it was'),
+        ('quickstart', 'the same command resumes the run'),
         ('inspect', 'nni-cafenet inspect resnet50 --input 1 3 224 224'),
         ('prune', 'nni-cafenet prune --config job.yaml --seed 1 --output out1'),
         ('search', 'nni-cafenet search --config examples/search.yaml'),

@@ -53,5 +53,5 @@ def test_another_file_is_refused(tmp_path, text):
 def test_other_records_are_refused(tmp_path, record):
     path = tmp_path / 'other.jsonl'
     append_record(path, record)
-    with pytest.raises(ValueError, match=r'other.jsonl.* is no file of measured times .*Delete it to measure anew'):
+    with pytest.raises(ValueError, match=r'other.jsonl.* is not a file of measured times .*Delete it to measure again'):
         TimeCache('here', path)

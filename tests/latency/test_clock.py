@@ -106,5 +106,5 @@ def test_a_model_on_the_meta_device_computes_nothing():
 
 def test_devices():
     assert check_device('cpu') == torch.device('cpu')
-    with pytest.raises(ValueError, match=r"there=3 is no device of torch: write 'cpu' or 'cuda'|there=3: "):
+    with pytest.raises(ValueError, match=r"there=3 is not a device of torch: write 'cpu' or 'cuda'|there=3: "):
         check_device(3, 'there')

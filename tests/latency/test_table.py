@@ -99,9 +99,9 @@ def test_it_prints_what_takes_the_time(table):
         (None, r'cannot be read: .*No such file'),
         ('not json', r'is damaged \(it cannot be read'),
         ('[]', 'is damaged .*measure one'),
-        ({}, r"is no latency table \(KeyError: 'format'\)"),
+        ({}, r"is not a latency table \(KeyError: 'format'\)"),
         ({'format': 99}, 'its format is 99, this version reads 1'),
-        ({'format': 1, 'space': {}}, r"is no latency table \(KeyError: 'device'\)\. Measure one"),
+        ({'format': 1, 'space': {}}, r"is not a latency table \(KeyError: 'device'\)\. Measure one"),
     ],
 )
 def test_another_file_is_refused(tmp_path, content, said):
@@ -162,7 +162,7 @@ def test_a_table_of_another_space_is_refused(small, other, said):
 
 
 def test_other_groups_are_refused(table, joined, small):
-    with pytest.raises(ValueError, match=r'channel groups: 1 there, 3 here, not all the same'):
+    with pytest.raises(ValueError, match=r'channel groups: 1 there, 3 here, not all equal'):
         small.check(joined)
 
 

@@ -186,7 +186,7 @@ def test_the_latency_of_widths_is_limited():
     assert budget.allows(widths).tolist() == [True, True, False]
     np.testing.assert_allclose(budget.usage(widths), [2200 / 4600, 1, 8200 / 4600])
     assert budget.describe() == 'parameters <= 24 (27.3% of 88) and latency <= 4.60 us (46.0% of 10 us, predicted)'
-    with pytest.raises(ValueError, match='needs a table that tells latencies: make the budget by Budget.parse'):
+    with pytest.raises(ValueError, match='needs a table that predicts latencies: create the budget by Budget.parse'):
         Budget({'latency': 4600}, DOMAIN).allows(widths)
 
 

@@ -54,7 +54,7 @@ def test_the_budget_is_that_of_the_run_where_none_is_given(space):
     NearBudget(budget={'macs': '40%', 'latency': '5ms'}).check(space)
     for budget, said in (
         (None, 'a budget is missing'),
-        ({'latency': '5ms'}, 'limits latency alone'),
+        ({'latency': '5ms'}, 'limits only latency'),
         ('0.001%', 'allows'),
     ):
         with pytest.raises(ValueError, match=said):

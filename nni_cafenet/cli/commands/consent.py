@@ -37,8 +37,8 @@ def refuse_without_consent(
     if found:
         lines = '\n'.join(f'  {line}' for line in found)
         raise ConsentError(
-            f'{str(place)!r} asks for code that this command does not name; nothing of it has run:\n{lines}\n'
-            'If you trust where it comes from, add --trust.'
+            f'{str(place)!r} asks for code that this command does not name; none of it has run:\n{lines}\n'
+            'If you trust its source, add --trust.'
         )
 
 
@@ -58,7 +58,7 @@ def _named_code(configuration: Configuration, typed: Container[str]) -> Iterator
 
 
 def _is_harmless(kind: str, spec: str) -> bool:
-    """Whether a name refers to torchvision, this package or a data folder instead of user code."""
+    """Whether a name refers to torchvision, this package or a data folder, not to user code."""
     place, _, attribute = spec.rpartition(':')
     if kind == 'data':
         from ..data import names_code

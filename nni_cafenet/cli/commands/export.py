@@ -15,17 +15,17 @@ from .network_option import add_network, the_network
 __all__ = ['add']
 
 _DESCRIPTION = """\
-Write the slim network of a finished run as ONNX or TorchScript, and check what was written against the network.
+Write the slim network of a finished run as ONNX or TorchScript, and verify the file against the network.
 """
 
 _EXAMPLES = """\
 examples:
   nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
   nni-cafenet export family --network 50% --onnx half.onnx
-  nni-cafenet export received --onnx slim.onnx --trust           run the code that the folder names: it lists it
-  nni-cafenet export out/trained/fresh-0 --onnx slim.onnx        what nni-cafenet train-slim trained
+  nni-cafenet export received --onnx slim.onnx --trust           run the code that the folder names
+  nni-cafenet export out/trained/fresh-0 --onnx slim.onnx        a network trained by nni-cafenet train-slim
 
-ONNX needs pip install 'nni-cafenet[onnx]'. Files are written whole or not at all.
+ONNX needs pip install 'nni-cafenet[onnx]'. Files are written atomically.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 

@@ -33,7 +33,7 @@ def status_of(error: Exception) -> int:
     root = _with_errno(error)
     if root is not None and root.errno in _NO_ROOM:
         name = f' {root.filename}' if root.filename else ''
-        _tell(f'writing{name} failed: {root.strerror}; make room, then start the same command again: it goes on')
+        _tell(f'writing{name} failed: {root.strerror}; free some space, then run the same command again: it resumes')
         return _FAILED
     if isinstance(error, _FAILURES):
         _tell(str(error))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ['add']
 
 _DESCRIPTION = """\
-Show what the width space of a model is made of: its channel groups, what is fixed and why, what it costs.
+Show the width space of a model: its channel groups, fixed channels with the reasons, and costs.
 Nothing is trained and nothing is downloaded: the model has fresh weights.
 
 MODEL is one of
@@ -23,10 +23,10 @@ MODEL is one of
   package.module:factory      a function without arguments that returns a torch.nn.Module, or the module itself;
                               packages in the working directory are found
   path/to/model.py:factory    the same in a file
-  model.pt                    a whole model that torch.save wrote; only with --unpickle, because loading it runs code
+  model.pt                    a whole model saved by torch.save; only with --unpickle, because loading it runs code
 
-A group is what changes together: one width for all layers that make or read its channels. MACs are
-multiply-accumulates of one sample; the MACs of a channel tell which groups are worth making narrower.
+A group consists of channels that change together: one width for all layers that output or read them. MACs are
+multiply-accumulates of one sample; the MACs per channel show which groups are worth narrowing.
 """
 
 _EXAMPLES = """\
@@ -47,18 +47,18 @@ def add(commands: Any) -> None:
     inspect = commands.add_parser(
         'inspect',
         usage='nni-cafenet inspect MODEL --input N [N ...] [options]',  # --input would swallow a model behind it
-        help='the channel groups of any model, and what its widths cost',
+        help='the channel groups of any model, and the costs of its widths',
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
     add_space_options(inspect)
-    files = inspect.add_argument_group('files', 'Written whole or not at all. With - the terminal gets that alone.')
+    files = inspect.add_argument_group('files', 'Written atomically. With -, only this goes to the terminal.')
     files.add_argument('--json', metavar='FILE', help='everything, as JSON; - for the terminal')
     files.add_argument('--csv', metavar='FILE', help='the groups, as CSV; - for the terminal')
     files.add_argument(
         '--plot',
         metavar='FILE',
-        help='a picture of the MACs of each layer, colored by channel group: .svg, .png or .pdf',
+        help='a figure of the MACs of each layer, colored by channel group: .svg, .png or .pdf',
     )
     inspect.set_defaults(run=_run)
 
@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     outputs = {option: getattr(options, option) for option in ('json', 'csv', 'plot')}
     if [outputs['json'], outputs['csv']] == ['-', '-']:
-        raise ValueError('--json - and --csv - both want the terminal; write one of them into a file')
+        raise ValueError('--json - and --csv - both write to the terminal; write one of them to a file')
     for option, file in outputs.items():
         if file is not None and (file != '-' or option == 'plot'):
             check_output_file(f'--{option}', Path(file))

@@ -32,9 +32,11 @@ def add_job(
         description=f'{description}\n{SOURCES}\n',
         epilog=epilog,
     )
-    files = parser.add_argument_group('configuration', 'all options may stand in a YAML file; options go before it')
+    files = parser.add_argument_group(
+        'configuration', 'all options can be given in a YAML file; the command line overrides it'
+    )
     files.add_argument('--config', metavar='FILE', help='read the job from a YAML file')
-    files.add_argument('--save-config', metavar='FILE', help='write the whole configuration into a YAML file')
+    files.add_argument('--save-config', metavar='FILE', help='write the whole configuration to a YAML file')
     add_trust(files, 'the YAML file')
     files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
     add_flags(parser)
@@ -72,14 +74,14 @@ def begin(command: str, configuration: Configuration) -> Prepared:
 
         prepared = prepare_job(configuration, echo)
     if folder.started:
-        echo(f'going on with the run in {folder.path}')
+        echo(f'resuming the run in {folder.path}')
     folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
     return prepared
 
 
 def resume_hint(options: argparse.Namespace) -> str:
     """Return the message for an interrupted job."""
-    return f'What was done is kept; to go on from there:\n  {command_line(options)}'
+    return f'Progress is saved; to resume:\n  {command_line(options)}'
 
 
 def folders_line(folders: Iterable[Path]) -> str:

@@ -33,9 +33,7 @@ def the_network(options: argparse.Namespace) -> tuple[JobRecord, SavedNetwork]:
     job = JobFolder(home or folder)
     if job.path != folder:  # a subfolder of the run
         if not (folder / 'widths.json').is_file():
-            raise FolderError(
-                f'{str(folder)!r}: holds no widths.json and slim.pt; name the folder of a run that has ended'
-            )
+            raise FolderError(f'{str(folder)!r}: has no widths.json and slim.pt; give the folder of a finished run')
         return job.load(), SavedNetwork.read('', folder)
     record, networks = job.load(), chosen(SavedNetwork.all_of(job), options.network)
     if len(networks) > 1:
@@ -53,6 +51,6 @@ def chosen(networks: list[SavedNetwork], name: str | None) -> list[SavedNetwork]
         names = ', '.join(network.name for network in networks if network.name)
         raise ConfigurationError(
             f'--network {name}: the run has no such network; '
-            + (f'it has {names}' if names else 'it has one alone: leave --network out')
+            + (f'it has {names}' if names else 'it has only one: omit --network')
         )
     return found

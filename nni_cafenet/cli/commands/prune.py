@@ -21,9 +21,8 @@ Make a trained network smaller, under a budget of multiply-accumulates (MACs), p
   3. widths within the budget are searched on a held-out part of the training data,
   4. the best ones are fine-tuned with the weights that they inherit.
 
-The output folder then holds widths.json and slim.pt (nni_cafenet.load_slim reads them), and every width that was scored;
-`nni-cafenet export` and `nni-cafenet report` take it from there. Stopped with Ctrl-C or killed, the same command goes on
-where it was.
+The output folder then contains widths.json and slim.pt (nni_cafenet.load_slim reads them), and all scored widths;
+`nni-cafenet export` and `nni-cafenet report` read it. After Ctrl-C or a crash, the same command resumes the run.
 """
 
 _EXAMPLES = """\
@@ -32,7 +31,7 @@ examples:
   nni-cafenet prune --model nets.py:small --model-args width=8 --weights small.pt --data cifar10:./cifar --output out
   nni-cafenet prune --model nets.py:small --weights small.pt --data my_data.py:loaders --budget 75% 50% 25% --output family
   nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget macs=50% params=5M --output out
-  nni-cafenet prune --config job.yaml --seed 1 --output out1         a file, and what goes before it
+  nni-cafenet prune --config job.yaml --seed 1 --output out1         a file, and an option that overrides it
 
 In Python: nni_cafenet.prune(model, '50%', train=..., validate=..., example_input=...).
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
@@ -47,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
     of_torchvision = name.startswith('torchvision.') or ':' not in name and not configuration['model.unpickle']
     if of_torchvision and configuration['model.weights'] is None:
         raise ConfigurationError(
-            f'model {name!r} has fresh weights, of which there is nothing to keep; give trained ones by --weights FILE, or '
+            f'model {name!r} has fresh weights, which are not worth keeping; give trained ones by --weights FILE, or '
             'search from fresh weights: nni-cafenet search'
         )
     return run_prune(configuration)

@@ -12,7 +12,7 @@ from .console import echo, loading
 __all__ = ['add']
 
 _DESCRIPTION = """\
-Print the table of a finished run, and write its report anew: report.md and report.html with pictures of the widths, the
+Print the table of a finished run, and write its report again: report.md and report.html with figures of the widths, the
 MACs of each layer, all scored widths and the training.
 """
 
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise FolderError(f'{options.folder!r}: is not there; name the output folder of nni-cafenet prune')
+        raise FolderError(f'{options.folder!r}: does not exist; give the output folder of nni-cafenet prune')
     with loading():
         from ...report import read_report, write_report
 

@@ -24,7 +24,7 @@ them for more (--halving 2 4 8), and the best ones in full. --finalists 8 --halv
 among the best widths of the supernet. docs/short_trainings.md says when to use which.
 
 A configuration that gives trained weights (model: weights:) is pruned instead, as by `nni-cafenet prune`. The
-output folder is of the same form. Stopped with Ctrl-C or killed, the same command goes on where it was.
+output folder has the same form. After Ctrl-C or a crash, the same command resumes the run.
 """
 
 _EXAMPLES = """\

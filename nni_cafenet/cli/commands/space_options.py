@@ -17,7 +17,7 @@ __all__ = ['add_space_options', 'space_of']
 
 def add_space_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `space_of` reads."""
-    parser.add_argument('model', metavar='MODEL', help='the model, see above')
+    parser.add_argument('model', metavar='MODEL', help='the model; see above')
     parser.add_argument(
         '--input',
         required=True,
@@ -28,14 +28,14 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
         'once for each input',
     )
     parser.add_argument(
-        '--unpickle', action='store_true', help='load a model that torch.save wrote: runs the code that the file names'
+        '--unpickle', action='store_true', help='load a model saved by torch.save: runs code that the file names'
     )
     space = parser.add_argument_group('space')
     space.add_argument(
         '--bins',
         default='1:32',
         metavar='RULE',
-        help='SMALLEST:LARGEST for bins of about the same MACs, in channels, or how many bins a group has, such as 20 '
+        help='SMALLEST:LARGEST for bins of about equal MACs, in channels, or the number of bins per group, such as 20 '
         '(default: %(default)s)',
     )
     space.add_argument(
@@ -50,7 +50,7 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar='N',
-        help='widths are multiples of it, in groups whose full width is one (default: %(default)s)',
+        help='widths are multiples of it in groups whose full width is one (default: %(default)s)',
     )
     for name, may in (('include', 'may'), ('exclude', 'may not')):
         space.add_argument(

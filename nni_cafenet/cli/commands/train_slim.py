@@ -16,8 +16,8 @@ from .network_option import add_network, chosen
 __all__ = ['add']
 
 _DESCRIPTION = """\
-Train the slim network of a finished run: from scratch, which tells what its widths are worth, or on from the
-weights that it has. Model, data and recipe are those of the run, where no option says otherwise.
+Train the slim network of a finished run: from scratch, which shows what its widths are worth, or further from the
+weights that it has. Model, data and recipe are those of the run unless an option overrides them.
 """
 
 _EXAMPLES = """\
@@ -27,7 +27,7 @@ examples:
   nni-cafenet train-slim out --data imagefolder:./more --epochs 100 --seed 1
   nni-cafenet train-slim family --network 50% --epochs 100                  one network of several
 
-The trained networks are in RUN/trained/FROM-SEED: widths.json, slim.pt, result.json. Stopped, the same command goes on.
+The trained networks are in RUN/trained/FROM-SEED: widths.json, slim.pt, result.json. Interrupted, the same command resumes.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         'train-slim',
         usage='nni-cafenet train-slim RUN --epochs N [options]',
-        help='train the slim network of a finished run, from scratch or on from its weights',
+        help='train the slim network of a finished run, from scratch or further from its weights',
         description=f'{_DESCRIPTION}\n{SOURCES}\n',
         epilog=_EXAMPLES,
     )
@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
         dest='start',
         choices=('fresh', 'inherited'),
         default='fresh',
-        help='fresh weights, or those that the network has (default: %(default)s)',
+        help='fresh weights, or those of the network (default: %(default)s)',
     )
     parser.add_argument('--output', metavar='DIR', help='folder of the training (default: RUN/trained/FROM-SEED)')
     add_flags(parser, _FIELDS)
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     record = job.load()
     networks = chosen(SavedNetwork.all_of(job), options.network)
     given = given_flags(options)
-    if _EPOCHS in given:  # this command's name for it
+    if _EPOCHS in given:  # the option's name in this command
         given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
     refuse_without_consent(
         record.configuration.overridden(given), typed=given, place=options.folder, trusted=options.trust
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         model__input=list(record.input),
     )
     if asked[_EPOCHS] < 1:
-        raise ConfigurationError('--epochs: the run has none of its own; give 1 or more')
+        raise ConfigurationError('--epochs: the run has no such setting; give 1 or more')
     folder = absolute_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
         from ..jobs import prepare_job, run_slim_training, trainings_table

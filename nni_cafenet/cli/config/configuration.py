@@ -76,7 +76,7 @@ class Configuration(Mapping[str, Any]):
 
     @classmethod
     def from_nested(cls, values: Mapping[str, Any]) -> Configuration:
-        """Read what `nested` returned; fields that do not change the result may be missing."""
+        """Read the output of `nested`; fields that do not change the result may be missing."""
         problems: list[str] = []
         given = _flattened(values, problems)
         defaults = {
@@ -114,7 +114,7 @@ class Configuration(Mapping[str, Any]):
         return result
 
     def to_yaml(self) -> str:
-        """Return the configuration as YAML, for a file that asks for the same job."""
+        """Return the configuration as YAML, as a file for the same job."""
         return to_yaml(self.nested())
 
     def differences(self, other: Configuration, without: Sequence[str] = ()) -> list[str]:
@@ -132,7 +132,7 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
     if short and not fresh:
         yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
     elif rungs is not None and not fresh:
-        yield 'search.halving: is for searches from fresh weights; leave it out'
+        yield 'search.halving: applies to searches from fresh weights; omit it'
     elif rungs is not None and not short and made['search.finalists'] < 2:
         yield 'search.halving: chooses among finalists; give --finalists 2 or more, or --method short-trainings'
     elif short and made['training.finetune_epochs']:
@@ -184,7 +184,7 @@ def _unknown(path: str, name: Any, section: str) -> str:
     elsewhere = [field.path for field in FIELDS if field.path.rpartition('.')[2] == name]
     hints: Iterable[str] = elsewhere or ([f'{section}.{near[0]}' if section else near[0]] if near else [])
     hint = next((f'did you mean {each}? ' for each in hints), '')
-    return f'{path}: is no field; {hint}allowed{f" in {section}" if section else ""}: {", ".join(allowed)}'
+    return f'{path}: is not a field; {hint}allowed{f" in {section}" if section else ""}: {", ".join(allowed)}'
 
 
 def _names(section: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The fields of a configuration: places and defaults. `nni_cafenet.options` has what they allow and mean."""
+"""The fields of a configuration, with keys and defaults; `nni_cafenet.options` defines values and meanings."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Field:
 
 SECTIONS = {
     'model': 'the network',
-    'data': 'what it is trained and measured on',
-    'space': 'which widths its channel groups may have',
+    'data': 'data for training and evaluation',
+    'space': 'the allowed widths of channel groups',
     'training': 'how the supernet and the smaller networks are trained',
     'search': 'how widths are searched',
     '': 'the job',
@@ -105,10 +105,10 @@ FIELDS = (
         'model.weights',
         text('a file, or the name of weights of torchvision', 'FILE').or_none(),
         None,
-        'trained weights: a state_dict that torch.save wrote, or .safetensors; or the name of those that torchvision '
+        'trained weights: a state_dict saved by torch.save, or .safetensors; or the name of those that torchvision '
         'downloads, such as IMAGENET1K_V1',
     ),
-    Field('model.unpickle', flag(), False, 'allow a model that torch.save wrote whole: runs the code that it names'),
+    Field('model.unpickle', flag(), False, 'allow a whole model saved by torch.save: runs code that the file names'),
     Field(
         'model.input',
         shape().or_none(),
@@ -116,7 +116,7 @@ FIELDS = (
         'shape of the input, the batch first; MACs are counted for it (default: what torchvision trained the model on, or '
         'that of the data)',
     ),
-    Field('data.source', source(), REQUIRED, 'training and validation data, see above', option='--data'),
+    Field('data.source', source(), REQUIRED, 'training and validation data; see above', option='--data'),
     Field.of(DataOptions, 'data.batch_size'),
     Field.of(DataOptions, 'data.workers', changes_nothing=True),
     Field.of(DataOptions, 'data.validation'),
@@ -151,7 +151,7 @@ FIELDS = (
         'budget',
         budgets(),
         '50%',
-        'what the network may cost: 50% of the MACs, 300M; several for a family; macs=50% params=5M',
+        'budget of the network: 50% of the MACs, 300M; several for a family; macs=50% params=5M',
     ),
     Field(
         'output',
@@ -164,4 +164,4 @@ FIELDS = (
     Field.of(RecipeOptions, 'device', changes_nothing=True),
     Field.of(RecipeOptions, 'precision'),
 )
-"""All fields, in the order in which a file shows them."""
+"""All fields, in the order of a file."""

@@ -1,4 +1,4 @@
-"""Kinds of values that only the command line has."""
+"""Kinds of values that occur only on the command line."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def _missing(given: Mapping[str, Given]) -> Iterator[str]:
             yield _line(data, f'{place} {what}')
     weights = given.get('model.weights')
     if weights is not None and not Path(weights.value).is_file():
-        named = weights.value.isidentifier()  # weights that torchvision has, such as DEFAULT
+        named = weights.value.isidentifier()  # torchvision's weights, such as DEFAULT
         if Path(weights.value).is_dir():
             yield _line(weights, 'is a folder; name a file')
         elif not named or weights.value.endswith(_OF_WEIGHTS):

@@ -38,7 +38,7 @@ def read_yaml(path: str) -> dict[str, Any]:
         line = f', line {error.problem_mark.line + 1}' if error.problem_mark is not None else ''
         raise ConfigurationError(f'configuration {path}{line}: {error.problem or error.context}') from error
     except yaml.YAMLError as error:
-        raise ConfigurationError(f'configuration {path}: is no YAML ({first_line(error)})') from error
+        raise ConfigurationError(f'configuration {path}: is not YAML ({first_line(error)})') from error
     if not isinstance(found, Mapping):
         what = 'nothing' if found is None else f'a {type(found).__name__}'
         raise ConfigurationError(f'configuration {path}: holds {what}; write fields, such as: budget: 50%')
@@ -87,6 +87,6 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in found:
-            raise yaml.constructor.ConstructorError(None, None, f'{key!r} stands there twice', key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f'{key!r} occurs twice', key_node.start_mark)
         found[key] = loader.construct_object(value_node, deep=True)
     return found

@@ -26,7 +26,7 @@ def cifar10(place: str, request: DataRequest) -> Data:
         test = CIFAR10(str(folder), train=False, download=False)
     except (RuntimeError, OSError) as error:
         raise DataError(
-            f'{folder} does not hold CIFAR-10, or not whole ({first_line(error, 60)}); to download it (170 MB): '
+            f'{folder} does not contain CIFAR-10, or is incomplete ({first_line(error, 60)}); to download it (170 MB): '
             f'python -c "import torchvision; torchvision.datasets.CIFAR10({str(folder)!r}, download=True)"'
         ) from error
     shape = request.pixels.shape if request.pixels is not None and request.exact else (3, 32, 32)

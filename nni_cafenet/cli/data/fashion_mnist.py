@@ -85,7 +85,7 @@ def _files_in(folder: Path) -> Path:
         if any((each / f'train-labels-idx1-ubyte{end}').is_file() for end in ('', '.gz')):
             return each
     raise DataError(
-        f'{folder} does not hold Fashion-MNIST (train-images-idx3-ubyte and three more files, plain or .gz). On Debian: '
+        f'{folder} does not contain Fashion-MNIST (train-images-idx3-ubyte and three more files, plain or .gz). On Debian: '
         f'apt-get install dataset-fashion-mnist puts them into {DEFAULT_FOLDER}; elsewhere: '
         'python -c "import torchvision; torchvision.datasets.FashionMNIST(\'DIR\', download=True)"'
     )
@@ -103,6 +103,6 @@ def _read(folder: Path, name: str, shape: Sequence[int]) -> NDArray[np.uint8]:
     start = _HEADER.get(int.from_bytes(content[:4], 'big'), 0)
     if start != 4 + 4 * len(shape) or len(content) != start + math.prod(shape):
         raise DataError(
-            f'{path} is not the file of Fashion-MNIST, or not whole ({len(content):,} bytes): fetch it again.'
+            f'{path} is not the file of Fashion-MNIST, or is incomplete ({len(content):,} bytes): fetch it again.'
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()

@@ -39,7 +39,7 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
         more = f' and {len(empty) - _SHOWN} more' if len(empty) > _SHOWN else ''
         raise DataError(f'no pictures in {names_of}{more}; a class has pictures: fill its folder, or remove it')
     if len(images) < 2:
-        raise DataError(f'{folder} holds one class alone, {names[0]!r}; there is nothing to tell apart: add others')
+        raise DataError(f'{folder} has only one class, {names[0]!r}: add others')
     return images
 
 
@@ -73,7 +73,7 @@ def open_image(path: str | os.PathLike[str], channels: int = 3) -> Any:
 
 
 def _problem(path: Path) -> str | None:
-    """Return what is wrong with a file, or None."""
+    """Return the problem of a file, or None."""
     from PIL import Image
 
     try:
@@ -107,7 +107,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _is_shown(name: str) -> bool:
-    """Whether a folder is not hidden or created by another program."""
+    """Whether a folder is neither hidden nor created by another program."""
     return not name.startswith('.') and name != '__MACOSX'
 
 

@@ -31,8 +31,7 @@ def image_folder(place: str, request: DataRequest) -> Data:
         raise DataError(f'the folder {folder} {what}; check the path, it counts from {Path.cwd()}')
     if request.pixels is None:
         raise DataError(
-            'which size the pictures shall have is not known for this model; give it by --input, the batch first, such as '
-            '--input 1 3 224 224'
+            'the image size of this model is unknown; give it by --input, the batch first, such as --input 1 3 224 224'
         )
     train, validate, cut = _parts(folder, request)
     check_images([file for part in (train, validate) for files in part.values() for file in files])
@@ -49,7 +48,7 @@ def image_folder(place: str, request: DataRequest) -> Data:
 
 
 def _parts(folder: Path, request: DataRequest) -> tuple[_Images, _Images, str]:
-    """Return both parts, and a remark if they were split by the seed."""
+    """Return both parts, and a note if they were split by the seed."""
     train, validate = folder / 'train', folder / 'val'
     if train.is_dir() and validate.is_dir():
         parts = find_images(train), find_images(validate)
@@ -62,8 +61,8 @@ def _parts(folder: Path, request: DataRequest) -> tuple[_Images, _Images, str]:
     }
     kept = {name: held for name, (_, held) in cut.items()}
     if not any(kept.values()):
-        raise DataError(f'{folder} has one picture a class, so none is left for validation; add others')
-    return {name: rest for name, (rest, _) in cut.items()}, kept, f' (cut by the seed {request.seed})'
+        raise DataError(f'{folder} has one picture per class, so none is left for validation; add more')
+    return {name: rest for name, (rest, _) in cut.items()}, kept, f' (split by the seed {request.seed})'
 
 
 def _check_same_classes(train: _Images, validate: _Images, folder: Path) -> None:

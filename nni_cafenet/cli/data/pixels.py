@@ -1,4 +1,4 @@
-"""Pictures as a network wants them: their size, and the scale of their values."""
+"""Images as a network expects them: size and normalization."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pixels:
 
     @classmethod
     def for_model(cls, spec: str) -> Pixels | None:
-        """Return what torchvision's own weights of a model were trained on; None where they do not say. No download."""
+        """Return the images that torchvision's weights of a model were trained on; None if unknown. No download."""
         from torchvision import models
 
         name = torchvision_name(spec)

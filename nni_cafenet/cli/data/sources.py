@@ -36,7 +36,7 @@ def check_form(source: str) -> None:
         return
     near = difflib.get_close_matches(kind.lower(), ('digits', *_OF_FOLDERS), n=1)
     remedy = f'did you mean {near[0]!r}? ' if near else ''
-    raise DataError(f'data {source!r}: is no source; {remedy}allowed: {", ".join(FORMS)}')
+    raise DataError(f'data {source!r}: is not a source; {remedy}allowed: {", ".join(FORMS)}')
 
 
 def names_code(source: str) -> bool:
@@ -72,8 +72,8 @@ def load_data(request: DataRequest) -> Data:
     asked = request.pixels.shape if request.exact and request.pixels is not None else None
     if None not in (asked, data.shape) and data.shape != asked:
         raise DataError(
-            f'data {source!r}: gives inputs of the shape {data.shape}, but --input says {asked}; '
-            'leave --input out, or resize the data'
+            f'data {source!r}: has inputs of shape {data.shape}, but --input says {asked}; '
+            'omit --input, or resize the data'
         )
     return data
 

@@ -25,7 +25,7 @@ def data_of_code(name: CodeName, request: DataRequest) -> Data:
     if missing:
         raise name.wrong(
             f'needs arguments ({", ".join(missing)})',
-            f'name a function that needs none, or only of {", ".join(offered)}',
+            f'name a function that needs none, or only some of {", ".join(offered)}',
         )
     taken, takes_any = taken_arguments(function)
     try:
@@ -64,7 +64,7 @@ def _first_batch(name: CodeName, train: Any, request: DataRequest) -> tuple[tupl
     except (Exception, SystemExit) as error:
         raise name.failed('reading its first batch', error) from error
     if batch is None:
-        raise name.wrong('its training loader gives no batch', 'give it more samples, or drop_last=False')
+        raise name.wrong('its training loader yields no batch', 'give it more samples, or drop_last=False')
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         count = f' of {len(batch)}' if isinstance(batch, (tuple, list)) else ''
         raise name.wrong(

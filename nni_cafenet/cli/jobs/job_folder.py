@@ -73,37 +73,38 @@ class JobFolder:
             if different:
                 lines = '\n'.join(f'  {each}' for each in different)
                 raise ResumeError(
-                    f'output {str(path)!r}: holds a run with other options. Give its options to resume it, or '
+                    f'output {str(path)!r}: has a run with other options. Give its options to resume it, or '
                     f'another folder:\n{lines}'
                 )
         elif path.is_dir() and not self.has_record and not all(map(is_temporary_file, path.iterdir())):
             found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
             raise FolderError(
-                f'output {str(path)!r}: is not empty ({found}, ...) and holds no run of nni-cafenet; name a new folder, or '
+                f'output {str(path)!r}: is not empty ({found}, ...) and has no run of nni-cafenet; give a new folder, or '
                 'empty it'
             )
 
     def keep(self, record: JobRecord) -> None:
-        """Write the record of a job, unless it is there already."""
+        """Write the record of a job, unless it exists."""
         if self.started and self.load().configuration == record.configuration:
             return
         try:
             write_record(self.path / JOB_RECORD, record.to_json())
         except OSError as error:
             raise FolderError(
-                f'output {str(self.path)!r}: cannot be written to ({first_line(error)}); name another folder, or make room'
+                f'output {str(self.path)!r}: cannot be written to ({first_line(error)}); give another folder, or free '
+                'some space'
             ) from error
 
     def load(self) -> JobRecord:
         """Return the record of the job; a FolderError if there is none, or another version wrote it."""
         path = self.path / JOB_RECORD
         if not self.has_record:
-            what = 'is not there' if not self.path.exists() else f'holds no {JOB_RECORD}'
+            what = 'does not exist' if not self.path.exists() else f'holds no {JOB_RECORD}'
             raise FolderError(
-                f'{str(self.path)!r}: {what}; name the output folder of nni-cafenet prune or nni-cafenet search'
+                f'{str(self.path)!r}: {what}; give the output folder of nni-cafenet prune or nni-cafenet search'
             )
         try:
-            record = read_record(path, remedy='give another folder to start anew')
+            record = read_record(path, remedy='give another folder to start again')
             return JobRecord(
                 record['command'],
                 Configuration.from_nested(record['configuration']),
@@ -142,7 +143,7 @@ _QUESTIONS = (
     'training.finetune_epochs',
     'training.metric',
 )
-"""Fields that may differ in a later job of the folder, which continues with the trained supernet."""
+"""Fields that may differ in a later job of the folder, which reuses the trained supernet."""
 
 _NO_NETWORKS = ('finalists', 'trained')
 """Subfolders with networks of other stages."""

@@ -104,8 +104,8 @@ def layers_of(model: nn.Module, shape: Sequence[int]) -> tuple[LayerCost, ...]:
 
 
 def _budgets(asked: Configuration) -> dict[str, int]:
-    """The limits on MACs, by the names of the budgets."""
-    record = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start anew')
+    """The limits on MACs, by name of budget."""
+    record = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start again')
     limits = record['search']['budget']
     several = isinstance(limits, list)
     names = asked['budget'] if several else [asked['budget']]

@@ -1,4 +1,4 @@
-"""Everything that a job needs, made and checked before any long work."""
+"""Everything that a job needs, created and checked before any long work."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     say(f'data: {data.description}')
     if data.validate is None:
         raise DataError(
-            f'data {configuration["data.source"]!r}: gives no validation data, by which networks are compared; return two '
+            f'data {configuration["data.source"]!r}: has no validation data, to compare networks on; return two '
             'loaders, for training and for validation'
         )
     arguments = _arguments(configuration, data)
@@ -113,7 +113,7 @@ def _request(configuration: Configuration) -> DataRequest:
 
 
 def _check_name(configuration: Configuration) -> None:
-    """Refuse a model that does not exist, before data are read, and classes that its factory does not take."""
+    """Raise for a model that does not exist, before data are read, and for classes that its factory does not take."""
     check_model_name(configuration['model.name'])
     takes_classes = takes_argument(configuration['model.name'], 'num_classes')
     if configuration['model.classes'] is not None and not takes_classes:
@@ -142,8 +142,8 @@ def _shape(configuration: Configuration, data: Data) -> tuple[int, ...]:
         return tuple(asked)
     if data.shape is None:
         raise DataError(
-            f'data {configuration["data.source"]!r}: its inputs are no tensors, so their size is not clear; give the size '
-            'that MACs are counted for by --input, such as --input 1 3 224 224'
+            f'data {configuration["data.source"]!r}: its inputs are not tensors, so their size is unknown; give the size '
+            'for counting MACs by --input, such as --input 1 3 224 224'
         )
     return (1, *data.shape)
 

@@ -32,12 +32,12 @@ class SavedNetwork:
         """Return the networks of a job; a FolderError if there are none, since the job has not ended."""
         found = [cls.read(name, folder) for name, folder in job.networks().items()]
         if not found:
-            raise FolderError(f'{str(job.path)!r}: the run has not ended; start its command again to resume it')
+            raise FolderError(f'{str(job.path)!r}: the run has not ended; run its command again to resume it')
         return found
 
     @classmethod
     def read(cls, name: str, folder: Path) -> SavedNetwork:
-        """Read what `nni_cafenet.save_slim` wrote."""
+        """Read the output of `nni_cafenet.save_slim`."""
         path = folder / 'widths.json'
         try:
             record = read_record(path, remedy='save the network again')

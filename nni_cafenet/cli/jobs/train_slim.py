@@ -68,7 +68,7 @@ def run_slim_training(
             (folder / name).unlink(missing_ok=True)
         raise TrainingDivergedError(
             f'Training of {network.name or "the slim network"} has diverged: its outputs or its {metric} are not '
-            f'finite, so nothing is handed out. Lower --lr, and give another --output than {str(folder)!r}.'
+            f'finite, so nothing is returned. Lower --lr, and give another --output than {str(folder)!r}.'
         )
     return SlimTraining(network, metric, trained.metric, folder)
 

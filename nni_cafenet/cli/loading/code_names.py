@@ -1,4 +1,4 @@
-"""Names of things in code, as a shell gives them: ``package.module:name`` and ``path/to/file.py:name``."""
+"""Names of objects in code, on the command line: ``package.module:name`` and ``path/to/file.py:name``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CodeName:
 
     @property
     def is_one(self) -> bool:
-        """Whether the words have the form of a name in code; what it names need not be there."""
+        """Whether the spec has the form of a name in code; the object need not exist."""
         place, colon, name = self.spec.rpartition(':')
         if colon and place.endswith('.py'):
             return True
@@ -44,21 +44,21 @@ class CodeName:
         return bool(colon and is_dotted(place) and not Path(self.spec).exists() and name[:1] not in ('/', '\\'))
 
     def find(self) -> Any:
-        """Import the code and return what the name stands for; an error that says what is missing."""
+        """Import the code and return the named object; the error says what is missing."""
         place, _, name = self.spec.rpartition(':')
         module = self._run_file(Path(place)) if place.endswith('.py') else self._import(place)
         return self._found(module, name)
 
     def wrong(self, what: str, remedy: str) -> CafeNetError:
-        """Return an error: what is wrong, and what to do."""
+        """Return an error with the problem and the remedy."""
         return self.error(f'{self.kind} {self.spec!r}: {what}; {remedy}')
 
     def no_file(self, path: Path) -> CafeNetError:
-        """Return the error that there is no such file."""
+        """Return the error for a missing file."""
         return self.wrong(f'there is no file {path}', f'check the path; it counts from {Path.cwd()}')
 
     def failed(self, doing: str, error: BaseException) -> CafeNetError:
-        """Return the error that somebody else's code raised one: what and where."""
+        """Return the error for an exception in the user's code, with its location."""
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith('<')]
         where = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
         if isinstance(error, SyntaxError) and error.filename:
@@ -77,7 +77,7 @@ class CodeName:
             if error.name is not None and f'{name}.'.startswith(f'{error.name}.'):
                 raise self.wrong(
                     f'there is no module {error.name!r}',
-                    f'install it, or run the command in the folder that holds it (now {Path.cwd()})',
+                    f'install it, or run the command in the folder that contains it (now {Path.cwd()})',
                 ) from error
             raise self.failed(f'importing {name}', error) from error
         except (Exception, SystemExit) as error:
@@ -105,7 +105,7 @@ class CodeName:
 
     def _found(self, module: ModuleType, name: str) -> Any:
         if not name:
-            raise self.wrong('names nothing in it', f'write a name behind the colon: {some_of(_callables(module))}')
+            raise self.wrong('names no object in it', f'write a name after the colon: {some_of(_callables(module))}')
         found: Any = module
         for part in name.split('.'):
             if not hasattr(found, part):
@@ -123,7 +123,7 @@ def is_dotted(text: str) -> bool:
 
 
 def make_importable(folder: Path) -> None:
-    """Put a folder first in the path, for good: a forward may import more."""
+    """Put a folder first in the path, permanently: a forward may import more."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -132,11 +132,11 @@ def some_of(names: Iterable[str], most: int = 6) -> str:
     """Return the first names of several, for a message."""
     names = list(names)
     shown = ', '.join(repr(name) for name in names[:most])
-    return (f'{shown} and {len(names) - most} more' if len(names) > most else shown) or 'nothing that could be called'
+    return (f'{shown} and {len(names) - most} more' if len(names) > most else shown) or 'nothing callable'
 
 
 def required_arguments(function: Any) -> list[str]:
-    """Return the names of the arguments that a callable cannot go without."""
+    """Return the names of the required arguments of a callable."""
     return [
         p.name
         for p in _parameters(function)
@@ -164,7 +164,7 @@ def _is_of(module: ModuleType, path: Path) -> bool:
 
 
 def _callables(module: Any) -> list[str]:
-    """What a module defines itself that could be called."""
+    """The callables that a module defines itself."""
     own = getattr(module, '__name__', None)
     return [
         name

@@ -40,7 +40,7 @@ class InputShape:
         for word in sizes:
             if not (word.isascii() and word.isdigit() and int(word) > 0):
                 raise ValueError(
-                    f'--input {" ".join(words)}: {word!r} is no size. Write the sizes apart, the batch first, such as '
+                    f'--input {" ".join(words)}: {word!r} is not a size. Write sizes with spaces, the batch first, such as '
                     f'--input 1 3 224 224; {" or ".join(cls.KINDS[1:])} may follow. The model comes before --input.'
                 )
         if not sizes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ['check_model_name', 'load_model', 'takes_argument', 'torchvision_name']
 
 _FILES = ('.py', '.pt', '.pth', '.pt2', '.ckpt', '.bin', '.onnx', '.safetensors')
-_CODE = "give the code that makes it: 'package.module:factory' or 'model.py:factory'"
+_CODE = "give the code that creates it: 'package.module:factory' or 'model.py:factory'"
 
 
 def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickle: bool = False) -> nn.Module:
@@ -58,7 +58,7 @@ def load_model(spec: str, *, arguments: Mapping[str, Any] | None = None, unpickl
             return _torchvision_model(spec, arguments)
         return _made(name, name.find(), arguments)
     if ':' in spec and not is_dotted(spec.rpartition(':')[0]) and not _is_file(spec):
-        raise name.wrong('is no name of a model', f"write 'resnet50', or {_CODE}")
+        raise name.wrong('is not a name of a model', f"write 'resnet50', or {_CODE}")
     if _is_file(spec):
         if arguments:
             raise name.wrong(f'is a file, which takes no arguments ({", ".join(arguments)})', _CODE)
@@ -100,7 +100,7 @@ def check_model_name(spec: str) -> None:
 
 
 def takes_argument(spec: str, argument: str) -> bool:
-    """Whether the factory that some words name takes a keyword argument; those of torchvision all take ``num_classes``."""
+    """Whether a named factory takes a keyword argument; those of torchvision all take ``num_classes``."""
     if torchvision_name(spec) is not None:
         return argument == 'num_classes'
     name = _name(spec)
@@ -119,7 +119,7 @@ def _made(name: CodeName, found: Any, arguments: Mapping[str, Any]) -> nn.Module
 
     if isinstance(found, nn.Module):
         if arguments:
-            raise name.wrong(f'is a live model, which takes no arguments ({", ".join(arguments)})', 'name its factory')
+            raise name.wrong(f'is a model, which takes no arguments ({", ".join(arguments)})', 'name its factory')
         return found
     if not callable(found):
         raise name.wrong(f'is a {type(found).__name__}', 'name a torch.nn.Module, or a function that returns one')
@@ -159,12 +159,12 @@ def _torchvision_model(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
     if name is None:
         raise _unknown(spec, models.list_models())
     builder = models.get_model_builder(name)
-    # No weights, so that nothing is downloaded: detection and segmentation would fetch those of their backbones.
+    # No weights, so that nothing is downloaded, such as backbones of detection and segmentation models.
     options: dict[str, Any] = {
         option: None for option in taken_arguments(builder)[0] if option in ('weights', 'weights_backbone')
     }
     if name.endswith(('googlenet', 'inception_v3')):
-        options['init_weights'] = False  # their own takes most of a minute
+        options['init_weights'] = False  # their own initialization takes most of a minute
     try:
         model: nn.Module = builder(**{**options, **arguments})
     except (TypeError, ValueError) as error:
@@ -177,8 +177,8 @@ def _unknown(spec: str, known: Sequence[str]) -> Exception:
     remedy = f'did you mean {some_of(near)}?' if near else f'list them by torchvision.models.list_models(), or {_CODE}'
     if is_dotted(spec) and '.' in spec:
         module, _, attribute = spec.rpartition('.')
-        remedy = f"for a factory of your own put a colon before its name: '{module}:{attribute}'"
-    return _name(spec).wrong('is no model of torchvision', remedy)
+        remedy = f"for your own factory put a colon before its name: '{module}:{attribute}'"
+    return _name(spec).wrong('is not a model of torchvision', remedy)
 
 
 # --- saved models ---------------------------------------------------------------------------------
@@ -196,13 +196,11 @@ def _read_file(name: CodeName, unpickle: bool) -> nn.Module:
         raise name.wrong('names no factory', f"write '{name.spec}:FACTORY', a function in it that returns the model")
     kind = _kind_of(path)
     if kind == 'exported program':
-        raise name.wrong(
-            'holds a graph that torch.export made for fixed widths, not the modules of a model', f'{_CODE}'
-        )
+        raise name.wrong('contains a graph of torch.export with fixed widths, not the modules of a model', f'{_CODE}')
     if kind == 'TorchScript':
-        raise name.wrong('holds a TorchScript program, which torch.export does not read', _CODE)
+        raise name.wrong('contains a TorchScript program, which torch.export does not read', _CODE)
     if kind != 'pickle':
-        raise name.wrong('is no file that torch.save made', _CODE)
+        raise name.wrong('is not a file of torch.save', _CODE)
     return _unpickled(name, path, unpickle)
 
 
@@ -230,8 +228,8 @@ def _unpickled(name: CodeName, path: Path, unpickle: bool) -> nn.Module:
     except pickle.UnpicklingError as error:
         if not unpickle:
             raise name.wrong(
-                'holds pickled objects, and loading them runs whatever code they name',
-                f'if you trust where it comes from, add --unpickle (in Python: unpickle=True); else {_CODE}',
+                'contains pickled objects, and loading them runs the code that they name',
+                f'if you trust its source, add --unpickle (in Python: unpickle=True); else {_CODE}',
             ) from error
         make_importable(Path.cwd())
         try:

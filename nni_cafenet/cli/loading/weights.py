@@ -84,7 +84,7 @@ def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
     """
     own = model.state_dict()
     state = _without_prefix(state, own)
-    counted = [key for key in own if key.endswith('num_batches_tracked')]  # older files lack it, and it changes nothing
+    counted = [key for key in own if key.endswith('num_batches_tracked')]  # older files lack it, and it has no effect
     missing = [key for key in own if key not in state and key not in counted]
     unexpected = [key for key in state if key not in own]
     other = [
@@ -106,23 +106,23 @@ def _read_torch(file: Path) -> Any:
     import torch
 
     if not zipfile.is_zipfile(file) and _first_byte(file) != b'\x80':
-        raise WeightsError(f'weights {str(file)!r}: is damaged, or no file that torch.save made; copy it again')
+        raise WeightsError(f'weights {str(file)!r}: is damaged, or not a file of torch.save; copy it again')
     try:
         return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f'weights {str(file)!r}: holds more than tensors{_objects_in(error)}, and reading that runs code that the file '
-            f'names; save the tensors alone and give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
+            f'weights {str(file)!r}: has more than tensors{_objects_in(error)}, and reading it runs code that the file '
+            f'names; save only the tensors and give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f'weights {str(file)!r}: is damaged, or no file that torch.save made ({truncated(first_line(error), 120)}); '
+            f'weights {str(file)!r}: is damaged, or not a file of torch.save ({truncated(first_line(error), 120)}); '
             'copy it again'
         ) from error
 
 
 def _objects_in(error: BaseException) -> str:
-    """Return which class torch refused to load, as its message names it."""
+    """Return the class that torch refused to load, from its message."""
     found = re.search(r'GLOBAL ([\w.]+)', str(error))
     return f' (an object of {found[1]}, such as a whole model)' if found else ', such as a whole model'
 
@@ -169,8 +169,8 @@ def _listed(title: str, keys: list[str]) -> str:
 def _remedy(other: list[str], missing: list[str], own: Iterable[str]) -> str:
     last = [key.rpartition('.')[0] for key in own][-1:]
     if not missing and other and all(text.startswith(tuple(last)) for text in other):
-        return 'Only the last layer differs: give the number of classes that they were trained on by --classes.'
-    return 'Give the model that they were trained with: --model, and its arguments by --model-args or --classes.'
+        return 'Only the last layer differs: give the number of classes of the weights by --classes.'
+    return 'Give the model of these weights: --model, and its arguments by --model-args or --classes.'
 
 
 def _first_byte(file: Path) -> bytes:

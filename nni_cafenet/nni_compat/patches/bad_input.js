@@ -1,4 +1,4 @@
-// What reaches the manager from outside cannot end it, and reaches no file outside of a trial's folder.
+// Input from outside can neither end the manager nor reach files outside of a trial's folder.
 'use strict';
 
 const fs = require('fs/promises');
@@ -19,7 +19,7 @@ correct('WsConnection', 'common/command_channel/websocket/connection', ['handleM
     };
 });
 
-// The strategy has one channel; whoever opens another would take its place.
+// The strategy has one channel; another one would replace it.
 correct('WsChannelServer', 'common/command_channel/websocket/server', ['handleConnection'], prototype => {
     const handle = prototype.handleConnection;
     prototype.handleConnection = function (channel, ws) {
@@ -133,7 +133,7 @@ correct('NNITensorboardManager', 'extensions/nniTensorboardManager', TENSORBOARD
     const command = prototype.getTensorboardStartCommand;
     prototype.getTensorboardStartCommand = async function (...args) {
         const words = await command.apply(this, args);
-        return words.map(word => word.replace('--bind_all', '--host 127.0.0.1')); // NNI lets it listen everywhere
+        return words.map(word => word.replace('--bind_all', '--host 127.0.0.1')); // NNI makes it listen on all addresses
     };
 });
 

@@ -1,9 +1,9 @@
-"""What the NNI manager passes on to a strategy is data, never code, and a malformed message ends nothing.
+"""Messages of the NNI manager to a strategy are data, never code; malformed ones are skipped.
 
-What NNI lacks: metrics of trials are read by `nni.load`, which unpickles and calls whatever a text names. Whoever reaches a
-trial's channel (on other machines NNI leaves it open) could run code in the main process. And a message that cannot be
-read, or that the channel does not know, ends the thread that listens, so that the experiment waits for ever: a resumed one
-is sent such commands (``ImportData``, ``AddCustomizedTrialJob``) by NNI itself.
+Fault in NNI: metrics of trials are read by `nni.load`, which unpickles and calls whatever the text names. Anyone who
+reaches a trial's channel (open on other machines) could run code in the main process. And a message that cannot be
+parsed, or is unknown to the channel, ends the listening thread, so that the experiment waits forever: a resumed one
+receives such commands (``ImportData``, ``AddCustomizedTrialJob``) from NNI itself.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _DATA = {
     '__decimal__',
     '__set__',
 }
-"""Keys of objects that `nni.load` makes of data. For others it imports, calls or unpickles something."""
+"""Keys of objects that `nni.load` restores from data. For others it imports, calls or unpickles code."""
 
 
 def read_commands_as_data() -> None:
-    """Have NNI's channel for strategies read data alone, and pass over what it cannot read."""
+    """Make NNI's channel for strategies read only data, and skip what it cannot parse."""
     released = TunerCommandChannel.receive
     if getattr(released, 'reads_data', False):
         return
@@ -47,7 +47,7 @@ def read_commands_as_data() -> None:
             except (KeyError, TypeError, ValueError) as error:
                 expected = str(error).startswith('Unknown command type')
                 level = logging.DEBUG if expected else logging.WARNING
-                _logger.log(level, 'Passed over what the NNI manager sent: %s', str(error)[:300])
+                _logger.log(level, 'Skipped a message of the NNI manager: %s', str(error)[:300])
 
     receive.reads_data = True  # type: ignore[attr-defined]
     TunerCommandChannel.receive = receive
@@ -55,7 +55,7 @@ def read_commands_as_data() -> None:
 
 
 def _load(text: str) -> Any:
-    """Read a text that the manager sent: of a trial's parameters their ids alone, of anything else all of it."""
+    """Parse a message of the manager: of a trial's parameters only their ids, of anything else all of it."""
     found = json.loads(text)
     if isinstance(found, dict) and 'parameters' in found:
         return {name: value for name, value in found.items() if name != 'parameters'}

@@ -1,4 +1,4 @@
-// The part of an address that lets its holder change something: `/~TOKEN/...` everywhere, `/~KEY/path` at one path only.
+// The part of an address that grants write access: `/~TOKEN/...` to all paths, `/~KEY/path` to one path only.
 'use strict';
 
 const crypto = require('crypto');
@@ -6,7 +6,7 @@ const { correct } = require('./patches');
 
 let token = null;
 
-/** Put keys into the addresses that trials, workers on other machines and tuner processes are told. */
+/** Add keys to the addresses for trials, workers on other machines and tuner processes. */
 function install(settings) {
     token = settings.token;
 
@@ -32,7 +32,7 @@ function keyOf(path) {
     return '~' + crypto.createHmac('sha256', token).update(path).digest('hex').slice(0, 32);
 }
 
-/** Return what a first segment `~...` gives: 'all', 'path' (this one path), or null. */
+/** Return the access that a first segment `~...` grants: 'all', 'path' (this one path), or null. */
 function rightsOf(segment, path) {
     if (same(segment, `~${token}`)) {
         return 'all';

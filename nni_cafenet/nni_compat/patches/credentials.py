@@ -1,8 +1,7 @@
 """Experiments carry a token in the addresses of their manager.
 
-NNI knows a ``url_prefix`` for its manager's addresses, and its classes pass it on wherever they ask the manager for
-something. The token is its last segment: ``~`` and 32 letters. Who has it may change something; who has not may only
-look (``guard.js``).
+NNI has a ``url_prefix`` for its manager's addresses, and its classes use it in every request to the manager. The token
+is its last segment: ``~`` and 32 letters. Clients with it may change something; others may only read (``guard.js``).
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ __all__ = ['address', 'give_tokens_to_experiments', 'split']
 _logger = logging.getLogger('nni.experiment')
 
 address: contextvars.ContextVar[str | None] = contextvars.ContextVar('address', default=None)
-"""The address, besides loopback, on which the manager that is started listens."""
+"""The address, besides loopback, on which the manager will listen."""
 
 _TOKEN = re.compile(r'(?:^|/)~([\w-]{32,})$')
 
 
 def split(url_prefix: str | None) -> tuple[str, str | None]:
-    """Return the user's own part of a ``url_prefix``, and the token in it."""
+    """Split a ``url_prefix`` into the user's own part and the token."""
     text = (url_prefix or '').strip('/')
     match = _TOKEN.search(text)
     return (text, None) if match is None else (text[: match.start()], match.group(1))
 
 
 def give_tokens_to_experiments() -> None:
-    """Have experiments start their managers with a token, and use it."""
+    """Make experiments start their managers with a token, and use it."""
     if getattr(Experiment._start_nni_manager, 'gives_token', False):
         return
     released, released_nas = Experiment._start_nni_manager, NasExperiment._start_nni_manager
@@ -84,7 +83,7 @@ def _renew_token(experiment: Any) -> None:
 
 
 def _without_addresses(record: logging.LogRecord) -> bool:
-    """Drop the addresses that NNI says the web portal has: those of all networks, without the token."""
+    """Drop NNI's list of web portal addresses: those of all networks, without the token."""
     return not str(record.msg).startswith('Web portal URLs')
 
 

@@ -1,8 +1,8 @@
-"""Trials that no strategy has made do not end the main process.
+"""Trials that no strategy created do not end the main process.
 
-What NNI lacks: a trial that was added through NNI's REST interface has no ``parameter_index`` and a ``parameter_id`` of
-None. `NasExperiment.list_trial_jobs` then ends with a ``TypeError``, and so does the main process. What is missing is
-filled in here, and strategies pass over such trials. `guard.js` and `bad_input.js` keep them out of new experiments.
+Fault in NNI: a trial that was added through NNI's REST interface has no ``parameter_index`` and a ``parameter_id`` of
+None. `NasExperiment.list_trial_jobs` then raises a ``TypeError``, and so does the main process. Missing values are
+filled in here, and strategies skip such trials. `guard.js` and `bad_input.js` keep them out of new experiments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OTHERWISE = {'parameter_id': -1, 'parameter_source': 'unknown', 'parameters': N
 
 
 def read_foreign_trials() -> None:
-    """Have NNI read trials whose parameters and metrics are not those of a strategy."""
+    """Make NNI read trials whose parameters and metrics are not those of a strategy."""
     released = data.TrialJob.__init__
     if getattr(released, 'reads_foreign_trials', False):
         return
@@ -45,7 +45,7 @@ def read_foreign_trials() -> None:
 
 
 def _completed(text: str) -> str:
-    """Return a record of hyper-parameters with all that NNI needs of it."""
+    """Return a record of hyper-parameters with all fields that NNI needs."""
     try:
         found = json.loads(text)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-// Who may ask the manager for what.
+// Access control of the manager.
 //
-// The user may look at what the web UI draws, from this machine; a web page of another origin may not. Whoever changes something,
-// opens a WebSocket, reads logs or comes from another machine has the token in the address: `/~TOKEN/api/v1/nni/...`.
+// From this machine the user may read what the web UI shows; a web page of another origin may not. Requests that change something,
+// open a WebSocket, read logs or come from another machine need the token in the address: `/~TOKEN/api/v1/nni/...`.
 'use strict';
 
 const fs = require('fs');
@@ -50,7 +50,7 @@ http.Server.prototype.emit = function (event, request, response, ...rest) {
     return emit.call(this, event, request, response, ...rest);
 };
 
-/** Let a server answer only those who may ask. */
+/** Make a server answer only permitted requests. */
 function guard(server, settings) {
     guarded.set(server, { ...settings, started: false });
 }
@@ -66,13 +66,13 @@ function answer({ status, why, location }, response, isSocket) {
 
 const no = (why, status = 403) => ({ status, why });
 
-/** Return `{url}` of a request that is let through, or `{status, why}`. */
+/** Return `{url}` of a permitted request, or `{status, why}`. */
 function judge(request, isSocket, settings) {
     const foreign = foreignness(request, settings.hosts);
     if (foreign) {
         return no(foreign);
     }
-    if (!settings.isMain) { // what NNI opens for other training services: their programs know no token, but are no browsers
+    if (!settings.isMain) { // servers for other training services, whose clients have no token, but are not browsers
         return request.headers.origin === undefined ? { url: request.url } : no('This port is not for browsers.');
     }
     const [path, query] = cut(request.url);
@@ -101,7 +101,7 @@ function judge(request, isSocket, settings) {
     return why ? no(why) : { url: '/' + [...prefix, ...rest].join('/') + query, hidesSecrets: rights === null };
 }
 
-/** Return why a request is of a foreign web page, or null. */
+/** Return why a request is from a foreign web page, or null. */
 function foreignness({ headers, rawHeaders }, hosts) {
     const named = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
     const host = /^(\[[0-9a-f:.]+\]|[^:[\]]+)(:\d+)?$/.exec((headers.host ?? '').toLowerCase());
@@ -124,7 +124,7 @@ function cut(url) {
     return at < 0 ? [url, ''] : [url.slice(0, at), url.slice(at)];
 }
 
-/** Return the segments of a path, as they came; null if one of them could lead elsewhere. */
+/** Return the raw segments of a path; null if one of them could lead elsewhere. */
 function segmentsOf(path) {
     if (!path.startsWith('/') || path.includes('#')) {
         return null;

@@ -1,7 +1,7 @@
 """``NasExperiment.run`` raises the interruption of a run.
 
-What NNI lacks: it takes Ctrl-C for the end of the experiment, and ``run`` returns as if all were well, so that a script
-continues with results that are not there.
+Fault in NNI: it treats Ctrl-C as the end of the experiment, and ``run`` returns normally, so that a script continues
+without results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ['raise_interruptions']
 
 
 def raise_interruptions() -> None:
-    """Have NAS experiments of our strategies raise `RunInterrupted` once NNI has stopped them."""
+    """Make NAS experiments of our strategies raise `RunInterrupted` once NNI has stopped them."""
     released = NasExperiment._run_impl
     if getattr(released, 'raises_interruptions', False):
         return

@@ -1,8 +1,8 @@
-"""A resumed experiment has the limits that it is resumed with.
+"""A resumed experiment gets the limits of its new configuration.
 
-What NNI lacks: the manager of a resumed experiment takes its whole configuration from its data base. So an experiment
-that has used up ``max_trial_number`` or ``max_experiment_duration`` cannot go on with a higher one, and another
-``trial_concurrency`` does nothing. They are sent once more, as the web UI does when they are edited there.
+Fault in NNI: the manager of a resumed experiment takes its whole configuration from its database. So an experiment that
+has used up ``max_trial_number`` or ``max_experiment_duration`` cannot continue with a higher one, and another
+``trial_concurrency`` has no effect. They are sent again, as by an edit in the web UI.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LIMITS = {
 
 
 def give_limits_to_resumed_experiments() -> None:
-    """Have NNI send the limits of the configuration to the managers of experiments that this process resumes."""
+    """Make NNI send the limits of the configuration to the managers of experiments that this process resumes."""
     released = launcher.start_experiment
     if getattr(released, 'gives_limits', False):
         return
@@ -52,9 +52,9 @@ def _send_limits(config: Any, port: int, prefix: str | None) -> None:
             profile = rest.get(port, '/experiment', prefix)
             if profile['params'].get(name) == wanted.get(name):
                 continue
-            profile['params'].pop(name, None)  # none is no limit; null would be one of nothing
+            profile['params'].pop(name, None)  # a missing key is no limit; null would be a limit of zero
             if wanted.get(name) is not None:
                 profile['params'][name] = wanted[name]
             rest.put(port, f'/experiment?update_type={update}', profile, prefix)
     except RequestException as error:
-        _logger.warning('The resumed experiment keeps the limits that it had: %s', error)
+        _logger.warning('The resumed experiment keeps its former limits: %s', error)

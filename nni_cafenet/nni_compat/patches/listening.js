@@ -11,7 +11,7 @@ const LOOPBACK = '127.0.0.1';
 const EVERYWHERE = ['0.0.0.0', '::'];
 const NO_IPV6 = ['EADDRNOTAVAIL', 'EAFNOSUPPORT'];
 
-/** Have every server of this process listen where it may, behind the guard. */
+/** Make every server of this process listen on permitted addresses, behind the guard. */
 function install(settings) {
     const listen = net.Server.prototype.listen;
     let checked = false;
@@ -65,7 +65,7 @@ function portOf([first]) {
     return typeof first === 'string' && !/^\d+$/.test(first) ? undefined : Number(first ?? 0) || 0;
 }
 
-/** Return the addresses to listen on, the first of which must be there. */
+/** Return the addresses to listen on, the first of which must exist. */
 function addressesOf(address) {
     if (address === null || [LOOPBACK, '::1', 'localhost'].includes(address)) {
         return [LOOPBACK, '::1'];
@@ -73,7 +73,7 @@ function addressesOf(address) {
     return EVERYWHERE.includes(address) ? [address] : [LOOPBACK, '::1', address];
 }
 
-/** Return the names by which a browser or a trial may call this machine. */
+/** Return the host names by which a browser or a trial may address this machine. */
 function hostsOf(address) {
     const hosts = ['localhost', LOOPBACK, '::1'];
     if (EVERYWHERE.includes(address)) {
@@ -85,7 +85,7 @@ function hostsOf(address) {
     return hosts.map(host => host.toLowerCase());
 }
 
-/** Say why nothing may listen, where `manager_process.py` looks for it, and end. */
+/** Write why nothing may listen, for `manager_process.py`, and exit. */
 function refuse(settings, why) {
     require('fs').writeFileSync(settings.refusal, why);
     console.error(`The NNI manager does not start: ${why}.`);

@@ -1,8 +1,8 @@
-"""ENAS knows which loader a batch is from.
+"""ENAS is told which loader a batch comes from.
 
-What NNI lacks: `ENAS` (and `DARTS`) read training and validation data in turn, and take what Lightning 2.0 handed to a
-training step: ``(batch, index, loader)``. Later releases hand over the batch alone, so a batch of pictures and labels
-is taken for ``(batch, 'train' or 'val')``, and the first step fails. NNI's loader gives all three here.
+Fault in NNI: `ENAS` (and `DARTS`) alternate training and validation data, and expect the arguments that Lightning 2.0
+passed to a training step: ``(batch, index, loader)``. Later releases pass only the batch, so a batch of pictures and
+labels is taken for ``(batch, 'train' or 'val')``, and the first step fails. NNI's loader gives all three here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ['tell_loaders_of_batches']
 
 
 def tell_loaders_of_batches() -> None:
-    """Have NNI's loader of training and validation data give batches with their loader."""
+    """Make NNI's loader of training and validation data yield batches with their loader."""
     released = ConcatLoader.__next__
     if getattr(released, 'tells_loader', False):
         return

@@ -1,4 +1,4 @@
-// Loaded by Node before NNI's manager (manager_process.py): everything that is added to it.
+// Loaded by Node before NNI's manager (manager_process.py): all patches.
 'use strict';
 
 const settings = JSON.parse(process.env.NNI_CAFENET_MANAGER);

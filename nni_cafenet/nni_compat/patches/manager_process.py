@@ -1,8 +1,8 @@
-"""NNI's manager is started guarded: it listens on loopback, lets in only who may, and ends with its parent.
+"""NNI's manager is started guarded: it listens on loopback, checks access, and ends with its parent.
 
-What NNI lacks: the web server of its manager, a Node program inside NNI's wheel, listens on all addresses, asks for no
-token, takes requests of any web page and hands out any file; and it lives on when the main process is killed while it
-starts. It is started here with ``manager.js``, which corrects it in memory before anything listens. Where that does not
+Fault in NNI: the web server of its manager, a Node program inside NNI's wheel, listens on all addresses, requires no
+token, accepts requests of any web page and serves any file; and it survives when the main process is killed during the
+start. It is started here with ``manager.js``, which patches it in memory before anything listens. If that does not
 succeed, with another build of NNI, it does not start.
 """
 
@@ -35,7 +35,7 @@ _REMEDY = (
 
 
 def start_managers_guarded() -> None:
-    """Have NNI start its managers with what is added to them here."""
+    """Make NNI start its managers with these patches."""
     if getattr(launcher._start_rest_server, 'is_guarded', False):
         return
     check = launcher._check_rest_server
@@ -75,7 +75,7 @@ def _start(nni_manager_args: Any, run_mode: Any, refusal: Path) -> subprocess.Po
     _make_private(log.parent)
     log.mkdir(exist_ok=True)
     refusal.unlink(missing_ok=True)
-    nni_manager_args.url_prefix = prefix or None  # everybody can read the arguments of a process
+    nni_manager_args.url_prefix = prefix or None  # all users can read the arguments of a process
     if nni_manager_args.tuner_command_channel is not None:
         channel = '/'.join(filter(None, ['ws://localhost:%d', prefix, 'tuner'])) % nni_manager_args.port
         nni_manager_args.tuner_command_channel = channel
@@ -125,7 +125,7 @@ def _node_folder() -> Path:
 
 
 def _make_private(experiment: Path) -> None:
-    """Let only this user look into the folder of an experiment, and at NNI's list of experiments: both hold tokens."""
+    """Make the folder of an experiment and NNI's list of experiments private to this user: both contain tokens."""
     experiment.mkdir(parents=True, exist_ok=True)
     listed = Path(NNI_HOME_DIR, '.experiment')
     listed.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What NNI sends arrives whole, and what was not traced does not pretend to be."""
+"""NNI's messages arrive unchanged, and only traced objects look traced."""
 
 from __future__ import annotations
 

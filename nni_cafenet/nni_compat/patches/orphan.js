@@ -1,7 +1,7 @@
-// The manager ends when the process that started it has ended, however early that happens.
+// The manager ends with the process that started it, however early that happens.
 'use strict';
 
-const INTERVAL = 250; // milliseconds between two looks
+const INTERVAL = 250; // milliseconds between two checks
 const GRACE = 15000; // for trials to be stopped
 
 /**
@@ -42,7 +42,7 @@ function end() {
     process.emit('SIGTERM'); // stops the trials
     setTimeout(() => {
         try {
-            process.kill(-process.pid, 'SIGKILL'); // the group: trials that did not obey, too
+            process.kill(-process.pid, 'SIGKILL'); // the group, with trials that did not stop
         } finally {
             process.exit(1);
         }

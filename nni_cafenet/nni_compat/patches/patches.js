@@ -1,19 +1,19 @@
-// Classes and functions of NNI's manager are corrected as soon as its modules are loaded; nothing on disk is changed.
+// Classes and functions of NNI's manager are patched as soon as its modules are loaded; nothing on disk is changed.
 'use strict';
 
 const Module = require('module');
 const path = require('path');
 
-const patches = new Map(); // name of an export -> what corrects it, and the module that has it
+const patches = new Map(); // name of an export -> its patch, and its module
 const applied = new Set();
 
 /**
- * Correct an export of NNI's manager.
+ * Patch an export of NNI's manager.
  *
  * @param name     Name of the export: a class, or a function.
- * @param file     The module that has it, relative to the folder of the manager.
+ * @param file     Its module, relative to the folder of the manager.
  * @param methods  Methods that the class must have.
- * @param patch    Called with the prototype of the class; for a function it returns the one in its place.
+ * @param patch    Called with the prototype of the class; for a function it returns the replacement.
  */
 function correct(name, file, methods, patch) {
     if (!patches.has(name)) {
@@ -42,7 +42,7 @@ function apply(exported) {
     }
 }
 
-/** Load what NNI would load later, and return the exports that could not be corrected. */
+/** Load modules that NNI would load later, and return the exports that could not be patched. */
 function missing() {
     const names = [...patches.keys()].filter(name => !applied.has(name));
     const here = Module.createRequire(path.resolve(process.argv[1]));

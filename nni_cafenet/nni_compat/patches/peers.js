@@ -1,4 +1,4 @@
-// Which user of this machine is at the other end of a connection: Linux says so.
+// The user at the other end of a local connection, as Linux reports it.
 'use strict';
 
 const fs = require('fs');
@@ -6,7 +6,7 @@ const fs = require('fs');
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6'];
 const known = new WeakMap(); // socket -> answer
 
-/** Whether another user than that of this process (or root) has opened a connection; false where nobody knows. */
+/** Whether another user than that of this process (or root) opened a connection; false if unknown. */
 function isOfAnotherUser(socket) {
     if (process.platform !== 'linux') {
         return false;
@@ -27,7 +27,7 @@ function usersOf(from, to) {
         try {
             lines = fs.readFileSync(table, 'utf8').split('\n').slice(1);
         } catch {
-            // Not here: then the token alone counts.
+            // Not available: then only the token counts.
         }
         for (const [, local, remote, , , , , user] of lines.map(line => line.trim().split(/\s+/))) {
             if (local?.endsWith(`:${near}`) && remote?.endsWith(`:${far}`)) {

@@ -1,9 +1,9 @@
 """Experiments with a training service resume.
 
-What NNI lacks: the checkpoints of `Random`, `GridSearch`, `RegularizedEvolution` and `PolicyBasedRL` are not read: since
-torch 2.6 ``torch.load`` takes tensors and plain values only, and these strategies keep the state of numpy's generators.
-Here such a checkpoint is read if this user's key signed it, since reading it whole runs the code that it names. What else
-a resumed experiment lacks is in ``commands.py`` and ``limits.py``.
+Fault in NNI: the checkpoints of `Random`, `GridSearch`, `RegularizedEvolution` and `PolicyBasedRL` are not read: since
+torch 2.6 ``torch.load`` accepts only tensors and plain values, and these strategies store the state of numpy's
+generators. Here such a checkpoint is read if this user's key signed it, since reading it runs the code that it names.
+The other faults of resumed experiments are in ``commands.py`` and ``limits.py``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def load_checkpoints_of_strategies() -> None:
             file = _find_path_with_prefix(path, self.suffix)
             content, _, seal = file.read_bytes().rpartition(_LENGTH + _MARK)
             signed = seal.decode('ascii', 'replace') if content else None
-            require_signature(signed, content, _PURPOSE, file=str(file), remedy='start the experiment anew')
+            require_signature(signed, content, _PURPOSE, file=str(file), remedy='start the experiment again')
             return torch.load(io.BytesIO(content + _NO_COMMENT), map_location=self._map_location, weights_only=False)
 
     load.loads_all = True  # type: ignore[attr-defined]

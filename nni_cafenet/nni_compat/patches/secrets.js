@@ -1,10 +1,10 @@
-// Replies to those who have no key: without keys, and without passwords of other machines.
+// Responses to clients without a key contain no keys, and no passwords of other machines.
 'use strict';
 
 const KEY = /~[0-9a-zA-Z_-]{22,}/g; // as in the logs of trials
 const SECRET = /passw|passphrase|secret|token|key$|prefixurl/i;
 
-/** Take secrets out of what a response is ended with; NNI ends each with all of its content. */
+/** Remove secrets from the final chunk of a response; NNI sends the whole content in it. */
 function hideSecrets(response) {
     const end = response.end;
     response.end = function (content, ...rest) {
@@ -31,7 +31,7 @@ function clean(text, isJson) {
                 SECRET.test(name) && typeof value === 'string' ? '***' : value
             )));
         } catch {
-            // A message of an error.
+            // An error message.
         }
     }
     return cleaned.replace(KEY, key => '~' + '*'.repeat(key.length - 1));

@@ -1,7 +1,7 @@
-"""The NNI manager has time to start.
+"""The NNI manager gets more time to start.
 
-What NNI lacks: it waits 3 s for its manager's web server and then fails with ``ConnectionError``. On a machine that is
-at work, with trials of another experiment for instance, the manager takes longer.
+Fault in NNI: it waits 3 s for its manager's web server and then fails with ``ConnectionError``. On a busy machine, such
+as with trials of another experiment, the manager takes longer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds
 
 
 def wait_for_managers() -> None:
-    """Have NNI wait for managers that this process starts, as long as they live."""
+    """Make NNI wait for managers that this process starts, as long as they live."""
     start, check = launcher._start_rest_server, launcher._check_rest_server
     if getattr(check, 'is_patient', False):
         return
@@ -39,7 +39,7 @@ def wait_for_managers() -> None:
                 rest.get(port, '/check-status', kwargs.get('url_prefix'))
                 break
             time.sleep(0.1)
-        return check(port, *args, **kwargs)  # which raises where there still is no answer
+        return check(port, *args, **kwargs)  # raises if there is still no answer
 
     wait.is_patient = True  # type: ignore[attr-defined]
     launcher._start_rest_server, launcher._check_rest_server = remember, wait

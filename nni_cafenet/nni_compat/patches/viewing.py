@@ -1,8 +1,8 @@
 """``nnictl view`` shows a NAS experiment that was stopped.
 
-What NNI lacks: `NasExperiment` publishes the search space for the web UI, it stays in the experiment's data base, and the
-configuration that ``nnictl view`` reads back from there is refused: '`search_space` field can not be customized in NAS
-experiment.' So it is taken away before the manager stops.
+Fault in NNI: `NasExperiment` publishes the search space for the web UI, it stays in the experiment's database, and the
+configuration that ``nnictl view`` reads from there is rejected: '`search_space` field can not be customized in NAS
+experiment.' So it is removed before the manager stops.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ['leave_no_search_space']
 
 
 def leave_no_search_space() -> None:
-    """Have NAS experiments take their search space out of the data base when they stop."""
+    """Make NAS experiments remove their search space from the database when they stop."""
     released = NasExperiment._stop_nni_manager
     if getattr(released, 'leaves_no_search_space', False):
         return
@@ -25,7 +25,7 @@ def leave_no_search_space() -> None:
     @functools.wraps(released)
     def stop(self: Any) -> None:
         if self._proc is not None and self._action != 'view':
-            with contextlib.suppress(Exception):  # a manager that is gone is no reason not to stop
+            with contextlib.suppress(Exception):  # stop even if the manager is gone
                 self.update_search_space({})
         released(self)
 

@@ -14,7 +14,7 @@ __all__ = ['ConstructorRecord']
 
 @dataclasses.dataclass(frozen=True)
 class ConstructorRecord:
-    """A call that makes an object: what was called, with what, under which seed; where in the result the object is."""
+    """A call that makes an object: what was called, with what, under which seed; position in the result."""
 
     made_by: Any
     seed: int
@@ -25,7 +25,7 @@ class ConstructorRecord:
     def __deepcopy__(self, memo: Any) -> ConstructorRecord:
         return self
 
-    def __reduce__(self) -> Any:  # what is decorated is not found under its own name
+    def __reduce__(self) -> Any:  # decorated objects are not found under their own names
         name = get_hybrid_cls_or_func_name(self.made_by, sys.maxsize) if _has_name(self.made_by) else self.made_by
         return _record_of_call, (name, self.seed, self.args, self.kwargs, self.place)
 

@@ -1,4 +1,4 @@
-"""Objects that remember how they were made, so that a trial process can make them again."""
+"""Objects that record their constructor calls, so that a trial process can make them again."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _RAW = '_nni_cafenet_raw'
 
 
 def traced(what: _T) -> _T:
-    """Let a class or function make objects that can be sent to NNI's trial processes, where they are made again.
+    """Make objects of a class or function sendable to NNI's trial processes, where they are made again.
 
-    What it makes is of the same class and works as ever; it is sent as a class or function and its arguments, however much
-    data it holds. Beside `nni.trace`, of which it is a drop-in replacement:
+    Its objects have the same class and behavior; they are sent as a class or function and its arguments, however much
+    data they hold. In addition to `nni.trace`, of which it is a drop-in replacement:
 
     - classes and functions of the user's own script may be long (`nni.trace` sends at most 4 KiB of their code),
     - functions may return several objects, as ``random_split`` does; each one can be sent,
     - arguments arrive as they are: tuples, dtypes, seeded generators in the state in which they were given, ...
-    - what is drawn at random while an object is made is the same in every process: a split into training and validation
-      data that were drawn anew in every trial would put data of one into the other,
+    - random numbers drawn while an object is made are the same in every process: a split into training and validation
+      data that differed between trials would mix the two,
     - a subclass of a traced class is traced.
 
     Parameters
     ----------
     what
         A class, a function, or a method of a class; also as a decorator. Or a ``DataLoader``, ``Subset`` or
-        ``ConcatDataset`` that is there already: the same loader or data set is made again, out of traced parts; the data
+        ``ConcatDataset`` that exists already: the same loader or data set is made again, from traced parts; the data
         sets in it must be traced, or small.
 
     Returns
@@ -59,13 +59,13 @@ def traced(what: _T) -> _T:
     Raises
     ------
     TypeError
-        If it cannot be known how an object was made, or a function returns something that cannot remember it (a tensor,
+        If the constructor call is unknown, or a function returns an object that cannot record it (a tensor,
         an iterator).
 
     Notes
     -----
-    What is set on an object after it was made is not sent: give it to the constructor, or make the object in a function
-    and trace that. Paths reach a trial as they are: relative ones count from the folder where the experiment was started.
+    Attributes set after construction are not sent: pass them to the constructor, or make the object in a function
+    and trace that. Paths are sent unchanged: relative ones count from the folder where the experiment was started.
     A traced function runs once for each object that it returns. Inside a traced class, ``super()`` takes no arguments.
 
     Examples
@@ -91,7 +91,7 @@ def traced(what: _T) -> _T:
 
 
 def _traced_parts(value: Any) -> Any:
-    """Trace data sets that were cut out or joined, inside of one that is."""
+    """Trace subsets and concatenations inside of a data set."""
     if isinstance(value, list):
         return [_traced_parts(each) for each in value]
     return traced(value) if type(value) in (Subset, ConcatDataset) else value
@@ -107,7 +107,7 @@ def remake(made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def remake_part(place: Any, made_by: Any, seed: int, /, *args: Any, **kwargs: Any) -> Any:
-    """Make one of several objects that a function returned again."""
+    """Make one of several returned objects again."""
     return functools.reduce(operator.getitem, unpickle_argument(place), remake(made_by, seed, *args, **kwargs))
 
 
@@ -115,7 +115,7 @@ remake._traced = remake_part._traced = True  # type: ignore[attr-defined]  # NNI
 
 
 def _first_call(made_by: Any, signature_of: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call something for the first time."""
+    """Make an object, with the record of its call."""
     args, kwargs = _by_name(signature_of, args, kwargs)
     seed = int(torch.randint(2**31, ()))  # below 2**53: the numbers of JavaScript
     record = ConstructorRecord(
@@ -140,7 +140,7 @@ def _call(made_by: Any, seed: int, args: Any, kwargs: Mapping[str, Any]) -> Any:
 
 
 def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Name positional arguments where that is possible, for messages and for whoever looks into a record."""
+    """Convert positional arguments to keyword arguments if possible, for messages and readers of a record."""
     try:
         parameters = list(inspect.signature(function).parameters.values())[: len(args)]
     except (TypeError, ValueError):
@@ -152,14 +152,14 @@ def _by_name(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
 
 
 def _recorded(made: Any, record: ConstructorRecord) -> Any:
-    """Give an object its record; of several objects each one gets a record of its own."""
+    """Attach a record to an object, or to each of several."""
     if type(made) in (list, tuple):
         return type(made)(_part_of(item, record, index) for index, item in enumerate(made))
     if type(made) is dict:
         return {key: _part_of(item, record, key) for key, item in made.items()}
     try:
         if isinstance(made, Tensor):
-            raise TypeError('what is computed from a tensor has its class')
+            raise TypeError('results of tensor operations would have its class')
         if isinstance(made, Recorded) and _RECORD in vars(made):
             made = copy.copy(made)  # it may be an argument of this very call
         if not isinstance(made, Recorded):
@@ -167,8 +167,8 @@ def _recorded(made: Any, record: ConstructorRecord) -> Any:
         made.__dict__[_RECORD] = record
     except (TypeError, AttributeError) as error:
         raise TypeError(
-            f'traced() of {_name(record.made_by)}, which returned a {type(made).__name__}: such an object cannot remember '
-            f'how it was made ({first_line(error)}). Trace a function that returns the data set or loader made of it.'
+            f'traced() of {_name(record.made_by)}, which returned a {type(made).__name__}: such an object cannot record '
+            f'its constructor call ({first_line(error)}). Trace a function that returns the data set or loader made of it.'
         ) from None
     return made
 
@@ -199,14 +199,14 @@ def _traced_function(function: Any) -> Any:
 
 
 class Recorded:
-    """What a traced class or function makes: an object that NNI sends to trials as the call that made it."""
+    """A result of a traced class or function, which NNI sends to trials as its constructor call."""
 
     __slots__ = ()
     _traced = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._traced = True  # NNI asks every class for a mark of its own
+        cls._traced = True  # NNI requires the mark on every class itself
 
     @property
     def trace_symbol(self) -> Any:
@@ -215,7 +215,7 @@ class Recorded:
 
     @property
     def trace_args(self) -> list[Any]:
-        """What was called, the seed, and positional arguments."""
+        """The callable, the seed, and positional arguments."""
         record = self._record_of()
         first = [pickle_argument(list(record.place))] if record.place else []
         return [*first, pickle_argument(record.made_by), record.seed, *record.args]
@@ -233,12 +233,12 @@ class Recorded:
         try:
             record: ConstructorRecord = self.__dict__[_RECORD]
         except KeyError:
-            raise AttributeError(f'This {type(self).__name__} does not know how it was made.') from None
+            raise AttributeError(f'This {type(self).__name__} has no constructor record.') from None
         return record
 
 
 def _reduce(self: Any, protocol: Any) -> Any:
-    """Pickle an object with its contents, as ever; where its class has no name of its own, by the name of the original."""
+    """Pickle an object with its contents; if its class has no importable name, by that of the original."""
     cls, raw = type(self), getattr(type(self), _RAW)
     reduced = raw.__reduce_ex__(self, protocol)
     if _RAW not in vars(cls) or importable(cls) or isinstance(reduced, str):
@@ -254,7 +254,7 @@ def _reborn(make: Callable[..., Any], *args: Any) -> Any:
 
 
 class _Recording(type):
-    """Of classes whose objects remember the call that made them."""
+    """The metaclass of classes whose objects record their constructor calls."""
 
     @property
     def __signature__(cls) -> inspect.Signature:
@@ -268,8 +268,8 @@ class _Recording(type):
             return _first_call(cls if raw is None or importable(cls) else raw, raw or cls, args, kwargs)
         except RecursionError as error:
             raise TypeError(
-                f'Making a traced {cls.__name__} does not come to an end. Write super().__init__(...) without the name of '
-                f'the class in {cls.__qualname__}.__init__: that name stands for the traced class now.'
+                f'Making a traced {cls.__name__} recurses without end. Write super().__init__(...) without the name of '
+                f'the class in {cls.__qualname__}.__init__: that name now refers to the traced class.'
             ) from error
 
 
@@ -283,7 +283,7 @@ def _traced_class(cls: Any) -> Any:
 def _recorded_class(raw: Any) -> Any:
     kind: Any = _Recording if type(raw) is type else type('_Recording', (_Recording, type(raw)), {})
     names = {name: getattr(raw, name) for name in ('__module__', '__qualname__', '__doc__')}
-    # The original comes first, so that what a function returned can change its class to this one; and its own members
+    # The original comes first, so that a returned object can change its class to this one; and its own members
     # are set here, since nni.trace of a function may have marked the original.
     own = {name: member for name, member in vars(Recorded).items() if name.startswith('trace_')}
     return kind(raw.__name__, (raw, Recorded), {**names, **own, _RAW: raw, '__reduce_ex__': _reduce})

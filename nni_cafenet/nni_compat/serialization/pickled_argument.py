@@ -1,7 +1,7 @@
-"""Values that NNI would change or refuse on the way to a trial, kept as they are.
+"""Values that NNI would change or reject on the way to a trial, sent unchanged.
 
-NNI writes what it sends as JSON: tuples arrive as lists, keys as strings, and for a ``torch.dtype``, a random generator,
-bytes or a compiled pattern it has no form at all.
+NNI sends JSON: tuples arrive as lists, keys as strings, and a ``torch.dtype``, a random generator, bytes or a compiled
+pattern has no JSON form.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ __all__ = [
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 _RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
-patch_nni()  # what is sent must also be read
+patch_nni()  # sent values must also be read
 
 
 def pickle_limit() -> int:
-    """Return how many bytes an object may have that is sent to a trial pickled: NNI's own limit, and its variable."""
+    """Return the size limit, in bytes, of a pickled object sent to a trial: NNI's own, or its variable."""
     return int(os.environ.get('PICKLE_SIZE_LIMIT', 64 * 1024))
 
 
@@ -67,8 +67,8 @@ class PickledArgument:
     def __repr__(self) -> str:
         return repr(self.value)
 
-    def _unwrap_parameter(self) -> Any:  # NNI calls it where it passes arguments on
-        # Whoever gets a generator draws from it; the value here keeps the state that was given.
+    def _unwrap_parameter(self) -> Any:  # NNI calls it when it passes arguments on
+        # The receiver draws from a generator; the value here keeps its original state.
         return copy.deepcopy(self.value) if isinstance(self.value, _RANDOM) else self.value
 
     def _dump(self) -> dict[str, str]:
@@ -88,10 +88,10 @@ class PickledArgument:
 
 
 class RecordPickler(cloudpickle.Pickler):
-    """Pickles objects that remember how they were made (`is_recorded`) as that, not with their contents."""
+    """Pickles objects with constructor records (`is_recorded`) as these, without their contents."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to make a recorded object again; others go cloudpickle's way."""
+        """Return the constructor call of a recorded object; others are left to cloudpickle."""
         if is_recorded(obj):
             name = get_hybrid_cls_or_func_name(obj.trace_symbol, sys.maxsize)
             return _made_again, (name, list(obj.trace_args), dict(obj.trace_kwargs))
@@ -128,7 +128,7 @@ def pickle_argument(value: Any) -> Any:
 
 
 def unpickle_argument(value: Any) -> Any:
-    """Return what was kept, as the function that takes it gets it; also the default of a mutable."""
+    """Return the original value, as functions receive it; also the default of a mutable."""
     unwrap = getattr(value, '_unwrap_parameter', None)
     return value if unwrap is None or isinstance(value, type) else unwrap()
 
@@ -148,7 +148,7 @@ def _value(value: Any) -> Any:
 
 
 def importable(value: Any) -> bool:
-    """Whether a class or function is what its module holds under its name, and the module is not the script itself."""
+    """Whether a class or function can be imported by its name, from another module than the script."""
     found: Any = sys.modules.get(getattr(value, '__module__', None) or '')
     if found is None or found.__name__ == '__main__':
         return False

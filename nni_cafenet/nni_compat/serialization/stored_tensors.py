@@ -1,4 +1,4 @@
-"""Tensors in memory and trained models, in files from which trial processes take them."""
+"""Files for tensors in memory and trained models, from which trial processes read them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors
     tensors
         Tensors or arrays of one length, such as ``x, y``, or ``*dataset.tensors``.
     path
-        The file, which every trial must be able to read. It is written now, unless it holds these tensors already.
+        The file, which every trial must be able to read. It is written now, unless it contains these tensors already.
 
     Returns
     -------
-    The data set, traced. A trial refuses a file whose content has changed.
+    The data set, traced. A trial rejects a file whose content has changed.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def traced_tensors(*tensors: Any, path: str | os.PathLike[str]) -> StoredTensors
         raise ValueError(f'traced_tensors() takes one tensor or several of one length; got lengths {lengths}.')
     content = _digest(enumerate(made))
     file = os.fspath(absolute_path(path))
-    # Copies: of a part of a larger tensor torch would save the whole.
+    # Copies, since torch would save the whole storage of a slice.
     if not _holds(file, content):
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in made]
         save_torch({'content': content, 'tensors': copies}, file)
@@ -77,14 +77,14 @@ class SavedModel:
     """
 
     makes_trained_models = True
-    """Its weights are no initialization: for training from scratch `WidthSpace` resets the modules instead."""
+    """Its weights are trained: for training from scratch `WidthSpace` resets the modules instead."""
 
     def __init__(self, path: str, content: str | None = None) -> None:
         self.path = path
         self.content = content
 
     def __call__(self) -> nn.Module:
-        """Make the model. This runs what the file names, so it must be signed with the user's key, as `factory_of` does."""
+        """Make the model. This runs code that the file names, so the file must be signed with the user's key."""
         found = _read(self.path, self.content)
         pickled = found['model']
         require_signature(found.get('signature'), pickled, _PURPOSE, file=self.path, remedy='call factory_of() again')
@@ -101,18 +101,18 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
     Parameters
     ----------
     model
-        The model, trained perhaps. It is pickled with its weights; classes of the script that runs are part of it.
+        The model, perhaps trained. It is pickled with its weights, and with classes of the main script.
     path
         The file, which every trial must be able to read. It is written now.
 
     Returns
     -------
-    A factory for `WidthMutator.mutate`. A trial refuses a file whose content has changed.
+    A factory for `WidthMutator.mutate`. A trial rejects a file whose content has changed.
 
     Raises
     ------
     TypeError
-        If it is no module, or cannot be pickled.
+        If it is not a module, or cannot be pickled.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
         raise TypeError(f'factory_of() takes a torch.nn.Module, not {type(model).__name__}.')
     try:
         pickled = cloudpickle.dumps(model)
-    except Exception as error:  # whatever a part of the model raises
+    except Exception as error:  # parts of the model may raise anything
         raise TypeError(
             f'The {type(model).__name__} cannot be pickled ({first_line(error)}). Write a function that makes it and loads '
             'its state_dict, and give WidthMutator().mutate that function.'
@@ -135,7 +135,7 @@ def factory_of(model: nn.Module, path: str | os.PathLike[str]) -> SavedModel:
 
 
 def _digest(tensors: Iterable[tuple[Any, Tensor]], *words: str) -> str:
-    """Return a word for the values of named tensors."""
+    """Return a hash of the values of named tensors."""
     digest = hashlib.sha256('\n'.join(words).encode())
     for name, tensor in tensors:
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -160,5 +160,5 @@ def _read(path: str, content: str | None, **options: Any) -> dict[str, Any]:
     remedy = 'call traced_tensors() or factory_of() again'
     found: dict[str, Any] = load_torch(path, remedy=remedy, **options)
     if content is not None and found['content'] != content:
-        raise ValueError(f'{path} was written anew since, with other values. Give every experiment a path of its own.')
+        raise ValueError(f'{path} was rewritten since, with other values. Give every experiment a path of its own.')
     return found

@@ -41,7 +41,7 @@ def refused(words, capsys) -> str:
         (['--device', 'tpu'], "device='tpu' must be 'auto', 'cpu', 'cuda'"),
         (['--data', 'imagefolder:missing'], 'missing is not there; check the path'),
         (['--data', 'my_missing:loaders'], "data 'my_missing:loaders': there is no module 'my_missing'"),
-        (['--data', 'digits'], 'of the shape (1, 8, 8), but --input says (3, 12, 12)'),
+        (['--data', 'digits'], 'of shape (1, 8, 8), but --input says (3, 12, 12)'),
         (['--model', 'net.py:nett'], "has no 'nett'; did you mean 'net'?"),
         (['--model', 'missing.py:net'], 'there is no file missing.py'),
         (['--model', 'resnet51'], "did you mean 'resnet50'"),
@@ -50,7 +50,7 @@ def refused(words, capsys) -> str:
         (['--classes', '4'], 'Only the last layer differs: give the number of classes'),
         (['--model-args', 'width=9'], '0.weight (6, 3, 3, 3), in the model (9, 3, 3, 3)'),
         (['--weights', 'missing.pt'], 'the file is not there; check the path'),
-        (['--weights', 'net.py'], 'is damaged, or no file that torch.save made'),
+        (['--weights', 'net.py'], 'is damaged, or not a file of torch.save'),
         (['--loss', 'crossentropy'], "loss 'crossentropy': is no loss; give cross_entropy, bce, mse, model or package"),
         (['--metric', 'net.py:nothing'], "has no 'nothing'"),
         (['--input', '1', '3', '12'], 'give it by --input, the batch first, such as --input 1 3 224 224'),
@@ -59,7 +59,7 @@ def refused(words, capsys) -> str:
             "model 'net.py:net': does not take an input of the shape (1, 1, 12, 12) (Runtime",
         ),
         (['--output', 'net.py'], 'is a file; name a folder'),
-        (['--output', 'photos'], 'is not empty (blue, green, red, ...) and holds no run of nni-cafenet'),
+        (['--output', 'photos'], 'is not empty (blue, green, red, ...) and has no run of nni-cafenet'),
         (['--epochs', '-1', '--precision', 'half'], '2 problems\n  --epochs: -1: must be a whole number, 0 or more'),
         (['--save-config', 'missing/a.yaml'], 'there is no folder missing; make it'),
         (['--config', 'missing.yaml'], 'configuration missing.yaml: cannot be read'),
@@ -99,11 +99,11 @@ def test_other_options_than_those_of_the_run_are_listed(place, job, capsys):
         _raising(job('prune'))
     (place / 'out' / 'run.json').write_text('{}')
     lines = refused(job('prune', '--seed', '3', '--no-distill', '--workers', '1'), capsys).splitlines()
-    assert lines[-3].endswith('holds a run with other options. Give its options to resume it, or another folder:')
+    assert lines[-3].endswith('has a run with other options. Give its options to resume it, or another folder:')
     assert lines[-2:] == ['  training.distill: True there, False now', '  seed: 0 there, 3 now']
     assert 'command: prune there, search now' in refused(job('search'), capsys)
     for command in (['export', 'out', '--onnx', 'a.onnx'], ['train-slim', 'out', '--epochs', '1']):
-        assert 'the run has not ended; start its command again to resume it' in refused(command, capsys)
+        assert 'the run has not ended; run its command again to resume it' in refused(command, capsys)
     (place / 'out' / 'job.json').write_text('{"format": 1')
     assert 'job.json is damaged' in refused(['train-slim', 'out', '--epochs', '1'], capsys)
 
@@ -111,7 +111,7 @@ def test_other_options_than_those_of_the_run_are_listed(place, job, capsys):
 @pytest.mark.parametrize('command', ['train-slim', 'export', 'report'])
 def test_folders_without_a_run(place, capsys, command):
     more = {'train-slim': ['--epochs', '1'], 'export': ['--onnx', 'a.onnx'], 'report': []}[command]
-    assert "'missing': is not there; name the output folder" in refused([command, 'missing', *more], capsys)
+    assert "'missing': does not exist; give the output folder" in refused([command, 'missing', *more], capsys)
 
 
 def test_nothing_to_export(place, capsys):
@@ -146,7 +146,7 @@ def test_a_full_disk_is_no_bad_input(capsys):
     wrapped.__cause__ = full
     for error in (full, wrapped):
         assert status_of(error) == 1
-        assert 'writing out/slim.pt failed: No space left on device; make room, then start the same command' in (
+        assert 'writing out/slim.pt failed: No space left on device; free some space, then run the same command' in (
             capsys.readouterr().err
         )
 
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_leaves_the_old_network_as_it_was(tmp_path, capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert status_of(error) == 1
-    assert 'writing failed: File too large; make room, then start the same command again' in capsys.readouterr().err
+    assert 'writing failed: File too large; free some space, then run the same command again' in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -85,7 +85,7 @@ def test_code_of_a_folder_is_listed_and_does_not_run(received, tmp_path, capsys,
     assert cli.main(command) == 2
     text = capsys.readouterr().err
     assert said in text
-    assert "'received' asks for code that this command does not name; nothing of it has run" in text
+    assert "'received' asks for code that this command does not name; none of it has run" in text
     assert 'add --trust' in text
     assert not Path('ran').exists()
 
@@ -101,7 +101,7 @@ def test_what_is_typed_is_consent_for_itself(received, capsys):
     assert cli.main([*TRAIN, '--data', 'digits']) == 2
     text = capsys.readouterr().err
     assert "loss 'evil.py:f'" in text
-    assert 'data ' not in text.partition('nothing of it has run')[2]
+    assert 'data ' not in text.partition('none of it has run')[2]
 
 
 def test_networks_of_torchvision_and_of_this_package_need_none(received):

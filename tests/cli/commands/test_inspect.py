@@ -104,13 +104,13 @@ def test_inspect_takes_a_torchvision_name_and_a_saved_model(nets, capsys):
         (['--csv', '.'], '--csv .: is a folder'),
         (['--plot', 'a.jpg'], 'end its name in .svg, .png, .pdf'),
         (['--plot', '-'], 'end its name in .svg, .png, .pdf'),
-        (['--json', '-', '--csv', '-'], 'both want the terminal'),
+        (['--json', '-', '--csv', '-'], 'both write to the terminal'),
         (['--bins', 'many'], "bins='many'"),
         (['--bins', '0'], 'must be a whole number, 1 or more'),
         (['--min-ratio', '2'], 'min_ratio=2.0 must be a number from 0 to 1'),
         (['--include', 'conv9'], "'conv9' matches no layer"),
         (['--input', '3'], 'is rejected by the model'),
-        (['--input', '1x3'], "'1x3' is no size"),
+        (['--input', '1x3'], "'1x3' is not a size"),
     ],
 )
 def test_inspect_refuses_bad_options(nets, capsys, options, says):

@@ -46,12 +46,12 @@ def test_interrupted_and_started_again_it_ends_with_the_same_network(place, job,
     assert process.returncode == 130
     assert out == ''
     assert 'going on' not in errors
-    assert errors.endswith(f'to go on from there:\n  nni-cafenet {" ".join(words)}\n')
+    assert errors.endswith(f'to resume:\n  nni-cafenet {" ".join(words)}\n')
     assert 'Traceback' not in errors
     assert not (place / 'out' / 'widths.json').exists()
 
     assert cli.main(words) == 0
-    assert f'going on with the run in {place / "out"}' in capsys.readouterr().err
+    assert f'resuming the run in {place / "out"}' in capsys.readouterr().err
     assert cli.main(job('prune', '--output', 'whole')) == 0
     assert same(place / 'out', place / 'whole')
 
@@ -62,7 +62,7 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()]
     names = [row[0] for row in rows[2:]]
     assert names == ['full', 'pruned to 70%', 'pruned to 40%']
-    assert '30 pictures for training and 6 for validation (cut by the seed 0), 3 classes' in progress
+    assert '30 pictures for training and 6 for validation (split by the seed 0), 3 classes' in progress
     assert f'model: {place}/net.py:net (num_classes=3), weights: {place}/net.pt\n' in progress
 
     sys.path.insert(0, str(place))
@@ -126,7 +126,7 @@ def test_prune_then_all_that_takes_it_from_there(place, job, capsys):
         ('--network', '50%'): 'the run has no such network; it has 40%, 70%',
         ('--epochs', '-1'): '--epochs: -1: must be a whole number, 0 or more',
         ('--trust', '--epochs', '3', '--network', '40%', '--seed', '5'): 'training.finetune_epochs: 1 there, 3 now',
-        ('--trust', '--data', 'digits'): 'inputs of the shape (1, 8, 8), but --input says (3, 12, 12)',
+        ('--trust', '--data', 'digits'): 'inputs of shape (1, 8, 8), but --input says (3, 12, 12)',
     }.items():
         assert cli.main(['train-slim', 'out', *words]) == 2
         assert says in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_search_from_a_file_starts_from_fresh_weights(place, job, capsys):
     other = ['--seed=1', '--epochs=3', '--population=3']  # the last is another question to the same supernet
     assert cli.main(['search', '--config=search.yaml', '--trust', '--method=random', *other]) == 2
     assert capsys.readouterr().err.splitlines()[-3:] == [
-        f"nni-cafenet: output '{place / 'out'}': holds a run with other options. Give its options to resume it, "
+        f"nni-cafenet: output '{place / 'out'}': has a run with other options. Give its options to resume it, "
         'or another folder:',
         '  training.epochs: 2 there, 3 now',
         '  seed: 0 there, 1 now',

@@ -64,12 +64,12 @@ def test_all_problems_at_once_with_their_places(file):
     first, *lines = problems(path, {})
     assert first == f'configuration {path}: 19 problems'
     for line in [
-        'budgett: is no field; did you mean budget? allowed: model, data, space, training, search, budget, output, seed',
-        'modle: is no field; did you mean model?',
-        'population: is no field; did you mean search.population?',
+        'budgett: is not a field; did you mean budget? allowed: model, data, space, training, search, budget, output, seed',
+        'modle: is not a field; did you mean model?',
+        'population: is not a field; did you mean search.population?',
         'search.population: -3: must be a whole number, 2 or more',
         'search.holdout: 1.5: must be a number between 0 and 1',
-        'search.generatons: is no field; did you mean search.generations? allowed in search: method, population',
+        'search.generatons: is not a field; did you mean search.generations? allowed in search: method, population',
         "search.score: '': must be a name",
         'training: fast: must hold fields: epochs, finetune_epochs',
         'precision: half: must be one of 32-true, 16-mixed, bf16-mixed',
@@ -97,7 +97,7 @@ def test_all_problems_at_once_with_their_places(file):
             {'search.method': 'short-trainings', 'model.weights': 'w.pt'},
             'search.method: short-trainings start from fresh',
         ),
-        ({'search.halving': [2, 4], 'model.weights': 'w.pt'}, 'search.halving: is for searches from fresh weights'),
+        ({'search.halving': [2, 4], 'model.weights': 'w.pt'}, 'search.halving: applies to searches from fresh weights'),
         (
             {'search.halving': [2, 4], 'search.finalists': 1},
             'search.halving: chooses among finalists; give',
@@ -130,7 +130,7 @@ def test_problems_of_options_are_named_by_the_option():
 @pytest.mark.parametrize(
     ('text', 'says'),
     [
-        ('budget: 50%\nbudget: 25%\n', r"search.yaml, line 2: 'budget' stands there twice"),
+        ('budget: 50%\nbudget: 25%\n', r"search.yaml, line 2: 'budget' occurs twice"),
         ('model: [\n', r'search.yaml, line 2: '),
         ('', 'holds nothing; write fields'),
         ('- a\n', 'holds a list'),
@@ -200,7 +200,7 @@ def test_a_record_from_before_a_field_that_changes_nothing():
 def test_a_record_of_another_version_is_refused():
     nested = to_yaml({'budget': '50%'})
     assert nested == 'budget: 50%\n'
-    with pytest.raises(ConfigurationError, match=r'old: is no field.*model.name is missing'):
+    with pytest.raises(ConfigurationError, match=r'old: is not a field.*model.name is missing'):
         Configuration.from_nested({'old': 1})
 
 

@@ -48,7 +48,7 @@ def test_one_folder_is_cut_by_the_seed_class_by_class(photos):
     assert files(load(photos).validate) == files(data.validate)
     assert files(load(photos, seed=1).validate) != files(data.validate)
     assert data.description == (
-        '13 pictures for training and 4 for validation (cut by the seed 0), 3 classes, resized to 12 x 12'
+        '13 pictures for training and 4 for validation (split by the seed 0), 3 classes, resized to 12 x 12'
     )
 
 
@@ -156,11 +156,11 @@ def test_folders_without_classes(tmp_path):
     with pytest.raises(DataError, match='holds 1 pictures, but no folder of them'):
         load(tmp_path)
     paint(tmp_path / 'only', 2)
-    with pytest.raises(DataError, match="holds one class alone, 'only'"):
+    with pytest.raises(DataError, match="has only one class, 'only'"):
         load(tmp_path)
     paint(tmp_path / 'second', 1)
     (tmp_path / 'only' / '1.png').unlink()
-    with pytest.raises(DataError, match='one picture a class, so none is left for validation'):
+    with pytest.raises(DataError, match='one picture per class, so none is left for validation'):
         load(tmp_path)
 
 

@@ -97,14 +97,14 @@ def test_forms(source):
 @pytest.mark.parametrize(
     ('source', 'says'),
     [
-        ('digit', "is no source; did you mean 'digits'\\? allowed: digits, imagefolder:DIR, cifar10:DIR"),
+        ('digit', "is not a source; did you mean 'digits'\\? allowed: digits, imagefolder:DIR, cifar10:DIR"),
         ('imagefolder', "did you mean 'imagefolder'"),
         ('imagefolder:', 'names no folder; write imagefolder:DIR'),
         ('fashion-mnist:', 'names no folder; write fashion-mnist:DIR'),
         ('fashion_mnist', "did you mean 'fashion-mnist'"),
-        ('./photos', 'is no source; allowed'),
-        ('', 'is no source'),
-        ('a b:c', 'is no source'),
+        ('./photos', 'is not a source; allowed'),
+        ('', 'is not a source'),
+        ('a b:c', 'is not a source'),
     ],
 )
 def test_words_of_no_form(source, says):
@@ -119,13 +119,13 @@ def test_digits():
     orders = [torch.cat([labels for _, labels in load_data(DataRequest('digits', seed=s)).train]) for s in (0, 0, 1)]
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
-    with pytest.raises(DataError, match=r'of the shape \(1, 8, 8\), but --input says \(3, 32, 32\); leave --input out'):
+    with pytest.raises(DataError, match=r'of shape \(1, 8, 8\), but --input says \(3, 32, 32\); omit --input'):
         load_data(DataRequest('digits', Pixels.of((3, 32, 32)), exact=True))
     load_data(DataRequest('digits', Pixels.of((3, 32, 32))))
 
 
 def test_cifar10_is_never_downloaded(tmp_path):
-    with pytest.raises(DataError, match=r"does not hold CIFAR-10.*datasets.CIFAR10\('.*', download=True\)"):
+    with pytest.raises(DataError, match=r"does not contain CIFAR-10.*datasets.CIFAR10\('.*', download=True\)"):
         load_data(DataRequest(f'cifar10:{tmp_path}'))
 
 
@@ -175,12 +175,15 @@ def test_labels_beyond_the_outputs(code):
     [
         ('loader', "has no 'loader'; did you mean 'loaders'"),
         ('word', 'is a str; name a function that returns loaders'),
-        ('needy', r'needs arguments \(place\); name a function that needs none, or only of batch_size, workers, seed'),
+        (
+            'needy',
+            r'needs arguments \(place\); name a function that needs none, or only some of batch_size, workers, seed',
+        ),
         ('numbers', 'returned int; it must return a torch.utils.data.DataLoader'),
         ('broken', r"calling it raised KeyError: 'no such table' \(.*my_data.py, line \d+\)"),
         ('dictionaries', r'its batches are a dict; a batch must be \(inputs, targets\)'),
         ('triples', 'its batches are a list of 3'),
-        ('empty', 'its training loader gives no batch; give it more samples, or drop_last=False'),
+        ('empty', 'its training loader yields no batch; give it more samples, or drop_last=False'),
     ],
 )
 def test_functions_that_make_no_data(code, name, says):

@@ -90,7 +90,7 @@ def test_factories_classes_methods_and_live_modules(code, place):
         ('smal', r"has no 'smal'; did you mean 'small'"),
         ('Net.wode', r"Net has no 'wode'; did you mean 'wide'"),
         ('zzz', r"has no 'zzz'; it has 'Net', 'small', 'sized', 'text', 'broken'"),
-        ('', 'names nothing in it; write a name behind the colon'),
+        ('', 'names no object in it; write a name after the colon'),
         ('sized', r'needs arguments \(width, depth\); name a function without arguments'),
         ('text', 'returned a str; it must return a torch.nn.Module'),
         ('number', 'is a int; name a torch.nn.Module'),
@@ -112,7 +112,7 @@ def test_arguments_reach_the_factory_and_are_checked(code, place):
         load_model(f'{place}:sized', arguments={'widht': 3, 'depth': 2})
     with pytest.raises(ModelSpecError, match=r'needs arguments \(depth\).*--model-args depth=\.\.\.'):
         load_model(f'{place}:sized', arguments={'width': 3})
-    with pytest.raises(ModelSpecError, match='is a live model, which takes no arguments'):
+    with pytest.raises(ModelSpecError, match='is a model, which takes no arguments'):
         load_model(f'{place}:live', arguments={'width': 3})
 
 
@@ -170,7 +170,7 @@ def test_a_relative_import_in_a_file(folder):
         ('missing.py:net', 'there is no file missing.py; check the path'),
         ('missing.pt', 'there is no file missing.pt'),
         ('./missing', 'there is no file missing'),
-        ('a b:c', 'is no name of a model'),
+        ('a b:c', 'is not a name of a model'),
     ],
 )
 def test_files_and_words_that_name_nothing(folder, spec, says):
@@ -245,7 +245,7 @@ def test_unknown_names_are_told_the_nearest(name, says):
 @pytest.mark.parametrize('zipped', [True, False])
 def test_a_pickled_model_is_loaded_only_when_asked_for(folder, zipped):
     torch.save(nn.Sequential(nn.Linear(2, 3)), 'net.pt', _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ModelSpecError, match='runs whatever code.*add --unpickle'):
+    with pytest.raises(ModelSpecError, match='runs the code.*add --unpickle'):
         load_model('net.pt')
     assert load_model('net.pt', unpickle=True)[0].out_features == 3
 
@@ -284,7 +284,7 @@ def test_an_exported_program_is_refused_with_a_remedy(folder):
     for name in ('net.pt2', 'net.bin'):
         if name != 'net.pt2':
             (folder / 'net.pt2').rename(name)
-        with pytest.raises(ModelSpecError, match='torch.export made for fixed widths.*give the code that makes it'):
+        with pytest.raises(ModelSpecError, match='torch.export with fixed widths.*give the code that creates it'):
             load_model(name, unpickle=True)
 
 
@@ -292,7 +292,7 @@ def test_torchscript_is_refused_with_a_remedy(folder):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.jit.save(torch.jit.trace(nn.Linear(2, 3), torch.zeros(1, 2)), 'net.pt')
-    with pytest.raises(ModelSpecError, match='TorchScript.*give the code that makes it'):
+    with pytest.raises(ModelSpecError, match='TorchScript.*give the code that creates it'):
         load_model('net.pt', unpickle=True)
 
 
@@ -316,11 +316,11 @@ def test_shapes_are_read_from_words():
 @pytest.mark.parametrize(
     ('words', 'says'),
     [
-        (['1', '3', 'resnet18'], "'resnet18' is no size.*The model comes before --input"),
-        (['1,3,8,8'], "'1,3,8,8' is no size.*Write the sizes apart"),
-        (['0', '3'], "'0' is no size"),
-        (['-1', '3'], "'-1' is no size"),
-        (['int64', '3'], "'int64' is no size"),
+        (['1', '3', 'resnet18'], "'resnet18' is not a size.*The model comes before --input"),
+        (['1,3,8,8'], "'1,3,8,8' is not a size.*Write sizes with spaces"),
+        (['0', '3'], "'0' is not a size"),
+        (['-1', '3'], "'-1' is not a size"),
+        (['int64', '3'], "'int64' is not a size"),
         (['int64'], 'the sizes are missing'),
     ],
 )

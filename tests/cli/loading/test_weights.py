@@ -81,10 +81,10 @@ def test_files_without_weights(tmp_path, monkeypatch):
     for name, says in {
         'list.pt': 'holds a list, not tensors by name',
         'dict.pt': "holds a dict of 'epoch', not tensors by name",
-        'whole.pt': 'reading that runs code.*torch.save\\(model.state_dict',
-        'cut.pt': 'is damaged, or no file that torch.save made',
+        'whole.pt': 'reading it runs code.*torch.save\\(model.state_dict',
+        'cut.pt': 'is damaged, or not a file of torch.save',
         'empty.pt': 'is damaged',
-        'text.pt': 'is damaged, or no file that torch.save made',
+        'text.pt': 'is damaged, or not a file of torch.save',
         'missing.pt': 'the file is not there; check the path',
         '.': 'the file is a folder',
     }.items():

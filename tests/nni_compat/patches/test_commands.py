@@ -106,7 +106,7 @@ def test_of_the_parameters_of_a_trial_the_id_counts(tmp_path):
 )
 def test_malformed_messages_are_passed_over(command, caplog):
     assert Channel(command, (CommandType.RequestTrialJobs, '2')).receive() == RequestTrialJobs(2)
-    assert 'Passed over what the NNI manager sent' in caplog.text
+    assert 'Skipped a message of the NNI manager' in caplog.text
 
 
 def test_mending_twice_changes_nothing():

@@ -85,7 +85,7 @@ def test_a_manager_that_does_not_answer(start, caplog):
             raise NoConnection('refused')
 
     assert start(Gone()) == 'resume exp'
-    assert 'keeps the limits that it had: refused' in caplog.text
+    assert 'keeps its former limits: refused' in caplog.text
 
 
 def test_mending_twice_changes_nothing(start):

@@ -35,7 +35,7 @@ def test_a_checkpoint_of_somebody_else_runs_no_code(tmp_path):
 
     serializer = TorchSerializer()
     released(TorchSerializer.save)(serializer, {'a': Code()}, tmp_path / 'state.ckpt')
-    with pytest.raises(UntrustedFileError, match=r'state\.ckpt\.torch is not signed.*start the experiment anew'):
+    with pytest.raises(UntrustedFileError, match=r'state\.ckpt\.torch is not signed.*start the experiment again'):
         serializer.load(tmp_path / 'state.ckpt')
     serializer.save({'a': Code()}, tmp_path / 'state.ckpt')
     file = tmp_path / 'state.ckpt.torch'

@@ -317,7 +317,7 @@ def test_objects_that_cannot_remember(result):
     def make():
         return result
 
-    with pytest.raises(TypeError, match=r'traced\(\) of .*make, which returned a \w+: such an object cannot remember'):
+    with pytest.raises(TypeError, match=r'traced\(\) of .*make, which returned a \w+: such an object cannot record'):
         traced(make)()
 
 
@@ -358,7 +358,7 @@ def test_the_record_alone():
     assert type(record) is SerializableObject
     record.trace_kwargs['size'] = 7
     assert len(record.get()) == 7
-    with pytest.raises(AttributeError, match='does not know how it was made'):
+    with pytest.raises(AttributeError, match='has no constructor record'):
         traced(Noise).__new__(traced(Noise)).trace_symbol
 
 

@@ -67,9 +67,7 @@ def test_other_tensors_in_the_file_are_refused(tmp_path):
     path = tmp_path / 'x.pt'
     text = nni.dump(traced_tensors(X, path=path))
     traced_tensors(X + 1, path=path)
-    with pytest.raises(
-        ValueError, match=r'x.pt was written anew since, with other values. Give every experiment a path'
-    ):
+    with pytest.raises(ValueError, match=r'x.pt was rewritten since, with other values. Give every experiment a path'):
         nni.load(text)
     assert torch.equal(StoredTensors(str(path)).tensors[0], X + 1)
 
@@ -115,7 +113,7 @@ def test_another_model_in_the_file_is_refused(tmp_path):
     path = tmp_path / 'model.pt'
     factory, same = factory_of(nn.Linear(2, 2), path), None
     factory_of(nn.Linear(2, 2), path)
-    with pytest.raises(ValueError, match='written anew since'):
+    with pytest.raises(ValueError, match='rewritten since'):
         factory()
     same = factory_of(SavedModel(str(path))(), path)
     assert same.content == factory_of(same(), path).content
