@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import models
 from torch import nn
 
 from nni_cafenet.analysis.analyze import analyze_model
@@ -79,15 +80,8 @@ def test_what_nothing_uses_does_not_change(wired):
     assert int(graph.cost.params_of(graph.full_widths[None])[0]) == 16 + 10 + 30
 
 
-def test_tied_parameters_are_one(wired):
-    model = wired(
-        lambda net, x: net.d(net.c(F.relu(net.b(net.a(x))))),
-        a=nn.Linear(3, 4),
-        b=nn.Linear(4, 4, bias=False),
-        c=nn.Linear(4, 4, bias=False),
-        d=nn.Linear(4, 2),
-    )
-    model.c.weight = model.b.weight
+def test_tied_parameters_are_one():
+    model = models.tied()
     graph = analyze_model(model, ExampleInput.of((1, 3), model))
     # What b makes is what c reads, by the same rows and columns: one group.
     assert widths(graph) == {'a': 4}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import models
 from torch import nn
 
 from nni_cafenet import WidthSpace, importance, order_channels, permute_channels, register_rule
@@ -192,15 +193,8 @@ def test_small_networks(wired, same_in_any_order, name):
     same_in_any_order(space, torch.randn(PICTURE, dtype=torch.float64))
 
 
-def test_tied_weights(wired, same_in_any_order):
-    model = wired(
-        lambda net, x: net.d(net.c(F.relu(net.b(net.a(x))))),
-        a=nn.Linear(3, 4),
-        b=nn.Linear(4, 4, bias=False),
-        c=nn.Linear(4, 4, bias=False),
-        d=nn.Linear(4, 2),
-    )
-    model.c.weight = model.b.weight
+def test_tied_weights(same_in_any_order):
+    model = models.tied()
     space = WidthSpace(model, example_input=(2, 3)).double()
     same_in_any_order(space, torch.randn(2, 3, dtype=torch.float64))
     assert model.c.weight is model.b.weight

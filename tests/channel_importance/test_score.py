@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import models
 from torch import nn
 
 from nni_cafenet import WidthSpace, importance
@@ -152,15 +153,8 @@ def test_frozen_normalization_keeps_its_scale_in_a_buffer(wired):
     assert_close(importance(WidthSpace(model, example_input=PICTURE), 'bn')['a'], share(*model.n.weight.abs()))
 
 
-def test_tied_weights_count_once(wired):
-    model = wired(
-        lambda net, x: net.d(net.c(F.relu(net.b(net.a(x))))),
-        a=nn.Linear(3, 4),
-        b=nn.Linear(4, 4, bias=False),
-        c=nn.Linear(4, 4, bias=False),
-        d=nn.Linear(4, 2),
-    )
-    model.c.weight = model.b.weight
+def test_tied_weights_count_once():
+    model = models.tied()
     space = WidthSpace(model, example_input=(1, 3))
     assert_close(importance(space)['a'], l1(model.a.weight) + l1(model.b.weight))
 

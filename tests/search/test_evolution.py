@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.searching import Chain, run
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
@@ -18,20 +19,6 @@ from nni_cafenet.search.evolution import (
 from nni_cafenet.search.sampling import LevelSpace
 from nni_cafenet.search.searcher import RandomSearch
 
-
-class Chain:
-    """Convolutions in a row: MACs 27 w_1 + sum of 9 w_i w_(i+1)."""
-
-    def __init__(self, *choices: tuple[int, ...]) -> None:
-        self.choices = {f'layer{i}': allowed for i, allowed in enumerate(choices)}
-        self.full_widths = {label: allowed[-1] for label, allowed in self.choices.items()}
-
-    def macs(self, widths):
-        return 27 * widths[:, 0] + 9 * (widths[:, 1:] * widths[:, :-1]).sum(axis=1)
-
-    params = macs
-
-
 CHAIN = Chain(*[tuple(range(2, 34, 2))] * 12)
 
 
@@ -39,20 +26,6 @@ def worth(domain, seed):
     """A separable objective: some layers are worth more channels than others."""
     weights = np.random.default_rng(seed).exponential(size=len(domain.choices))
     return lambda widths: float(weights @ np.log(list(widths.values())))
-
-
-def run(searcher, domain, budget, seed, score):
-    """Every batch and what it was told."""
-    proposals = searcher.propose(domain, Budget.parse(budget, domain), np.random.default_rng(seed))
-    history, batch = [], next(proposals)
-    while batch is not None:
-        scores = [score(widths) for widths in batch]
-        history.append((batch, scores))
-        try:
-            batch = proposals.send(scores)
-        except StopIteration:
-            batch = None
-    return history
 
 
 def proposed(history):

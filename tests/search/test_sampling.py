@@ -5,28 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from helpers.searching import Chain
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.sampling import LevelSpace, enumerate_within, move_within, new_rows, sample_within
-
-
-class Chain:
-    """Convolutions in a row: MACs 27 w_1 + sum of 9 w_i w_(i+1), parameters the sum of widths."""
-
-    def __init__(self, *choices: tuple[int, ...]) -> None:
-        self.choices = {f'layer{i}': allowed for i, allowed in enumerate(choices)}
-        self.full_widths = {label: allowed[-1] for label, allowed in self.choices.items()}
-
-    def macs(self, widths):
-        return 27 * widths[:, 0] + 9 * (widths[:, 1:] * widths[:, :-1]).sum(axis=1)
-
-    def params(self, widths):
-        return widths.sum(axis=1)
-
-    def all(self):
-        return np.array(list(itertools.product(*self.choices.values())))
-
 
 chains = st.lists(
     st.sets(st.integers(1, 12), min_size=1, max_size=4).map(lambda widths: tuple(sorted(widths))),

@@ -5,41 +5,14 @@ import math
 
 import numpy as np
 import pytest
+from helpers.searching import Chain, run
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.search.budget import Budget
 from nni_cafenet.search.searcher import RandomSearch, Searcher, read_fitness
 from nni_cafenet.utils.validation import check_number, check_whole_number
 
-
-class Chain:
-    """Convolutions in a row: MACs 27 w_1 + sum of 9 w_i w_(i+1)."""
-
-    def __init__(self, *choices: tuple[int, ...]) -> None:
-        self.choices = {f'layer{i}': allowed for i, allowed in enumerate(choices)}
-        self.full_widths = {label: allowed[-1] for label, allowed in self.choices.items()}
-
-    def macs(self, widths):
-        return 27 * widths[:, 0] + 9 * (widths[:, 1:] * widths[:, :-1]).sum(axis=1)
-
-    params = macs
-
-
 CHAIN = Chain(*[tuple(range(2, 18, 2))] * 6)
-
-
-def run(searcher, domain, budget, seed, score):
-    """Every batch and what it was told."""
-    proposals = searcher.propose(domain, Budget.parse(budget, domain), np.random.default_rng(seed))
-    history, batch = [], next(proposals)
-    while batch is not None:
-        scores = [score(widths) for widths in batch]
-        history.append((batch, scores))
-        try:
-            batch = proposals.send(scores)
-        except StopIteration:
-            batch = None
-    return history
 
 
 def macs(domain, widths):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
+from helpers import models
 from torch import nn
 
 from nni_cafenet import WidthSpace
@@ -101,15 +101,8 @@ def test_the_full_model_keeps_its_sizes(space):
     assert (space.a.out_channels, space.c.in_channels, space.c.weight.shape) == (4, 6, (5, 6, 1, 1))
 
 
-def test_tied_parameters_stay_tied(wired):
-    model = wired(
-        lambda net, x: net.d(net.c(F.relu(net.b(net.a(x))))),
-        a=nn.Linear(3, 4),
-        b=nn.Linear(4, 4, bias=False),
-        c=nn.Linear(4, 4, bias=False),
-        d=nn.Linear(4, 2),
-    )
-    model.c.weight = model.b.weight
+def test_tied_parameters_stay_tied():
+    model = models.tied()
     space = WidthSpace(model, example_input=(1, 3))
     slim = space.slim({'a': 2}, {'a': torch.tensor([1, 3])})
     assert slim.c.weight is slim.b.weight

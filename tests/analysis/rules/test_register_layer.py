@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import contracts
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim, register_layer
 from nni_cafenet.analysis.rules import find_layer, registry as rules
@@ -102,22 +102,9 @@ def between(wired):
     return make
 
 
-def exact(model: nn.Module, draw) -> WidthSpace:
-    """Build the space of a model, hold it against its slim models, and return it."""
-    space = WidthSpace(model, example_input=PICTURE).double()
-    x = torch.randn(PICTURE, dtype=torch.float64)
-    for seed, kind in enumerate(('one', 'smallest', 'largest', 'random', 'random')):
-        widths, sets = draw(space, seed, kind)
-        for training in (False, True):
-            slim = space.train(training).slim(widths, sets)
-            space.activate(widths, sets)
-            with torch.no_grad():
-                torch.testing.assert_close(space(x), slim(x), rtol=1e-9, atol=1e-9)
-        with FlopCounterMode(display=False) as counter:
-            slim(x[:1])
-        assert space.macs(widths) * 2 == counter.get_total_flops()
-        assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters())
-    return space
+def exact(model: nn.Module) -> WidthSpace:
+    """Build the space of a model, check it against its slim models, and return it."""
+    return contracts.exact(WidthSpace(model, example_input=PICTURE).double(), torch.randn(PICTURE, dtype=torch.float64))
 
 
 def widths(space) -> dict[str, int]:
@@ -132,10 +119,10 @@ def test_without_its_number_a_layer_keeps_its_width(between, caplog):
     assert 'The channels of a keep their width: at another width the model fails' in caplog.text
 
 
-def test_a_number_follows_its_dimension(between, draw, caplog, tmp_path):
+def test_a_number_follows_its_dimension(between, caplog, tmp_path):
     register_layer(Norm, sizes={'dim': ('weight', 0), 'shape': ['weight', -1]})
     with caplog.at_level(logging.WARNING, 'nni_cafenet'):
-        space = exact(between(Norm(8)), draw)
+        space = exact(between(Norm(8)))
     assert not caplog.records
     assert widths(space) == {'a': 8, 'b': 5}
     assert space.graph.attributes == (
@@ -166,20 +153,20 @@ def test_subclasses_are_included_unless_they_have_their_own(between):
     assert find_layer(nn.Conv2d) is None
 
 
-def test_a_share_follows_where_the_operators_keep_it_whole(between, draw):
+def test_a_share_follows_where_the_operators_keep_it_whole(between):
     # 2 groups of 4: a channel goes from both. The inner number is half of the offsets, and of the channels of a.
     register_layer(GroupScale, sizes={'inner': ('offset', 0)})
-    space = exact(between(GroupScale(2, 4)), draw)
+    space = exact(between(GroupScale(2, 4)))
     assert widths(space) == {'a': 4, 'b': 5}
     assert space.graph.attributes == (Attribute('layer', 'inner', 'layer.offset', 0, 2),)
     assert space.slim({'a': 3, 'b': 5}).layer.inner == 3
 
 
-def test_a_share_that_would_not_stay_whole_keeps_the_width(between, draw):
+def test_a_share_that_would_not_stay_whole_keeps_the_width(between):
     layer = Norm(8)
     layer.half = 4
     register_layer(Norm, sizes={'dim': ('weight', 0), 'shape': ('weight', 0), 'half': ('weight', 0)})
-    space = exact(between(layer), draw)
+    space = exact(between(layer))
     assert widths(space) == {'b': 5}
     assert space.graph.fixed[0].reason == 'is 2 times layer.half, which no operator keeps whole'
 
@@ -187,10 +174,10 @@ def test_a_share_that_would_not_stay_whole_keeps_the_width(between, draw):
 # --- rules ----------------------------------------------------------------------------------------
 
 
-def test_a_layer_that_cannot_be_exported_passes_channels_by_its_rule(between, draw, caplog):
+def test_a_layer_that_cannot_be_exported_passes_channels_by_its_rule(between, caplog):
     register_layer(Numpy, sizes={'dim': ('weight', 0)})(numpy_rule)
     with caplog.at_level(logging.WARNING, 'nni_cafenet'):
-        space = exact(between(Numpy(8)), draw)
+        space = exact(between(Numpy(8)))
     assert not caplog.records
     assert widths(space) == {'a': 8, 'b': 5}
     assert space.graph.groups[0].others == ('layer',)
@@ -198,16 +185,16 @@ def test_a_layer_that_cannot_be_exported_passes_channels_by_its_rule(between, dr
     assert 'forward' not in space.full_model.layer.__dict__
 
 
-def test_a_layer_is_called_with_other_shapes_and_keywords(between, draw):
+def test_a_layer_is_called_with_other_shapes_and_keywords(between):
     def wiring(net, x):
         y = net.layer(net.a(x), double=True)
         return net.c(net.b(net.layer(y) + net.layer(y.mean((2, 3)))[:, :, None, None]))
 
     register_layer(Numpy, sizes={'dim': ('weight', 0)})(numpy_rule)
-    assert widths(exact(between(Numpy(8, bias=False), wiring), draw)) == {'a': 8, 'b': 5}
+    assert widths(exact(between(Numpy(8, bias=False), wiring))) == {'a': 8, 'b': 5}
 
 
-def test_a_rule_states_layers_costs_and_several_outputs(wired, draw):
+def test_a_rule_states_layers_costs_and_several_outputs(wired):
     class Pair(nn.Module):
         def __init__(self):
             super().__init__()
@@ -233,7 +220,7 @@ def test_a_rule_states_layers_costs_and_several_outputs(wired, draw):
         return net.b(both['y']) + net.c(both['x'])
 
     model = wired(wiring, a=nn.Linear(48, 8), pair=Pair(), b=nn.Linear(6, 2), c=nn.Linear(8, 2))
-    space = exact(model, draw)
+    space = exact(model)
     assert widths(space) == {'a': 8, 'pair.inner': 6}
     assert space.graph.groups[1].macs_per_channel == 8 + 2
 
@@ -250,9 +237,9 @@ def test_a_rule_states_layers_costs_and_several_outputs(wired, draw):
         (lambda call, x: None, 'whose rule failed with TypeError'),
     ],
 )
-def test_a_rule_that_fails_keeps_the_widths(between, draw, caplog, rule, message):
+def test_a_rule_that_fails_keeps_the_widths(between, caplog, rule, message):
     register_layer(Numpy)(rule)
-    space = exact(between(Numpy(8)), draw)
+    space = exact(between(Numpy(8)))
     assert widths(space) == {'b': 5}
     reasons = {record.label: record.reason for record in space.graph.fixed}
     assert 'reaches layer, whose rule failed' in reasons['a']
@@ -261,24 +248,24 @@ def test_a_rule_that_fails_keeps_the_widths(between, draw, caplog, rule, message
     assert re.search(message, record.getMessage())
 
 
-def test_a_wrong_rule_is_caught(between, draw, caplog):
+def test_a_wrong_rule_is_caught(between, caplog):
     @register_layer(Numpy, sizes={'dim': ('weight', 0)})
     def backwards(call, x):
         channels = call.same(x.dims[1][::-1], call.tensor('weight').dims[0])
         call.same(channels, call.tensor('bias').dims[0])
         return (x.dims[0], channels, *x.dims[2:])
 
-    assert widths(exact(between(Numpy(8)), draw)) == {'b': 5}
+    assert widths(exact(between(Numpy(8)))) == {'b': 5}
     assert 'The channels of a keep their width: at another width the network computes something else' in caplog.text
 
 
-def test_parameters_that_a_rule_does_not_mention_stay(between, draw):
+def test_parameters_that_a_rule_does_not_mention_stay(between):
     @register_layer(Numpy)
     def nothing(call, x):
         call.fix(x.dims[1], reason='is scaled by numpy')
         return x.dims
 
-    space = exact(between(Numpy(8)), draw)
+    space = exact(between(Numpy(8)))
     assert widths(space) == {'b': 5}
     assert {record.label: record.reason for record in space.graph.fixed}['a'] == 'is scaled by numpy'
 

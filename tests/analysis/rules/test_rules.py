@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.graphs import fixed, layout, widths
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,38 +25,6 @@ PICTURE = (1, 3, 6, 6)
 def registry(monkeypatch):
     """Every test has a registry of its own."""
     monkeypatch.setattr(rules, '_RULES', dict(rules._RULES))
-
-
-@pytest.fixture
-def groups(analyzed, verified, wired, caplog):
-    """``groups(shape, wiring, a=...)``: the graph of a tiny network that real forwards confirm."""
-
-    def run(example, wiring, **layers):
-        model = wired(wiring, **layers)
-        graph = analyzed(model, example)
-        with caplog.at_level(logging.WARNING, 'nni_cafenet'):
-            checked = verified(model, example)
-        assert checked.labels == graph.labels
-        assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
-        return graph
-
-    return run
-
-
-def widths(graph) -> dict[str, int]:
-    return {group.label: group.width for group in graph.groups}
-
-
-def fixed(graph) -> dict[str, str]:
-    return {record.label: record.reason for record in graph.fixed}
-
-
-def layout(graph, parameter: str) -> list[list[tuple]]:
-    """Each dimension as (label, positions, outer, inner)."""
-    return [
-        [(s.label, s.positions, s.outer, s.inner) for s in graph.layout_of(parameter, axis)]
-        for axis in range(len(graph.dims[parameter]))
-    ]
 
 
 OUTPUT = 'is an output of the model'

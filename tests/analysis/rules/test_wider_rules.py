@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.graphs import fixed, layout, widths
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,42 +17,6 @@ Conv = nn.Conv2d
 Linear = nn.Linear
 PICTURE = (1, 3, 6, 6)
 OUTPUT = 'is an output of the model'
-
-
-@pytest.fixture
-def groups(analyzed, verified, wired, caplog):
-    """``groups(shape, wiring, a=...)``: the graph of a tiny network that real forwards and torch's counter confirm."""
-
-    def run(example, wiring, **layers):
-        model = wired(wiring, **layers)
-        graph = analyzed(model, example)
-        with caplog.at_level(logging.WARNING, 'nni_cafenet'):
-            checked = verified(model, example)
-        assert checked.labels == graph.labels
-        assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            model.eval()(torch.randn(example))
-        assert int(graph.cost.macs_of(graph.full_widths[None])[0]) * example[0] == counter.get_total_flops() / 2
-        return graph
-
-    return run
-
-
-def widths(graph) -> dict[str, int]:
-    return {group.label: group.width for group in graph.groups}
-
-
-def fixed(graph) -> dict[str, str]:
-    return {record.label: record.reason for record in graph.fixed}
-
-
-def layout(graph, parameter: str) -> list[list[tuple]]:
-    """Each dimension as (label, positions, outer, inner)."""
-    return [
-        [(s.label, s.positions, s.outer, s.inner) for s in graph.layout_of(parameter, axis)]
-        for axis in range(len(graph.dims[parameter]))
-    ]
 
 
 def between(norm: nn.Module, channels: int = 4) -> dict[str, nn.Module]:

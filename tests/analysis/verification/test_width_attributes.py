@@ -6,8 +6,8 @@ import logging
 
 import pytest
 import torch
+from helpers import contracts
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace, load_slim
 from nni_cafenet.graph.attributes import Attribute
@@ -152,23 +152,12 @@ def kept(model: nn.Module) -> dict[str, dict[str, object]]:
     }
 
 
-def exact(model: nn.Module, draw) -> WidthSpace:
+def exact(model: nn.Module) -> WidthSpace:
     """Build the space of a model, hold it against its slim models, and return it."""
     before = kept(model)
     space = WidthSpace(model, example_input=PICTURE).double()
     assert kept(model) == before
-    x = torch.randn(PICTURE, dtype=torch.float64)
-    for seed, kind in enumerate(('one', 'smallest', 'largest', 'random', 'random')):
-        widths, sets = draw(space, seed, kind)
-        for training in (False, True):
-            slim = space.train(training).slim(widths, sets)
-            space.activate(widths, sets)
-            with torch.no_grad():
-                torch.testing.assert_close(space(x), slim(x), rtol=1e-9, atol=1e-9)
-        with FlopCounterMode(display=False) as counter:
-            slim(x[:1])
-        assert space.macs(widths) * 2 == counter.get_total_flops()
-        assert space.params(widths) == sum(parameter.numel() for parameter in slim.parameters())
+    contracts.exact(space, torch.randn(PICTURE, dtype=torch.float64))
     space.activate(dict(space.full_widths))
     assert kept(model) == before
     return space
@@ -189,15 +178,15 @@ def exact(model: nn.Module, draw) -> WidthSpace:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else '',
 )
-def test_numbers_follow(layer, widths, draw, caplog):
+def test_numbers_follow(layer, widths, caplog):
     with caplog.at_level(logging.WARNING, 'nni_cafenet'):
-        space = exact(around(layer), draw)
+        space = exact(around(layer))
     assert not caplog.records
     assert dict(space.full_widths) == widths
 
 
-def test_an_element_follows_and_the_others_stay(draw, tmp_path):
-    space = exact(around(Scale(8)), draw)
+def test_an_element_follows_and_the_others_stay(tmp_path):
+    space = exact(around(Scale(8)))
     assert space.graph.attributes == (Attribute('1', 'shape', '1.gain', 0, 1, 0),)
     slim = space.save_slim(tmp_path, {'0': 3})
     assert slim[1].shape == (3, 1, 1)
@@ -219,7 +208,7 @@ def test_what_is_cut_can_follow_by_a_number_of_all():
     assert space.graph.attributes == (Attribute('1', 'dim', '0.weight', 0, 1, None, (0, 8)),)
 
 
-def test_equal_by_chance(draw):
+def test_equal_by_chance():
     class Chance(Scale):
         def __init__(self):
             super().__init__(8)
@@ -229,25 +218,25 @@ def test_equal_by_chance(draw):
             kernel = torch.ones(self.kernel, dtype=x.dtype)[:1]
             return super().forward(x) * kernel
 
-    space = exact(around(Chance()), draw)
+    space = exact(around(Chance()))
     assert dict(space.full_widths) == {'0': 8}
     slim = space.slim({'0': 3})[1]
     assert slim.shape == (3, 1, 1)
     assert (slim.num_classes, slim.training_steps, slim.sizes, slim.kernel) == (8, 4, [8, 8], 8)
 
 
-def test_numbers_are_left_alone_where_nothing_fails(draw):
+def test_numbers_are_left_alone_where_nothing_fails():
     class Named(nn.Conv2d):
         def __init__(self):
             super().__init__(8, 8, 1)
             self.num_classes = 8
 
-    space = exact(around(Named()), draw)
+    space = exact(around(Named()))
     assert dict(space.full_widths) == {'0': 8, '1': 8}
     assert space.graph.attributes == ()
 
 
-def test_heads_of_as_many_channels_as_there_are(draw):
+def test_heads_of_as_many_channels_as_there_are():
     class Square(nn.Module):
         """3 heads of 3: either number could be the width of a head."""
 
@@ -260,12 +249,12 @@ def test_heads_of_as_many_channels_as_there_are(draw):
             heads = self.before(x).reshape(x.shape[0], self.heads, self.inner, 4, 4)
             return self.after((heads * heads.sum(1, keepdim=True)).flatten(1, 2))
 
-    space = exact(around(Square()), draw)
+    space = exact(around(Square()))
     assert dict(space.full_widths) == {'0': 8, '1.before': 3, '1.after': 8}
     assert space.slim({'0': 8, '1.before': 2, '1.after': 8})[1].heads == 3
 
 
-def test_numbers_of_the_code_keep_the_width(draw, caplog):
+def test_numbers_of_the_code_keep_the_width(caplog):
     class Coded(nn.Module):
         def __init__(self):
             super().__init__()
@@ -275,24 +264,24 @@ def test_numbers_of_the_code_keep_the_width(draw, caplog):
         def forward(self, x):
             return x * self.gain.view(8, 1, 1)
 
-    space = exact(nn.Sequential(around(Coded()), nn.ReLU(), nn.Conv2d(2, 4, 1), nn.Conv2d(4, 2, 1)), draw)
+    space = exact(nn.Sequential(around(Coded()), nn.ReLU(), nn.Conv2d(2, 4, 1), nn.Conv2d(4, 2, 1)))
     assert dict(space.full_widths) == {'0.2': 2, '2': 4}
     assert 'The channels of 0.0 keep their width' in caplog.text
     assert space.graph.attributes == ()
 
 
-def test_one_repair_beside_a_width_that_cannot_change(draw):
+def test_one_repair_beside_a_width_that_cannot_change():
     class Coded(nn.Module):
         def forward(self, x):
             return x.view(-1, 8, 4, 4)
 
     model = nn.Sequential(around(Coded()), nn.Conv2d(2, 8, 1), Scale(8), nn.Conv2d(8, 2, 1))
-    space = exact(model, draw)
+    space = exact(model)
     assert dict(space.full_widths) == {'0.2': 2, '1': 8}
     assert {attribute.module for attribute in space.graph.attributes} == {'2'}
 
 
-def test_attention_of_as_many_heads_as_a_head_has_channels(draw):
+def test_attention_of_as_many_heads_as_a_head_has_channels():
     class Attention(nn.Module):
         """3 heads of 3; with the heads following instead of their width it would run, and mix up the heads."""
 
@@ -306,7 +295,7 @@ def test_attention_of_as_many_heads_as_a_head_has_channels(draw):
             y = nn.functional.scaled_dot_product_attention(*y.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2)
             return self.out(y.flatten(2)).transpose(1, 2).reshape(x.shape[0], -1, 4, 4)
 
-    space = exact(around(Attention()), draw)
+    space = exact(around(Attention()))
     assert dict(space.full_widths) == {'0': 8, '1.qkv': 3, '1.out': 8}
     slim = space.slim({'0': 8, '1.qkv': 2, '1.out': 8})[1]
     assert (slim.heads, slim.inner) == (3, 2)
