@@ -91,7 +91,7 @@ def test_timings_are_summed_up_and_shown():
         ({'warmup': -1}, 'warmup=-1 must be a whole number, 0 or more'),
         ({'batch': True}, 'batch=True must be'),
         ({'threads': '2'}, "threads='2' must be"),
-        ({'device': 'nowhere'}, "device='nowhere' is no device"),
+        ({'device': 'nowhere'}, "device='nowhere' is not a device"),
     ],
 )
 def test_bad_options(options, said):

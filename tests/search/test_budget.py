@@ -161,7 +161,7 @@ def test_latencies(spec, limits):
         ({'macs': '50%', 'device': 'cpu'}, "'device' belongs to a latency; add one.* or leave 'device' out"),
         ({'device': 'cpu'}, 'no limit given'),
         ({'latency': '5us', 'batch': 0}, r"budget\['batch'\]=0 must be a whole number"),
-        ({'latency': '5us', 'device': 'toaster'}, "device='toaster' is no device of torch"),
+        ({'latency': '5us', 'device': 'toaster'}, "device='toaster' is not a device of torch"),
         ({'latency': '5us', 'table': 'nowhere.json'}, "latency table 'nowhere.json' cannot be read"),
         ({'latency': '5us', 'macs': 14}, '15 MACs'),
     ],
