@@ -19,7 +19,7 @@ from .choices import settle
 from .constraints import Constraints, Dim, Symbol, layer_of
 from .grouping import group_channels
 from .model_state import untouched
-from .rules import Call, ConstantIndex, find_rule, follow_sizes
+from .rules import Call, ConstantIndex, Rule, find_rule, follow_sizes
 from .tracing import (
     ConstantIndices,
     ListedOperators,
@@ -236,15 +236,14 @@ def _apply(
         return None if indices is None or source is None else indices.of(source, axis)
 
     call = Call(constraints, operator, shapes, modules, constant_index)
-    results = _run_rule(call, several, arguments, keywords)
+    results = _run_rule(call, find_rule(operator, node.target), several, arguments, keywords)
     of_input = any(symbol.of_input for symbol in _symbols((arguments, keywords)))
     made = [Symbol(shape, tuple(dims), of_input=of_input) for shape, dims in zip(shapes, results)]
     return made if several else made[0]
 
 
-def _run_rule(call: Call, several: bool, arguments: Any, keywords: Any) -> Sequence[Sequence[Dim]]:
+def _run_rule(call: Call, rule: Rule | None, several: bool, arguments: Any, keywords: Any) -> Sequence[Sequence[Dim]]:
     """Return the dims of every output; without a rule that works, fix what the operator touches."""
-    rule = find_rule(call.operator)
     problem = 'which has no rule'
     if rule is not None:
         try:

@@ -7,6 +7,7 @@ from . import (  # noqa: F401
     conv_linear,
     index_tables,
     indexing,
+    linear_algebra,
     matmul,
     norm,
     parametrization,
@@ -16,6 +17,7 @@ from . import (  # noqa: F401
     sampling,
     slices,
     spectral,
+    views,
     vision,
 )
 from .layer_sizes import follow_sizes

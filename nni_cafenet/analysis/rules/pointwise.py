@@ -20,7 +20,7 @@ from .windows import padded
             'logical_not bitwise_not round floor ceil trunc sign erf sin cos bernoulli fill zero clone log2 log1p expm1 '
             'logsigmoid log_sigmoid softsign hardshrink softshrink tanhshrink threshold rrelu isnan isinf nan_to_num '
             'contiguous detach alias to _to_copy type_as zeros_like ones_like empty_like full_like rand_like '
-            'lift_fresh_copy resolve_conj resolve_neg'
+            'lift_fresh_copy resolve_conj resolve_neg absolute negative positive special_expit isfinite isreal'
         ).split()
         for suffix in ('', '_')
     )
@@ -36,7 +36,8 @@ def elementwise(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
         for name in (
             'add sub rsub mul div pow maximum minimum where lerp addcmul addcdiv eq ne lt le gt ge '
             'logical_and logical_or logical_xor bitwise_and bitwise_or atan2 remainder fmod clamp clamp_min clamp_max '
-            'masked_fill copy'
+            'masked_fill copy multiply subtract divide true_divide floor_divide float_power greater greater_equal less '
+            'less_equal not_equal clip'
         ).split()
         for suffix in ('', '_')
     )
@@ -102,7 +103,13 @@ def padding(call: Call, x: Symbol, amounts: Sequence[int], mode: Any = 'constant
 
 
 @register_rule(
-    *(f'aten.{name}' for name in 'mean sum amax amin var std logsumexp softmax log_softmax softmin _softmax'.split())
+    *(
+        f'aten.{name}'
+        for name in (
+            'mean sum amax amin var std logsumexp softmax log_softmax softmin _softmax nansum nanmean prod any all '
+            'count_nonzero'
+        ).split()
+    )
 )
 def reduction(call: Call, x: Symbol, axes: Any = None, *_: Any, **__: Any) -> Any:
     """Reduce over dimensions, or normalize along one."""
@@ -138,7 +145,15 @@ def extremum(call: Call, x: Symbol, other: Any = None, *_: Any, **__: Any) -> An
     return [dims for _ in call.shapes] if len(call.shapes) > 1 else dims
 
 
-@register_rule(*(f'aten.{name}' for name in 'argmax argmin argsort sort cumsum cumprod'.split()))
+@register_rule('aten.aminmax')
+def smallest_and_largest(call: Call, x: Symbol, *, dim: int | None = None, **__: Any) -> Any:
+    """Reduce over one dimension, or over all."""
+    dims = reduction(call, x, dim)
+    return [dims for _ in call.shapes]
+
+
+@register_rule(*(f'aten.{name}' for name in 'argmax argmin argsort sort cumsum cumprod cummax cummin'.split()))
+@register_rule('aten.logcumsumexp')
 def along(call: Call, x: Symbol, axis: Any = -1, *_: Any, **__: Any) -> Any:
     """Sort, accumulate or search along one dimension, which cannot change."""
     if not isinstance(axis, int) or isinstance(axis, bool):
@@ -153,6 +168,18 @@ def along(call: Call, x: Symbol, axis: Any = -1, *_: Any, **__: Any) -> Any:
 @register_rule('aten.topk')
 def topk(call: Call, x: Symbol, number: int, axis: int = -1, *_: Any, **__: Any) -> Any:
     """Take the largest along one dimension, as `along`."""
+    return along(call, x, axis)
+
+
+@register_rule('aten.median', 'aten.nanmedian', 'aten.mode', 'aten.kthvalue', 'aten.quantile', 'aten.nanquantile')
+def ordered(call: Call, x: Symbol, *arguments: Any, dim: int | None = None, **__: Any) -> Any:
+    """Take a value by its rank along one dimension, which cannot change, as `along`; or along all."""
+    first = 1 if call.operator.endswith(('kthvalue', 'quantile')) else 0
+    default = None if call.operator.endswith(('median', 'quantile')) else -1
+    axis = dim if dim is not None else arguments[first] if len(arguments) > first else default
+    if not isinstance(axis, int) or len(call.shape) > len(x.shape):
+        outputs = call.fixed(x)
+        return [tuple(dims) for dims in outputs] if len(call.shapes) > 1 else outputs[0]
     return along(call, x, axis)
 
 

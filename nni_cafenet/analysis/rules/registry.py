@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...graph import Attribute
@@ -79,9 +80,10 @@ def register_rule(*operators: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def find_rule(operator: str) -> Rule | None:
-    """Return the rule of an operator, or None."""
-    return _RULES.get(operator)
+def find_rule(operator: str, overload: Any = None) -> Rule | None:
+    """Return the rule of an operator, or None; that of sums for an overload that torch marks as pointwise."""
+    pointwise = torch.Tag.pointwise in getattr(overload, 'tags', ())
+    return _RULES.get(operator) or (_RULES.get('aten.add') if pointwise else None)
 
 
 def register_layer(

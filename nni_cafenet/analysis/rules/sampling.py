@@ -1,4 +1,4 @@
-"""Operators that read a map at computed places: warping, and pooling whose places are used again."""
+"""Operators that read or write at computed places: warping, unpooling, scattering."""
 
 from __future__ import annotations
 
@@ -40,3 +40,48 @@ def fractional_max_pooling(call: Call, x: Symbol, kernel: Any, size: Sequence[in
     call.fix(*x.dims[-rank:], samples.dims[0], samples.dims[2], reason='')
     channels = call.same(x.dims[-rank - 1], samples.dims[1])
     return [(*x.dims[: -rank - 1], channels, *(None,) * rank) for _ in call.shapes]
+
+
+@register_rule(*(f'aten.scatter{name}{suffix}' for name in ('', '_add', '_reduce') for suffix in ('', '_')))
+def scatter(call: Call, x: Symbol, axis: int, places: Symbol, source: Any = None, *_: Any, **__: Any) -> Dims:
+    """Write values to, or add them at, places along one dimension, which cannot change; the others agree."""
+    symbols = [x, places, *([source] if isinstance(source, Symbol) else [])]
+    call.fix(*(symbol.dims[axis] for symbol in symbols), reason=f'is looked up by its position in {call.operator}')
+    dims = list(x.dims)
+    dims[axis] = None
+    for other in range(len(x.shape)):
+        for symbol in symbols[1:]:
+            if other == axis % len(x.shape) or (symbol is places and symbol.dims[other] is None):
+                continue  # the code gives places their size
+            if symbol.shape[other] != x.shape[other]:
+                call.fix(dims[other], symbol.dims[other])
+                dims[other] = None
+            else:
+                dims[other] = call.same(dims[other], symbol.dims[other])
+    return dims
+
+
+@register_rule('aten.index_fill', 'aten.index_fill_')
+def fill_places(call: Call, x: Symbol, axis: int, places: Symbol, *_: Any) -> Dims:
+    """Fill places along one dimension, which cannot change."""
+    call.fix(x.dims[axis], *places.dims, reason=f'is looked up by its position in {call.operator}')
+    dims = list(x.dims)
+    dims[axis] = None
+    return dims
+
+
+@register_rule('aten.bucketize')
+def bucketize(call: Call, x: Symbol, borders: Symbol, **__: Any) -> Dims:
+    """Find the place of every value among sorted borders."""
+    call.fix(*borders.dims)
+    return x.dims
+
+
+@register_rule('aten.searchsorted')
+def search_sorted(call: Call, borders: Symbol, x: Any, **__: Any) -> Dims:
+    """Find the place of every value among sorted borders, one row of them for all or one for each row."""
+    if not isinstance(x, Symbol):
+        return call.fixed(borders)[0]
+    call.fix(borders.dims[-1])
+    shared = len(borders.shape) == 1
+    return x.dims if shared else (*(call.same(*pair) for pair in zip(x.dims[:-1], borders.dims[:-1])), x.dims[-1])

@@ -96,3 +96,23 @@ def test_regions_with_random_borders_that_the_model_holds(space):
 
     made = space(run, a=Conv(3, 4, 1), b=Conv(4, 2, 1), samples=torch.rand(1, 4, 2))
     assert made.full_widths == {'a': 4}
+
+
+@pytest.mark.parametrize(
+    'write',
+    [
+        lambda y, at: (
+            torch.zeros_like(y).flatten(2).scatter(2, at.flatten(2), F.max_pool2d(y, 2).flatten(2)).view_as(y)
+        ),
+        lambda y, at: torch.zeros_like(y).scatter_add(3, torch.zeros(y.shape, dtype=torch.long), y),
+        lambda y, at: (
+            y.index_fill(3, torch.tensor([1]), 0.0) + torch.bucketize(y, torch.linspace(-1, 1, 5, dtype=y.dtype))
+        ),
+    ],
+)
+def test_values_are_written_to_places(space, write):
+    def run(net, x):
+        y = net.a(x)
+        return net.b(write(y, F.max_pool2d(y, 2, return_indices=True)[1]))
+
+    assert space(run, a=Conv(3, 4, 1), b=Conv(4, 2, 1)).full_widths == {'a': 4}
