@@ -18,6 +18,7 @@ __all__ = [
     'LimitReachedError',
     'MissingExtraError',
     'ModelSpecError',
+    'OutputsError',
     'ResumeError',
     'RunInterrupted',
     'SerializationError',
@@ -54,6 +55,10 @@ class CafeNetError(Exception):
 
 class TraceError(CafeNetError, ValueError):
     """A model cannot be analyzed, or does not accept its example input."""
+
+
+class OutputsError(TraceError):
+    """The outputs that count are not among those of the model. The message lists them."""
 
 
 class TrainingDivergedError(CafeNetError, RuntimeError):

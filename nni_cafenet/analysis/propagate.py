@@ -151,16 +151,17 @@ def _follow(
             constant = _constant(node)
             values.append(None if constant is None else replace(constant, of_input=True))
     indices = ConstantIndices(operators.module, operators.tensors, operators.constants, model)
-    outputs = _symbols(_run(operators.module, values, constraints, modules, operators.after_values, indices))
+    returned = _run(operators.module, values, constraints, modules, operators.after_values, indices) or ()
+    outputs = [(path, symbol) for path, value in zip(operators.outputs, returned) for symbol in _symbols(value)]
     if not outputs:
         raise TraceError(
             f'The model {type(model).__name__} returns no tensor for example_input ({example.describe()}) in '
             f'{"training" if model.training else "evaluation"} mode: nothing shows what its layers are for. '
             'Let its forward return what it computes.'
         )
-    for symbol in outputs:
+    for path, symbol in outputs:
         for dim in symbol.dims:
-            constraints.fix(dim, 'is an output of the model')
+            constraints.fix(dim, f'is an output of the model ({path})' if path else 'is an output of the model')
     return seen
 
 

@@ -5,6 +5,7 @@ from .channel_graph import ChannelGraph, ChannelGroup, FixedChannels, Layout, Li
 from .cost import CostModel, Polynomial
 from .example_input import ExampleInput
 from .layer_patterns import LayerPattern, excluded_modules, matching_layers, restrict
+from .outputs import Outputs
 
 __all__ = [
     'Attribute',
@@ -19,6 +20,7 @@ __all__ = [
     'LayerPattern',
     'Layout',
     'Listing',
+    'Outputs',
     'Polynomial',
     'PositionTable',
     'excluded_modules',

@@ -1,4 +1,4 @@
-"""The example input: arguments of one call of the model."""
+"""The example input: arguments of one call of the model, and what counts of its output."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..utils import map_tensors, tensors_in
+from .outputs import Outputs, check_outputs, counted_outputs
 
 __all__ = ['ExampleInput']
 
@@ -39,12 +40,20 @@ class ExampleInput:
         (default): as above. If the model does not run on one sample, the whole example is one, with a warning.
     batch_dims
         The batch dimension of each tensor, in the order of `tensors`, or None; set by the analysis.
+    outputs
+        The outputs that keep their sizes: a list of names or paths (``['logits']``, ``['past_key_values[0]']``), or a
+        function that returns them, given the output. None: all; of a Hugging Face ``ModelOutput`` with a loss or logits not
+        its caches, hidden states and attention maps.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     batch_dim: int | None | str = 'auto'
     batch_dims: tuple[int | None, ...] | None = None
+    outputs: Outputs = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'outputs', check_outputs(self.outputs))
 
     @classmethod
     def of(cls, example: Any, model: nn.Module) -> ExampleInput:
@@ -130,6 +139,10 @@ class ExampleInput:
     def tensors(self) -> list[torch.Tensor]:
         """Return the tensors in the arguments, nested ones included, in order."""
         return tensors_in((self.args, self.kwargs))
+
+    def outputs_in(self, output: Any) -> list[tuple[str, torch.Tensor]]:
+        """Return the tensors that count of a model's output, with their paths."""
+        return counted_outputs(output, self.outputs)
 
     def map(self, function: Any) -> ExampleInput:
         """Return the same arguments with ``function`` applied to every tensor."""

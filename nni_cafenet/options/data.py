@@ -48,3 +48,9 @@ class SpaceOptions(Record):
     exclude: Sequence[str] | None = option(
         None, kinds.words('a list of layers', 'LAYER').or_none(), 'layers whose output widths must not change'
     )
+    outputs: Sequence[str] | None = option(
+        None,
+        kinds.words('a list of outputs', 'OUTPUT').or_none(),
+        "outputs of the model that keep their sizes, by name or path, such as logits or 'past_key_values[0]' (default: "
+        'all; of Hugging Face models with a loss or logits not their caches, hidden states and attention maps)',
+    )

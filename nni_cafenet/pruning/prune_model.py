@@ -15,7 +15,7 @@ from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
 from ..channel_importance import check_rule
-from ..graph import ExampleInput, LayerPattern
+from ..graph import ExampleInput, LayerPattern, Outputs
 from ..options import BudgetSpecs, RecipeOptions, SupernetOptions
 from ..search import Budget, Evolution, Searcher
 from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
@@ -50,6 +50,7 @@ def prune(
     budget: Any,
     *,
     example_input: Any,
+    outputs: Outputs = None,
     train: Any = None,
     validate: Any = None,
     evaluator: Lightning | None = None,
@@ -100,6 +101,8 @@ def prune(
     example_input
         Arguments of the model, of the size that MACs are counted for: a shape such as ``(1, 3, 224, 224)``, a tensor, a
         tuple or a dict. Dimension 0 is the batch.
+    outputs
+        The outputs that keep their sizes, by name (``['logits']``) or as a function of the output (see `WidthSpace`).
     train, validate
         Loaders of ``(inputs, target)``. Validation data is not used in training and search: only for the report, and to
         rank fine-tuned finalists if there are several.
@@ -181,7 +184,13 @@ def prune(
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
     folder = run_folder(directory)
     with interruptible(folder), suppress_training_logs() if own else contextlib.nullcontext(), seeded(seed):
-        options = {'include': include, 'exclude': exclude, 'max_ratio': max_ratio, 'divisor': divisor}
+        options = {
+            'include': include,
+            'exclude': exclude,
+            'max_ratio': max_ratio,
+            'divisor': divisor,
+            'outputs': outputs,
+        }
         ratio_there = _ratio_there(folder) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})

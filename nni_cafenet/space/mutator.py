@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..graph import LayerPattern
+from ..graph import LayerPattern, Outputs
 from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins
 from .nni_choices import frozen_at
@@ -22,7 +22,7 @@ class WidthMutator:
 
     Parameters
     ----------
-    bins, include, exclude, min_ratio, max_ratio, divisor, verify
+    bins, include, exclude, min_ratio, max_ratio, divisor, verify, outputs
         See `WidthSpace`.
 
     Examples
@@ -41,6 +41,7 @@ class WidthMutator:
         max_ratio: Ratio = 1.0,
         divisor: int = 1,
         verify: bool = True,
+        outputs: Outputs = None,
     ) -> None:
         if bins is not None:
             check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
@@ -52,6 +53,7 @@ class WidthMutator:
             'max_ratio': max_ratio,
             'divisor': check_whole_number('divisor', divisor, 1),
             'verify': check_flag('verify', verify),
+            'outputs': outputs,
         }
 
     def mutate(

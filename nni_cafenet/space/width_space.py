@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nni.mutable import Categorical, frozen_context
@@ -12,7 +13,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 
 from ..analysis import analyze_model, fill_lazy_layers, with_known_batch
-from ..graph import ExampleInput, LayerPattern
+from ..graph import ExampleInput, LayerPattern, Outputs
 from ..nni_compat import pickle_argument, takes_pickled
 from ..slicing import ActiveModel, Selection
 from ..slim import PathLike, rescale_initialization, save_slim, slim_model
@@ -53,6 +54,10 @@ class WidthSpace(WidthChoices, ModelSpace):
         Input of the model: a shape such as ``(1, 3, 224, 224)``, a tensor, a tuple of positional arguments or a dict of
         keyword arguments. Dimension 0 is the batch, unless forwards show otherwise (see `ExampleInput`, which also takes
         ``batch_dim``).
+    outputs
+        The outputs that keep their sizes: a list of names or paths (``['logits']``, ``['past_key_values[0]']``), or a
+        function that returns them, given the output. Default: all; of a Hugging Face ``ModelOutput`` with a loss or logits
+        not its caches, hidden states and attention maps.
     bins
         The rule for bins; default `FlopsSensitiveBins`.
     include, exclude
@@ -99,6 +104,7 @@ class WidthSpace(WidthChoices, ModelSpace):
         kwargs: Mapping[str, Any] | None = None,
         *,
         example_input: Any,
+        outputs: Outputs = None,
         bins: Bins | None = None,
         include: Sequence[LayerPattern] | None = None,
         exclude: Sequence[LayerPattern] | None = None,
@@ -113,6 +119,8 @@ class WidthSpace(WidthChoices, ModelSpace):
         divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
         full_model = model_from(model, args, kwargs)
         self._example = ExampleInput.of(example_input, full_model)
+        if outputs is not None:
+            self._example = replace(self._example, outputs=outputs)
         fill_lazy_layers(full_model, self._example)
         self._example = with_known_batch(self._example, full_model)
         live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
         read_records as read_records,
         write_record as write_record,
     )
+    from .late_progress import LateProgress as LateProgress
     from .links import FilePath as FilePath, child_path as child_path, resolve_link as resolve_link
-    from .nested_tensors import map_tensors as map_tensors, tensors_in as tensors_in
+    from .nested_tensors import (
+        map_tensors as map_tensors,
+        named_tensors_in as named_tensors_in,
+        tensors_in as tensors_in,
+    )
     from .rng import (
         RandomnessOnResume as RandomnessOnResume,
         load_random_state as load_random_state,

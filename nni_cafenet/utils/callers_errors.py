@@ -1,10 +1,12 @@
-"""Errors of the caller that surface in a model's code: of signal handlers, time limits, memory that ran out."""
+"""Errors of the caller that surface around a model's code: of signal handlers, time limits, arguments, memory."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
+
+from ..errors import OutputsError
 
 __all__ = ['pass_on']
 
@@ -20,7 +22,12 @@ def pass_on(error: BaseException, *, memory: bool = True) -> None:
         Whether memory that ran out passes.
     """
     for each in _chain(error):
-        if _is_time_limit(each) or _is_raised_by_handler(each) or (memory and _is_out_of_memory(each)):
+        if (
+            isinstance(each, OutputsError)
+            or _is_time_limit(each)
+            or _is_raised_by_handler(each)
+            or (memory and _is_out_of_memory(each))
+        ):
             raise each
 
 

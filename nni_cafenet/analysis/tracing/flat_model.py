@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...graph import ExampleInput
-from ...utils import map_tensors, tensors_in
+from ...utils import map_tensors
 
 __all__ = ['FlatModel']
 
@@ -19,6 +19,8 @@ class FlatModel(nn.Module):
     ----------
     tensors
         The tensors of the example, each once: the arguments to call this with.
+    outputs
+        Paths of the tensors that the last call returned, in the model's output.
     """
 
     PREFIX = 'model.'
@@ -28,10 +30,13 @@ class FlatModel(nn.Module):
         self.model = model
         self.training = model.training
         self._example = example.fresh()
+        self.outputs: tuple[str, ...] = ()
         self.tensors = tuple({id(tensor): tensor for tensor in self._example.tensors()}.values())
 
     def forward(self, *tensors: Tensor) -> list[Tensor]:
-        """Call the model."""
+        """Call the model; return the outputs that count."""
         given: dict[int, Any] = {id(own): tensor for own, tensor in zip(self.tensors, tensors)}
         args, kwargs = map_tensors(lambda own: given[id(own)], (self._example.args, self._example.kwargs))
-        return tensors_in(self.model(*args, **kwargs))
+        found = self._example.outputs_in(self.model(*args, **kwargs))
+        self.outputs = tuple(path for path, _ in found)
+        return [tensor for _, tensor in found]

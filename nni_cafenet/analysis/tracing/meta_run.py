@@ -64,9 +64,12 @@ class ListedOperators:
     ----------
     graph
         The graph; ``meta['val']`` of a node holds the shapes of its outputs.
+    outputs
+        Paths of what it returns, in the model's output.
     """
 
     graph: fx.Graph
+    outputs: tuple[str, ...] = ()
 
 
 def same_operators(left: fx.Graph, right: fx.Graph) -> bool:
@@ -158,7 +161,7 @@ def _run_on_meta(
         pass_on(error)
         _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
         return None
-    return ListedOperators(listing.graph), names
+    return ListedOperators(listing.graph, calls.outputs), names
 
 
 class _Listing(SchemaCheckMode):

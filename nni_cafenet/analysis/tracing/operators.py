@@ -39,6 +39,8 @@ class Operators:
         ``{placeholder: tensor that the model's code made or holds}``.
     recorded
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
+    outputs
+        Paths of what is returned, in the model's output.
     after_values
         Nodes that run after the model's Python code has seen values; in a recorded graph only.
     """
@@ -46,6 +48,7 @@ class Operators:
     module: fx.GraphModule | ListedOperators
     tensors: Mapping[str, str]
     constants: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
     recorded: bool = False
     after_values: frozenset[fx.Node] = frozenset()
 
@@ -60,7 +63,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     """
     listed = run_on_meta(model, example)
     if listed is not None:
-        return Operators(*listed)
+        return Operators(*listed, outputs=listed[0].outputs)
     try:
         with suppress_torch_output(), untouched(model):
             calls = FlatModel(model, example)
@@ -85,14 +88,14 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         for spec in program.graph_signature.input_specs
         if spec.kind is InputKind.CONSTANT_TENSOR and spec.target in program.constants
     }
-    return Operators(program.graph_module, tensors, constants)
+    return Operators(program.graph_module, tensors, constants, calls.outputs)
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
     """Record one real run; None if it may branch otherwise for other values."""
     try:
         with suppress_torch_output(), untouched(model) as state, state.watching():
-            module, tensors = record(model, example)
+            module, tensors, outputs = record(model, example)
     except Exception as error:  # noqa: BLE001 - the user's code may do anything; the failed export is reported instead
         pass_on(error)
         _logger.info('%s could not be recorded either: %s', type(model).__name__, first_line(error))
@@ -106,7 +109,7 @@ def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
             and (not node.users or any(user in after for user in node.users))
         ):
             return None
-    return Operators(module, tensors, {}, True, after)
+    return Operators(module, tensors, {}, outputs, True, after)
 
 
 def _rejection(model: nn.Module, error: Exception) -> TraceError:

@@ -26,12 +26,12 @@ READS = ('aten.item', 'aten._local_scalar_dense')
 """Operators that read a value of a tensor into Python."""
 
 
-def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str]]:
+def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dict[str, str], tuple[str, ...]]:
     """Run a model and record its ATen operators.
 
     Returns
     -------
-    The graph, and ``{placeholder: name}`` of the parameters and buffers among its placeholders.
+    The graph, ``{placeholder: name}`` of the parameters and buffers among its placeholders, and the paths of its outputs.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     calls = FlatModel(model, example)
@@ -48,7 +48,7 @@ def record(model: nn.Module, example: ExampleInput) -> tuple[fx.GraphModule, dic
         if node.op == 'get_attr':
             node.meta.setdefault('val', getattr(recorded, str(node.target), None))
     placeholders = [node.name for node in recorded.graph.nodes if node.op == 'placeholder']
-    return recorded, dict(zip(placeholders, tensors))
+    return recorded, dict(zip(placeholders, tensors)), calls.outputs
 
 
 def values_seen(graph: fx.Graph) -> set[fx.Node]:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from ...errors import first_line
 from ...graph import ExampleInput
 from ...slicing import TensorSlots, call_with, using_mode
-from ...utils import pass_on, tensors_in
+from ...utils import pass_on
 from ..model_state import untouched
 from .compare import same_sample
 from .overrides import ValueOverride, replaced
@@ -195,7 +195,8 @@ class _Independence:
         with untouched(self._model) as state, using_mode(self._model, training=False), torch.no_grad():
             torch.manual_seed(0)  # brought back by `untouched`
             with state.watching(), ValueOverride(places.parameters(), change), _OwnStatistics():
-                return tensors_in(call_with(self._model, buffers, inputs.args, inputs.kwargs, places))
+                output = call_with(self._model, buffers, inputs.args, inputs.kwargs, places)
+                return [tensor for _, tensor in example.outputs_in(output)]
 
 
 class _OwnStatistics(TorchFunctionMode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from tqdm.auto import tqdm
+from ...utils import LateProgress
 
 __all__ = ['failing_groups']
 
@@ -17,9 +17,6 @@ _MOST_CHECKS = 120
 
 _MEMBERS = 3
 """Groups of one kind that are checked alone; if all of them fail, so does their kind."""
-
-_SECONDS = 4
-"""Seconds before a progress bar appears."""
 
 Failure = Callable[[list[str]], str | None]
 Repair = Callable[[list[str]], bool]
@@ -47,22 +44,24 @@ def failing_groups(
     most
         Most checks while looking for groups.
     """
-    with tqdm(
-        total=most, desc='Looking for channels that cannot change', unit='check', dynamic_ncols=True, leave=False,
-        delay=_SECONDS,
-    ) as bar:  # fmt: skip
-        return _Bisection(failure, repair, suspects, most, bar).search(labels)
+    with LateProgress('Looking for channels that cannot change', most, 'checks') as progress:
+        return _Bisection(failure, repair, suspects, most, progress).search(labels)
 
 
 class _Bisection:
     def __init__(
-        self, failure: Failure, repair: Repair, suspects: Callable[[], Collection[str]], most: int, bar: tqdm[None]
+        self,
+        failure: Failure,
+        repair: Repair,
+        suspects: Callable[[], Collection[str]],
+        most: int,
+        progress: LateProgress,
     ) -> None:
         self._failure = failure
         self._repair = repair
         self._suspects = suspects
         self._left = most
-        self._bar = bar
+        self._progress = progress
         self.reasons: dict[str, str] = {}
 
     def search(self, labels: list[str]) -> dict[str, str]:
@@ -86,7 +85,7 @@ class _Bisection:
 
     def _check(self, labels: list[str]) -> str | None:
         self._left -= 1
-        self._bar.update()
+        self._progress.step()
         return self._failure(labels)
 
     def _bisect(self, accepted: list[str], kinds: Sequence[list[str]]) -> list[str]:

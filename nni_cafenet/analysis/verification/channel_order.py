@@ -12,7 +12,6 @@ import numpy as np
 from torch import Tensor
 
 from ...graph import ChannelGraph
-from ...utils import tensors_in
 from .compare import same_but_for_rounding
 from .forwards import Forwards
 from .overrides import Transform, permuted
@@ -59,6 +58,6 @@ def slices_ignore_order(
     dtype = forwards.precise
     for change in (None, other):
         with forwards.replaying(taken) as decisions:
-            runs.append(tensors_in(forwards.run_slices(graph, sets, forwards.example_in(dtype), dtype, change)))
+            runs.append(forwards.sliced(graph, sets, dtype, change))
         taken = decisions.taken
     return same_but_for_rounding(*runs)

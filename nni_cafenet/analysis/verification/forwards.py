@@ -131,9 +131,15 @@ class Forwards:
         self._whole.clear()
         self._decisions.clear()
 
-    def sliced(self, graph: ChannelGraph, sets: Mapping[str, Any], dtype: torch.dtype | None) -> list[Tensor]:
+    def sliced(
+        self,
+        graph: ChannelGraph,
+        sets: Mapping[str, Any],
+        dtype: torch.dtype | None,
+        change: Transform | None = None,
+    ) -> list[Tensor]:
         """Return the outputs on slices in some precision."""
-        return self._tensors_of(lambda: self.run_slices(graph, sets, self.example_in(dtype), dtype))
+        return self._tensors_of(lambda: self.run_slices(graph, sets, self.example_in(dtype), dtype, change))
 
     @cached_property
     def precise(self) -> torch.dtype | None:
@@ -196,7 +202,7 @@ class Forwards:
         return self._slots
 
     def _tensors_of(self, call: Any) -> list[Tensor]:
-        """Return the tensors that a call of the model returns, complex ones as pairs of numbers.
+        """Return the outputs that count of a call of the model, complex ones as pairs of numbers.
 
         Where a detector finds nothing they are empty: the outputs of its layers of fixed width are returned as well.
         """
@@ -209,7 +215,7 @@ class Forwards:
         finally:
             for hook in hooks:
                 hook.remove()
-        found = tensors_in((output, seen))
+        found = [*(tensor for _, tensor in self.example.outputs_in(output)), *tensors_in(seen)]
         return [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in found]
 
 

@@ -60,6 +60,14 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
             metavar='LAYER',
             help=f"layers whose output widths {may} change: names, names of parts, shell patterns such as 'layer4.*'",
         )
+    space.add_argument(
+        '--outputs',
+        nargs='+',
+        action='extend',
+        metavar='OUTPUT',
+        help='outputs that keep their sizes, by name or path, such as logits (default: all; of Hugging Face models not '
+        'their caches, hidden states and attention maps)',
+    )
 
 
 def space_of(options: argparse.Namespace) -> WidthSpace:
@@ -78,6 +86,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
             bins=parse_bins(options.bins),
             include=options.include,
             exclude=options.exclude,
+            outputs=options.outputs,
             min_ratio=options.min_ratio,
             divisor=options.divisor,
         )

@@ -125,6 +125,7 @@ FIELDS = (
     Field.of(SpaceOptions, 'space.divisor'),
     Field.of(SpaceOptions, 'space.include'),
     Field.of(SpaceOptions, 'space.exclude'),
+    Field.of(SpaceOptions, 'space.outputs'),
     Field.of(RecipeOptions, 'training.epochs', fresh=30),
     Field.of(RecipeOptions, 'training.finetune_epochs', fresh=30),
     Field.of(RecipeOptions, 'training.optimizer'),

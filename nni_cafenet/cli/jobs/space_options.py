@@ -16,6 +16,7 @@ def space_options(configuration: Configuration) -> dict[str, Any]:
         'bins': parse_bins(str(configuration['space.bins'])),
         'include': configuration['space.include'],
         'exclude': configuration['space.exclude'],
+        'outputs': configuration['space.outputs'],
         'min_ratio': configuration['space.min_ratio'],
         'divisor': configuration['space.divisor'],
     }

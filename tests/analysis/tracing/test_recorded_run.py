@@ -53,7 +53,7 @@ def test_the_operators_and_tensors_of_a_run():
     model = Chosen().eval()
     before = copy.deepcopy(model.state_dict())
     state = torch.get_rng_state()
-    module, tensors = record(model, ExampleInput.of(PICTURE, model))
+    module, tensors, _ = record(model, ExampleInput.of(PICTURE, model))
     graph = module.graph
     names = [str(node.target).rpartition('.')[0] for node in graph.nodes if node.op == 'call_function']
     assert names[:5] == ['aten.conv2d', 'aten.batch_norm', 'aten.relu', 'aten.conv2d', 'aten.flatten']
