@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ..analysis import bare_model
 from ..errors import FolderError
 from ..graph import ExampleInput
+from ..space import norms_held_in_eval
 from ..stages import JOB_RECORD, new_run_path
 from ..supernet import check_evaluator
 from ..utils import absolute_path, is_temporary_file, seeded, tensors_in
@@ -41,8 +42,11 @@ RECORD = 'prune.json'
 """What a folder of a pruning run is known by."""
 
 
-def plain_copy(model: Any) -> nn.Module:
-    """Return a copy of a trained model on the CPU, in evaluation mode, without wrappers; refuse what cannot be trained."""
+def plain_copy(model: Any) -> tuple[nn.Module, frozenset[str]]:
+    """Return a copy of a trained model on the CPU, in evaluation mode, without wrappers; refuse what cannot be trained.
+
+    Also return the batch normalizations that its user holds in evaluation mode.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
     model = bare_model(model)
@@ -57,7 +61,8 @@ def plain_copy(model: Any) -> nn.Module:
             "'16-mixed' or 'bf16-mixed' then computes in half precision."
         )
     bare: nn.Module = copy.deepcopy(model).cpu()
-    return bare.eval()
+    held = norms_held_in_eval(bare)
+    return bare.eval(), held
 
 
 def on_cpu(example: Any) -> Any:

@@ -94,7 +94,8 @@ def prune(
     Parameters
     ----------
     model
-        The trained network. It is not changed.
+        The trained network. It is not changed. Batch normalizations in evaluation mode inside a network in training mode
+        are held: they keep their statistics in all trainings.
     budget
         Its largest cost (see `CafeNet`): ``'50%'`` of the MACs, ``'300M'``, ``{'macs': '50%', 'params': '5M'}``. A list of
         budgets gives a family of networks from one supernet.
@@ -167,7 +168,7 @@ def prune(
     budgets = BudgetSpecs.of(budget)
     check_rule(importance)
     trainer = TrainerOptions(str(device), precision)
-    original = plain_copy(model)
+    original, held_norms = plain_copy(model)
     if epochs or finetune_epochs:
         check_trainable(original)
     example = ExampleInput.of(on_cpu(example_input), original)
@@ -194,6 +195,7 @@ def prune(
         ratio_there = _ratio_there(folder) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
+        space.held_norms = held_norms
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
         strategy = CafeNet(
             budgets,
@@ -228,6 +230,8 @@ def prune(
             'precision': str(evaluator.trainer.precision),
             'min_ratio': repr(ratio) if min_ratio is not None else ratio,
         }
+        if held_norms:
+            asked['held_norms'] = ' '.join(sorted(held_norms))
         keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
         asked['finetune_epochs'] = finetune_epochs
         strategy.run()

@@ -2,6 +2,7 @@
 
 from .bins import BinnedGroup, Bins, EqualBins, FlopsSensitiveBins, parse_bins
 from .checks import check_array, check_channel_sets, check_widths
+from .model_argument import norms_held_in_eval
 from .mutator import WidthMutator
 from .trial_format import SimplifiedWidthSpace
 from .web_ui_summary import mutation_summary, published_axes
@@ -20,6 +21,7 @@ __all__ = [
     'check_channel_sets',
     'check_widths',
     'mutation_summary',
+    'norms_held_in_eval',
     'parse_bins',
     'published_axes',
 ]

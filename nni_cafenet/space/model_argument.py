@@ -1,4 +1,4 @@
-"""The model of a space: a module, or a factory of one."""
+"""The model of a space: a module, or a factory of one; and what its user holds in evaluation mode."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ..analysis import bare_model
+from ..utils import BatchNorm
 from .nni_choices import refuse_choices
 
-__all__ = ['model_from']
+__all__ = ['model_from', 'norms_held_in_eval']
 
 
 def model_from(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
@@ -33,3 +34,9 @@ def model_from(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None
         raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
     refuse_choices(made)
     return bare_model(made)
+
+
+def norms_held_in_eval(model: nn.Module) -> frozenset[str]:
+    """Return the names of batch normalizations in evaluation mode inside a model in training mode."""
+    held = (name for name, part in model.named_modules() if isinstance(part, BatchNorm) and not part.training)
+    return frozenset(held if model.training else ())

@@ -20,7 +20,7 @@ from ..slim import PathLike, rescale_initialization, save_slim, slim_model
 from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins, FlopsSensitiveBins, bin_groups
 from .checks import check_channel_sets, check_widths
-from .model_argument import model_from
+from .model_argument import model_from, norms_held_in_eval
 from .oneshot import OneShotWidths, prepare_one_shot
 from .ratios import Ratio, RatioBounds
 from .trial_format import simplify_with_summary
@@ -83,6 +83,9 @@ class WidthSpace(WidthChoices, ModelSpace):
         The `ChannelGraph`: ``graph.groups`` and ``graph.fixed`` print as tables.
     groups
         The `BinnedGroup` of each channel group, with its choices of widths.
+    held_norms
+        Names of batch normalizations that `train` leaves in evaluation mode: those that were in it when a model in training
+        mode was given.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class WidthSpace(WidthChoices, ModelSpace):
             check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
         divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
         full_model = model_from(model, args, kwargs)
+        self.held_norms = norms_held_in_eval(full_model)
         self._example = ExampleInput.of(example_input, full_model)
         if outputs is not None:
             self._example = replace(self._example, outputs=outputs)
@@ -239,6 +243,8 @@ class WidthSpace(WidthChoices, ModelSpace):
         """Set the mode of the model."""
         self.training = mode
         self.full_model.train(mode)  # not child by child: the user's own train() may keep some in evaluation mode
+        for name in self.held_norms:
+            self.full_model.get_submodule(name).eval()
         return self
 
     # --- slim models ------------------------------------------------------------------------------

@@ -382,3 +382,19 @@ def test_folders_of_others(done, model, tmp_path):
         pruned(model, done[0].directory, epochs=3, baseline=True, finalists=2)
     with pytest.raises(ResumeError, match='model: '):
         pruned(Net(), done[0].directory, baseline=True, finalists=2)
+
+
+# --- what the user holds ------------------------------------------------------------------------------
+
+
+def test_batch_normalization_held_in_eval_mode_stays_there(model, tmp_path):
+    given = copy.deepcopy(model).train()
+    given.bn1.eval()
+    given.conv1.weight.requires_grad_(False)
+    found = pruned(given, tmp_path / 'out', importance=None, min_ratio={'conv1': 1, 'conv2': 0.1}, baseline=True)
+    slim = found.model
+    torch.testing.assert_close(slim.bn1.running_mean, given.bn1.running_mean, rtol=0, atol=0)
+    torch.testing.assert_close(slim.bn1.running_var, given.bn1.running_var, rtol=0, atol=0)
+    torch.testing.assert_close(slim.conv1.weight, given.conv1.weight, rtol=0, atol=0)
+    assert slim.bn2.num_batches_tracked != given.bn2.num_batches_tracked
+    assert (given.bn1.training, given.bn2.training, slim.conv1.weight.requires_grad) == (False, True, False)

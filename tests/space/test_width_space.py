@@ -555,3 +555,14 @@ def test_layers_with_two_names(draw):
         torch.testing.assert_close(space(x), slim(x))
     assert slim.conv2 is slim.features[3]
     assert space.full_model.conv2.weight.shape == (8, 8, 3, 3)
+
+
+def test_batch_normalization_that_the_user_holds_in_eval_mode_stays_there():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)
+    )
+    model.train()[1].eval()
+    space = WidthSpace(model, example_input=(2, 3, 4, 4))
+    slim = space.eval().train().slim({'0': 2, '2': 3})
+    assert [(each[1].training, each[3].training) for each in (space.full_model, slim)] == [(False, True)] * 2
+    assert not WidthSpace(model.eval(), example_input=(2, 3, 4, 4)).held_norms
