@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..graph import ChannelGraph
-from .constraints import Choice, Constraints
+from .constraints import Constraints, Way
+from .factors import solved_factors
 
 __all__ = ['Picks', 'next_picks', 'settle']
 
 Picks = Mapping[int, int]
-"""The way of each choice, by its number in `Constraints.choices`; the first way of others."""
+"""The way of each choice, by its number: `Constraints.choices`, then `Constraints.factors`; the first way of others."""
 
 
 def settle(constraints: Constraints, picks: Picks | None = None) -> Constraints:
     """Return the constraints with what one way of each choice states; the given ones stay as they are."""
-    if not constraints.choices:
-        return constraints
     picks = picks or {}
     ways = [choice.ways[picks.get(number, 0)] for number, choice in enumerate(constraints.choices)]
+    settled = _with(constraints, ways) if ways else constraints
+    if not constraints.factors:
+        return settled
+    first = len(constraints.choices)
+    return _with(
+        settled,
+        [solved_factors(settled, lambda number: constraints.factors[number].order[picks.get(first + number, 0)])],
+    )
+
+
+def _with(constraints: Constraints, ways: Sequence[Way]) -> Constraints:
     return replace(
         constraints,
         pairs=[*constraints.pairs, *(pair for way in ways for pair in way.pairs)],
@@ -43,7 +53,11 @@ def next_picks(settled: Constraints, graph: ChannelGraph, verified: ChannelGraph
         The picks.
     """
     wrong = [index for index, label in enumerate(graph.labels) if label not in verified.labels]
-    if not wrong or not settled.choices:
+    choices = [
+        *((len(choice.ways), choice.dim) for choice in settled.choices),
+        *((len(factors.order), np.concatenate(factors.before)) for factors in settled.factors),
+    ]
+    if not wrong or not choices:
         return None
     component = settled.component_of()
     touched = np.zeros(settled.count, dtype=bool)
@@ -53,11 +67,7 @@ def next_picks(settled: Constraints, graph: ChannelGraph, verified: ChannelGraph
                 touched[component[dim[np.isin(graph.layouts[index].groups, wrong)]]] = True
     more = {
         number: picks.get(number, 0) + 1
-        for number, choice in enumerate(settled.choices)
-        if _has_more(choice, picks.get(number, 0)) and touched[component[choice.dim]].any()
+        for number, (ways, dim) in enumerate(choices)
+        if picks.get(number, 0) + 1 < ways and touched[component[dim]].any()
     }
     return {**picks, **more} if more else None
-
-
-def _has_more(choice: Choice, pick: int) -> bool:
-    return pick + 1 < len(choice.ways)

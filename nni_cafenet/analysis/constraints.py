@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..graph import Attribute, ChannelKernel, Cut, DimSlice
 
-__all__ = ['TOGETHER', 'Choice', 'Constraints', 'CostTerm', 'Dim', 'Ids', 'Symbol', 'Way', 'layer_of']
+__all__ = ['TOGETHER', 'Choice', 'Constraints', 'CostTerm', 'Dim', 'Factors', 'Ids', 'Symbol', 'Way', 'layer_of']
 
 Ids = NDArray[np.int64]
 """Identities of the positions of a dimension, shape (size,)."""
@@ -93,6 +93,26 @@ class Choice:
     ways: tuple[Way, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """A reshape of several dimensions that could change: an element is kept if its positions on all axes are.
+
+    Parameters
+    ----------
+    before, after
+        For each axis that could change, the identity of its position at every element, shape (elements,).
+    order
+        Indices of ``after``: the axes that may go on changing, the likeliest first.
+    operator
+        The operator.
+    """
+
+    before: tuple[Ids, ...]
+    after: tuple[Ids, ...]
+    order: tuple[int, ...]
+    operator: str
+
+
 @dataclass
 class Constraints:
     """The statements that rules make about a model.
@@ -118,6 +138,10 @@ class Constraints:
         ``{(module, attribute): (dimension, its positions that the attribute holds)}``.
     choices
         Operators that can be read in several ways. `settle` adds what one way of each states.
+    factors
+        Reshapes of which one axis can change. `settle` picks it.
+    splits
+        Sizes into which reshapes split a dimension; every part's source is the whole of it.
     recorded
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     differs_in_training
@@ -142,11 +166,14 @@ class Constraints:
     cuts: list[Cut] = field(default_factory=list)
     tables: dict[tuple[str, str], tuple[Ids, tuple[int, ...]]] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
+    factors: list[Factors] = field(default_factory=list)
+    splits: list[Cut] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False
     warned: set[str] = field(default_factory=set)
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
+    _origins: dict[int, int] = field(default_factory=dict)
 
     def new(self, size: int) -> Ids:
         """Return ``size`` new identities."""
@@ -166,11 +193,21 @@ class Constraints:
         """Return the parameter and the axis that the identities of a dimension come from, or None."""
         if dim is None or not len(dim):
             return None
+        dim = self._origin(dim)
         place = bisect.bisect_right(self._starts, (int(dim.reshape(-1)[0]), '\U0010ffff', 0)) - 1
         if place < 0:
             return None
         start, name, axis = self._starts[place]
         return (name, axis) if dim.reshape(-1)[0] < start + self.parameters[name].shape[axis] else None
+
+    def stem(self, dim: Ids, origin: Ids) -> None:
+        """Note that new identities of a dimension are about those of another, position by position."""
+        self._origins.update(zip(dim.tolist(), self._origin(origin).tolist()))
+
+    def _origin(self, dim: Ids) -> Ids:
+        if not self._origins or int(dim.reshape(-1)[0]) not in self._origins:
+            return dim
+        return np.array([self._origins.get(identity, identity) for identity in dim.reshape(-1).tolist()])
 
     def cut(self, parts: Sequence[Ids]) -> None:
         """Note that an operator cuts a dimension into these parts."""
@@ -178,8 +215,14 @@ class Constraints:
         if found not in self.cuts:
             self.cuts.append(found)
 
+    def split(self, dim: Ids, sizes: Sequence[int]) -> None:
+        """Note that an operator reshapes a dimension to these sizes."""
+        place = self._place(dim)
+        if place is not None:
+            self.splits.append(Cut(tuple(sizes), (place,) * len(sizes)))
+
     def _place(self, part: Ids) -> DimSlice | None:
-        owner = self.owner(part)
+        owner, part = self.owner(part), self._origin(part) if len(part) else part
         if owner is None or (np.diff(part) != 1).any():
             return None
         dim = self.parameters[owner[0]].dims[owner[1]]
@@ -229,15 +272,16 @@ class Constraints:
         if constant > 0:
             self.costs.append(CostTerm(operator, constant, tuple(tracked), vanishing))
 
-    def component_of(self) -> NDArray[np.int64]:
-        """Solve the statements: the number of its component for every identity, shape (count,)."""
+    def component_of(self, more: Sequence[tuple[Ids, Ids]] = ()) -> NDArray[np.int64]:
+        """Solve the statements, and ``more`` pairs: the number of its component for every identity, shape (count,)."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
-        if not self.pairs:
+        pairs = [*self.pairs, *more]
+        if not pairs:
             return np.arange(self.count)
-        rows = np.concatenate([left.reshape(-1) for left, _ in self.pairs])
-        columns = np.concatenate([right.reshape(-1) for _, right in self.pairs])
+        rows = np.concatenate([left.reshape(-1) for left, _ in pairs])
+        columns = np.concatenate([right.reshape(-1) for _, right in pairs])
         links = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(self.count, self.count))
         return connected_components(links, directed=False)[1].astype(np.int64)
 

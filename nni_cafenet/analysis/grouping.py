@@ -150,6 +150,7 @@ class _Grouping:
             value_dependent_sizes=self.constraints.recorded,
             differs_in_training=self.constraints.differs_in_training,
             tables=tuple(tables),
+            splits=tuple(dict.fromkeys(self.constraints.splits)),
             channel_kernels=tuple(dict.fromkeys(kernel for _, kernel in self.constraints.ordered)),
             produced=tuple((name, axis) for name, axis in self.constraints.produced if name in frozen_dims),
         )
@@ -220,10 +221,17 @@ class _Grouping:
         sizes = _Sizes(self.group_of, self.widths)
         terms: dict[tuple[int, ...], int] = {}
         for term in self.constraints.costs:
-            factors = [sizes.index(self.component[dim]) for dim in term.dims]
+            constant = term.constant
+            factors: list[int] = []
+            for positions in term.dims:
+                components = self.component[positions]
+                if (self.group_of[components] < 0).all():
+                    constant *= len(positions)
+                else:
+                    factors.append(sizes.index(components))
             if term.vanishing is not None:
                 factors.append(sizes.index(self.component[term.vanishing], vanishing=True))
-            _add(terms, term.constant, factors)
+            _add(terms, constant, factors)
         macs = _polynomial(terms)
         terms = {}
         for name in parameters:

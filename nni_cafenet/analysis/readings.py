@@ -57,7 +57,7 @@ def freest(
         settled = settle(constraints, picks)
         readings = candidate_readings(settled, model)
         graphs: list[ChannelGraph] = []
-        if readings == [settled] and not tried:
+        if len(readings) == 1 and readings[0] is settled and not tried:
             graphs.append(group(settled))
         else:
             found = _confirmed(model, example, readings, group, graphs)
@@ -87,6 +87,8 @@ def _confirmed(
     for reading in readings:
         graphs.append(group(reading))
         verified = confirmed(model, graphs[-1], example)
+        if verified is None and reading is readings[0] and _leaves_heads_open(reading):
+            verified = repaired(model, graphs[-1], example)
         if verified is not None:
             return _Tried(graphs[-1], verified)
     for graph in graphs:
@@ -94,6 +96,11 @@ def _confirmed(
         if verified is not None:
             return _Tried(graph, verified)
     return None
+
+
+def _leaves_heads_open(reading: Constraints) -> bool:
+    """Whether a reshape prefers another axis than the last: heads, which other reshapes may count by an attribute."""
+    return any(factors.order[0] < len(factors.after) - 1 for factors in reading.factors)
 
 
 class _Tried(NamedTuple):

@@ -192,6 +192,8 @@ class ChannelGraph:
         Output-channel dimensions of weights, as (parameter, axis).
     tables
         Positions that modules keep.
+    splits
+        Sizes into which reshapes split a dimension; the source of every part is the whole of it.
     channel_kernels
         Kernels that slide along channels.
     """
@@ -207,6 +209,7 @@ class ChannelGraph:
     produced: tuple[tuple[str, int], ...] = ()
     differs_in_training: bool = False
     tables: tuple[PositionTable, ...] = ()
+    splits: tuple[Cut, ...] = ()
     channel_kernels: tuple[ChannelKernel, ...] = ()
 
     @cached_property

@@ -27,6 +27,7 @@ SIZES = (
     *('in_channels', 'out_channels', 'groups', 'in_features', 'out_features', 'in1_features', 'in2_features'),
     *('num_features', 'num_channels', 'num_groups', 'normalized_shape', 'num_embeddings', 'embedding_dim'),
     *('num_parameters', 'embed_dim', 'kdim', 'vdim', 'num_heads', 'head_dim', 'input_size', 'hidden_size', 'proj_size'),
+    'unflattened_size',
 )
 """Attributes of torch's own modules that may depend on widths."""
 
@@ -189,7 +190,9 @@ def _attributes(
             if key.startswith('_') and may_follow_width(module, key) and not _follows(now, value, shapes):
                 continue  # not a width, such as a private counter
             if change and isinstance(value, list):
-                vars(module)[key] = tuple(value) if type(now) is tuple else value
+                vars(module)[key] = (
+                    torch.Size(value) if isinstance(now, torch.Size) else tuple(value) if type(now) is tuple else value
+                )
             elif change and type(now) is int:
                 vars(module)[key] = value
             elif not change and not _is_valid_slim_value(module, key, now, value, dims):
@@ -198,7 +201,7 @@ def _attributes(
 
 def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:
     """Whether an integer of the full model may have ``value`` in a slim one."""
-    numbers, others = (list(each) if type(each) in (tuple, list) else [each] for each in (now, value))
+    numbers, others = (list(each) if isinstance(each, (tuple, list)) else [each] for each in (now, value))
     if not may_follow_width(module, key) or {type(each) for each in numbers + others} != {int}:
         return False
     of_torch = type(module).__module__.startswith('torch.')

@@ -108,8 +108,10 @@ def _settings(slim: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value is an int, or a tuple or list of ints."""
-    return type(value) is int or (type(value) in (tuple, list) and {type(number) for number in value} == {int})
+    """Whether a value is an int, or a tuple, a list or a size of ints."""
+    return type(value) is int or (
+        type(value) in (tuple, list, torch.Size) and {type(number) for number in value} == {int}
+    )
 
 
 def _other_tensors(slim: nn.Module) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..constraints import TOGETHER, Dim, Symbol
+from ..constraints import TOGETHER, Dim, Factors, Ids, Symbol, product
 from .registry import Call, Dims, register_rule
+
+_MOST = 10**7
+"""Elements of the largest merge of two dimensions that is followed."""
 
 
 @register_rule('aten.flatten', 'aten.view', 'aten.reshape', 'aten.unflatten', 'aten._unsafe_view', 'aten.squeeze')
@@ -17,8 +20,8 @@ from .registry import Call, Dims, register_rule
 def reshape(call: Call, x: Symbol, *sizes: Any, **__: Any) -> Dims:
     """Split and merge neighboring dimensions, block by block.
 
-    Of the parts of a channel dimension, the one with its size left open changes (-1: heads in
-    ``x.view(batch, rows, -1, 64)``), else the last.
+    Of the parts of a channel dimension one changes: the only one that can, or the one with its size left open (-1: heads in
+    ``x.view(batch, rows, -1, 64)``), or the last (see `settle`).
     """
     named = sizes[-1] if sizes and isinstance(sizes[-1], (list, tuple)) else ()
     left_open = list(named).index(-1) if len(named) == len(call.shape) and -1 in named else None
@@ -54,29 +57,57 @@ def _reshape_block(call: Call, x: Symbol, sources: range, targets: range, left_o
     tracked = [axis for axis in sources if x.dims[axis] is not None]
     if not tracked:
         return [None] * len(shape)
-    if len(tracked) > 1:
-        call.fix(
-            *(x.dims[axis] for axis in tracked),
-            reason=f'{call.operator} merges two dimensions that could change',
-        )
-        return [None] * len(shape)
     block = [x.shape[axis] for axis in sources]
-    place = [1] * len(block)
-    place[tracked[0] - sources.start] = -1
-    dim = x.dims[tracked[0]]
-    elements = np.broadcast_to(np.reshape(dim, place), block).reshape(shape)  # type: ignore[arg-type]
+    if len(tracked) > 1 and product(block) > _MOST:
+        call.fix(*(x.dims[axis] for axis in tracked), reason=f'{call.operator} merges two dimensions that could change')
+        return [None] * len(shape)
+    before = []
+    for source in tracked:
+        place = [1] * len(block)
+        place[source - sources.start] = -1
+        before.append(np.broadcast_to(np.reshape(x.dims[source], place), block).reshape(shape))  # type: ignore[arg-type]
+    if len(tracked) > 1:
+        inner = product(block[tracked[-1] - sources.start :])
+        return _factors(call, before, [axis for axis, size in enumerate(shape) if size > 1], None, inner)
+    dim, elements = x.dims[tracked[0]], before[0]
     varying = [axis for axis in range(len(shape)) if np.any(np.take(elements, [0], axis) != elements)]
     if not varying:
         call.fix(dim, reason=TOGETHER)
         return [None] * len(shape)
-    axis = varying[-1]  # what splits a channel dimension is a number of groups, then the channels of a group
-    if left_open is not None and left_open - targets.start in varying:
-        axis = left_open - targets.start
+    if len(varying) > 1:
+        call.constraints.split(dim, shape)  # type: ignore[arg-type]
+        return _factors(call, before, varying, None if left_open is None else left_open - targets.start)
+    axis = varying[0]
     columns = np.moveaxis(elements, axis, 0).reshape(shape[axis], -1)
     unique = _distinct_columns(columns)
     for column in range(1, unique.shape[1]):
         call.same(unique[:, 0], unique[:, column])
     return [unique[:, 0] if index == axis else None for index in range(len(shape))]
+
+
+def _factors(
+    call: Call, before: list[Ids], axes: list[int], left_open: int | None, inner: int | None = None
+) -> list[Dim]:
+    """Return new identities for several axes, one of which will change: what splits channels is groups, then channels.
+
+    After every ``inner`` positions an identity is left out: parts may be cut where parts were joined (see `split`).
+    """
+    shape = before[0].shape
+    dims: list[Dim] = [None] * len(shape)
+    after = []
+    for axis in axes:
+        gaps = np.arange(shape[axis]) // (inner or shape[axis])
+        own = call.constraints.new(shape[axis] + int(gaps[-1]))[0] + np.arange(shape[axis]) + gaps
+        dims[axis] = own
+        if len(before) == 1:
+            call.constraints.stem(own, np.moveaxis(before[0], axis, 0).reshape(shape[axis], -1)[:, 0])
+        place = [1] * len(shape)
+        place[axis] = -1
+        after.append(np.broadcast_to(own.reshape(place), shape).reshape(-1))
+    order = sorted(range(len(axes)), key=lambda index: (axes[index] != left_open, -index))
+    whole = tuple(elements.reshape(-1) for elements in before)
+    call.constraints.factors.append(Factors(whole, tuple(after), tuple(order), call.operator))
+    return dims
 
 
 def _distinct_columns(columns: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import nn
 
 from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
@@ -60,7 +61,7 @@ def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, O
             continue
         if type(value) is int:
             options = surroundings.of_number(name, value)
-        elif type(value) in (tuple, list) and {type(number) for number in value} == {int}:
+        elif type(value) in (tuple, list, torch.Size) and {type(number) for number in value} == {int}:
             options = surroundings.of_numbers(name, value)
         options = {label: option for label, option in options.items() if option}
         if options:
@@ -99,6 +100,9 @@ class _Surroundings:
         parts = (cut.parts[cut.lengths.index(value)] for cut in self.graph.cuts if value in cut.lengths)
         for rank, place in enumerate(self._near(parts)):
             options[f'part {rank}'] = tuple(self._at(place, name, None, value))
+        if not options:
+            for rank, place in enumerate(self._near(c.parts[0] for c in self.graph.splits if value in c.lengths)):
+                options[f'split {rank}'] = tuple(self._at(place, name, None, value))
         return options
 
     def of_numbers(self, name: str, values: Sequence[int]) -> Options:
@@ -113,7 +117,12 @@ class _Surroundings:
             beside = [found for place in places[index][:1] for found in self._at(place, name, index, value)]
             mixed += (inside or beside)[:1]
             parts += beside
-        return {'sizes': tuple(mixed), 'parts': tuple(parts)}
+        options = {'sizes': tuple(mixed), 'parts': tuple(parts)}
+        splits = self._near(cut.parts[0] for cut in self.graph.splits if cut.lengths[-len(values) :] == tuple(values))
+        for rank, place in enumerate(splits):
+            each = [self._at(place, name, index, value) for index, value in enumerate(values)]
+            options[f'split {rank}'] = tuple(attribute for found in each for attribute in found)
+        return options
 
     def _at(self, place: DimSlice, name: str, index: int | None, value: int) -> Iterator[Attribute]:
         span = (place.start, place.stop)
