@@ -189,7 +189,7 @@ def _axes_of_sizes(module: nn.Module) -> dict[str, tuple[int, bool]]:
         return {'num_features': (0, False)}
     if isinstance(module, nn.GroupNorm):
         return {'num_channels': (0, False)}
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return {'embedding_dim': (1, False)}
     return {}
 

@@ -260,7 +260,7 @@ def _wrong_sizes(model: nn.Module) -> Iterator[str]:
             right = {'num_channels' if isinstance(module, nn.GroupNorm) else 'num_features': shape[0]}
         elif isinstance(module, nn.LayerNorm):
             right = {'normalized_shape': shape}
-        elif isinstance(module, nn.Embedding):
+        elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
             right = {'num_embeddings': shape[0], 'embedding_dim': shape[1]}
         elif isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
             right = _recurrent_sizes(module)

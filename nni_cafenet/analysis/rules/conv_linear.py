@@ -40,7 +40,7 @@ def convolution(
         call.same(inputs, reads)
         call.reads(weight, 1)
     else:
-        grouped_channels(call, inputs, weight, groups, whole_groups=_whole_groups(call, weight, groups))
+        outputs = grouped_channels(call, inputs, weight, groups, whole_groups=_whole_groups(call, weight, groups))
     kernel = weight.shape[2:]
     along = [
         slide(call, dim, size, kernel[i], weight, 2 + i, _each(stride, i), _each(padding, i), _each(dilation, i))
@@ -68,41 +68,50 @@ def _sizes_of_computed(call: Call, weight: Symbol, *names: str) -> None:
 
 
 def _whole_groups(call: Call, weight: Symbol, groups: int) -> bool:
-    """Whether whole groups are removed: where that is the finer way, and the number of groups can follow."""
+    """Whether whole groups are removed: where that is the finer way, and the number of groups can follow.
+
+    It follows as an attribute of the layer. Otherwise the model's code computes it, as forwards verify: from sizes, if a
+    group has one input.
+    """
     if weight.of_input:
         return weight.dims[1] is None
-    return groups >= weight.shape[1] and call.attribute('groups', weight, 0, weight.shape[0] // groups)
+    if groups >= weight.shape[1] and call.attribute('groups', weight, 0, weight.shape[0] // groups):
+        return True
+    return weight.shape[1] == 1
 
 
-def grouped_channels(call: Call, inputs: Dim, weight: Symbol, groups: int, *, whole_groups: bool) -> None:
-    """State how a grouped convolution shrinks, in one of two ways.
+def grouped_channels(call: Call, inputs: Dim, weight: Symbol, groups: int, *, whole_groups: bool) -> Dim:
+    """State how a grouped convolution shrinks, in one of two ways; return its output channels.
 
     Either whole groups are removed, with their inputs and outputs (depthwise: one channel per group), or every group keeps
-    the same positions of its inputs and outputs.
+    the same positions of its inputs and outputs. A kernel that the code repeats for every group has as many as there are.
     """
     outputs = weight.dims[0]
+    if outputs is None and whole_groups and weight.name is None:
+        outputs = call.constraints.new(weight.shape[0])
     per_group_in, per_group_out = weight.shape[1], weight.shape[0] // groups
     out_rows = call.constraints.ids_or_fixed(outputs, weight.shape[0]).reshape(groups, per_group_out)
     if whole_groups:
         call.fix(weight.dims[1], reason='')
         if inputs is None:
             call.fix(outputs, reason='is convolved group by group from channels that are fixed')
-            return
+            return weight.dims[0]
         rows = inputs.reshape(groups, per_group_in)
         for column in range(1, per_group_in):
             call.same(rows[:, 0], rows[:, column])
         for column in range(per_group_out):
             call.same(rows[:, 0], out_rows[:, column])
-        return
+        return outputs
     for row in range(1, groups):
         call.same(out_rows[0], out_rows[row])
     if inputs is None:
         call.fix(weight.dims[1])
-        return
+        return outputs
     rows = inputs.reshape(groups, per_group_in)
     call.reads(weight, 1)
     for row in range(groups):
         call.same(weight.dims[1], rows[row])
+    return outputs
 
 
 @register_rule('aten.linear')
@@ -156,7 +165,7 @@ def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> 
         call.fix(weight.dims[1], reason='is convolved group by group from channels that are fixed')
         return None
     rows = inputs.reshape(groups, per_group_in)
-    if groups >= per_group_in and call.attribute('groups', weight, 0, per_group_in):
+    if groups >= per_group_in and (call.attribute('groups', weight, 0, per_group_in) or per_group_in == 1):
         call.fix(weight.dims[1], reason='')
         for column in range(1, per_group_in):
             call.same(rows[:, 0], rows[:, column])
@@ -173,3 +182,12 @@ def embedding(call: Call, weight: Symbol, indices: Symbol, *_: Any, **__: Any) -
     call.fix(*indices.dims)
     call.produces(weight, 1)
     return (*(None,) * len(indices.shape), weight.dims[1])
+
+
+@register_rule('aten.embedding_bag', 'aten._embedding_bag')
+def embedding_bag(call: Call, weight: Symbol, indices: Symbol, *_: Any, **__: Any) -> list[Dims]:
+    """Look rows up and join those of a bag: (bags, features), and three tensors about the bags."""
+    call.fix(weight.dims[0], reason=f'is looked up by its position in {call.operator}')
+    call.fix(*indices.dims)
+    call.produces(weight, 1)
+    return [(None, weight.dims[1]), *((None,) * len(shape) for shape in call.shapes[1:])]

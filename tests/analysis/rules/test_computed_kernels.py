@@ -89,6 +89,54 @@ def test_a_filter_for_every_channel_computed_from_the_map(space):
     assert made.full_widths == {'a': 4}
 
 
+def test_a_transposed_filter_for_every_channel(space):
+    def run(net, x):
+        x = net.a(x)
+        n, c, rows, columns = x.shape
+        kernel = net.kernel(F.adaptive_avg_pool2d(x, 2)).reshape(n * c, 1, 2, 2)
+        y = F.conv_transpose2d(x.reshape(1, n * c, rows, columns), kernel, stride=2, groups=n * c)
+        return net.b(y.view(n, c, 2 * rows, 2 * columns))
+
+    made = space(run, (2, 3, 4, 4), a=Conv(3, 4, 1), kernel=Conv(4, 4, 1), b=Conv(4, 2, 1))
+    assert made.full_widths == {'a': 4}
+
+
+@pytest.mark.parametrize(
+    'kernel',
+    [
+        lambda net, c: net.own * 1.5,
+        lambda net, c: net.shared.expand(c, 1, 3, 3),
+        lambda net, c: net.shared.repeat(c, 1, 1, 1),
+    ],
+    ids=['one for each channel', 'expanded', 'repeated'],
+)
+def test_a_depthwise_filter_without_a_layer(space, kernel):
+    def run(net, x):
+        x = net.a(x)
+        return net.b(F.conv2d(x, kernel(net, x.shape[1]).to(x.dtype), padding=1, groups=x.shape[1]))
+
+    kernels = {'own': nn.Parameter(torch.randn(4, 1, 3, 3)), 'shared': torch.rand(1, 1, 3, 3)}
+    made = space(run, (2, 3, 6, 6), a=Conv(3, 4, 1), b=Conv(4, 2, 1), **kernels)
+    assert made.full_widths['a'] == 4
+
+
+def test_a_constant_number_of_groups_keeps_the_channels(wired):
+    def run(net, x):
+        return net.c(net.b(F.conv2d(net.a(x), net.kernel, groups=4)))
+
+    layers = {'a': Conv(3, 4, 1), 'b': Conv(4, 5, 1), 'c': Conv(5, 2, 1), 'kernel': torch.rand(4, 1, 1, 1)}
+    space = WidthSpace(wired(run, **layers), example_input=(1, 3, 6, 6))
+    assert space.full_widths == {'b': 5}
+    assert 'at another width the model fails' in str(space.graph.fixed)
+
+
+def test_bags_of_embeddings(wired):
+    layers = {'bags': nn.EmbeddingBag(9, 5), 'out': nn.Linear(5, 2)}
+    space = WidthSpace(wired(lambda net, ids: net.out(net.bags(ids)), **layers), example_input=torch.randint(9, (2, 4)))
+    assert space.full_widths == {'bags': 5}
+    assert space.slim({'bags': 3}).bags.embedding_dim == 3
+
+
 class Involution(nn.Module):
     """Kernels for groups of channels at every place, applied to unfolded neighborhoods."""
 
