@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +13,13 @@ from ...utils import map_tensors
 __all__ = ['FlatModel']
 
 
+@dataclass
+class _LastCall:
+    """What a call returned: an object of its own, since ``torch.export`` restores the attributes of modules."""
+
+    outputs: tuple[str, ...] = ()
+
+
 class FlatModel(nn.Module):
     """Call a model on the tensors of its example input; return the tensors of its output.
 
@@ -19,8 +27,6 @@ class FlatModel(nn.Module):
     ----------
     tensors
         The tensors of the example, each once: the arguments to call this with.
-    outputs
-        Paths of the tensors that the last call returned, in the model's output.
     """
 
     PREFIX = 'model.'
@@ -30,7 +36,7 @@ class FlatModel(nn.Module):
         self.model = model
         self.training = model.training
         self._example = example.fresh()
-        self.outputs: tuple[str, ...] = ()
+        self._last = _LastCall()
         self.tensors = tuple({id(tensor): tensor for tensor in self._example.tensors()}.values())
 
     def forward(self, *tensors: Tensor) -> list[Tensor]:
@@ -38,5 +44,10 @@ class FlatModel(nn.Module):
         given: dict[int, Any] = {id(own): tensor for own, tensor in zip(self.tensors, tensors)}
         args, kwargs = map_tensors(lambda own: given[id(own)], (self._example.args, self._example.kwargs))
         found = self._example.outputs_in(self.model(*args, **kwargs))
-        self.outputs = tuple(path for path, _ in found)
+        self._last.outputs = tuple(path for path, _ in found)
         return [tensor for _, tensor in found]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Paths of the tensors that the last call returned, in the model's output."""
+        return self._last.outputs
