@@ -38,6 +38,10 @@ def fractional_max_pooling(call: Call, x: Symbol, kernel: Any, size: Sequence[in
     """Pool regions whose borders are random numbers of every channel. Samples: (N, C, numbers)."""
     rank = len(size)
     call.fix(*x.dims[-rank:], samples.dims[0], samples.dims[2], reason='')
+    if samples.dims[1] is None:
+        call.fix(
+            x.dims[-rank - 1], reason=f'is pooled by {call.operator} with random numbers that the model does not hold'
+        )
     channels = call.same(x.dims[-rank - 1], samples.dims[1])
     return [(*x.dims[: -rank - 1], channels, *(None,) * rank) for _ in call.shapes]
 

@@ -98,6 +98,14 @@ def test_regions_with_random_borders_that_the_model_holds(space):
     assert made.full_widths == {'a': 4}
 
 
+def test_regions_that_are_drawn_at_every_call_keep_the_channels(wired):
+    layers = {'a': Conv(3, 4, 1), 'b': Conv(4, 5, 1), 'c': Conv(5, 2, 1)}
+    model = wired(lambda net, x: net.c(net.b(F.fractional_max_pool2d(net.a(x), 2, 3))), **layers)
+    made = WidthSpace(model, example_input=PICTURE)
+    assert 'a' not in made.labels
+    assert 'random numbers that the model does not hold' in str(made.graph.fixed)
+
+
 @pytest.mark.parametrize(
     'write',
     [
