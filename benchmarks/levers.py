@@ -71,7 +71,9 @@ from nni_cafenet.supernet.divergence import AlphaDivergence, KLDivergence
 from nni_cafenet.supernet.training_options import TrainingOptions
 from nni_cafenet.utils.files import append_line, read_jsonl, write_json, write_text
 from nni_cafenet.utils.tables import as_table
-from ranking import BAND, Floats, Supernet, Truth, regret, spread, tau
+from proof.figures import Floats, tau
+from ranking import BAND, Supernet
+from ranking_measures import Truth, regret, spread
 
 BASE = 'locally free'
 TEMPERATURES = (1.0, 2.0, 3.0)

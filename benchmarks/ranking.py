@@ -32,7 +32,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -61,9 +60,8 @@ from nni_cafenet.supernet.weight_average import WeightAverage
 from nni_cafenet.testing import SmallResNet, digits
 from nni_cafenet.utils.files import append_line, read_jsonl, write_json, write_text
 from nni_cafenet.utils.tables import as_table
-from proof.figures import Floats, ceiling, tau
-
-Bools = NDArray[np.bool_]
+from proof.figures import Floats, ceiling
+from ranking_measures import COLUMNS, Truth, agreement, halves, measure, spread
 
 WIDTH = 8  # channels of the first stage: accuracies of a larger network would all be the same
 BINS = 8  # bins of every group, so that every group has a zone to be free in
@@ -360,31 +358,6 @@ def score_all(
 # --- comparison -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Means over the training seeds, one number a width."""
-
-    accuracy: Floats
-    loss: Floats
-    band: Bools
-
-
-def regret(goodness: Floats, accuracy: Floats) -> float:
-    """Return how many percentage points below the best the width with the best score is; the mean of equal ones."""
-    return 100 * float(accuracy.max() - accuracy[goodness == goodness.max()].mean())
-
-
-COLUMNS: dict[str, Callable[[Floats, Truth], float]] = {
-    'tau, accuracy': lambda g, t: tau(g, t.accuracy),
-    'tau, loss': lambda g, t: tau(g, -t.loss),
-    'tau in band, accuracy': lambda g, t: tau(g[t.band], t.accuracy[t.band]),
-    'tau in band, loss': lambda g, t: tau(g[t.band], -t.loss[t.band]),
-    'regret': lambda g, t: regret(g, t.accuracy),
-    'regret in band': lambda g, t: regret(g[t.band], t.accuracy[t.band]),
-}
-"""Columns of the table, as functions of the goodness of widths (higher is better) and the ground truth."""
-
-
 def report(
     space: WidthSpace,
     widths: list[dict[str, int]],
@@ -432,31 +405,6 @@ def report(
     print(text)
 
 
-def measure(goods: Sequence[Floats], truth: Truth) -> dict[str, list[float]]:
-    """Return the value of every column, for each of some orders."""
-    return {column: [function(good, truth) for good in goods] for column, function in COLUMNS.items()}
-
-
-def agreement(
-    pairs: Iterable[tuple[Sequence[int], Sequence[int]]], accuracy: Floats, loss: Floats, band: Bools
-) -> dict[str, list[float]]:
-    """Return the value of every column for the order that some training seeds give, with others as the ground truth."""
-    result: dict[str, list[float]] = {column: [] for column in COLUMNS}
-    for some, others in pairs:
-        truth = Truth(accuracy[:, others].mean(1), loss[:, others].mean(1), band)
-        for column, function in COLUMNS.items():
-            good = -loss[:, some].mean(1) if 'loss' in column else accuracy[:, some].mean(1)
-            result[column].append(function(good, truth))
-    return result
-
-
-def halves(count: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield every way to cut seeds into two halves, once."""
-    for half in itertools.combinations(range(count), count // 2):
-        if count % 2 or half[0] == 0:
-            yield list(half), [i for i in range(count) if i not in half]
-
-
 def differences(results: dict[str, dict[str, list[float]]]) -> Iterator[list[str]]:
     """Yield rows of LocallyFree minus another supernet, of the same seeds and variant."""
     for supernet in SUPERNETS[:2]:
@@ -466,14 +414,6 @@ def differences(results: dict[str, dict[str, list[float]]]) -> Iterator[list[str
             free, other = results[f'LocallyFree(1): {variant.name}'], results[f'{supernet.name}: {variant.name}']
             cells = [spread([a - b for a, b in zip(free[column], other[column])], sign='+') for column in COLUMNS]
             yield [f'{supernet.name}: {variant.name}', *cells]
-
-
-def spread(values: Sequence[float], sign: str = '-') -> str:
-    """Write mean and standard deviation."""
-    if not values:
-        return '-'
-    mean = f'{np.mean(values):{sign}.3f}'
-    return mean if len(values) == 1 else f'{mean} ± {np.std(values, ddof=1):.3f}'
 
 
 def describe(

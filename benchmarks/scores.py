@@ -54,7 +54,9 @@ from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.utils.files import write_json, write_text
 from nni_cafenet.utils.tables import as_table
 from nni_cafenet.utils.torch_files import load_torch, save_torch
-from ranking import BAND, Floats, Supernet, Truth, regret, spread, tau
+from proof.figures import Floats, tau
+from ranking import BAND, Supernet
+from ranking_measures import Truth, regret, spread
 
 SUPERNETS = [each for each in ranking.SUPERNETS if each.length == 1]
 BASE = 'loss, T=2'

@@ -110,7 +110,7 @@ def test_what_cannot_be_measured_alone_is_left_to_the_offset(measure, computed):
         ({'networks': -1}, 'networks=-1 must be a whole number, 0 or more'),
         ({'held_out': 1}, 'held_out=1 must be a whole number, 2 or more'),
         ({'threads': 0}, 'threads=0 must be'),
-        ({'device': 'abacus'}, "device='abacus' is no device of torch"),
+        ({'device': 'abacus'}, "device='abacus' is not a device of torch"),
         ({'device': 'meta'}, "device='meta': nothing can be timed on meta"),
     ],
 )

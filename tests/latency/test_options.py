@@ -40,7 +40,7 @@ def test_a_table_is_measured(joined, computed, monkeypatch, tmp_path):
     [
         ({'batch': 0}, r"budget\['batch'\]=0 must be a whole number, 1 or more"),
         ({'threads': 'all'}, r"budget\['threads'\]='all' must be a whole number"),
-        ({'device': 'toaster'}, "device='toaster' is no device of torch"),
+        ({'device': 'toaster'}, "device='toaster' is not a device of torch"),
         ({'table': 7}, r"budget\['table'\]=7 must be a LatencyTable or the path of one"),
         ({'table': 'missing.json'}, r"The latency table 'missing.json' cannot be read: .*No such file"),
     ],
