@@ -95,7 +95,7 @@ def test_what_cannot_be_measured_alone_is_left_to_the_offset(measure, computed):
     table, _ = measure(Fails())
     shares = {share.operator: share for share in table.shares}
     assert shares['aten.cat.default'].time is None
-    assert 'Operators without a time do not run alike at all widths, or not alone' in str(table)
+    assert 'Operators without a time do not run at all widths, or not alone' in str(table)
     assert table.shares[-1].operator == 'aten.cat.default'
     assert table.calibration.offset > 5000
 
@@ -122,7 +122,7 @@ def test_bad_options_are_refused_before_any_work(joined, options, said):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='CUDA is here')
 def test_cuda_that_is_not_there(joined):
     with pytest.raises(
-        ValueError, match="device='cuda': CUDA is not available here. Use device='cpu', or measure where"
+        ValueError, match="device='cuda': CUDA is not available here. Use device='cpu', or measure on another machine"
     ):
         LatencyTable.measure(joined, device='cuda')
 
