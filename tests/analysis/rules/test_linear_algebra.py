@@ -7,36 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nni_cafenet import WidthSpace
-
 Conv = nn.Conv2d
-PICTURE = (1, 3, 6, 6)
-
-
-@pytest.fixture
-def widths_of(wired, draw, caplog):
-    """``widths_of(function, channels)``: the widths of a network around a function, exact at a random channel set."""
-
-    def make(function, channels=4, **layers):
-        torch.manual_seed(0)
-        made = WidthSpace(
-            wired(
-                lambda net, x: net.c(net.b(function(net, net.a(x)))),
-                a=Conv(3, 4, 1),
-                b=Conv(channels, 5, 1),
-                c=Conv(5, 2, 1),
-                **layers,
-            ),
-            example_input=PICTURE,
-        ).double()
-        assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
-        widths, sets = draw(made, 1)
-        made.activate(widths, sets)
-        x = torch.randn(PICTURE, dtype=torch.float64)
-        torch.testing.assert_close(made(x), made.slim(widths, sets)(x), rtol=0, atol=1e-12)
-        return dict(made.full_widths)
-
-    return make
 
 
 def rows(y):

@@ -13,23 +13,6 @@ Conv = nn.Conv2d
 PICTURE = (1, 3, 6, 6)
 
 
-@pytest.fixture
-def space(wired, draw, caplog):
-    """``space(wiring, a=...)``: the space of a tiny network, exact at a random channel set, made without a warning."""
-
-    def make(wiring, example=PICTURE, **layers):
-        torch.manual_seed(0)
-        made = WidthSpace(wired(wiring, **layers), example_input=example).double()
-        assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
-        widths, sets = draw(made, 1)
-        made.activate(widths, sets)
-        x = torch.randn(example, dtype=torch.float64)
-        torch.testing.assert_close(made(x), made.slim(widths, sets)(x), rtol=0, atol=1e-12)
-        return made
-
-    return make
-
-
 def test_a_warped_map_keeps_its_channels(space):
     def run(net, x):
         places = net.flow(x).permute(0, 2, 3, 1).tanh()
