@@ -97,20 +97,15 @@ def grouped_channels(call: Call, inputs: Dim, weight: Symbol, groups: int, *, wh
             call.fix(outputs, reason='is convolved group by group from channels that are fixed')
             return weight.dims[0]
         rows = inputs.reshape(groups, per_group_in)
-        for column in range(1, per_group_in):
-            call.same(rows[:, 0], rows[:, column])
-        for column in range(per_group_out):
-            call.same(rows[:, 0], out_rows[:, column])
+        call.same(*rows.T, *out_rows.T)
         return outputs
-    for row in range(1, groups):
-        call.same(out_rows[0], out_rows[row])
+    call.same(*out_rows)
     if inputs is None:
         call.fix(weight.dims[1])
         return outputs
     rows = inputs.reshape(groups, per_group_in)
     call.reads(weight, 1)
-    for row in range(groups):
-        call.same(weight.dims[1], rows[row])
+    call.same(weight.dims[1], *rows)
     return outputs
 
 
@@ -167,11 +162,9 @@ def _transposed_groups(call: Call, inputs: Dim, weight: Symbol, groups: int) -> 
     rows = inputs.reshape(groups, per_group_in)
     if groups >= per_group_in and (call.attribute('groups', weight, 0, per_group_in) or per_group_in == 1):
         call.fix(weight.dims[1], reason='')
-        for column in range(1, per_group_in):
-            call.same(rows[:, 0], rows[:, column])
+        call.same(*rows.T)
         return np.repeat(rows[:, 0], per_group_out)
-    for row in range(1, groups):
-        call.same(rows[0], rows[row])
+    call.same(*rows)
     return np.tile(call.constraints.ids_or_fixed(weight.dims[1], per_group_out), groups)
 
 

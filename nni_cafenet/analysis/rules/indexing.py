@@ -20,10 +20,7 @@ def concatenation(call: Call, tensors: Sequence[Symbol], axis: int = 0) -> Dims:
     for index in range(len(call.shape)):
         parts = [tensor.dims[index] for tensor in tensors]
         if index != axis:
-            result = parts[0]
-            for part in parts[1:]:
-                result = call.same(result, part)
-            dims.append(result)
+            dims.append(call.same(*parts))
         elif all(part is None for part in parts):
             dims.append(None)
         else:

@@ -33,7 +33,7 @@ def distances(call: Call, left: Symbol, right: Symbol, *_: Any) -> Dims:
     dims: list[Dim] = []
     for axis in range(-len(call.shape), -2):
         meeting = [s.dims[axis] for s in (left, right) if len(s.shape) >= -axis and s.shape[axis] > 1]
-        dims.append(call.same(*meeting) if len(meeting) > 1 else meeting[0] if meeting else None)
+        dims.append(call.same(*meeting) if meeting else None)
     return (*dims, left.dims[-2], right.dims[-2])
 
 
@@ -116,8 +116,7 @@ def matrix_norm(call: Call, x: Symbol, order: Any = None, axes: Any = None, *_: 
     if axes is None:
         return call.fixed(x)[0]
     gone = {axis % len(x.shape) for axis in ([axes] if isinstance(axes, int) else axes)}
-    call.fix(*(x.dims[axis] for axis in gone))
-    kept = [None if axis in gone else dim for axis, dim in enumerate(x.dims)]
+    kept = call.without(x, gone)
     return kept if len(call.shape) == len(x.shape) else [dim for axis, dim in enumerate(kept) if axis not in gone]
 
 

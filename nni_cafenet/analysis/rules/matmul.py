@@ -91,8 +91,7 @@ def _head(call: Call, symbols: Sequence[Symbol], axis: int, grouped: bool) -> Di
             query = call.same(query, symbol.dims[axis])
         elif grouped and query is not None:
             rows = query.reshape(symbol.shape[axis], -1)
-            for column in range(rows.shape[1]):
-                call.same(symbol.dims[axis], rows[:, column])
+            call.same(symbol.dims[axis], *rows.T)
         else:
             call.fix(query, symbol.dims[axis])
     return query

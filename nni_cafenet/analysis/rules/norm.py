@@ -86,10 +86,8 @@ def group_norm(
     a_group = x.shape[1] // groups
     rows = channels.reshape(groups, a_group)
     if groups >= a_group and weight is not None and call.attribute('num_groups', weight, 0, a_group):
-        for column in range(1, a_group):
-            call.same(rows[:, 0], rows[:, column])
+        call.same(*rows.T)
     else:
-        for row in range(1, groups):
-            call.same(rows[0], rows[row])
+        call.same(*rows)
         call.constraints.mix(channels)
     return (x.dims[0], channels, *x.dims[2:])

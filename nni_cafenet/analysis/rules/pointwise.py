@@ -55,10 +55,7 @@ def broadcast(call: Call, *operands: Any, **__: Any) -> Any:
             for symbol in symbols
             if axis - rank + len(symbol.shape) >= 0 and symbol.shape[axis - rank + len(symbol.shape)] == size
         ]
-        result = meeting[0] if meeting else None
-        for other in meeting[1:]:
-            result = call.same(result, other)
-        dims.append(result)
+        dims.append(call.same(*meeting) if meeting else None)
     return dims
 
 
@@ -158,8 +155,7 @@ def along(call: Call, x: Symbol, axis: Any = -1, *_: Any, **__: Any) -> Any:
     """Sort, accumulate or search along one dimension, which cannot change."""
     if not isinstance(axis, int) or isinstance(axis, bool):
         return [tuple(dims) for dims in call.fixed(x)] if len(call.shapes) > 1 else call.fixed(x)[0]
-    call.fix(x.dims[axis])
-    kept = [None if index == axis % len(x.shape) else dim for index, dim in enumerate(x.dims)]
+    kept = call.without(x, [axis])
     if len(call.shape) < len(x.shape):
         del kept[axis]
     return [tuple(kept) for _ in call.shapes] if len(call.shapes) > 1 else kept

@@ -43,7 +43,7 @@ def recurrent(call: Call, x: Symbol, *arguments: Any) -> list[Dims]:
             if first == 0:
                 _sizes(call, weights[start : start + numbers], biases)
         inputs = None if found[-1][1] is None else np.tile(found[-1][1], directions)
-    hidden, out = _all_same(call, [pair[0] for pair in found]), _all_same(call, [pair[1] for pair in found])
+    hidden, out = (call.same(*dims) for dims in zip(*found))
     ends = [call.same(dim, state.dims[-1]) for dim, state in zip((out, hidden), states)]
     output = None if ends[0] is None else np.tile(ends[0], directions)
     shape: list[Dim] = [None, output] if packed else [None, None, output]
@@ -56,13 +56,11 @@ def recurrent(call: Call, x: Symbol, *arguments: Any) -> list[Dims]:
 def cell(call: Call, x: Symbol, states: Any, *weights: Symbol | None) -> Any:
     """Make one step."""
     states = list(states) if isinstance(states, (list, tuple)) else [states]
-    batch = x.dims[0]
-    for state in states:
-        batch = call.same(batch, state.dims[0])
+    batch = call.same(x.dims[0], *(state.dims[0] for state in states))
     given = [weight for weight in weights if weight is not None]
     hidden, _ = _step(call, x.dims[-1], given, len(given) > 2, [(x.shape[0], batch)])
     _sizes(call, given, len(given) > 2)
-    hidden = _all_same(call, [hidden, *(state.dims[-1] for state in states)])
+    hidden = call.same(hidden, *(state.dims[-1] for state in states))
     outputs = [(batch, hidden) for _ in call.shapes]
     return outputs if len(outputs) > 1 else outputs[0]
 
@@ -76,7 +74,7 @@ def _step(
     """
     of_input, of_last, projection = *weights[:2], _projection(weights, biases)
     gates = [of_input, of_last, *(weights[2:4] if biases else ())]
-    hidden = out = _all_same(call, [_one_gate(call, weight.dims[0]) for weight in gates])
+    hidden = out = call.same(*(_one_gate(call, weight.dims[0]) for weight in gates))
     products = [of_input, of_last]
     if projection is not None:
         products.append(projection)
@@ -96,8 +94,7 @@ def _narrower(call: Call, hidden: Dim, out: Dim, size: int) -> Dim:
     if hidden is None or len(hidden) % size:
         call.fix(hidden, reason=f'must stay wider than its projection in {call.operator}')
         return out
-    for part in hidden.reshape(size, -1).T:
-        call.same(out, part)
+    call.same(out, *hidden.reshape(size, -1).T)
     return out
 
 
@@ -106,8 +103,7 @@ def _one_gate(call: Call, dim: Dim) -> Dim:
     if dim is None:
         return None
     gates = dim.reshape(_number_of_gates(call), -1)
-    for gate in gates[1:]:
-        call.same(gates[0], gate)
+    call.same(*gates)
     if gates.shape[1] == 1:
         call.fix(dim, reason='is a single channel')
         return None
@@ -129,13 +125,6 @@ def _sizes(call: Call, weights: Sequence[Symbol], biases: bool) -> None:
     projection = _projection(weights, biases)
     if projection is not None:
         call.attribute('proj_size', projection, 0, 1)
-
-
-def _all_same(call: Call, dims: Sequence[Dim]) -> Dim:
-    result = dims[0]
-    for dim in dims[1:]:
-        result = call.same(result, dim)
-    return result
 
 
 @register_rule('aten._pack_padded_sequence')

@@ -212,9 +212,11 @@ class Call:
         """Shape of the only (or first) output."""
         return self.shapes[0]
 
-    def same(self, left: Dim, right: Dim) -> Dim:
-        """State that two dimensions agree position by position."""
-        return self.constraints.same(left, right, f'meets a dimension of fixed size in {self.operator}')
+    def same(self, first: Dim, *others: Dim) -> Dim:
+        """State that dimensions agree position by position; return one that represents all."""
+        for other in others:
+            first = self.constraints.same(first, other, f'meets a dimension of fixed size in {self.operator}')
+        return first
 
     def fix(self, *dims: Dim, reason: str | None = None) -> None:
         """State that dimensions cannot change."""
@@ -224,6 +226,12 @@ class Call:
     def choose(self, dim: Ids, *ways: Way) -> None:
         """State one of several ways to read this operator, the likeliest first; real forwards decide (see `settle`)."""
         self.constraints.choices.append(Choice(dim.reshape(-1), ways))
+
+    def without(self, x: Symbol, axes: Iterable[int], reason: str | None = None) -> list[Dim]:
+        """Fix dimensions of a symbol; return its dims, None for these."""
+        gone = {axis % len(x.shape) for axis in axes}
+        self.fix(*(x.dims[axis] for axis in sorted(gone)), reason=reason)
+        return [None if axis in gone else dim for axis, dim in enumerate(x.dims)]
 
     def fixed(self, *symbols: Symbol) -> list[tuple[Dim, ...]]:
         """Fix all that the symbols carry; return outputs that cannot change."""

@@ -68,10 +68,9 @@ def scatter(call: Call, x: Symbol, axis: int, places: Symbol, source: Any = None
 @register_rule('aten.index_fill', 'aten.index_fill_')
 def fill_places(call: Call, x: Symbol, axis: int, places: Symbol, *_: Any) -> Dims:
     """Fill places along one dimension, which cannot change."""
-    call.fix(x.dims[axis], *places.dims, reason=f'is looked up by its position in {call.operator}')
-    dims = list(x.dims)
-    dims[axis] = None
-    return dims
+    reason = f'is looked up by its position in {call.operator}'
+    call.fix(*places.dims, reason=reason)
+    return call.without(x, [axis], reason)
 
 
 @register_rule('aten.bucketize')

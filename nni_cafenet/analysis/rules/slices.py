@@ -128,10 +128,8 @@ def chunk(call: Call, x: Symbol, chunks: int, axis: int = 0) -> Any:
     part = None
     if dim is not None:
         rows = dim.reshape(len(sizes), sizes[0])
-        part = rows[0]
         call.constraints.cut(list(rows))
-        for row in rows[1:]:
-            call.same(part, row)
+        part = call.same(*rows)
     return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for _ in sizes]
 
 
@@ -156,9 +154,7 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
         natural = False
     elif x.name is not None and smallest > 1 and not any(length % smallest for length in lengths):
         natural = True
-        rows = dim.reshape(-1, smallest)
-        for row in rows[1:]:
-            call.same(rows[0], row)
+        call.same(*dim.reshape(-1, smallest))
     else:
         natural = smallest > 1 and bool((dim[places] != dim[places - 1] + 1).all())
     reason = f'is cut at fixed positions by {call.operator} ({_REMEDY})'

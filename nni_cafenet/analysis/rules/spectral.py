@@ -32,7 +32,7 @@ def as_real(call: Call, x: Symbol) -> Dims:
 @register_rule(*(f'aten.fft_{name}' for name in 'fft ifft rfft irfft hfft ihfft'.split()))
 def transform(call: Call, x: Symbol, size: int | None = None, axis: int = -1, *_: Any, **__: Any) -> Dims:
     """Transform along one dimension, which cannot change: each of its positions is a frequency afterwards."""
-    return _transformed(call, x, [axis])
+    return call.without(x, [axis], _reason(call))
 
 
 @register_rule(*(f'aten.fft_{name}' for name in 'fft2 ifft2 rfft2 irfft2 hfft2 ihfft2'.split()))
@@ -40,7 +40,7 @@ def transform_of_two(
     call: Call, x: Symbol, sizes: Any = None, axes: Sequence[int] = (-2, -1), *_: Any, **__: Any
 ) -> Dims:
     """Transform along two dimensions, as `transform`."""
-    return _transformed(call, x, axes)
+    return call.without(x, axes, _reason(call))
 
 
 @register_rule(*(f'aten.fft_{name}' for name in 'fftn ifftn rfftn irfftn hfftn ihfftn'.split()))
@@ -50,26 +50,22 @@ def transform_of_several(
     """Transform along dimensions, by default the last that have sizes or all; as `transform`."""
     if axes is None:
         axes = range(len(x.shape)) if sizes is None else range(-len(sizes), 0)
-    return _transformed(call, x, axes)
+    return call.without(x, axes, _reason(call))
 
 
 @register_rule('aten.fft_fftshift', 'aten.fft_ifftshift')
 def shift(call: Call, x: Symbol, axes: Sequence[int] | None = None) -> Dims:
     """Put the frequency zero into the middle of dimensions, by default of all; as `transform`."""
-    return _transformed(call, x, range(len(x.shape)) if axes is None else axes)
+    return call.without(x, range(len(x.shape)) if axes is None else axes, _reason(call))
 
 
 @register_rule('aten.stft', 'aten.istft')
 def short_time_transform(call: Call, x: Symbol, *_: Any, **__: Any) -> Dims:
     """Turn signals (N, time) into (N, frequencies, frames), or back; with ``return_complex=False`` parts come last."""
     batched = len(x.shape) > 1 if call.operator == 'aten.stft' else len(call.shape) > 1
-    call.fix(*x.dims[int(batched) :], reason=f'is transformed by {call.operator}')
+    call.fix(*x.dims[int(batched) :], reason=_reason(call))
     return (*x.dims[: int(batched)], *(None,) * (len(call.shape) - int(batched)))
 
 
-def _transformed(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
-    dims = list(x.dims)
-    for axis in axes:
-        call.fix(dims[axis], reason=f'is transformed by {call.operator}')
-        dims[axis] = None
-    return dims
+def _reason(call: Call) -> str:
+    return f'is transformed by {call.operator}'

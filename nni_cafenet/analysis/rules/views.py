@@ -12,13 +12,13 @@ from .registry import Call, Dims, register_rule
 @register_rule('aten.unfold')
 def windows(call: Call, x: Symbol, axis: int, *_: Any) -> Dims:
     """Take windows along one dimension, which cannot change; the positions of a window are a new last dimension."""
-    return (*_without(call, x, [axis]), None)
+    return (*call.without(x, [axis]), None)
 
 
 @register_rule('aten.tril', 'aten.triu')
 def triangle(call: Call, x: Symbol, *_: Any) -> Dims:
     """Keep one triangle of matrices, the last two dimensions."""
-    return _without(call, x, (-2, -1))
+    return call.without(x, (-2, -1))
 
 
 @register_rule('aten.diagonal', 'aten.linalg_diagonal')
@@ -27,7 +27,7 @@ def diagonal(call: Call, x: Symbol, offset: int = 0, first: int = 0, second: int
     if call.operator == 'aten.linalg_diagonal':
         first, second = -2, -1
     axes = {keywords.get('dim1', first) % len(x.shape), keywords.get('dim2', second) % len(x.shape)}
-    dims = _without(call, x, axes)
+    dims = call.without(x, axes)
     return (*(dim for axis, dim in enumerate(dims) if axis not in axes), None)
 
 
@@ -49,16 +49,16 @@ def one_hot(call: Call, x: Symbol, *_: Any) -> Dims:
 @register_rule('aten.rot90')
 def quarter_turns(call: Call, x: Symbol, turns: int = 1, axes: Sequence[int] = (0, 1)) -> Dims:
     """Turn two dimensions, which cannot change."""
-    return _without(call, x, axes)
+    return call.without(x, axes)
 
 
 @register_rule('aten.diff')
 def difference(call: Call, x: Symbol, number: int = 1, axis: int = -1, *ends: Symbol | None) -> Dims:
     """Subtract neighbors along one dimension, which cannot change."""
-    dims = list(_without(call, x, [axis]))
+    dims = call.without(x, [axis])
     for end in ends:
         if end is not None:
-            other = _without(call, end, [axis])
+            other = call.without(end, [axis])
             dims = [call.same(left, right) for left, right in zip(dims, other)]
     return dims
 
@@ -69,12 +69,4 @@ def integral(call: Call, x: Symbol, places: Any = None, *, dim: int = -1, **__: 
     if isinstance(places, Symbol):
         call.fix(*places.dims)
     axis = dim % len(x.shape)
-    return [each for index, each in enumerate(_without(call, x, [axis])) if index != axis]
-
-
-def _without(call: Call, x: Symbol, axes: Sequence[int] | set[int]) -> Dims:
-    dims = list(x.dims)
-    for axis in axes:
-        call.fix(dims[axis])
-        dims[axis] = None
-    return dims
+    return [each for index, each in enumerate(call.without(x, [axis])) if index != axis]

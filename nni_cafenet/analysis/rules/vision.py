@@ -41,7 +41,5 @@ def deformable_convolution(
             call.attribute('groups', weight, 0, weight.shape[0] // groups)
         grouped_channels(call, inputs, weight, groups, whole_groups=whole_groups)
     if inputs is not None:
-        blocks = inputs.reshape(offset_groups, -1)
-        for block in blocks[1:]:
-            call.same(blocks[0], block)
+        call.same(*inputs.reshape(offset_groups, -1))
     return (x.dims[0], call.same(weight.dims[0], bias.dims[0]), None, None)
