@@ -38,16 +38,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import logging
-import shutil
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import stats
 from tqdm import tqdm
 
@@ -63,9 +59,7 @@ from nni_cafenet import (
     UniformWidths,
     WidthSpace,
 )
-from nni_cafenet.errors import ResumeError
 from nni_cafenet.search.scorer import Scorer
-from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.supernet.combination import Mean
 from nni_cafenet.supernet.divergence import AlphaDivergence, KLDivergence
 from nni_cafenet.supernet.training_options import TrainingOptions
@@ -112,20 +106,8 @@ LEVERS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    torch.set_num_threads(options.threads)
-    for name in ('pytorch_lightning', 'lightning.pytorch', 'lightning_fabric', 'nni', 'nni_cafenet'):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore')
     folder: Path = options.output
-    space = ranking.make_space(seed=0)
-    widths = ranking.draw_widths(space, options.widths, np.random.default_rng(0))
-    try:
-        keep_settings(folder / 'run.json', ranking.settings_of(options, space, widths))
-    except ResumeError as error:
-        raise SystemExit(str(error)) from None
-    if options.truth is not None and not (folder / 'truth.jsonl').exists():
-        shutil.copyfile(options.truth, folder / 'truth.jsonl')
-    truth = ranking.train_all_from_scratch(space, widths, options, folder / 'truth.jsonl')
+    space, widths, truth = ranking.start(options)
     records = train_and_score(widths, options, folder / 'scores.jsonl')
     page = report(space, widths, truth, records, options, folder)
     write_text(folder / 'levers.md', page)
@@ -136,41 +118,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         '--levers',
         nargs='+',
         default=list(LEVERS),
         metavar='NAME',
         help='some of them (default: all); the default is added',
     )
-    add('--supernet-seeds', type=int, default=8, help='supernets of each lever (%(default)s)')
-    add('--widths', type=int, default=64, help='widths that are ranked, half of them in the band (%(default)s)')
-    add('--training-seeds', type=int, default=4, help='trainings from scratch of each width, 2 or more (%(default)s)')
-    add('--epochs', type=int, default=8, help='epochs of a training from scratch (%(default)s)')
-    add('--supernet-epochs', type=int, default=100, help='epochs of a supernet (%(default)s)')
-    add('--truth', type=Path, help='truth.jsonl of another run with the same widths and epochs')
-    add('--threads', type=int, default=1, help="torch's threads (%(default)s)")
-    add(
-        '--output', type=Path, default=Path('levers'), help='folder for results; a run there is continued (%(default)s)'
-    )
+    ranking.add_run_options(parser, supernets='supernets of each lever', output='levers')
     options = parser.parse_args(arguments)
     unknown = [name for name in options.levers if name not in LEVERS]
     if unknown:
         parser.error(f'--levers {unknown[0]!r}: is no lever; choose of {", ".join(map(repr, LEVERS))}')
-    for name, least in {
-        'widths': 4,
-        'training_seeds': 2,
-        'supernet_seeds': 1,
-        'epochs': 1,
-        'supernet_epochs': 1,
-    }.items():
-        if getattr(options, name) < least:
-            parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {least} or more')
-    if options.truth is not None and not options.truth.is_file():
-        parser.error(f'--truth {options.truth}: is no file')
     options.levers = list(dict.fromkeys([BASE, *options.levers]))
-    return options
+    return ranking.checked(parser, options)
 
 
 def train_and_score(
@@ -210,13 +171,7 @@ def report(
     folder: Path,
 ) -> str:
     """Return the tables; write the numbers behind them."""
-    shape = (len(widths), options.training_seeds)
-    accuracy, loss = (
-        np.array([trained[i, s][key] for i, s in np.ndindex(*shape)]).reshape(shape).mean(1)
-        for key in ('accuracy', 'loss')
-    )
-    share = space.macs(np.array([list(item.values()) for item in widths])) / space.macs(space.full_widths)
-    truth = Truth(accuracy, loss, (share >= BAND[0]) & (share <= BAND[1]))
+    truth, *_ = ranking.truth_of(space, widths, trained, options.training_seeds)
     seeds = range(options.supernet_seeds)
     numbers = {
         name: [numbers_of(records[name, seed], truth, records[BASE, seed]['seconds']) for seed in seeds]

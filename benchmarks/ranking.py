@@ -30,6 +30,7 @@ import logging
 import math
 import os
 import platform
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -123,18 +124,8 @@ VARIANTS = (
 
 def main() -> None:
     options = parse_arguments()
-    torch.set_num_threads(options.threads)
-    for name in ('pytorch_lightning', 'lightning.pytorch', 'lightning_fabric', 'nni'):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore')
     folder: Path = options.output
-    space = make_space(seed=0)
-    widths = draw_widths(space, options.widths, np.random.default_rng(0))
-    try:
-        keep_settings(folder / 'run.json', settings_of(options, space, widths))
-    except ResumeError as error:
-        raise SystemExit(str(error)) from None
-    truth = train_all_from_scratch(space, widths, options, folder / 'truth.jsonl')
+    space, widths, truth = start(options)
     scores = train_and_score_supernets(widths, options, folder / 'scores.jsonl')
     write_truth_csv(folder / 'truth.csv', space, widths, truth)
     report(space, widths, truth, scores, options, folder)
@@ -153,12 +144,69 @@ def parse_arguments() -> argparse.Namespace:
     add('--supernet-epochs', type=int, default=100, help='epochs of a supernet')
     add('--threads', type=int, default=1, help="torch's threads")
     add('--output', type=Path, default=Path('ranking'), help='folder for results; a run there is continued')
-    options = parser.parse_args()
-    least = {'widths': 4, 'training_seeds': 2, 'supernet_seeds': 1, 'epochs': 1, 'supernet_epochs': 1, 'threads': 1}
-    for name, value in least.items():
+    parser.set_defaults(truth=None)
+    return checked(parser, parser.parse_args())
+
+
+# --- what levers.py and scores.py share with this script ------------------------------------------
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, supernets: str, output: str) -> None:
+    """Add the options of a study on the widths and trainings of this script."""
+    add = parser.add_argument
+    add('--supernet-seeds', type=int, default=8, help=f'{supernets} (%(default)s)')
+    add('--widths', type=int, default=64, help='widths that are ranked, half of them in the band (%(default)s)')
+    add('--training-seeds', type=int, default=4, help='trainings from scratch of each width, 2 or more (%(default)s)')
+    add('--epochs', type=int, default=8, help='epochs of a training from scratch (%(default)s)')
+    add('--supernet-epochs', type=int, default=100, help='epochs of a supernet (%(default)s)')
+    add('--truth', type=Path, help='truth.jsonl of another run with the same widths and epochs')
+    add('--threads', type=int, default=1, help="torch's threads (%(default)s)")
+    add('--output', type=Path, default=Path(output), help='folder for results; a run there is continued (%(default)s)')
+
+
+def checked(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, supernet_seeds: int = 1
+) -> argparse.Namespace:
+    """Return the options, or exit with an error; ``supernet_seeds`` is the smallest number of them."""
+    least = {'widths': 4, 'training_seeds': 2, 'epochs': 1, 'supernet_epochs': 1, 'threads': 1}
+    for name, value in {**least, 'supernet_seeds': supernet_seeds}.items():
         if getattr(options, name) < value:
             parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {value} or more')
+    if options.truth is not None and not options.truth.is_file():
+        parser.error(f'--truth {options.truth}: is no file')
     return options
+
+
+def start(
+    options: argparse.Namespace,
+) -> tuple[WidthSpace, list[dict[str, int]], dict[tuple[int, int], dict[str, float]]]:
+    """Begin or continue a run in its folder; return the space, the widths, and their trainings from scratch."""
+    torch.set_num_threads(options.threads)
+    for name in ('pytorch_lightning', 'lightning.pytorch', 'lightning_fabric', 'nni', 'nni_cafenet'):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings('ignore')
+    space = make_space(seed=0)
+    widths = draw_widths(space, options.widths, np.random.default_rng(0))
+    try:
+        keep_settings(options.output / 'run.json', settings_of(options, space, widths))
+    except ResumeError as error:
+        raise SystemExit(str(error)) from None
+    path = options.output / 'truth.jsonl'
+    if options.truth is not None and not path.exists():
+        shutil.copyfile(options.truth, path)
+    return space, widths, train_all_from_scratch(space, widths, options, path)
+
+
+def truth_of(
+    space: WidthSpace, widths: list[dict[str, int]], trained: dict[tuple[int, int], dict[str, float]], seeds: int
+) -> tuple[Truth, Floats, Floats]:
+    """Return the ground truth, and accuracy and loss of all trainings, shape (widths, seeds)."""
+    accuracy, loss = (
+        np.array([[trained[index, seed][key] for seed in range(seeds)] for index in range(len(widths))])
+        for key in ('accuracy', 'loss')
+    )
+    share = space.macs(np.array([list(item.values()) for item in widths])) / space.macs(space.full_widths)
+    return Truth(accuracy.mean(1), loss.mean(1), (share >= BAND[0]) & (share <= BAND[1])), accuracy, loss
 
 
 def settings_of(options: argparse.Namespace, space: WidthSpace, widths: list[dict[str, int]]) -> dict[str, Any]:
@@ -367,13 +415,10 @@ def report(
     folder: Path,
 ) -> None:
     """Print the tables, and write them and the numbers behind them."""
-    shape = (len(widths), options.training_seeds)
-    accuracy = np.array([records[i, s]['accuracy'] for i, s in np.ndindex(*shape)]).reshape(shape)
-    loss = np.array([records[i, s]['loss'] for i, s in np.ndindex(*shape)]).reshape(shape)
+    truth, accuracy, loss = truth_of(space, widths, records, options.training_seeds)
     array = np.array([list(item.values()) for item in widths])
     macs = space.macs(array)
     share = macs / space.macs(space.full_widths)
-    truth = Truth(accuracy.mean(1), loss.mean(1), (share >= BAND[0]) & (share <= BAND[1]))
 
     results: dict[str, dict[str, list[float]]] = {}
     for supernet in SUPERNETS:
@@ -385,10 +430,10 @@ def report(
     results['MACs alone'] = measure([macs.astype(float)], truth)
     results['parameters alone'] = measure([space.params(array).astype(float)], truth)
     results['sum of log widths'] = measure([np.log(array).sum(1)], truth)
-    ones = [([i], [j]) for i, j in itertools.combinations(range(shape[1]), 2)]
+    ones = [([i], [j]) for i, j in itertools.combinations(range(options.training_seeds), 2)]
     results['noise: one training seed, another'] = agreement(ones, accuracy, loss, truth.band)
     half = results['noise: half of the training seeds, the rest'] = agreement(
-        halves(shape[1]), accuracy, loss, truth.band
+        halves(options.training_seeds), accuracy, loss, truth.band
     )
     results['noise: a perfect score, estimated'] = {
         column: [ceiling(float(np.mean(values)))] if column.startswith('tau') else [] for column, values in half.items()

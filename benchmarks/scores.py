@@ -32,9 +32,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
-import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,15 +44,13 @@ from tqdm import tqdm
 
 import ranking
 from levers import difference
-from nni_cafenet.errors import ResumeError
 from nni_cafenet.search.model_outputs import recorded_outputs
 from nni_cafenet.search.scorer import Scorer
-from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.utils.files import write_json, write_text
 from nni_cafenet.utils.tables import as_table
 from nni_cafenet.utils.torch_files import load_torch, save_torch
 from proof.figures import Floats, tau
-from ranking import BAND, Supernet
+from ranking import Supernet
 from ranking_measures import Truth, regret, spread
 
 SUPERNETS = [each for each in ranking.SUPERNETS if each.length == 1]
@@ -113,27 +108,9 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    torch.set_num_threads(options.threads)
-    for name in ('pytorch_lightning', 'lightning.pytorch', 'lightning_fabric', 'nni', 'nni_cafenet'):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore')
     folder: Path = options.output
-    space = ranking.make_space(seed=0)
-    widths = ranking.draw_widths(space, options.widths, np.random.default_rng(0))
-    try:
-        keep_settings(folder / 'run.json', ranking.settings_of(options, space, widths))
-    except ResumeError as error:
-        raise SystemExit(str(error)) from None
-    if options.truth is not None and not (folder / 'truth.jsonl').exists():
-        shutil.copyfile(options.truth, folder / 'truth.jsonl')
-    trained = ranking.train_all_from_scratch(space, widths, options, folder / 'truth.jsonl')
-    shape = (len(widths), options.training_seeds)
-    accuracy, loss = (
-        np.array([trained[i, s][key] for i, s in np.ndindex(*shape)]).reshape(shape).mean(1)
-        for key in ('accuracy', 'loss')
-    )
-    share = space.macs(np.array([list(item.values()) for item in widths])) / space.macs(space.full_widths)
-    truth = Truth(accuracy, loss, (share >= BAND[0]) & (share <= BAND[1]))
+    space, widths, trained = ranking.start(options)
+    truth, *_ = ranking.truth_of(space, widths, trained, options.training_seeds)
     page = report(found_scores(widths, options), truth, options, folder)
     write_text(folder / 'scores.md', page)
     print(page, end='')
@@ -143,23 +120,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add = parser.add_argument
-    least = {'supernet_seeds': 2, 'widths': 4, 'training_seeds': 2, 'epochs': 1, 'supernet_epochs': 1, 'threads': 1}
-    add('--supernet-seeds', type=int, default=8, help='supernets of each sharing, 2 or more (%(default)s)')
-    add('--widths', type=int, default=64, help='widths that are ranked, half of them in the band (%(default)s)')
-    add('--training-seeds', type=int, default=4, help='trainings from scratch of each width, 2 or more (%(default)s)')
-    add('--epochs', type=int, default=8, help='epochs of a training from scratch (%(default)s)')
-    add('--supernet-epochs', type=int, default=100, help='epochs of a supernet (%(default)s)')
-    add('--truth', type=Path, help='truth.jsonl of another run with the same widths and epochs')
-    add('--threads', type=int, default=1, help="torch's threads (%(default)s)")
-    add('--output', type=Path, default=Path('scores'), help='folder of results; a run there continues (%(default)s)')
-    options = parser.parse_args(arguments)
-    for name, low in least.items():
-        if getattr(options, name) < low:
-            parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {low} or more')
-    if options.truth is not None and not options.truth.is_file():
-        parser.error(f'--truth {options.truth}: is no file')
-    return options
+    ranking.add_run_options(parser, supernets='supernets of each sharing, 2 or more', output='scores')
+    return ranking.checked(parser, parser.parse_args(arguments), supernet_seeds=2)
 
 
 # --- outputs of supernets, and scores from them ----------------------------------------------------
