@@ -699,9 +699,11 @@ def distance(left, right) -> float:
 def in_another_order(space: WidthSpace, rng: np.random.Generator) -> dict[str, torch.Tensor]:
     """Return the model's tensors with the channels of every group in another order, the same everywhere.
 
-    The model must not notice, or a channel stands elsewhere than the graph says.
+    The model must not notice, or a channel stands elsewhere than the graph says. Channels along which a convolution runs
+    keep their order: it notices that by right.
     """
-    orders = [rng.permutation(group.width) for group in space.graph.groups]
+    groups = space.graph.groups
+    orders = [np.arange(group.width) if group.ordered else rng.permutation(group.width) for group in groups]
     places = []
     for layout in space.graph.layouts:
         place = np.arange(len(layout))
@@ -735,8 +737,9 @@ def check(network, same_in_any_order) -> WidthSpace | None:
         with torch.no_grad():
             moved = torch.func.functional_call(space.full_model, in_another_order(space, rng), (x,))
             assert distance(tensors(moved), tensors(space.full_model(x))) < 1e-9, 'channels stand elsewhere'
-    some = [{label: int(rng.integers(1, width + 1)) for label, width in full.items()} for _ in range(2)]
-    for widths in (space.smallest_widths, full, dict.fromkeys(full, 1), *some):
+    least = {group.label: group.least_width for group in space.graph.groups}
+    some = [{label: int(rng.integers(least[label], width + 1)) for label, width in full.items()} for _ in range(2)]
+    for widths in (space.smallest_widths, full, least, *some):
         sets = {label: np.sort(rng.choice(full[label], width, replace=False)) for label, width in widths.items()}
         for training in (False, True):
             slim = space.train(training).slim(widths, sets)
