@@ -98,7 +98,10 @@ def test_several_inputs_keywords_and_outputs_of_any_kind(wired):
     example = {'x': torch.randn(1, 3, 6, 6), 'other': torch.randn(1, 2, 6, 6), 'factor': 2.0}
     graph = analyze_model(model, ExampleInput.of(example, model))
     assert widths(graph) == {'a': 4}
-    assert {record.label: record.reason for record in graph.fixed} == dict.fromkeys('cd', 'is an output of the model')
+    assert {record.label: record.reason for record in graph.fixed} == {
+        'c': "is an output of the model (['sum'])",
+        'd': "is an output of the model (['parts'][0])",
+    }
 
 
 def test_outputs_keep_their_channels(wired):

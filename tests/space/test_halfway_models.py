@@ -350,26 +350,31 @@ def test_inputs_of_any_kind(exact, wired, name):
 
 
 OUTPUTS = {
-    'named tuple': Named,
-    'dataclass': Record,
-    'model output': lambda y: ModelOutput(logits=y),
-    'object': Thing,
-    'mixed': lambda y: {'y': y, 'n': 3, 's': 'text', 'none': None, 'shape': y.shape, 'l': [1, (y, 2.5)]},
+    'named tuple': (Named, '.x'),
+    'dataclass': (Record, '.x'),
+    'model output': (lambda y: ModelOutput(logits=y), '.logits'),
+    'object': (Thing, '.tensor'),
+    'mixed': (
+        lambda y: {'y': y, 'n': 3, 's': 'text', 'none': None, 'shape': y.shape, 'l': [1, (y, 2.5)]},
+        "['y']",
+    ),
 }
 
 
 @pytest.mark.parametrize('name', OUTPUTS)
 def test_outputs_of_any_kind_keep_their_channels_and_are_verified(exact, wired, name):
+    output, path = OUTPUTS[name]
+
     def run(net, x):
         y = net.a(x)
-        return OUTPUTS[name](net.c(F.relu(net.b(y if y.shape[1] == 4 else 2 * y))))
+        return output(net.c(F.relu(net.b(y if y.shape[1] == 4 else 2 * y))))
 
     model = wired(run, a=Conv(3, 4, 1), b=Conv(4, 6, 1), c=Conv(6, 2, 1))
     space = WidthSpace(model, example_input=PICTURE)
     assert space.full_widths == {'b': 6}
     assert {f.label: f.reason for f in space.graph.fixed} == {
         'a': 'at another width the network computes something else',
-        'c': 'is an output of the model',
+        'c': f'is an output of the model ({path})',
     }
     exact(space, pickles=False)
 

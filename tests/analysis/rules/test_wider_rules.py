@@ -398,8 +398,8 @@ def test_dots_in_an_einsum_stand_for_the_dimensions_that_line_up(groups):
         w=nn.Parameter(torch.rand(7, 5, 4)),
         b=Linear(5, 2),
     )
-    assert widths(graph) == {'a': 4}
-    assert layout(graph, 'w') == [[], [], [('a', 4, 1, 1)]]
+    assert widths(graph) == {'a': 4, 'w': 5}
+    assert layout(graph, 'w') == [[], [('w', 5, 1, 1)], [('a', 4, 1, 1)]]
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (3 * 4 + 4 * 5 + 5 * 2)
 
 
