@@ -80,8 +80,7 @@ class ConstantIndices:
             (path, leaf, value)
             for path, module in self._model.named_modules()
             for leaf, value in vars(module).items()
-            if isinstance(value, (list, tuple, np.ndarray, Tensor)) and len(np.shape(value)) == 1
-            if len(value) == len(values) and all(int(one) == other for one, other in zip(value, values))
+            if _holds(value, values)
         ]
         held = source.meta.get('held', source.meta.get('val'))
         same = [(path, leaf) for path, leaf, value in equal if value is held]
@@ -134,13 +133,28 @@ def index_source(node: fx.Node) -> fx.Node:
     return node
 
 
+def _holds(value: Any, numbers: tuple[int, ...]) -> bool:
+    """Whether a list, an array or a tensor of one dimension holds these whole numbers."""
+    if isinstance(value, Tensor):
+        known = value.dim() == 1 and not (value.is_meta or value.is_floating_point() or value.is_complex())
+        return known and len(value) == len(numbers) and value.tolist() == list(numbers)
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in 'iu' and value.shape == (len(numbers),) and bool((value == numbers).all())
+    if not isinstance(value, (list, tuple)) or len(value) != len(numbers):
+        return False
+    return all(isinstance(one, (int, np.integer)) and one == other for one, other in zip(value, numbers))
+
+
 def _on_cpu(values: Any) -> Any:
     return pytree.tree_map(lambda value: torch.device('cpu') if isinstance(value, torch.device) else value, values)
 
 
 def _sources(node: fx.Node) -> Iterator[fx.Node]:
     """Yield the nodes without inputs that a node is computed from."""
-    if not node.all_input_nodes:
-        yield node
-    for source in node.all_input_nodes:
-        yield from _sources(source)
+    pending, seen = [node], {node}
+    while pending:
+        each = pending.pop()
+        if not each.all_input_nodes:
+            yield each
+        pending += [source for source in each.all_input_nodes if source not in seen]
+        seen.update(each.all_input_nodes)

@@ -49,6 +49,16 @@ class Taking(nn.Module):
         return self.b(self.n(self.take(self.a(x), self.order)))
 
 
+class Beside(Taking):
+    """The same, beside attributes of the same length that hold other things."""
+
+    def __init__(self, order, **options) -> None:
+        super().__init__(order, **options)
+        self.names = [f'channel {number}' for number in order.tolist()]
+        self.shares = [number + 0.5 for number in order.tolist()]
+        self.rows = [[number] * (number + 1) for number in order.tolist()]
+
+
 def order_of(model: nn.Module) -> list[int]:
     return [int(number) for number in model.order]
 
@@ -154,3 +164,10 @@ def test_constants_of_the_code_keep_what_they_count(wired, draw):
     assert record.width == 3
     assert 'aten.index' in record.reason
     assert 'in a buffer or an attribute of the module they would follow' in record.reason
+
+
+@pytest.mark.parametrize('kept', ['tensor', 'list'])
+def test_attributes_that_hold_other_things_are_not_read(kept, draw, caplog):
+    space = same_as_slim(Beside(ANY, kept=kept), draw)
+    assert space.full_widths == {'a': 8}
+    assert not [record for record in caplog.records if record.name.startswith('nni_cafenet')]
