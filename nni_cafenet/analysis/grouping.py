@@ -112,7 +112,12 @@ class _Grouping:
         layouts: list[Layout] = []
         known: dict[tuple[bytes, bytes], int] = {}
 
-        def index_of(groups: Array, channels: Array) -> int:
+        def index_of(dim: Ids) -> int | None:
+            """Return the index of the layout of a dimension; None if it never changes."""
+            components = self.component[dim]
+            groups, channels = self.group_of[components], self.channel_of[components]
+            if (groups < 0).all():
+                return None
             key = (groups.tobytes(), channels.tobytes())
             if key not in known:
                 known[key] = len(layouts)
@@ -121,18 +126,15 @@ class _Grouping:
 
         dims: dict[str, list[int | None]] = {}
         for (name, axis), dim in self.dims.items():
-            components = self.component[dim]
-            groups, channels = self.group_of[components], self.channel_of[components]
-            if (groups < 0).all():
-                continue
-            shape = self.constraints.parameters[name].shape
-            dims.setdefault(name, [None] * len(shape))[axis] = index_of(groups, channels)
+            index = index_of(dim)
+            if index is not None:
+                shape = self.constraints.parameters[name].shape
+                dims.setdefault(name, [None] * len(shape))[axis] = index
         tables = []
         for (module, name), (dim, values) in self.constraints.tables.items():
-            components = self.component[dim]
-            groups, channels = self.group_of[components], self.channel_of[components]
-            if (groups >= 0).any():
-                tables.append(PositionTable(module, name, index_of(groups, channels), values))
+            index = index_of(dim)
+            if index is not None:
+                tables.append(PositionTable(module, name, index, values))
         cost = self._cost(parameters)
         frozen_dims = {name: tuple(indices) for name, indices in dims.items()}
         return ChannelGraph(

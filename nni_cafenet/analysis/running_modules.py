@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import FrameType
 
 from torch import nn
@@ -13,7 +12,7 @@ Lines = tuple[int, ...]
 """The running line of a module's forward, then that of each of its methods called there."""
 
 
-def running_modules(error: BaseException, paths: Mapping[int, str]) -> dict[str, Lines]:
+def running_modules(error: BaseException, model: nn.Module) -> dict[str, Lines]:
     """Return the modules whose code was running, innermost first, and the lines of each.
 
     A module is recognized as the first argument of a method, whatever that is called, or as the one that torch calls.
@@ -22,9 +21,10 @@ def running_modules(error: BaseException, paths: Mapping[int, str]) -> dict[str,
     ----------
     error
         The error.
-    paths
-        ``{id of a module: its name}``.
+    model
+        The model that ran.
     """
+    paths = {id(module): path for path, module in model.named_modules()}
     places: dict[str, Lines] = {}
     called: str | None = None
     trace = error.__traceback__

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..errors import DamagedFileError
-from ..utils import child_path, read_record, write_record, write_text
+from ..utils import FilePath, child_path, read_record, write_record, write_text
 from .document import Picture
 from .html_page import html_page
 from .loader import write_loader
@@ -16,7 +15,6 @@ from .run_page import run_page
 
 __all__ = ['read_report', 'render_html', 'render_markdown', 'write_report']
 
-FilePath = str | os.PathLike[str]
 _PICTURES = 'report'
 
 

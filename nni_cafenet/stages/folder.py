@@ -43,7 +43,7 @@ class RunFolder:
         self._make = make
         self.record: dict[str, Any] = {}
         if record is not None:
-            self.record = open_record(path / 'run.json', record, make=make)
+            self.record = open_record(path / 'run.json', record, make=make, begun=self.checkpoint.exists())
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Lock the folder for a block; see `locked_folder`."""

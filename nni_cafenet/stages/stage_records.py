@@ -44,11 +44,12 @@ def stages_record(
     return plain
 
 
-def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> dict[str, Any]:
+def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True, begun: bool = False) -> dict[str, Any]:
     """Write ``run.json``, or check that a run can continue from it, and return the record.
 
     ``wanted`` comes from `stages_record`; ``histories`` of the result are file names by scoring fingerprint. A supernet
-    that was trained differently raises `ResumeError` with a list of the differences.
+    that was trained differently raises `ResumeError` with a list of the differences. Once its training has ``begun``,
+    the weights stay those of the record.
     """
     check_supernet(path, wanted['supernet'])
     found = read_stages(path)
@@ -56,7 +57,7 @@ def open_record(path: Path, wanted: Mapping[str, Any], *, make: bool = True) -> 
     kind = digest(wanted['scores'])
     if kind not in record['histories']:
         record['histories'][kind] = f'history-{kind}.jsonl' if record['histories'] else 'history.jsonl'
-    if found is not None and (path.parent / 'supernet.ckpt').exists():
+    if found is not None and begun:
         record['weights'] = found.get('weights')
         if make and wanted.get('weights') != record['weights']:
             _logger.warning(

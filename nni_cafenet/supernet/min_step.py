@@ -146,7 +146,6 @@ class MinStep:
                 raise
             except Exception as error:  # noqa: BLE001 - any error of a step that computes gradients itself
                 pass_on(error, memory=False)
-                pass
             undo(before)
         result = self.run(channel_sets, steps)
         self._graph_in_step = True

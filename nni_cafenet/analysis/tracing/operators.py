@@ -143,5 +143,4 @@ def _check_runs(model: nn.Module, example: ExampleInput) -> None:
 
 def _failing_part(model: nn.Module, error: BaseException) -> str:
     """Name the innermost sub-module whose forward is on the stack of an error."""
-    names = {id(module): name for name, module in model.named_modules() if name}
-    return next(iter(running_modules(error, names)), '')
+    return next((path for path in running_modules(error, model) if path), '')

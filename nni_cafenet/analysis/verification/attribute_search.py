@@ -43,7 +43,6 @@ class AttributeSearch:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.modules = dict(model.named_modules())
-        self.paths = {id(module): path for path, module in self.modules.items()}
         self.left = _MOST
         self._wrong: set[tuple[Attribute, ...]] = set()
         self._hopeless: set[tuple[tuple[type, Lines], ...]] = set()
@@ -133,7 +132,7 @@ class AttributeSearch:
 
     def _places(self, error: Exception) -> list[tuple[str, Lines]]:
         """Return the modules whose code was running when an error was raised and the lines of each, innermost first."""
-        return list(running_modules(error, self.paths).items())
+        return list(running_modules(error, self.model).items())
 
 
 def _along_cuts(found: Mapping[str, Options]) -> Iterator[tuple[list[str], str]]:

@@ -43,7 +43,6 @@ class RandomWidths:
         self.rng = rng
         self.failed_sets: Mapping[str, Any] | None = None
         self.failed_in: str | None = None
-        self._paths = {id(module): path for path, module in forwards.model.named_modules()}
         macs = int(graph.cost.macs_of(graph.full_widths[None])[0]) if graph.groups else 0
         self.draws = 3 if macs * forwards.example.batch_size < _CHEAP else 1
         self._channel_mixing = {group.label for group in graph.groups if group.channel_mixing}
@@ -59,7 +58,7 @@ class RandomWidths:
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             pass_on(error)
             self.failed_sets = sets
-            self.failed_in = next(iter(running_modules(error, self._paths)), None)
+            self.failed_in = next(iter(running_modules(error, self.forwards.model)), None)
             name = type(error).__name__
             return f'at another width the model fails with {name}: {first_line(error, 200, name)}'
 

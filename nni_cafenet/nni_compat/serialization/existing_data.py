@@ -15,6 +15,8 @@ from torch.utils.data import (
     TensorDataset,
 )
 
+from ...utils import draws_of
+
 __all__ = ['call_of']
 
 
@@ -64,4 +66,4 @@ def _is_shuffling(sampler: Any, loader: Any) -> bool:
     """Whether a sampler is the one that a loader makes of ``shuffle=True``."""
     if type(sampler) is not RandomSampler or sampler.generator is not loader.generator:
         return False
-    return not sampler.replacement and sampler._num_samples is None
+    return not sampler.replacement and draws_of(sampler) is None
