@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..graph import ChannelGraph
+from ..graph import ChannelGraph, PositionTable
 from .attributes import WidthAttributes
 from .index_runs import Axes, IndexRuns, open_index
 from .memory_layout import shares_memory
-from .position_tables import table_attributes, table_buffers
+from .position_tables import counted_tables, table_attributes, table_buffers
 from .tensor_slots import TensorSlots
 
 __all__ = ['Selection', 'put', 'take']
@@ -105,7 +105,11 @@ class Selection:
 
     def tables(self, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the buffers that hold positions, counted among the selected ones, by name."""
-        return table_buffers(self.graph, self.slots, buffers) if self.graph.tables else {}
+        return table_buffers(self._counted_tables, buffers)
+
+    @cached_property
+    def _counted_tables(self) -> dict[PositionTable, list[int]]:
+        return counted_tables(self.graph, self.slots)
 
     def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
         """Return the module attributes of the selection, ``{module: {attribute: value}}``."""
@@ -117,7 +121,7 @@ class Selection:
         self, values: dict[str, dict[str, Any]], modules: Mapping[str, nn.Module]
     ) -> dict[str, dict[str, Any]]:
         """Return the values of attributes with those that hold positions."""
-        for path, tables in table_attributes(self.graph, self.slots, modules).items():
+        for path, tables in table_attributes(self._counted_tables, modules).items():
             values.setdefault(path, {}).update(tables)
         return values
 
