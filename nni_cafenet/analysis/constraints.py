@@ -102,7 +102,7 @@ class Factors:
     before, after
         For each axis that could change, the identity of its position at every element, shape (elements,).
     order
-        Indices of ``after``: the axes that may go on changing, the likeliest first.
+        Indices of ``after``: the axes that may still change, the likeliest first.
     operator
         The operator.
     """

@@ -1,4 +1,4 @@
-"""Which axis of a reshape goes on changing, where several could: decided for all reshapes of a model together."""
+"""Which axis of a reshape can still change, where several could: decided for all reshapes of a model together."""
 
 from __future__ import annotations
 
