@@ -77,7 +77,7 @@ def same_order(space, *inputs) -> None:
         statistics = copy.deepcopy(dict(model.named_buffers()))
         _restore(model, original)
         order = order_channels(space, ranks)
-        assert set(order.kept) == ordered
+        assert set(order.kept) == {label for label in ordered if (np.diff(ranks[label]) > 0).any()}
         _agree(_run(space.eval(), inputs), evaluated)
         _agree(_run(space.slim(half), inputs), chosen)
         _agree(_run(space.train(), inputs), trained)
