@@ -5,6 +5,7 @@ The names are loaded when they are first used, so that the command line answers 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from ._doors import lazy_names
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
         UniformWidths as UniformWidths,
     )
     from .trials import check_serializable as check_serializable
+
+# NNI warns, whenever it is imported, about every class in torch.nn that is newer than itself.
+warnings.filterwarnings('ignore', message='.* is found to be not a nn.Module', category=RuntimeWarning)
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
 __all__ += ['__version__']

@@ -28,6 +28,17 @@ def test_the_package_itself_imports_nothing_heavy():
     assert loaded.isdisjoint({'torch', 'nni', 'numpy', 'pytorch_lightning', *NOT_OURS})
 
 
+def test_nni_does_not_warn_of_what_is_newer_than_itself():
+    code = """
+import warnings
+import nni_cafenet
+warnings.simplefilter('error', UserWarning)
+warnings.warn("<class 'new'> is found to be not a nn.Module, which is unexpected.", RuntimeWarning)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stderr == ''
+
+
 @pytest.mark.sweep  # NNI takes long to import
 def test_public_names_import_little_that_nni_has_not():
     loaded = loaded_by('from nni_cafenet import *', NNI)

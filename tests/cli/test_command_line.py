@@ -34,6 +34,12 @@ def test_help_teaches_and_imports_nothing_heavy(command, teaches):
     assert done.stderr.strip() == '[]'
 
 
+def test_python_dash_m_is_the_command():
+    done = subprocess.run([sys.executable, '-m', 'nni_cafenet', 'inspect'], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: nni-cafenet inspect')
+
+
 def test_no_command_prints_the_help(capsys):
     assert cli.main([]) == 2
     assert 'nni-cafenet quickstart' in capsys.readouterr().out
