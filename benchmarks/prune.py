@@ -6,6 +6,7 @@ The method, in the order of the code:
    patterns that are harder to tell apart.
 2. Each is pruned to 25, 50 and 75 % of its MACs, as near below that as each tool gets:
    - ours: `nni_cafenet.prune`, one supernet for the three budgets, a few epochs of min-min training with distillation;
+     "ours, T=1" is the same supernet, searched by its loss at temperature 1 instead of the default, 2;
    - uniform: every channel group scaled alike, the channels of smallest L1 norm leave, or those of which all weights in
      the group are smallest (our own slimming and orders);
    - Torch-Pruning: global group magnitude, its ratio tuned by bisection until the MACs fit;
@@ -15,7 +16,7 @@ The method, in the order of the code:
    that was pruned. "longer" is trained for as many epochs more as our supernet was.
 4. Accuracy on test images that nothing else has seen: means and standard deviations over seeds, how often ours is ahead.
 
-Results are written as they come: a run that was killed goes on when the same command is given again.
+Results are written as they come: a run that was killed resumes when the same command is given again.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from nni_cafenet import Evolution, WidthMutator, importance, order_channels, prune
+from nni_cafenet import Evolution, PrunedFamily, WidthMutator, importance, order_channels, prune
 from nni_cafenet.pruning.distillation import distilling
 from nni_cafenet.pruning.objective import Task, TaskModule
 from nni_cafenet.stages.folder import keep_settings
@@ -55,6 +55,7 @@ from nni_cafenet.utils.tables import as_table
 from nni_cafenet.utils.torch_files import save_torch
 
 BUDGETS = (0.75, 0.5, 0.25)
+OURS = {'ours': None, 'ours, T=1': 1.0}  # method -> temperature of its scores
 BATCH = 64
 QUIET = {
     'accelerator': 'cpu',
@@ -266,8 +267,8 @@ def timed() -> Iterator[list[float]]:
 # --- the run --------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    options = arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    options = arguments(argv)
     torch.set_num_threads(options.threads)
     folder: Path = options.output
     chosen = {name: getattr(options, name) for name in ('base_epochs', 'supernet_epochs', 'finetune_epochs', 'search')}
@@ -311,28 +312,16 @@ def cell(
         ways.append(('Torch-Pruning', torch_pruning, epochs))
     if 'nni' in options.peers:
         ways.append(('NNI L1NormPruner', nni_l1, epochs))
-    if any(missing('ours', budget) for budget in BUDGETS):
-        train, test = loaders(problem)
-        with timed() as seconds, seeded(seed):
-            family = prune(
-                base,
-                [f'{100 * budget:g}%' for budget in BUDGETS],
-                example_input=(1, 1, 8, 8),
-                train=train,
-                validate=test,
-                epochs=options.supernet_epochs,
-                finetune_epochs=0,
-                search=Evolution(options.search, 10),
-                holdout=0.2,
-                statistics_batches=10,
-                seed=seed,
-                directory=folder / 'runs' / f'{problem.name.replace(", ", "-")}-{seed}',
-                device='cpu',
-            )
-        for budget, found in zip(BUDGETS, family):
-            yield record(
-                'ours', budget, **finetuned(found.model, base, problem, seed, options.finetune_epochs, seconds[0] / 3)
-            )
+    for method, temperature in OURS.items():
+        if any(missing(method, budget) for budget in BUDGETS):
+            with timed() as seconds, seeded(seed):
+                family = ours(base, problem, seed, options, folder / 'runs' / slug(method), temperature)
+            for budget, found in zip(BUDGETS, family):
+                yield record(
+                    method,
+                    budget,
+                    **finetuned(found.model, base, problem, seed, options.finetune_epochs, seconds[0] / 3),
+                )
     for method, way, epochs in ways:
         for budget in BUDGETS:
             if missing(method, budget):
@@ -341,8 +330,35 @@ def cell(
                 yield record(method, budget, **finetuned(model, base, problem, seed, epochs, seconds[0]))
 
 
+def ours(
+    base: nn.Module, problem: Problem, seed: int, options: argparse.Namespace, runs: Path, temperature: float | None
+) -> PrunedFamily:
+    """Prune to all budgets by one supernet; nothing is fine-tuned here."""
+    train, test = loaders(problem)
+    return prune(  # type: ignore[return-value]  # of a list of budgets
+        base,
+        [f'{100 * budget:g}%' for budget in BUDGETS],
+        example_input=(1, 1, 8, 8),
+        train=train,
+        validate=test,
+        epochs=options.supernet_epochs,
+        finetune_epochs=0,
+        search=Evolution(options.search, 10),
+        temperature=temperature,
+        holdout=0.2,
+        statistics_batches=10,
+        seed=seed,
+        directory=runs / f'{slug(problem.name)}-{seed}',
+        device='cpu',
+    )
+
+
+def slug(name: str) -> str:
+    return name.replace(', ', '-').replace('=', '')
+
+
 def trained_network(problem: Problem, seed: int, options: argparse.Namespace, folder: Path) -> nn.Module:
-    path = folder / 'networks' / f'{problem.name.replace(", ", "-")}-{seed}.pt'
+    path = folder / 'networks' / f'{slug(problem.name)}-{seed}.pt'
     with seeded(seed):
         model = problem.make()
         if path.exists():
@@ -418,7 +434,7 @@ def ahead(ours: dict[int, float], theirs: list[dict[str, Any]]) -> str:
     return f'{better} / {equal} / {len(pairs) - better - equal}'
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
         pass
 
@@ -437,8 +453,8 @@ def arguments() -> argparse.Namespace:
         default=['torch-pruning', 'nni'],
         help='tools beside ours',
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()
