@@ -7,7 +7,6 @@ few values for small pictures, whose variance may be rounding alone; dividing by
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from collections.abc import Iterator
 from functools import cached_property
@@ -24,12 +23,15 @@ from ..model_state import untouched
 from .channel_order import model_ignores_order
 from .forwards import Forwards
 from .macs import CountedForwards
-from .noiseless_training import PHASES, NoiselessTraining
+from .noiseless_training import NoiselessTraining
 from .random_widths import WRONG_ORDER, RandomWidths
 
 __all__ = ['InTrainingMode']
 
 _logger = logging.getLogger(__name__)
+
+_ORDERS = 4
+"""How many times as often a model is asked whose channels random numbers may order."""
 
 
 class InTrainingMode(RandomWidths):
@@ -47,15 +49,22 @@ class InTrainingMode(RandomWidths):
         with forwards.running():
             if not forwards.runs:
                 return None
-            phases = PHASES if forwards.mode.drew else PHASES[:1]
-            for phase in itertools.islice(itertools.cycle(phases), max(self.draws, len(phases))):
-                if phase != forwards.mode.phase:
+            attempt = 0
+            while attempt < self._attempts:
+                if forwards.mode.drew and attempt != forwards.mode.attempt:
                     forwards.forget()
-                forwards.mode.phase = phase
+                    forwards.mode.attempt = attempt
                 found = self._failure_of_one_draw(graph, labels)
                 if found is not None:
                     return f'in training mode, {found}'
+                attempt += 1
         return None
+
+    @property
+    def _attempts(self) -> int:
+        """Return how often to ask; chance may choose the order that undoes what else the model does."""
+        mode = self.forwards.mode
+        return _ORDERS * self.draws if mode.orders else max(2, self.draws) if mode.drew else self.draws
 
     def _failure_of_one_draw(self, graph: ChannelGraph, labels: list[str]) -> str | None:
         try:

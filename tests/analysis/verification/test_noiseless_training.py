@@ -14,10 +14,10 @@ from nni_cafenet import WidthSpace
 
 
 class Net(nn.Module):
-    def __init__(self, part) -> None:
+    def __init__(self, part, width=12) -> None:
         super().__init__()
-        self.a, self.n, self.part = nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), part
-        self.b, self.o = nn.Conv2d(12, 6, 1), nn.Linear(6, 2)
+        self.a, self.n, self.part = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), part
+        self.b, self.o = nn.Conv2d(width, 6, 1), nn.Linear(6, 2)
 
     def forward(self, x):
         return self.o(self.b(self.part(self.n(self.a(x)).relu())).mean((2, 3)))
@@ -70,6 +70,21 @@ def gathered(x):
     return x.gather(1, order[..., None, None].expand_as(x))
 
 
+def mixed(x, weight):
+    return torch.einsum('nchw,cd->ndhw', x, weight)
+
+
+def by_python(x):
+    order = list(range(x.shape[1]))
+    random.shuffle(order)
+    return x.flip(1)[:, order]
+
+
+def blurred(x):
+    kernel = torch.rand(1, 1, 3, 3).repeat(x.shape[1], 1, 1, 1)
+    return F.conv2d(x, kernel / kernel.sum((2, 3), keepdim=True), padding=1, groups=x.shape[1])
+
+
 MOVED = {
     'shuffle': lambda x: x[:, torch.randperm(x.shape[1])],
     'order of random numbers': lambda x: x[:, torch.rand(x.shape[1]).argsort()],
@@ -80,6 +95,18 @@ MOVED = {
     'mostly, by Python': lambda x: x.flip(1) if random.random() > 0.1 else x,
     'seldom, by NumPy': lambda x: x.flip(1) if np.random.rand() < 0.1 else x,
     'sizes of the full width': lambda x: torch.cat([x[:, 6:], x[:, :6]], 1),
+    'flip and shuffle': lambda x: x.flip(1)[:, torch.randperm(x.shape[1])],
+    'shuffle twice': lambda x: x[:, torch.randperm(x.shape[1])][:, torch.randperm(x.shape[1])],
+    'flip and order of random numbers': lambda x: x.flip(1)[:, torch.rand(x.shape[1]).sort()[1]],
+    'flip and sample': lambda x: x.flip(1)[:, torch.ones(x.shape[1]).multinomial(x.shape[1])],
+    'flip and shuffle by Python': by_python,
+    'flip and shuffle by NumPy': lambda x: x.flip(1)[:, torch.from_numpy(np.random.permutation(x.shape[1]))],
+    'roll by a random number': lambda x: x.roll(int(torch.randint(x.shape[1], ())), 1),
+    'random matrix': lambda x: mixed(x, torch.randn(x.shape[1], x.shape[1])),
+    'nearly the identity': lambda x: mixed(x, torch.eye(x.shape[1]) + 0.1 * torch.randn(x.shape[1], x.shape[1])),
+    'random rotation': lambda x: mixed(x, torch.linalg.qr(torch.randn(x.shape[1], x.shape[1]))[0]),
+    'random filter': lambda x: F.conv2d(x, x.new_empty(x.shape[1], x.shape[1], 1, 1).normal_()),
+    'matrix of an order': lambda x: mixed(x.flip(1), torch.eye(x.shape[1])[torch.randperm(x.shape[1])]),
 }
 NOISE = {
     'dropout': nn.Dropout(0.3),
@@ -91,6 +118,12 @@ NOISE = {
     'by hand': Trained(lambda x: x * (torch.rand_like(x) > 0.3) / 0.7),
     'Gaussian': Trained(lambda x: x + 0.1 * torch.randn_like(x)),
     'depth': Trained(lambda x: x * x.new_empty((len(x), 1, 1, 1)).bernoulli_(0.8) / 0.8),
+    'Gumbel': Trained(lambda x: x * F.gumbel_softmax(x.flatten(2), dim=-1).reshape(x.shape)),
+    'hard Gumbel': Trained(lambda x: x * F.gumbel_softmax(x.flatten(2), hard=True, dim=-1).reshape(x.shape)),
+    'beta': Trained(lambda x: (x + torch.randn_like(x)) * torch.distributions.Beta(1.0, 1.0).sample()),
+    'mixup': Trained(lambda x: 0.7 * x + 0.3 * x[torch.randperm(len(x))]),
+    'blur': Trained(blurred),
+    'positions': Trained(lambda x: x.flatten(2)[..., torch.randperm(x.shape[2] * x.shape[3])].reshape(x.shape)),
     'scale': Trained(lambda x: 2 * x),
     'statistics': Statistics(),
     'batch': nn.BatchNorm2d(12, track_running_stats=False),
@@ -110,6 +143,12 @@ def test_channels_that_move_in_training_mode_keep_their_width(kind, caplog):
     model = Net(Trained(MOVED[kind]) if kind in MOVED else ByMode())
     assert labels_of(model) == ('b',)
     assert 'The channels of a keep their width: in training mode, ' in caplog.text
+
+
+@pytest.mark.parametrize('width', [2, 3])
+@pytest.mark.parametrize('kind', ['flip and shuffle', 'random matrix'])
+def test_few_channels_that_move_at_random_keep_their_width(kind, width):
+    assert labels_of(Net(Trained(MOVED[kind]), width)) == ('b',)
 
 
 @pytest.mark.parametrize('kind', NOISE)
