@@ -45,7 +45,8 @@ from tqdm import tqdm
 
 from nni_cafenet import Evolution, PrunedFamily, WidthMutator, importance, order_channels, prune
 from nni_cafenet.pruning.distillation import distilling
-from nni_cafenet.pruning.objective import Task, TaskModule
+from nni_cafenet.pruning.objective import Task
+from nni_cafenet.pruning.task_module import TaskModule
 from nni_cafenet.stages.folder import keep_settings
 from nni_cafenet.testing import SmallResNet, digits
 from nni_cafenet.utils.files import append_line, read_jsonl, write_text

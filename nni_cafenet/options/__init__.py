@@ -5,6 +5,7 @@ from .data import DataOptions, SpaceOptions
 from .finalists import FinalistOptions
 from .halving import Halving, epochs_text, halve
 from .kinds import Kind, budgets, choice, flag, is_list, number_of, text, whole_number
+from .recipe import TrainingRecipe
 from .record import Option, Record, option
 from .search import SearchOptions
 from .supernet import ScoreOptions, SupernetOptions
@@ -26,6 +27,7 @@ __all__ = [
     'SearchOptions',
     'SpaceOptions',
     'SupernetOptions',
+    'TrainingRecipe',
     'budgets',
     'choice',
     'epochs_text',

@@ -19,6 +19,7 @@ __all__ = [
     'bins',
     'budgets',
     'choice',
+    'choices',
     'epochs',
     'flag',
     'is_list',
@@ -91,10 +92,11 @@ class _Checked:
             raise SchemaError(None, self._reason(error) or None) from error
 
 
-def whole_number(least: int) -> Kind:
-    """Whole numbers from ``least``."""
-    check = partial(check_whole_number, 'value', least=least)
-    return Kind(f'a whole number, {least} or more', _Checked(check), 'N', number_of)
+def whole_number(least: int, most: int | None = None) -> Kind:
+    """Whole numbers from ``least``, to ``most`` if it is given."""
+    check = partial(check_whole_number, 'value', least=least, most=most)
+    allowed = f'{least} or more' if most is None else f'from {least} to {most}'
+    return Kind(f'a whole number, {allowed}', _Checked(check), 'N', number_of)
 
 
 def seed() -> Kind:
@@ -120,6 +122,18 @@ def number_above(low: float, metavar: str = 'N') -> Kind:
 def choice(*names: str) -> Kind:
     """One of some words."""
     return Kind(f'one of {", ".join(names)}', lambda value: isinstance(value, str) and value in names)
+
+
+def choices(*names: str) -> Kind:
+    """A list of some words, each at most once; it may be empty."""
+
+    def is_allowed(value: Any) -> bool:
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        return (
+            listed and all(isinstance(each, str) and each in names for each in value) and len(set(value)) == len(value)
+        )
+
+    return Kind(f'a list of {", ".join(names)}', is_allowed, 'NAME', lambda given: given, many=True)
 
 
 def flag() -> Kind:

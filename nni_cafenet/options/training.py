@@ -22,12 +22,6 @@ class RecipeOptions(Record):
         kinds.whole_number(0),
         'epochs of the smaller networks: fine-tuning of trained weights, or training from scratch; 0: none',
     )
-    optimizer: str = option('adamw', kinds.choice('adamw', 'sgd'), 'adamw, or sgd with Nesterov momentum 0.9')
-    lr: float | None = option(
-        None,
-        kinds.number_above(0, 'RATE').or_none(),
-        'highest learning rate, with warm-up and cosine decay (default: 0.001 for adamw, 0.05 for sgd)',
-    )
     loss: str | None = option(
         None,
         kinds.text('cross_entropy, bce, mse, model, or a function of your own').or_none(),

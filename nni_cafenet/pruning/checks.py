@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ..analysis import bare_model
 from ..errors import FolderError
 from ..graph import ExampleInput
+from ..options import TrainingRecipe
 from ..space import norms_held_in_eval
 from ..stages import JOB_RECORD, new_run_path
 from ..supernet import check_evaluator
@@ -125,12 +126,13 @@ def task_of(
     validate: Any,
     *,
     example: ExampleInput | None = None,
+    recipe: TrainingRecipe | None = None,
     seed: int,
 ) -> Task:
     """Return the task of some data, after checking a batch of each part; for ``loss`` and ``metric``, see `prune`.
 
     Without an example input, the training data may have any size. Raises ValueError or TypeError if the data, the
-    model, the loss and the metrics do not fit each other.
+    model, the loss, the metrics and the recipe do not fit each other.
     """
     if train is None:
         raise ValueError('train=None: give a loader of training data, or an evaluator.')
@@ -140,6 +142,8 @@ def task_of(
     if example is not None:
         check_data(model, example, batch)
     task = Task.of(loss, metric, model, batch)
+    if recipe is not None:
+        task.check_recipe(recipe, batch)
     task.check(model, first_batch(validate, seed, 'validate'), 'validate')
     return task
 

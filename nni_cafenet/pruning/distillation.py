@@ -129,7 +129,8 @@ def _with_distillation(kind: Any) -> Any:
         def training_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.training:
                 return super().training_step(batch, *args, **kwargs)
-            with _calls_of(self.model) as calls:
+            model: Any = getattr(self, 'called_model', self.model)
+            with _calls_of(model) as calls:
                 output = super().training_step(batch, *args, **kwargs)
             return output if output is None else self._teacher.teach(output, batch, calls)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ __all__ = [
     'name_of',
     'named',
     'shape_of',
+    'smoothed',
 ]
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -52,14 +54,13 @@ def _auxiliary(output: Any) -> list[tuple[float, Tensor]]:
     return [(_AUXILIARY_OF_TUPLE, getattr(output, name)) for name in names if isinstance(getattr(output, name), Tensor)]
 
 
-def _cross_entropy(output: Any, target: Tensor) -> Tensor:
-    loss = functional.cross_entropy(
-        main_output(output), target, ignore_index=_IGNORED_PIXEL if target.dim() > 1 else -100
-    )
+def _cross_entropy(output: Any, target: Tensor, smoothing: float = 0.0) -> Tensor:
+    pixels = target.dim() > 1 and not target.is_floating_point()
+    options: dict[str, Any] = {'ignore_index': _IGNORED_PIXEL} if pixels else {}
+    options['label_smoothing'] = smoothing
+    loss = functional.cross_entropy(main_output(output), target, **options)
     for weight, auxiliary in _auxiliary(output):
-        loss = loss + weight * functional.cross_entropy(
-            auxiliary, target, ignore_index=_IGNORED_PIXEL if target.dim() > 1 else -100
-        )
+        loss = loss + weight * functional.cross_entropy(auxiliary, target, **options)
     return loss
 
 
@@ -72,9 +73,10 @@ def _of_one_shape(output: Any, target: Tensor) -> Tensor:
     return values
 
 
-def _bce(output: Any, target: Tensor) -> Tensor:
+def _bce(output: Any, target: Tensor, smoothing: float = 0.0) -> Tensor:
     scores = _of_one_shape(output, target)
-    return functional.binary_cross_entropy_with_logits(scores, target.to(scores.dtype))
+    wanted = target.to(scores.dtype) * (1 - smoothing) + smoothing / 2
+    return functional.binary_cross_entropy_with_logits(scores, wanted)
 
 
 def _mse(output: Any, target: Tensor) -> Tensor:
@@ -83,6 +85,18 @@ def _mse(output: Any, target: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, LossFunction] = {'cross_entropy': _cross_entropy, 'bce': _bce, 'mse': _mse}
+
+
+def smoothed(loss: LossFunction | None, smoothing: float) -> LossFunction | None:
+    """Return a loss with label smoothing; raise ValueError if it has none."""
+    if not smoothing:
+        return loss
+    if loss not in (_cross_entropy, _bce):
+        raise ValueError(
+            f'label_smoothing={smoothing}: applies to the losses cross_entropy and bce; give 0, or a loss of your own that '
+            'smooths.'
+        )
+    return partial(loss, smoothing=smoothing)  # type: ignore[arg-type]
 
 
 def _accuracy(output: Any, target: Tensor) -> float:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torchmetrics import Metric
 
 from ..errors import first_line
-from ..search import batch_size
+from ..options import TrainingRecipe
 from ..slicing import using_mode
 from ..utils import StatisticsNorm
 from .losses import (
@@ -28,14 +26,10 @@ from .losses import (
     main_output,
     named,
     shape_of,
+    smoothed,
 )
 
-__all__ = ['OptimizerFactory', 'Task', 'TaskModule']
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-"""Creates an optimizer for parameters."""
-
-_WARM_UP = 0.1
+__all__ = ['Task']
 
 
 @dataclass(frozen=True)
@@ -43,11 +37,13 @@ class Task:
     """A training task; use `of` to create one.
 
     Without a ``loss``, the model returns its losses in training mode, as torchvision's detectors do. ``metrics`` are
-    those of validation, the most important first.
+    those of validation, the most important first. ``classes`` is their number if targets are class indices of whole
+    inputs.
     """
 
     loss: LossFunction | None
     metrics: Mapping[str, MetricFunction] = field(default_factory=dict)
+    classes: int | None = None
 
     @classmethod
     def of(cls, loss: Any, metric: Any, model: nn.Module, batch: Any) -> Task:
@@ -67,7 +63,10 @@ class Task:
         if isinstance(loss, str) and loss not in LOSSES and loss != 'model':
             raise ValueError(f'loss={loss!r} must be a function or one of {", ".join([*LOSSES, "model"])}.')
         metrics = default_metrics(loss, output, target) if metric is None else named(metric)
-        task = cls(None if loss == 'model' else LOSSES[loss] if isinstance(loss, str) else loss, metrics)
+        classes = None
+        if loss == 'cross_entropy' and target.dim() == 1 and not target.is_floating_point():
+            classes = int(main_output(output).shape[1])
+        task = cls(None if loss == 'model' else LOSSES[loss] if isinstance(loss, str) else loss, metrics, classes)
         if task.loss is not None:
             task._check_loss(output, target, 'train')
         return task
@@ -88,6 +87,21 @@ class Task:
                 self._check_loss(output, target, source)
             for name, metric in self.metrics.items():
                 _check_metric(name, metric, output, target, source)
+
+    def check_recipe(self, recipe: TrainingRecipe, batch: Any) -> None:
+        """Raise ValueError if label smoothing or mixing of a recipe do not apply to the task and its batches."""
+        smoothed(self.loss, recipe.label_smoothing)
+        mixing = next((name for name in ('mixup', 'cutmix') if getattr(recipe, name)), None)
+        if mixing is None:
+            return
+        inputs, target = batch[0], _target(batch)
+        pictures = isinstance(inputs, Tensor) and inputs.dim() == 4
+        if not pictures or (self.classes is None and self.loss is not LOSSES['bce']):
+            raise ValueError(
+                f'{mixing}={getattr(recipe, mixing)} mixes pictures with class indices (loss cross_entropy) or several '
+                f'labels (bce), but the batches have inputs {_shapes_of(inputs)} and the target {shape_of(target)}. '
+                f'Give {mixing}=0.'
+            )
 
     def step(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the loss of a model, in its current mode, on a batch."""
@@ -115,73 +129,6 @@ class Task:
             raise ValueError(f'loss: {name} {_failed(error, output, target, source)}') from error
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise TypeError(f'loss: {name} returned {shape_of(loss)}; it must return a tensor with one element.')
-
-
-class TaskModule(LightningModule):
-    """Trains a model on a task. Logs ``train_loss``, ``val_loss`` and ``val_NAME`` for each metric.
-
-    The peak learning rate is that of ``optimizer``, by default AdamW with a learning rate of 1e-3 and weight decay of
-    0.01. It warms up linearly over 10 % of the steps, then decays to zero along a cosine.
-    """
-
-    def __init__(self, task: Task, optimizer: OptimizerFactory | None = None) -> None:
-        super().__init__()
-        self.task = task
-        self.optimizer_factory = optimizer or _adamw
-        self.metrics = nn.ModuleDict({name: each for name, each in task.metrics.items() if isinstance(each, Metric)})
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model."""
-        return self.model(*args, **kwargs)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        loss = self.task.step(self.model, batch)
-        self.log('train_loss', loss, batch_size=batch_size(batch))
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log the loss and the metrics of a batch."""
-        size = batch_size(batch)
-        if self.task.loss is None:
-            self.log('val_loss', self.task.step(self.model, batch), batch_size=size)
-        if self.task.loss is None and not self.task.metrics:
-            return
-        output, target = self.task.outputs(self.model, batch)
-        if self.task.loss is not None:
-            self.log('val_loss', self.task.loss(output, target), batch_size=size)
-        for name, function in self.task.metrics.items():
-            if name in self.metrics:
-                metric = self.metrics[name]
-                metric.update(output, target)  # type: ignore[operator]
-                self.log(f'val_{name}', metric, batch_size=size)
-            else:
-                self.log(f'val_{name}', float(function(output, target)), batch_size=size)
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimizer and its learning rate schedule."""
-        optimizer = self.optimizer_factory([each for each in self.parameters() if each.requires_grad])
-        total = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _CosineWithWarmUp(total))
-        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
-
-
-class _CosineWithWarmUp:
-    """Learning rate at each step, relative to the peak."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.warm_up = max(1, round(_WARM_UP * total))
-
-    def __call__(self, step: int) -> float:
-        if step < self.warm_up:
-            return (step + 1) / (self.warm_up + 1)
-        done = (step - self.warm_up) / max(1, self.total - self.warm_up)
-        return (1 + math.cos(math.pi * min(1.0, done))) / 2
-
-
-def _adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
 
 
 # --- batches --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def ordered(space: WidthSpace, rule: Any, *, recipes: Recipes, loader: Callable[
 
 
 def _loss_of_step(recipes: Recipes) -> Callable[[nn.Module, Any], Tensor]:
-    module = recipes.module()
+    module = recipes.module().eval()  # the plain loss, without mixed batches
     module.log = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
 
     def loss(model: nn.Module, batch: Any) -> Tensor:

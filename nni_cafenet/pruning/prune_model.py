@@ -16,13 +16,13 @@ from torch import nn
 
 from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern, Outputs
-from ..options import BudgetSpecs, RecipeOptions, SupernetOptions
+from ..options import BudgetSpecs, RecipeOptions, SupernetOptions, TrainingRecipe
 from ..search import Budget, Evolution, Searcher
 from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
-from ..utils import interruptible, read_record, seeded, suppress_training_logs
+from ..utils import check_instance, interruptible, read_record, seeded, suppress_training_logs
 from .checks import (
     RECORD,
     check_given,
@@ -36,10 +36,10 @@ from .checks import (
     task_of,
 )
 from .defaults import default_min_ratio
-from .objective import OptimizerFactory
 from .ordering import ordered
 from .pruned import Pruned, PrunedFamily
 from .results import Results
+from .task_module import OptimizerFactory
 from .training import Recipes, TrainerOptions, task_evaluator
 
 __all__ = ['prune']
@@ -58,6 +58,7 @@ def prune(
     metric: Any = None,
     metric_higher_is_better: bool | None = None,
     optimizer: OptimizerFactory | None = None,
+    recipe: TrainingRecipe | None = None,
     epochs: int = 5,
     finetune_epochs: int = 10,
     importance: Any = 'group',
@@ -120,7 +121,10 @@ def prune(
     metric_higher_is_better
         Direction of the metric. None: lower is better if its name contains 'loss' or 'error'.
     optimizer
-        ``parameters -> optimizer``; default: AdamW, learning rate 1e-3. The rate has a warm-up and a cosine decay.
+        ``parameters -> optimizer``, instead of that of the recipe.
+    recipe
+        How supernet and networks are trained (see `TrainingRecipe`). Default: AdamW, learning rate 1e-3 with a warm-up and
+        a cosine decay.
     epochs
         Epochs of the supernet; 0: widths are searched on the sorted weights.
     finetune_epochs
@@ -162,8 +166,10 @@ def prune(
     nni_cafenet.errors.FolderError
         If the directory holds something else, or cannot be written to.
     """
-    recipe = RecipeOptions(epochs=epochs, finetune_epochs=finetune_epochs, finalists=finalists, distill=distill)
-    epochs, finetune_epochs, distill = recipe.epochs, recipe.finetune_epochs, recipe.distill
+    asked_for = RecipeOptions(epochs=epochs, finetune_epochs=finetune_epochs, finalists=finalists, distill=distill)
+    epochs, finetune_epochs, distill = asked_for.epochs, asked_for.finetune_epochs, asked_for.distill
+    if recipe is not None:
+        check_instance('recipe', recipe, TrainingRecipe)
     seed = SupernetOptions.check('seed', seed)
     budgets = BudgetSpecs.of(budget)
     check_rule(importance)
@@ -174,14 +180,14 @@ def prune(
     example = ExampleInput.of(on_cpu(example_input), original)
     own = evaluator is None
     if evaluator is None:
-        task = task_of(loss, metric, original, train, validate, example=example, seed=seed)
+        task = task_of(loss, metric, original, train, validate, example=example, recipe=recipe, seed=seed)
         check_score(score, task)
         check_optimizer(optimizer, original)
         with suppress_training_logs():
-            evaluator = task_evaluator(task, train, validate, optimizer=optimizer, trainer=trainer)
+            evaluator = task_evaluator(task, train, validate, trainer=trainer, recipe=recipe, optimizer=optimizer)
         metric = f'val_{next(iter(task.metrics), "loss")}'
     else:
-        given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer}
+        given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer, 'recipe': recipe}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
     folder = run_folder(directory)
     with interruptible(folder), suppress_training_logs() if own else contextlib.nullcontext(), seeded(seed):
@@ -196,12 +202,13 @@ def prune(
         ratio = min_ratio if ratio_there is None else ratio_there
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         space.held_norms = held_norms
-        recipes = Recipes(evaluator, teacher=original if distill else None, bars=own)
+        recipes = Recipes(evaluator, teacher=original if distill else None, bars=own, recipe=recipe)
         strategy = CafeNet(
             budgets,
             sharing=sharing,
             channel_sets_per_step=channel_sets_per_step,
             memory=memory,
+            ema=None if recipe is None else recipe.ema,
             search=Evolution(initial='uniform') if search is None else search,
             score=score,
             temperature=temperature,
@@ -210,18 +217,16 @@ def prune(
             score_data=score_data,
             statistics_batches=statistics_batches,
             seed=seed,
-            finalists=recipe.finalists if finetune_epochs else 0,
+            finalists=asked_for.finalists if finetune_epochs else 0,
             finalist_weights='inherited',
-            finalist_evaluator=recipes.training(
-                'Fine-tuning', finetune_epochs, ['train_loss', *filter(None, [metric])]
-            ),
+            finalist_evaluator=recipes.slim('Fine-tuning', finetune_epochs, ['train_loss', *filter(None, [metric])]),
             baseline=baseline,
             metric=metric,
             metric_higher_is_better=metric_higher_is_better,
             directory=folder,
         )
         order = ordered(space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed)
-        supernet = recipes.training('Supernet', epochs, ['cafenet/loss'])
+        supernet = recipes.supernet(epochs)
         strategy.initialize(RawFormatModelSpace(space.train(), supernet), SequentialExecutionEngine())
         asked = {
             'importance': importance if isinstance(importance, str) else repr(importance),

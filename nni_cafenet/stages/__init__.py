@@ -13,6 +13,7 @@ from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_
 from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
+from .metrics_monitor import MetricsMonitor, check_loggers
 from .options import RunOptions
 from .overtraining_check import evaluating, overtraining
 from .preflight import check_before_training
@@ -33,6 +34,7 @@ __all__ = [
     'Finalist',
     'InProcess',
     'Metric',
+    'MetricsMonitor',
     'RunFolder',
     'RunOptions',
     'StageContext',
@@ -42,6 +44,7 @@ __all__ = [
     'check_before_training',
     'check_checkpoint',
     'check_directory',
+    'check_loggers',
     'check_supernet',
     'computes_numbers',
     'evaluating',

@@ -19,7 +19,7 @@ from .plain_checkpoint import read_checkpoint
 from .sharing import Fixed, LocallyFree, Sharing
 from .side_effects import SideEffects
 from .training_options import TrainingOptions
-from .weight_average import WeightAverage, put_average
+from .weight_average import ValidatedAverage, WeightAverage, put_average
 from .width_sampling import Sandwich, UniformWidths, WidthSampling, uniform_widths
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     'TrainingData',
     'TrainingOptions',
     'UniformWidths',
+    'ValidatedAverage',
     'WeightAverage',
     'WidthSampling',
     'batches_begun',

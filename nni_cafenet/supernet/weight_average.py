@@ -1,4 +1,4 @@
-"""The moving average of the supernet's weights, which replaces them at the end of training."""
+"""The moving average of weights, which replaces them at the end of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-__all__ = ['WeightAverage', 'put_average']
+__all__ = ['ValidatedAverage', 'WeightAverage', 'put_average']
 
 
 class WeightAverage(pl.Callback):
@@ -48,17 +48,50 @@ class WeightAverage(pl.Callback):
             return
         self._seen, share = trainer.global_step, 1 - min(self.decay, (1 + self._steps) / (10 + self._steps))
         self._steps += 1
-        for name, parameter in _averaged(pl_module).items():
+        for name, tensor in self._averaged(pl_module).items():
             if name in self._average:
-                average = self._average[name] = self._average[name].to(parameter.device)
-                average.lerp_(parameter.detach().float(), share)
+                average = self._average[name] = self._average[name].to(tensor.device)
+                average.lerp_(tensor.detach().float(), share)
             else:
-                self._average[name] = parameter.detach().float().clone()
+                self._average[name] = tensor.detach().float().clone()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace the weights by their average, before the checkpoint of the end is written."""
         put_average(pl_module, self.state_dict())
         self._applied = True
+
+    def _averaged(self, module: nn.Module) -> dict[str, Tensor]:
+        return {name: each for name, each in module.named_parameters() if each.is_floating_point()}
+
+
+class ValidatedAverage(WeightAverage):
+    """Average parameters and buffers, for a network of fixed widths: validation runs on the average too.
+
+    Running statistics are averaged with the weights that they belong to, as in timm and in torchvision's reference scripts.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(decay)
+        self._current: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average in place of the weights."""
+        if self._average and not self._applied:
+            self._current = {name: each.detach().clone() for name, each in self._averaged(pl_module).items()}
+            put_average(pl_module, self.state_dict())
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the weights back."""
+        tensors = self._averaged(pl_module)
+        for name, tensor in self._current.items():
+            tensors[name].copy_(tensor)
+        self._current = {}
+
+    def _averaged(self, module: nn.Module) -> dict[str, Tensor]:
+        buffers = {name: each for name, each in module.named_buffers() if each.is_floating_point()}
+        return {**super()._averaged(module), **buffers}
 
 
 @torch.no_grad()
@@ -66,10 +99,6 @@ def put_average(module: nn.Module, state: Mapping[str, Any]) -> None:
     """Replace the weights of a module by the average in a checkpoint, unless that was done before saving."""
     if state['applied']:
         return
-    parameters = _averaged(module)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, average in state['average'].items():
-        parameters[name].copy_(average)
-
-
-def _averaged(module: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: each for name, each in module.named_parameters() if each.is_floating_point()}
+        tensors[name].copy_(average)

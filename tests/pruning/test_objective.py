@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from nni_cafenet.pruning.objective import Task, TaskModule
+from nni_cafenet.pruning.objective import Task
+from nni_cafenet.pruning.task_module import TaskModule
 
 QUIET = dict.fromkeys(('logger', 'enable_checkpointing', 'enable_progress_bar', 'enable_model_summary'), False)
 X, Y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])

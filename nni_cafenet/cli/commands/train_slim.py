@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigurationError
+from ...options import TrainingRecipe
 from ...utils import absolute_path
 from ..config import Given, add_flags, given_flags
 from .consent import refuse_without_consent
@@ -37,8 +38,7 @@ _FIELDS = (
     'data.batch_size',
     'data.workers',
     'data.validation',
-    'training.optimizer',
-    'training.lr',
+    *(f'training.{each.name}' for each in TrainingRecipe.options()),
     'training.loss',
     'training.metric',
     'seed',

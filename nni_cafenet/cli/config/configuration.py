@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...options import Halving
+from ...options import Halving, TrainingRecipe
 from .fields import FIELDS, REQUIRED, SECTIONS, Field
 from .yaml_files import read_yaml, to_yaml
 
@@ -113,6 +113,10 @@ class Configuration(Mapping[str, Any]):
             (result.setdefault(section, {}) if section else result)[name] = value
         return result
 
+    def section(self, name: str) -> dict[str, Any]:
+        """Return the fields of a section by their names in it."""
+        return {path.rpartition('.')[2]: value for path, value in self._values.items() if path.startswith(f'{name}.')}
+
     def to_yaml(self) -> str:
         """Return the configuration as YAML, as a file for the same job."""
         return to_yaml(self.nested())
@@ -128,6 +132,8 @@ class Configuration(Mapping[str, Any]):
 
 def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
     """Yield problems of values that are allowed, but not together."""
+    for name, problem in TrainingRecipe.conflicts(made.section('training')):
+        yield f'training.{name}: {_shown(made[f"training.{name}"])}: {problem}'
     short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
     if short and not fresh:
         yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'

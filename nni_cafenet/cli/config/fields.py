@@ -15,6 +15,7 @@ from ...options import (
     SearchOptions,
     SpaceOptions,
     SupernetOptions,
+    TrainingRecipe,
     budgets,
     flag,
     text,
@@ -128,8 +129,10 @@ FIELDS = (
     Field.of(SpaceOptions, 'space.outputs'),
     Field.of(RecipeOptions, 'training.epochs', fresh=30),
     Field.of(RecipeOptions, 'training.finetune_epochs', fresh=30),
-    Field.of(RecipeOptions, 'training.optimizer'),
-    Field.of(RecipeOptions, 'training.lr'),
+    *(
+        Field.of(TrainingRecipe, f'training.{each.name}', changes_nothing=each.name == 'loggers')
+        for each in TrainingRecipe.options()
+    ),
     Field.of(RecipeOptions, 'training.loss'),
     Field.of(RecipeOptions, 'training.metric'),
     Field.of(RecipeOptions, 'training.importance'),
@@ -146,6 +149,7 @@ FIELDS = (
     Field.of(ScoreOptions, 'search.temperature'),
     Field.of(SearchOptions, 'search.headroom'),
     Field.of(ScoreOptions, 'search.holdout'),
+    Field.of(ScoreOptions, 'search.statistics_batches'),
     Field.of(RecipeOptions, 'search.finalists'),
     Field.of(FinalistOptions, 'search.baseline'),
     Field(

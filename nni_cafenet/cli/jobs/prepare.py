@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from ...errors import ConfigurationError, DataError, ModelSpecError, first_line
+from ...options import TrainingRecipe
 from ...pruning import LOSSES, TrainerOptions, main_output
+from ...stages import check_loggers
 from ...utils import seeded
 from ..config import Configuration
 from ..data import Data, DataRequest, Pixels, check_outputs, load_data
@@ -25,9 +27,7 @@ from ..loading import (
     torchvision_name,
 )
 
-__all__ = ['Prepared', 'prepare_job', 'search_of', 'trainer_of']
-
-_RATES = {'adamw': 1e-3, 'sgd': 0.05}
+__all__ = ['Prepared', 'prepare_job', 'recipe_of', 'search_of', 'trainer_of']
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Prepared:
     """Everything that a job needs.
 
     ``make`` makes the model with fresh weights; ``model`` has its trained weights, if any. ``input`` is the shape of
-    its input, with the batch. For ``loss`` and ``metric``, see `nni_cafenet.prune`.
+    its input, with the batch. For ``loss``, ``metric`` and ``recipe``, see `nni_cafenet.prune`.
     """
 
     configuration: Configuration
@@ -46,12 +46,14 @@ class Prepared:
     input: tuple[int, ...]
     loss: Any
     metric: Any
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    recipe: TrainingRecipe
 
 
 def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
     """Load data, model and weights, and check that they fit each other; ``say`` prints a line for the user."""
     trainer_of(configuration)
+    recipe = recipe_of(configuration)
+    check_loggers(recipe.loggers or ())
     name, weights = configuration['model.name'], configuration['model.weights']
     loss = _function(configuration['training.loss'], 'loss', (*LOSSES, 'model'))
     metric = _function(configuration['training.metric'], 'metric', ())
@@ -73,12 +75,17 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
         put_weights(model, state, weights)
     shape = _shape(configuration, data)
     _check_outputs(configuration, data, model, shape)
-    return Prepared(configuration, data, make, arguments, model, shape, loss, metric, _optimizer(configuration))
+    return Prepared(configuration, data, make, arguments, model, shape, loss, metric, recipe)
 
 
 def trainer_of(configuration: Configuration) -> TrainerOptions:
     """Return the device and precision of training; a ValueError if there is no such device."""
     return TrainerOptions(configuration['device'], configuration['precision'])
+
+
+def recipe_of(configuration: Configuration) -> TrainingRecipe:
+    """Return the training recipe."""
+    return TrainingRecipe(**{each.name: configuration[f'training.{each.name}'] for each in TrainingRecipe.options()})
 
 
 def search_of(configuration: Configuration) -> Any:
@@ -182,16 +189,3 @@ def _function(spec: str | None, kind: str, names: tuple[str, ...]) -> Any:
         return found() if isinstance(found, type) else found
     except Exception as error:
         raise name.failed('calling it', error) from error
-
-
-def _optimizer(configuration: Configuration) -> Any:
-    kind = configuration['training.optimizer']
-    return partial(_adamw if kind == 'adamw' else _sgd, lr=configuration['training.lr'] or _RATES[kind])
-
-
-def _adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01)
-
-
-def _sgd(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -76,7 +76,7 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         'metric': metric,
         'directory': asked['output'],
     }
-    training = recipes.training('Training', epochs, ['train_loss', metric])
+    training = recipes.slim('Training', epochs, ['train_loss', metric])
     if asked['search.method'] == 'short-trainings':
         rungs = (2, 4, 8) if rungs is None else rungs
         last = Halving(rungs, keep).sizes(asked['search.candidates'])[-1]
@@ -86,14 +86,16 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         asked['budget'],
         channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
+        ema=asked['training.ema'],
         search=search_of(asked),
         temperature=asked['search.temperature'],
         headroom=asked['search.headroom'],
+        statistics_batches=asked['search.statistics_batches'],
         finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
         finalist_evaluator=training,
         **options,
     )
-    return strategy, recipes.training('Supernet', asked['training.epochs'], ['cafenet/loss'])
+    return strategy, recipes.supernet(asked['training.epochs'])
 
 
 def _record(

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...errors import TrainingDivergedError
 from ...graph import ExampleInput
+from ...options import TrainingRecipe
 from ...search import Scored
 from ...space import WidthMutator
 from ...stages import EvaluatorFactory, Finalist, Metric, keep_settings, locked_folder, train_finalist
@@ -57,7 +58,7 @@ def run_slim_training(
             folder,
             make=partial(network.load, prepared.make) if inherited else _fresh(prepared, record, network),
             evaluators=EvaluatorFactory(
-                recipes.training('Training', asked['training.finetune_epochs'], ['train_loss', metric])
+                recipes.slim('Training', asked['training.finetune_epochs'], ['train_loss', metric])
             ),
             metric=Metric.of(recipes.module(), metric, None),
             seed=asked['seed'],
@@ -84,7 +85,8 @@ def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Call
 
 def _settings(asked: Configuration, network: SavedNetwork, inherited: bool) -> dict[str, Any]:
     fields = ('data.source', 'data.batch_size', 'data.validation', 'seed', 'precision')
-    training = ('finetune_epochs', 'optimizer', 'lr', 'loss', 'metric')
+    recipe = [each.name for each in TrainingRecipe.options() if each.name != 'loggers']
+    training = ('finetune_epochs', 'loss', 'metric', *recipe)
     return {
         'widths': network.widths,
         'weights': 'inherited' if inherited else 'fresh',

@@ -13,11 +13,10 @@ def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
 
     Raises ValueError or TypeError if the model, its data, its loss and its metric do not fit each other.
     """
-    configuration, data = prepared.configuration, prepared.data
+    configuration, data, recipe = prepared.configuration, prepared.data, prepared.recipe
     seed = configuration['seed']
-    task = task_of(prepared.loss, prepared.metric, prepared.model, data.train, data.validate, seed=seed)
+    task = task_of(prepared.loss, prepared.metric, prepared.model, data.train, data.validate, recipe=recipe, seed=seed)
     check_score(configuration['search.score'], task)
-    evaluator = task_evaluator(
-        task, data.train, data.validate, optimizer=prepared.optimizer, trainer=trainer_of(configuration)
-    )
-    return Recipes(evaluator, teacher=None, bars=True), f'val_{next(iter(task.metrics), "loss")}'
+    evaluator = task_evaluator(task, data.train, data.validate, trainer=trainer_of(configuration), recipe=recipe)
+    recipes = Recipes(evaluator, teacher=None, bars=True, recipe=recipe)
+    return recipes, f'val_{next(iter(task.metrics), "loss")}'
