@@ -16,6 +16,11 @@ class DataOptions(Record):
     """How the command line loads data."""
 
     batch_size: int = option(64, kinds.whole_number(1), 'samples per batch')
+    fraction: float = option(
+        1.0,
+        kinds.number_between(1e-6, 1),
+        'share of the training and validation data that is used, drawn by the seed',
+    )
     workers: int = option(0, kinds.whole_number(0), 'processes that load data; 0: the main process')
     validation: float = option(
         0.2,

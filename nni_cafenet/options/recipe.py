@@ -53,6 +53,12 @@ class TrainingRecipe(Record):
         full weights are averaged, and widths are scored on the average. None: no average.
     mixup, cutmix
         Alpha of the mixing of each training batch; 0: none. With both, either is drawn for each batch.
+    randaugment
+        Magnitude of RandAugment, with two operations on each training picture, such as 9. None: off.
+    random_erasing
+        Probability that a part of a training picture is erased.
+    crop_scale
+        Smallest share of a training picture that its random crop takes, such as 0.08. None: the way of the data source.
     channels_last
         Keep weights and inputs in the channels-last memory format.
     compile
@@ -123,6 +129,19 @@ class TrainingRecipe(Record):
     cutmix: float = option(
         0.0, kinds.number_between(0, 100, metavar='ALPHA'), 'alpha of mixing training pictures by cutmix; 0: off'
     )
+    randaugment: int | None = option(
+        None,
+        kinds.whole_number(0, most=30).or_none(),
+        'magnitude of RandAugment on training pictures, such as 9 (default: off)',
+    )
+    random_erasing: float = option(
+        0.0, kinds.number_between(0, 1), 'probability that a part of a training picture is erased'
+    )
+    crop_scale: float | None = option(
+        None,
+        kinds.number_between(0.01, 1).or_none(),
+        'smallest share of a training picture that a random crop takes, such as 0.08 (default: the way of the data source)',
+    )
     channels_last: bool = option(False, kinds.flag(), 'keep weights and inputs in the channels-last memory format')
     compile: bool = option(False, kinds.flag(), 'train the networks that are found by torch.compile')
     loggers: Sequence[str] | None = option(
@@ -165,3 +184,13 @@ class TrainingRecipe(Record):
         """Epochs between two steps of the schedule ``'step'``, and the factor of each."""
         epochs = _OF_STEPS['step_epochs'] if self.step_epochs is None else self.step_epochs
         return epochs, _OF_STEPS['step_factor'] if self.step_factor is None else self.step_factor
+
+    @property
+    def augments(self) -> list[str]:
+        """The options in use that change single training pictures, so that their data source must support them."""
+        used = {
+            'randaugment': self.randaugment is not None,
+            'random_erasing': self.random_erasing > 0,
+            'crop_scale': self.crop_scale is not None,
+        }
+        return [name for name, is_used in used.items() if is_used]

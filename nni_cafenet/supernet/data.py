@@ -19,7 +19,8 @@ class TrainingData:
     """The training data of a run, split in two: batches for training, and held-out batches for scores.
 
     The seed chooses the samples to hold out, and shuffles. ``score_loader`` replaces the held-out part; it must not
-    contain validation data. ``epoch`` returns a number that grows from epoch to epoch. ``generator`` seeds the workers
+    contain validation data. A data set that varies its samples at random may have them as they are in ``plain``: then those
+    are held out. ``epoch`` returns a number that grows from epoch to epoch. ``generator`` seeds the workers
     of the training loader; None for loaders used unchanged.
 
     Raises ValueError if the loader cannot be split (an iterable data set, a custom sampler) and there is no
@@ -65,7 +66,8 @@ class TrainingData:
                 f'{len(self.train.sampler)} are drawn from the {len(self._dataset)} for training (holdout={holdout} of '
                 f'{len(order)}). Give smaller batches, drop_last=False, or more data.'
             )
-        heldout = Subset(loader.dataset, scheme.samples[np.sort(order[:held])].tolist())
+        plain = getattr(loader.dataset, 'plain', loader.dataset)
+        heldout = Subset(plain, scheme.samples[np.sort(order[:held])].tolist())
         self.heldout = _like(loader, heldout, None) if score_loader is None else score_loader
 
     def __len__(self) -> int:

@@ -33,6 +33,7 @@ def test_steps_have_defaults_of_their_own():
         ({'label_smoothing': 1}, 'label_smoothing=1 must be a number from 0 to 0.9'),
         ({'ema': 1}, 'ema=1 must be a number between 0 and 1, or None'),
         ({'accumulate': 0}, 'accumulate=0 must be a whole number, 1 or more'),
+        ({'randaugment': 31}, 'randaugment=31 must be a whole number, from 0 to 30, or None'),
         ({'clip': 0}, 'clip=0 must be a number above 0, or None'),
         ({'loggers': ['csv']}, r"loggers=.*'csv'.* must be a list of tensorboard, wandb"),
         ({'loggers': 'wandb'}, "loggers='wandb' must be a list"),

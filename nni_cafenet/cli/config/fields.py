@@ -121,6 +121,7 @@ FIELDS = (
     Field.of(DataOptions, 'data.batch_size'),
     Field.of(DataOptions, 'data.workers', changes_nothing=True),
     Field.of(DataOptions, 'data.validation'),
+    Field.of(DataOptions, 'data.fraction', option='--data-fraction'),
     Field.of(SpaceOptions, 'space.bins'),
     Field.of(SpaceOptions, 'space.min_ratio', fresh=0.1),
     Field.of(SpaceOptions, 'space.divisor'),

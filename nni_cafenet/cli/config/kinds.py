@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import first_line
 from ...options import Kind, is_list, number_of
-from ..data import check_form
+from ..data import FORMS, check_form
 
 __all__ = ['mapping', 'shape', 'source']
 
@@ -48,7 +48,8 @@ def source() -> Kind:
             raise SchemaError(None, first_line(error).partition(': ')[2]) from error
         return True
 
-    forms = 'digits, imagefolder:DIR, cifar10:DIR, fashion-mnist[:DIR], package.module:function or file.py:function'
+    *most, last = FORMS
+    forms = f'{", ".join(most)} or {last}'
     return Kind(forms, is_source, 'SOURCE')
 
 

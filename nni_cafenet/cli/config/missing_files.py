@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..data import OF_FOLDERS
 from .configuration import Given
 
 __all__ = ['list_missing_files']
 
-_OF_DATA = ('imagefolder', 'cifar10')
 _OF_WEIGHTS = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 _CODE = ('model.name', 'data.source', 'training.loss', 'training.metric')
 
@@ -27,7 +27,7 @@ def _missing(given: Mapping[str, Given]) -> Iterator[str]:
     data = given.get('data.source')
     if data is not None:
         kind, colon, place = data.value.partition(':')
-        if colon and place and kind in _OF_DATA and not Path(place).is_dir():
+        if colon and place and kind in OF_FOLDERS and not Path(place).is_dir():
             what = 'is a file; name a folder' if Path(place).exists() else 'is not there'
             yield _line(data, f'{place} {what}')
     weights = given.get('model.weights')

@@ -2,6 +2,16 @@
 
 from .pixels import Pixels
 from .request import Data, DataRequest
-from .sources import FORMS, check_form, check_outputs, load_data, names_code
+from .sources import FORMS, OF_FOLDERS, check_form, check_outputs, load_data, names_code
 
-__all__ = ['FORMS', 'Data', 'DataRequest', 'Pixels', 'check_form', 'check_outputs', 'load_data', 'names_code']
+__all__ = [
+    'FORMS',
+    'OF_FOLDERS',
+    'Data',
+    'DataRequest',
+    'Pixels',
+    'check_form',
+    'check_outputs',
+    'load_data',
+    'names_code',
+]

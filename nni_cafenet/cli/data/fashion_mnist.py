@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, first_line
+from .pixels import Pixels
 from .request import Data, DataRequest
+from .transforms import training_transform
 
 __all__ = ['DEFAULT_FOLDER', 'fashion_mnist', 'read_fashion_mnist']
 
@@ -20,6 +22,7 @@ DEFAULT_FOLDER = Path('/usr/share/datasets/fashion-mnist')
 """The folder of Debian's package."""
 
 _CLASSES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot')
+_SPLITS: tuple[Literal['train', 'test'], ...] = ('train', 'test')
 _COUNTS = {'train': 60_000, 't10k': 10_000}
 _MEAN, _STD = 0.2860, 0.3530  # of the training pictures, pixels from 0 to 1
 _HEADER = {2051: 16, 2049: 8}  # magic number of pictures, of labels: bytes before the values
@@ -45,23 +48,44 @@ def read_fashion_mnist(
 
 def fashion_mnist(place: str, request: DataRequest) -> Data:
     """Return Fashion-MNIST from a folder, without downloading; raise `DataError` if files are missing or damaged."""
+    shape = request.pixels.shape if request.pixels is not None and request.exact else (1, 28, 28)
+    train, test = (read_fashion_mnist(place or DEFAULT_FOLDER, split) for split in _SPLITS)
+    varied = _varied(*train, shape, request) if request.recipe.augments else _as_they_are(*train, shape)
+    tests = _as_they_are(*test, shape)
+    return Data(
+        train=request.loader(varied, train=True),
+        validate=request.loader(tests, train=False),
+        shape=shape,
+        classes=_CLASSES,
+        description=f'{len(varied):,} pictures of Fashion-MNIST for training and {len(tests):,} for validation, '
+        f'{shape[1]} x {shape[2]}',
+    )
+
+
+def _as_they_are(pictures: NDArray[np.uint8], labels: NDArray[np.int64], shape: tuple[int, ...]) -> Any:
     import torch
     from torch.utils.data import TensorDataset
 
-    shape = request.pixels.shape if request.pixels is not None and request.exact else (1, 28, 28)
-    parts = []
-    for split in ('train', 'test'):
-        pictures, labels = read_fashion_mnist(place or DEFAULT_FOLDER, split)  # type: ignore[arg-type]
-        parts.append(TensorDataset(_inputs(pictures, shape), torch.from_numpy(labels)))
-    train, test = parts
-    return Data(
-        train=request.loader(train, train=True),
-        validate=request.loader(test, train=False),
-        shape=shape,
-        classes=_CLASSES,
-        description=f'{len(train):,} pictures of Fashion-MNIST for training and {len(test):,} for validation, '
-        f'{shape[1]} x {shape[2]}',
-    )
+    return TensorDataset(_inputs(pictures, shape), torch.from_numpy(labels))
+
+
+def _varied(
+    pictures: NDArray[np.uint8], labels: NDArray[np.int64], shape: tuple[int, int, int], request: DataRequest
+) -> Any:
+    """Return pictures that are varied by the recipe whenever they are read; they are not mirrored."""
+    import torch
+    from torchvision.datasets import FashionMNIST
+    from torchvision.transforms import v2
+
+    channels, height, width = shape
+    pixels = Pixels(channels, height, width, min(height, width), (_MEAN,) * channels, (_STD,) * channels)
+    made: Any = FashionMNIST.__new__(FashionMNIST)
+    made.data, made.targets = torch.from_numpy(pictures), torch.from_numpy(labels)
+    made.target_transform, made.transforms = None, None
+    vary = training_transform(pixels, request.recipe, crop=None, flip=False)
+    made.transform = v2.Compose([v2.Grayscale(3), vary]) if channels == 3 else vary
+    made.plain = _as_they_are(pictures, labels, shape)
+    return made
 
 
 def _inputs(pictures: NDArray[np.uint8], shape: tuple[int, ...]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import DataError, first_line
 
-__all__ = ['EXTENSIONS', 'check_images', 'find_images', 'open_image']
+__all__ = ['EXTENSIONS', 'check_images', 'find_images', 'image_size', 'open_image']
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 """The extensions that torchvision reads."""
@@ -70,6 +70,14 @@ def open_image(path: str | os.PathLike[str], channels: int = 3) -> Any:
             return image.convert('RGB' if channels == 3 else 'L')
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f'the picture {path} cannot be read ({first_line(error)}); repair or remove it') from error
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width of an image, without decoding it."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.height, image.width
 
 
 def _problem(path: Path) -> str | None:

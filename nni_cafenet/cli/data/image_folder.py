@@ -10,13 +10,19 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ...errors import DataError
-from .image_files import check_images, find_images, open_image
+from .image_files import check_images, find_images, image_size, open_image
+from .layouts import found_instead, layout_of
 from .pixels import Pixels
 from .request import Data, DataRequest
+from .transforms import evaluation_transform, training_transform
 
 __all__ = ['image_folder']
 
 _Images = Mapping[str, Sequence[Path]]
+
+_CROP = 0.5
+_LOOKED_AT = 64
+"""Pictures whose size is looked at."""
 
 
 def image_folder(place: str, request: DataRequest) -> Data:
@@ -29,22 +35,47 @@ def image_folder(place: str, request: DataRequest) -> Data:
     if not folder.is_dir():
         what = 'is a file' if folder.exists() else 'is not there'
         raise DataError(f'the folder {folder} {what}; check the path, it counts from {Path.cwd()}')
-    if request.pixels is None:
-        raise DataError(
-            'the image size of this model is unknown; give it by --input, the batch first, such as --input 1 3 224 224'
-        )
-    train, validate, cut = _parts(folder, request)
-    check_images([file for part in (train, validate) for files in part.values() for file in files])
+    try:
+        train, validate, cut = _parts(folder, request)
+    except DataError as error:
+        instead = found_instead('imagefolder', folder)
+        remark = f' It {instead}.' if 'looks like' in instead else ''
+        raise DataError(f'{error}.{remark} A folder of pictures is\n{layout_of("imagefolder", folder)}') from error
+    files = [file for part in (train, validate) for files in part.values() for file in files]
+    check_images(files)
+    pixels, note = _pixels(request, files)
     classes = tuple(train)
     sizes = [sum(map(len, part.values())) for part in (train, validate)]
+    plain = evaluation_transform(pixels)
+    varied = _Pictures(train, pixels, training_transform(pixels, request.recipe, crop=_CROP))
+    varied.plain = _Pictures(train, pixels, plain)
     return Data(
-        train=request.loader(_Pictures(train, request.pixels, train=True), train=True),
-        validate=request.loader(_Pictures(validate, request.pixels, train=False), train=False),
-        shape=request.pixels.shape,
+        train=request.loader(varied, train=True),
+        validate=request.loader(_Pictures(validate, pixels, plain), train=False),
+        shape=pixels.shape,
         classes=classes,
         description=f'{sizes[0]:,} pictures for training and {sizes[1]:,} for validation{cut}, '
-        f'{len(classes)} classes, resized to {request.pixels.height} x {request.pixels.width}',
+        f'{len(classes)} classes, resized to {pixels.height} x {pixels.width}{note}',
     )
+
+
+def _pixels(request: DataRequest, files: Sequence[Path]) -> tuple[Pixels, str]:
+    """Return the size that pictures get, and a note if it is that of the pictures themselves.
+
+    That is the case if the size that the model was made for is unknown or larger, and neither was a size given nor are
+    there weights that were trained on another one.
+    """
+    given = request.pixels
+    if given is not None and (request.exact or request.trained):
+        return given, ''
+    chosen = np.random.default_rng([request.seed, 3]).permutation(len(files))[:_LOOKED_AT]
+    height, width = (int(np.median(sides)) for sides in zip(*(image_size(files[index]) for index in chosen)))
+    side = min(height, width)
+    if given is not None and side >= min(given.height, given.width):
+        return given, ''
+    made = '' if given is None else f'; the model was made for {given.height} x {given.width}'
+    note = f' (the size of the pictures{made}; --input gives another)'
+    return Pixels.of((3, side, side)) if given is None else given.resized(side, side), note
 
 
 def _parts(folder: Path, request: DataRequest) -> tuple[_Images, _Images, str]:
@@ -86,9 +117,11 @@ def _cut(files: Sequence[Path], seed: Sequence[int], share: float) -> tuple[list
 class _Pictures(Dataset[Any]):
     """Images and class indices."""
 
-    def __init__(self, images: _Images, pixels: Pixels, *, train: bool) -> None:
+    plain: _Pictures
+
+    def __init__(self, images: _Images, pixels: Pixels, transform: Any) -> None:
         self.samples = [(file, number) for number, files in enumerate(images.values()) for file in files]
-        self.transform = pixels.transform(train)
+        self.transform = transform
         self.channels = pixels.channels
 
     def __len__(self) -> int:

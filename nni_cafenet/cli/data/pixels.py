@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..loading import torchvision_name
 
@@ -63,20 +62,3 @@ class Pixels:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.channels, self.height, self.width
-
-    def transform(self, train: bool, *, flip: bool = True) -> Any:
-        """Return the transform of a picture to a tensor (channels, height, width).
-
-        In training, a random crop, mirrored at random if mirrored pictures are of the same class; else the center.
-        """
-        from torchvision import transforms
-
-        size = (self.height, self.width)
-        if train:
-            steps = [transforms.RandomResizedCrop(size, scale=(0.5, 1.0))]
-            steps += [transforms.RandomHorizontalFlip()] if flip else []
-        else:
-            steps = [transforms.Resize(self.resize), transforms.CenterCrop(size)]
-        if self.channels == 1:
-            steps.append(transforms.Grayscale())
-        return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 from ...errors import DataError
 from ..loading import CodeName
 from .request import Data, DataRequest
 
-__all__ = ['FORMS', 'check_form', 'check_outputs', 'load_data', 'names_code']
+__all__ = ['FORMS', 'OF_FOLDERS', 'check_form', 'check_outputs', 'load_data', 'names_code']
 
 FORMS = {
     'digits': "scikit-learn's digits, 8 x 8, for a first try",
     'imagefolder:DIR': 'pictures in DIR/train/CLASS and DIR/val/CLASS, or in DIR/CLASS',
     'cifar10:DIR': 'CIFAR-10 as torchvision keeps it in DIR',
+    'cifar100:DIR': 'CIFAR-100 as torchvision keeps it in DIR',
+    'celeba:DIR': 'CelebA as torchvision keeps it in DIR: 40 attributes of faces',
     'fashion-mnist[:DIR]': "Fashion-MNIST as torchvision keeps it in DIR; or in the folder of Debian's package",
     'package.module:function': 'a function that returns a training loader, or training and validation loaders',
     'file.py:function': 'the same in a file',
 }
 """Supported forms of a source and their meaning."""
 
-_OF_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
+OF_FOLDERS = ('imagefolder', 'cifar10', 'cifar100', 'celeba', 'fashion-mnist')
+"""Sources that name a folder."""
+
 _WITHOUT_FOLDER = ('digits', 'fashion-mnist')
 
 
@@ -30,18 +35,18 @@ def check_form(source: str) -> None:
     kind, colon, place = source.partition(':')
     if source in _WITHOUT_FOLDER or names_code(source):
         return
-    if kind in _OF_FOLDERS and colon:
+    if kind in OF_FOLDERS and colon:
         if not place:
             raise DataError(f'data {source!r}: names no folder; write {kind}:DIR')
         return
-    near = difflib.get_close_matches(kind.lower(), ('digits', *_OF_FOLDERS), n=1)
+    near = difflib.get_close_matches(kind.lower(), ('digits', *OF_FOLDERS), n=1)
     remedy = f'did you mean {near[0]!r}? ' if near else ''
     raise DataError(f'data {source!r}: is not a source; {remedy}allowed: {", ".join(FORMS)}')
 
 
 def names_code(source: str) -> bool:
     """Whether a source is a function in user code."""
-    return _name(source).is_one and source.partition(':')[0] not in _OF_FOLDERS
+    return _name(source).is_one and source.partition(':')[0] not in OF_FOLDERS
 
 
 def load_data(request: DataRequest) -> Data:
@@ -53,19 +58,29 @@ def load_data(request: DataRequest) -> Data:
         from .image_folder import image_folder
 
         return _named(source, image_folder, place, request)
-    if kind == 'cifar10':
-        from .cifar10 import cifar10
+    if kind in ('cifar10', 'cifar100'):
+        from .cifar import cifar
 
-        data = _named(source, cifar10, place, request)
+        data = _named(source, partial(cifar, kind), place, request)
+    elif kind == 'celeba':
+        from .celeba import celeba
+
+        data = _named(source, celeba, place, request)
     elif kind == 'fashion-mnist':
         from .fashion_mnist import fashion_mnist
 
         data = _named(source, fashion_mnist, place, request)
     elif source == 'digits':
+        _refuse_variation(request)
         from .digits import digits_data
 
         data = digits_data(request)
     else:
+        _refuse_variation(request)
+        if request.fraction != 1:
+            raise DataError(
+                f'data {source!r}: a function gives all of its samples; --fraction and --data-fraction need others'
+            )
         from .user_code import data_of_code
 
         data = data_of_code(_name(source), request)
@@ -89,6 +104,16 @@ def check_outputs(data: Data, outputs: int, source: str, model: str) -> None:
         raise DataError(
             f'data {source!r} has labels from {data.labels[0]} to {data.labels[-1]} in its first batch, but the model '
             f'{model!r} has {outputs} outputs, for labels from 0 to {outputs - 1}; give --classes, or another model'
+        )
+
+
+def _refuse_variation(request: DataRequest) -> None:
+    """Raise DataError if training pictures are to be varied, and the source has none."""
+    if request.recipe.augments:
+        name = request.recipe.augments[0]
+        raise DataError(
+            f'data {request.source!r}: training.{name} varies pictures of {", ".join(OF_FOLDERS)}, and '
+            'these inputs come as they are; omit it, or vary them in your own function'
         )
 
 

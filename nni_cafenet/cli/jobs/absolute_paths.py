@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ...utils import absolute_path
 from ..config import Configuration
+from ..data import OF_FOLDERS
 
 __all__ = ['with_whole_paths']
-
-_FOLDERS = ('imagefolder', 'cifar10', 'fashion-mnist')
 
 
 def with_whole_paths(configuration: Configuration) -> Configuration:
@@ -35,4 +34,4 @@ def _code(spec: str) -> str:
 
 def _source(spec: str) -> str:
     kind, colon, place = spec.partition(':')
-    return f'{kind}:{absolute_path(place)}' if colon and kind in _FOLDERS else _code(spec)
+    return f'{kind}:{absolute_path(place)}' if colon and kind in OF_FOLDERS else _code(spec)

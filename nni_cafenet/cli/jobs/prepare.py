@@ -61,6 +61,8 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     state = None if weights is None else find_weights(weights, torchvision_name=torchvision_name(name))
     data = load_data(_request(configuration))
     say(f'data: {data.description}')
+    if loss is None:
+        loss = data.loss
     if data.validate is None:
         raise DataError(
             f'data {configuration["data.source"]!r}: has no validation data, to compare networks on; return two '
@@ -116,6 +118,9 @@ def _request(configuration: Configuration) -> DataRequest:
         workers=configuration['data.workers'],
         seed=configuration['seed'],
         validation=configuration['data.validation'],
+        trained=configuration['model.weights'] is not None,
+        fraction=configuration['data.fraction'],
+        recipe=recipe_of(configuration),
     )
 
 
@@ -172,7 +177,7 @@ def _check_outputs(configuration: Configuration, data: Data, model: nn.Module, s
     if (
         isinstance(output, torch.Tensor)
         and output.dim() == 2
-        and configuration['training.loss'] in (None, 'cross_entropy')
+        and (configuration['training.loss'] or data.loss or 'cross_entropy') in ('cross_entropy', data.loss)
     ):
         check_outputs(data, output.shape[1], configuration['data.source'], name)
 

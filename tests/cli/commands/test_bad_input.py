@@ -53,7 +53,6 @@ def refused(words, capsys) -> str:
         (['--weights', 'net.py'], 'is damaged, or not a file of torch.save'),
         (['--loss', 'crossentropy'], "loss 'crossentropy': is no loss; give cross_entropy, bce, mse, model or package"),
         (['--metric', 'net.py:nothing'], "has no 'nothing'"),
-        (['--input', '1', '3', '12'], 'give it by --input, the batch first, such as --input 1 3 224 224'),
         (
             ['--input', '1', '1', '12', '12'],
             "model 'net.py:net': does not take an input of the shape (1, 1, 12, 12) (Runtime",

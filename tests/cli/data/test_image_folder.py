@@ -164,11 +164,6 @@ def test_folders_without_classes(tmp_path):
         load(tmp_path)
 
 
-def test_the_size_must_be_known(photos):
-    with pytest.raises(DataError, match='give it by --input, the batch first'):
-        load_data(DataRequest(f'imagefolder:{photos}'))
-
-
 def test_torchvisions_own_models_know_their_size():
     pixels = Pixels.for_model('torchvision.models:resnet18')
     assert (pixels.shape, pixels.resize) == ((3, 224, 224), 256)

@@ -1,0 +1,57 @@
+"""The folders of known data sets, and what a wrong folder holds instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ['found_instead', 'layout_of']
+
+_LAYOUTS = {
+    'imagefolder': """\
+DIR/train/CLASS/PICTURE.jpg
+DIR/val/CLASS/PICTURE.jpg      or DIR/CLASS/PICTURE.jpg alone""",
+    'cifar10': """\
+DIR/cifar-10-batches-py/batches.meta
+DIR/cifar-10-batches-py/data_batch_1 ... data_batch_5
+DIR/cifar-10-batches-py/test_batch""",
+    'cifar100': """\
+DIR/cifar-100-python/meta
+DIR/cifar-100-python/train
+DIR/cifar-100-python/test""",
+    'celeba': """\
+DIR/celeba/img_align_celeba/000001.jpg ...
+DIR/celeba/list_attr_celeba.txt
+DIR/celeba/list_eval_partition.txt
+DIR/celeba/identity_CelebA.txt, list_bbox_celeba.txt, list_landmarks_align_celeba.txt""",
+}
+
+_SIGNS = {
+    'cifar10': ('cifar-10-batches-py', 'data_batch_1'),
+    'cifar100': ('cifar-100-python',),
+    'celeba': ('celeba', 'img_align_celeba', 'list_attr_celeba.txt'),
+    'fashion-mnist': ('FashionMNIST', 'train-images-idx3-ubyte', 'train-images-idx3-ubyte.gz'),
+    'coco': ('annotations', 'train2017', 'val2017'),
+    'imagefolder': ('train', 'val'),
+}
+"""Files and folders by which a data set is recognized."""
+
+
+def layout_of(kind: str, folder: Path) -> str:
+    """Return the files that a source needs, indented, one per line."""
+    lines = _LAYOUTS[kind].replace('DIR', str(folder)).splitlines()
+    return '\n'.join(f'  {line}' for line in lines)
+
+
+def found_instead(kind: str, folder: Path) -> str:
+    """Return a remark on what a folder holds instead of a data set: another one, other files, nothing, or no folder."""
+    if not folder.exists():
+        return 'is not there'
+    if not folder.is_dir():
+        return 'is a file'
+    other = next((name for name, signs in _SIGNS.items() if any((folder / sign).exists() for sign in signs)), None)
+    if other not in (None, kind):
+        return f'looks like {other}:{folder}'
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return 'is empty'
+    return f'has {", ".join(names[:4])}{" ..." if len(names) > 4 else ""}'
