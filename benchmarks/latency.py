@@ -1,10 +1,10 @@
 """How well a latency table predicts networks of random widths, beside their MACs.
 
-For each model: measure a `LatencyTable` (operators one by one, eleven networks for its scale and offset), then time other
-random networks for real, in rounds, each round in another order; the median of the rounds counts. MACs become times by
-a scale and an offset, too, fitted in the same way to the first eleven of these networks, which are not predicted. "Fitted
-again" is the table with a scale and an offset from the same eleven: the machine may have been faster or slower while the
-table was measured.
+For each model: measure a `LatencyTable` (operators one by one, eleven networks for the scales of their kinds), then
+time other random networks for real, in rounds, each round in another order; the median of the rounds counts. MACs
+become times by a scale and an offset, too, fitted in the same way to the first eleven of these networks, which are
+not predicted. "Fitted again" is the table with a scale and an offset from the same eleven: the machine may have been
+faster or slower while the table was measured.
 
 The spread is that of the real times between rounds, which no prediction can beat: the median over the networks of the
 range of their rounds, relative to the median round. On a machine that does other work beside, `--cpu-time` counts the time
@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from nni_cafenet import WidthSpace
 from nni_cafenet.latency.calibration import PredictionError, fit, prediction_error, random_widths
 from nni_cafenet.latency.clock import Clock
+from nni_cafenet.latency.runtimes import OnnxClock, clock_of
 from nni_cafenet.latency.table import measure_table
 from nni_cafenet.utils.files import write_json, write_text
 from nni_cafenet.utils.tables import as_markdown
@@ -34,8 +35,8 @@ from nni_cafenet.utils.units import format_time
 FITTED = 11
 
 
-class CpuTime(Clock):
-    """Counts the time that the processor works for this process."""
+class CpuTime:
+    """Counts the time that the processor works for this process; goes before a clock."""
 
     def describe(self) -> str:
         return f'{super().describe()}, CPU time'
@@ -47,6 +48,22 @@ class CpuTime(Clock):
         return time.process_time_ns() - start
 
 
+class TorchCpuTime(CpuTime, Clock):
+    """Networks in torch."""
+
+
+class OnnxCpuTime(CpuTime, OnnxClock):
+    """Networks in ONNX Runtime."""
+
+
+def make_clock(options: argparse.Namespace) -> Clock:
+    if not options.cpu_time:
+        return clock_of(options.runtime, options.device, options.threads)
+    if options.runtime == 'torch':
+        return TorchCpuTime(options.device, options.threads)
+    return OnnxCpuTime(options.runtime, options.threads)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--models', nargs='+', default=['resnet18:224', 'mobilenet_v2:224'], metavar='NAME:SIZE')
@@ -54,6 +71,9 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5, help='rounds of real times (default: 5)')
     parser.add_argument('--points', type=int, default=5, help='sizes of operators along each axis (default: 5)')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--runtime', default='torch', help='torch, onnxruntime or onnxruntime:PROVIDER (default: torch)'
+    )
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--cpu-time', action='store_true', help='count CPU time; for a CPU and one thread')
@@ -83,7 +103,7 @@ def main() -> None:
 def measure(name: str, size: str, options: argparse.Namespace) -> dict:
     space = WidthSpace(getattr(torchvision.models, name), example_input=(1, 3, int(size), int(size)))
     start = time.monotonic()
-    clock = (CpuTime if options.cpu_time else Clock)(options.device, options.threads)
+    clock = make_clock(options)
     table = measure_table(space, batch=options.batch, points=options.points, seed=options.seed, clock=clock)
     seconds = time.monotonic() - start
     print(table)
@@ -93,7 +113,8 @@ def measure(name: str, size: str, options: argparse.Namespace) -> dict:
     for number in tqdm(range(options.rounds), desc=f'{name}: real times', unit='round'):
         for index in rng.permutation(len(widths)):
             slim = space.slim(space.to_widths(widths[index])).eval().to(clock.device)
-            times[number, index] = clock.model(slim, space.example_input.with_batch(options.batch)).median
+            example = space.example_input.with_batch(options.batch)
+            times[number, index] = clock.model(slim, example, name=str(widths[index].tolist())).median
     real, macs = np.median(times, axis=0).astype(np.int64), space.macs(widths)
     spread = float(np.median(np.ptp(times, axis=0)[FITTED:] / real[FITTED:]))
     predicted = table.latency(widths)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import MissingExtraError
 from ..graph import ExampleInput
 from .compare import has_batch, on_cpu, samples_of, takes_any_batch, tolerance_of
 from .exporters import Exported, Exporter, Run, checked_path, export_checked
+from .onnx_session import OnnxSession, check_extra
 from .tensor_names import bound_arguments, named_inputs, output_names
 
 __all__ = ['export_onnx']
@@ -75,7 +74,7 @@ def export_onnx(
         If the path is a folder.
     """
     path = checked_path(path, tolerance)
-    _check_extra(['onnx', 'onnxscript', *(['onnxruntime'] if check else [])])
+    check_extra('export to ONNX', ['onnx', 'onnxscript', *(['onnxruntime'] if check else [])])
     model, example = on_cpu(slim, example_input)
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size >= _LARGEST:
@@ -89,14 +88,6 @@ def export_onnx(
         tolerance=tolerance_of(model) if tolerance is None else tolerance,
     )
     return dataclasses.replace(exported, opset=_opset(path))
-
-
-def _check_extra(packages: Sequence[str]) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"export to ONNX needs {' and '.join(missing)}, not installed here: pip install 'nni-cafenet[onnx]'"
-        )
 
 
 def _ways(model: nn.Module, example: ExampleInput, opset: int | None, batched: bool) -> list[Exporter]:
@@ -148,19 +139,8 @@ def _call(model: nn.Module, example: ExampleInput) -> dict[str, Any]:
 
 
 def _load(model: nn.Module, file: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # failures are raised
-    session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
-    needed = {node.name for node in session.get_inputs()}
-
-    def run(inputs: ExampleInput) -> list[Tensor]:
-        arrays = {name: tensor.numpy() for name, tensor in named_inputs(model, inputs).items() if name in needed}
-        return [torch.from_numpy(array) for array in session.run(None, arrays)]
-
-    return run
+    session = OnnxSession(file, threads=torch.get_num_threads())
+    return lambda inputs: [torch.from_numpy(array) for array in session.run(session.arrays(model, inputs))]
 
 
 def _opset(path: Path) -> int | None:

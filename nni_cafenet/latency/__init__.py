@@ -1,7 +1,9 @@
 """Latency tables: operator times measured on a device and interpolated over widths."""
 
-from .clock import time_model
+from .clock import Clock
+from .model_time import time_model
 from .options import LatencyOptions
+from .runtimes import clock_of
 from .table import LatencyTable
 
-__all__ = ['LatencyOptions', 'LatencyTable', 'time_model']
+__all__ = ['Clock', 'LatencyOptions', 'LatencyTable', 'clock_of', 'time_model']

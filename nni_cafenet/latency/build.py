@@ -24,7 +24,9 @@ from .calibration import others_than, random_widths
 from .clock import Clock
 from .grid import Grid, Region, grid_of, terms_of
 from .interpolation import Term
+from .kind_scales import kind_of, kind_scales
 from .recorded_ops import Operator, recorded_operators
+from .runtimes import Runtime, clock_of
 from .space_identity import identity
 from .symbolic_sizes import SymbolicOp, find_symbolic_ops
 
@@ -40,12 +42,14 @@ _logger = logging.getLogger(__name__)
 class Share:
     """The share of one kind of operator in the full network.
 
-    ``time`` sums all its calls, each measured alone, in ns; None if they could not be measured.
+    ``time`` sums all its calls, each measured alone, in ns; None if they could not be measured. ``scale`` is that of
+    the kind: in a network, its operators take ``time * scale``.
     """
 
     operator: str
     calls: int
     time: int | None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Measurement:
     """
 
     device: str
+    runtime: str
     batch: int
     environment: str
     constant: int
@@ -74,6 +79,7 @@ def measure_terms(
     device: Any = 'cpu',
     batch: int = 1,
     threads: int | None = None,
+    runtime: Runtime = 'torch',
     points: int = 5,
     rounds: int = 3,
     networks: int = 8,
@@ -84,7 +90,7 @@ def measure_terms(
     clock: Clock | None = None,
 ) -> Measurement:
     """Measure a space; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
-    clock = Clock(device, threads) if clock is None else clock
+    clock = clock_of(runtime, device, threads) if clock is None else clock
     batch = check_whole_number('batch', batch, 1)
     region = Region(space.choices, check_whole_number('points', points, 2))
     rounds = check_whole_number('rounds', rounds, 1)
@@ -119,15 +125,18 @@ def measure_terms(
         return measured.median(operator.key)
 
     known = [grid for _, grid in plans if grid is not None and None not in map(time_of, grid.operators)]
-    constant, terms = terms_of(known, lambda operator: time_of(operator) or 0)
     times = [measured.median(subject.key(row)) or 1 for row in (*fitted, *held)]
+    columns = dict(zip(space.choices, fitted.T))
+    scales = kind_scales(known, lambda operator: time_of(operator) or 0, columns, times[: len(fitted)])
+    constant, terms = terms_of(known, lambda operator: round((time_of(operator) or 0) * scales[kind_of(operator)]))
     return Measurement(
         device=str(clock.device),
+        runtime=clock.runtime,
         batch=batch,
         environment=clock.describe(),
         constant=constant,
         terms=tuple(terms),
-        shares=tuple(_shares(plans, others, region.full, time_of)),
+        shares=tuple(_shares(plans, others, region.full, time_of, scales)),
         fitted=fitted,
         held=held,
         fitted_times=times[: len(fitted)],
@@ -155,7 +164,7 @@ class _Subject:
 
     def time(self, widths: Array) -> int:
         """Time the network of widths (groups,), ns."""
-        return self.clock.model(self._slim(widths), self.example).median
+        return self.clock.model(self._slim(widths), self.example, name=self.key(widths)).median
 
     def _slim(self, widths: Array) -> nn.Module:
         return self.space.slim(self.space.to_widths(widths.tolist())).eval().to(self.clock.device)
@@ -198,14 +207,19 @@ def _shares(
     others: Sequence[Operator],
     full: Array,
     time_of: Callable[[Operator], int | None],
+    scales: Mapping[str, float],
 ) -> list[Share]:
     """Return the share of each kind of operator in the full network, largest first, unknown ones last."""
-    calls: Counter[tuple[str, bool]] = Counter((operator.name, False) for operator in others)
+    calls: Counter[tuple[str, bool]] = Counter((kind_of(operator), False) for operator in others)
     times: Counter[str] = Counter()
     for follower, grid in plans:
-        time = time_of(follower.at(full))
+        whole = follower.at(full)
+        time, kind = time_of(whole), kind_of(whole)
         known = grid is not None and None not in map(time_of, grid.operators)
-        calls[follower.name, known] += 1
-        times[follower.name] += (time or 0) if known else 0
-    shares = [Share(name, number, times[name] if known else None) for (name, known), number in calls.items()]
-    return sorted(shares, key=lambda share: (share.time is None, -(share.time or 0), share.operator))
+        calls[kind, known] += 1
+        times[kind] += (time or 0) if known else 0
+    shares = [
+        Share(kind, number, times[kind], scales[kind]) if known else Share(kind, number, None)
+        for (kind, known), number in calls.items()
+    ]
+    return sorted(shares, key=lambda share: (share.time is None, -(share.time or 0) * share.scale, share.operator))

@@ -18,7 +18,7 @@ from ..graph import ExampleInput
 from ..utils import check_whole_number, format_time
 from .recorded_ops import Operator
 
-__all__ = ['Clock', 'Timing', 'check_device', 'time_model']
+__all__ = ['Clock', 'DeviceLike', 'Timing', 'check_device', 'processor']
 
 DeviceLike = str | torch.device
 
@@ -81,6 +81,8 @@ class Clock:
     Raises ValueError if the device is unavailable, or ``threads`` is not a number.
     """
 
+    runtime = 'torch'
+
     def __init__(self, device: DeviceLike = 'cpu', threads: int | None = None) -> None:
         self.device = check_device(device)
         self.threads = torch.get_num_threads() if threads is None else check_whole_number('threads', threads, 1)
@@ -90,7 +92,7 @@ class Clock:
         if self.device.type == 'cuda':
             return f'{torch.cuda.get_device_name(self.device)}, torch {torch.__version__}'
         threads = f'{self.threads} thread{"" if self.threads == 1 else "s"}'
-        return f'{self.device.type}, {_processor()}, {threads}, torch {torch.__version__}'
+        return f'{self.device.type}, {processor()}, {threads}, torch {torch.__version__}'
 
     def operator(self, operator: Operator) -> int:
         """Time one operator, on tensors of ones in place of its own; ns. Errors of the operator are raised.
@@ -106,14 +108,16 @@ class Clock:
             calls = min(_MOST_CALLS, 1 + _BLOCK_NS // max(once, 1))
             return max(1, round(statistics.median(self._block(call, calls) / calls for _ in range(_BLOCKS))))
 
-    def model(self, model: nn.Module, example: ExampleInput, *, warmup: int = 3, repeats: int = 10) -> Timing:
-        """Time calls of a model, which is on the device and in the right mode."""
+    def model(
+        self, model: nn.Module, example: ExampleInput, *, warmup: int = 3, repeats: int = 10, name: str = ''
+    ) -> Timing:
+        """Time calls of a model, which is on the device and in the right mode; equal names mean equal networks."""
+        inputs = example.map(lambda tensor: tensor.detach().to(self.device, copy=True))
+        return self.calls(lambda: model(*inputs.args, **inputs.kwargs), warmup=warmup, repeats=repeats)
+
+    def calls(self, call: Callable[[], Any], *, warmup: int, repeats: int) -> Timing:
+        """Time calls of a function."""
         with self._ready():
-            inputs = example.map(lambda tensor: tensor.detach().to(self.device, copy=True))
-
-            def call() -> Any:
-                return model(*inputs.args, **inputs.kwargs)
-
             for _ in range(warmup):
                 call()
             return Timing.of([self._block(call, 1) for _ in range(repeats)])
@@ -143,64 +147,7 @@ class Clock:
                 torch.set_num_threads(before)
 
 
-def time_model(
-    model: nn.Module,
-    example_input: Any,
-    *,
-    device: DeviceLike = 'cpu',
-    batch: int | None = None,
-    threads: int | None = None,
-    warmup: int = 5,
-    repeats: int = 30,
-) -> Timing:
-    """Time a model in evaluation mode, without gradients; the model is left on its device and in its mode.
-
-    Parameters
-    ----------
-    model
-        Any module. On another device than ``device``, it is moved there and back.
-    example_input
-        Its input, in the forms of ``WidthSpace``.
-    device
-        The device to time it on; a GPU is synchronized.
-    batch
-        Samples per call: the first of ``example_input``, repeated. None: as in the example.
-    threads
-        Threads of torch on the CPU; None: as many as torch has now.
-    warmup, repeats
-        Numbers of untimed and timed calls.
-
-    Returns
-    -------
-    Timing
-        Median and quartiles, ns.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range, the device is unavailable, or the model is on the meta device.
-    """
-    clock = Clock(device, threads)
-    warmup = check_whole_number('warmup', warmup, 0)
-    repeats = check_whole_number('repeats', repeats, 1)
-    example = ExampleInput.of(example_input, model)
-    if batch is not None:
-        example = example.with_batch(check_whole_number('batch', batch, 1))
-    first = next(model.parameters(), None)
-    home = clock.device if first is None else first.device
-    if home.type == 'meta':
-        raise ValueError('model is on the meta device and computes nothing: give one with values, model.to_empty(...).')
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval().to(clock.device)
-        return clock.model(model, example, warmup=warmup, repeats=repeats)
-    finally:
-        model.to(home)
-        for module, training in modes.items():
-            module.training = training
-
-
-def _processor() -> str:
+def processor() -> str:
     """Return the name of the processor, if known."""
     try:
         for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines():

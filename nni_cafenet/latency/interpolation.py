@@ -6,14 +6,14 @@ All is done in integers, so that the same table gives the same times on every ma
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Axis', 'Monomial', 'Sum', 'Term', 'monotone', 'spread']
+__all__ = ['Axis', 'Monomial', 'Sum', 'Term', 'monotone', 'spread', 'summed']
 
 Array = NDArray[np.int64]
 
@@ -152,3 +152,8 @@ def _place(values: Array, points: Array) -> tuple[Array, Array, Array]:
     inside = np.clip(values, points[0], points[-1])
     index = np.clip(np.searchsorted(points, inside, 'right') - 1, 0, len(points) - 2)
     return index, inside - points[index], points[index + 1] - points[index]
+
+
+def summed(constant: int, terms: Iterable[Term], widths: Mapping[str, Array], rows: int) -> Array:
+    """Return a constant time and those of terms at ``{label: widths (rows,)}``, summed; ns, shape (rows,)."""
+    return sum((term.at(widths) for term in terms), start=np.full(rows, constant, np.int64))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from ..utils import check_whole_number
-from .clock import Clock
+from .runtimes import check_runtime, clock_of
 from .table import LatencyTable
 
 __all__ = ['LatencyOptions']
@@ -19,20 +19,22 @@ __all__ = ['LatencyOptions']
 class LatencyOptions:
     """Device and batch of networks, as given in a budget: ``{'latency': '5ms', 'device': 'cpu', 'batch': 1}``.
 
-    ``threads`` are those of torch on the CPU; None: as many as torch has. ``table`` is a `LatencyTable`, or the file of
-    one, to be used instead of measuring.
+    ``threads`` are those of the CPU; None: as many as torch has. ``runtime`` is ``'torch'`` or ``'onnxruntime'`` (see
+    `LatencyTable.measure`). ``table`` is a `LatencyTable`, or the file of one, to be used instead of measuring.
     """
 
     device: str | None = None
     batch: int | None = None
     threads: int | None = None
+    runtime: str | None = None
     table: Union[str, os.PathLike[str], LatencyTable, None] = None  # noqa: UP007
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> LatencyOptions:
         """Read them from a budget with a latency."""
         device = spec.get('device')
-        return cls(None if device is None else str(device), spec.get('batch'), spec.get('threads'), spec.get('table'))
+        others = {name: spec.get(name) for name in ('batch', 'threads', 'runtime', 'table')}
+        return cls(None if device is None else str(device), **others)
 
     def check(self, space: Any) -> None:
         """Check that the options work for a `WidthSpace`, before anything is measured.
@@ -43,8 +45,15 @@ class LatencyOptions:
         for name in ('batch', 'threads'):
             if getattr(self, name) is not None:
                 check_whole_number(f'budget[{name!r}]', getattr(self, name), 1)
+        if self.runtime is not None and not isinstance(self.runtime, str):
+            raise ValueError(
+                f"budget['runtime']={self.runtime!r} must be a name. Measure a table by the function, and give that: "
+                "{'latency': ..., 'table': LatencyTable.measure(space, runtime=function)}."
+            )
+        if self.runtime is not None and self.table is None:
+            check_runtime(self.runtime, "budget['runtime']")
         if self.table is None:
-            Clock(self.device or 'cpu', self.threads)
+            clock_of(self.runtime or 'torch', self.device or 'cpu', self.threads)
         else:
             self.given(space)
 
@@ -61,8 +70,8 @@ class LatencyOptions:
         return table
 
     def check_measured_so(self, table: LatencyTable, name: str) -> None:
-        """Raise if the table is for another device or batch than the budget's."""
-        for key, there in (('device', table.device), ('batch', table.batch)):
+        """Raise if the table is for another device, batch or runtime than the budget's."""
+        for key, there in (('device', table.device), ('batch', table.batch), ('runtime', table.runtime)):
             here = getattr(self, key)
             if here is not None and here != there:
                 raise ValueError(
@@ -75,5 +84,10 @@ class LatencyOptions:
         if self.table is not None:
             return self.given(space)
         return LatencyTable.measure(
-            space, device=self.device or 'cpu', batch=self.batch or 1, threads=self.threads, cache=cache
+            space,
+            device=self.device or 'cpu',
+            batch=self.batch or 1,
+            threads=self.threads,
+            runtime=self.runtime or 'torch',
+            cache=cache,
         )

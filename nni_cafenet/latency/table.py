@@ -17,7 +17,8 @@ from ..space import WidthSpace, check_array, check_widths
 from ..utils import read_record, write_record
 from .build import Share, measure_terms
 from .calibration import Calibration, PredictionError, fit, prediction_error
-from .interpolation import Term
+from .interpolation import Term, summed
+from .runtimes import Runtime
 from .space_identity import differences, identity
 from .summary import described
 
@@ -33,21 +34,21 @@ _FORMAT = 1
 class LatencyTable:
     """Predicts how long a network of any widths takes on a device. Made by `measure` or `load`.
 
-    The operators were measured one by one, at some sizes, and a few whole networks were timed to scale their
-    sum. `error` is that of the prediction on other networks. Predictions never fall when a width grows.
+    The operators were measured one by one, at some sizes, and a few whole networks were timed to scale each kind of
+    operator, and their sum. `error` is that of the prediction on other networks. Predictions never fall when a width grows.
 
     Parameters
     ----------
     space
         The space of the table: groups and their widths, cost, input (`identity`).
-    device, batch
-        Device, and number of samples at a time.
+    device, runtime, batch
+        Device and runtime of whole networks, and number of samples at a time.
     environment
         Processor, threads and versions.
     constant
-        Time of the operators that are the same at all widths, ns.
+        Scaled time of the operators that are the same at all widths, ns.
     terms
-        Times of the others.
+        Scaled times of the others.
     calibration
         Maps the sum of the operators to the time of a network.
     error
@@ -66,6 +67,7 @@ class LatencyTable:
 
     space: dict[str, Any]
     device: str
+    runtime: str
     batch: int
     environment: str
     constant: int
@@ -82,6 +84,7 @@ class LatencyTable:
         device: Any = 'cpu',
         batch: int = 1,
         threads: int | None = None,
+        runtime: Runtime = 'torch',
         points: int = 5,
         rounds: int = 3,
         networks: int = 8,
@@ -102,6 +105,9 @@ class LatencyTable:
             Samples at a time.
         threads
             Threads of torch on the CPU; None: as many as torch has now.
+        runtime
+            Where whole networks are timed: ``'torch'``, ``'onnxruntime'``, ``'onnxruntime:PROVIDER'``, or a function
+            ``(model, example) -> seconds`` (see `time_model`). Operators alone are timed in torch on the CPU.
         points
             Sizes at which an operator is measured, 2 or more, along each sum of widths that it follows.
         rounds
@@ -122,13 +128,16 @@ class LatencyTable:
         Raises
         ------
         ValueError
-            If an option is out of range, the device is unavailable, or the model is on the meta device.
+            If an option is out of range, device or runtime are unavailable, or the model is on the meta device.
+        nni_cafenet.errors.MissingExtraError
+            If onnxruntime is asked for and not installed.
         """
         return measure_table(
             space,
             device=device,
             batch=batch,
             threads=threads,
+            runtime=runtime,
             points=points,
             rounds=rounds,
             networks=networks,
@@ -179,16 +188,14 @@ class LatencyTable:
 
     def _operators(self, rows: IntArray) -> IntArray:
         """Summed times of the operators at widths (N, groups), ns, shape (N,)."""
-        columns = dict(zip(self.labels, rows.T))
-        total: IntArray = np.full(len(rows), self.constant, np.int64)
-        for term in self.terms:
-            total += term.at(columns)
-        return total
+        return summed(self.constant, self.terms, dict(zip(self.labels, rows.T)), len(rows))
 
     def fingerprint(self) -> str:
         """Return a short string that differs between tables with different predictions."""
         record = self.to_json()
-        parts = {key: record[key] for key in ('space', 'device', 'batch', 'constant', 'terms', 'calibration')}
+        parts = {
+            key: record[key] for key in ('space', 'device', 'runtime', 'batch', 'constant', 'terms', 'calibration')
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:
@@ -227,6 +234,7 @@ class LatencyTable:
             'kind': 'nni_cafenet latency table',
             'environment': self.environment,
             'device': self.device,
+            'runtime': self.runtime,
             'batch': self.batch,
             'error': asdict(self.error),
             'calibration': asdict(self.calibration),
@@ -244,6 +252,7 @@ class LatencyTable:
         return cls(
             space=dict(record['space']),
             device=str(record['device']),
+            runtime=str(record['runtime']),
             batch=int(record['batch']),
             environment=str(record['environment']),
             constant=int(record['constant']),
@@ -287,6 +296,7 @@ def measure_table(space: WidthSpace, **options: Any) -> LatencyTable:
     table = LatencyTable(
         space=identity(space),
         device=found.device,
+        runtime=found.runtime,
         batch=found.batch,
         environment=found.environment,
         constant=found.constant,

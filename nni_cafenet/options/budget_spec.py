@@ -18,7 +18,7 @@ __all__ = ['COSTS', 'BudgetSpec', 'BudgetSpecs', 'CostLimit']
 COSTS = {'macs': 'MACs', 'params': 'parameters', 'latency': 'latency'}
 """The costs that a budget can limit, and their names in messages."""
 
-_OF_LATENCY = ('device', 'batch', 'threads', 'table')
+_OF_LATENCY = ('device', 'batch', 'threads', 'runtime', 'table')
 _SHARE = re.compile(r'([0-9]+\.?[0-9]*|\.[0-9]+)\s*%')
 _SYNTAX = (
     "write a share of the full network such as '50%', a count such as '300M' or 300000000, "
@@ -83,7 +83,7 @@ class BudgetSpec:
     """A budget as a user writes it. Made by `of`.
 
     ``limits`` are in the order of `COSTS`. ``measured`` holds the conditions of a limit on latency, as far as given:
-    ``device``, ``batch``, ``threads`` and ``table``.
+    ``device``, ``batch``, ``threads``, ``runtime`` and ``table``.
 
     >>> BudgetSpec.of({'params': '5M', 'macs': '50%'}).name
     'macs=50%,params=5M'
@@ -190,7 +190,7 @@ def _check_keys(spec: Mapping[str, Any]) -> None:
         raise BudgetSyntaxError(
             where,
             f'{f"unknown key {unknown[0]!r}" if unknown else "no limit given"}; allowed keys are '
-            "'macs' and 'params' and 'latency', and with latency 'device', 'batch', 'threads' and 'table'",
+            "'macs' and 'params' and 'latency', and with latency 'device', 'batch', 'threads', 'runtime' and 'table'",
         )
     lonely = [key for key in _OF_LATENCY if key in spec and 'latency' not in spec]
     if lonely:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import nn
 
 from ..analysis import layer_macs
 from ..channel_importance import ChannelOrder
-from ..errors import TrainingDivergedError
+from ..errors import MissingExtraError, TrainingDivergedError
 from ..fingerprints import digest, evaluator_record, loader_record
-from ..latency import LatencyOptions, time_model
+from ..latency import Clock, LatencyOptions, clock_of, time_model
 from ..report import CandidateRecord, LayerCost, NetworkRecord, RunReport, loading_lines, write_report
 from ..search import Budget, Scored
 from ..slim import save_slim
@@ -130,7 +130,7 @@ class Results:
             inherited=self._measured(f'{name}, {self._metric}', lambda: self._validated(self.strategy.slim(scored))),
             finetuned=network.finetuned,
             predicted_ns=self._predicted(scored.widths),
-            measured_ns=self._measured(f'{name}, {self._clock}', lambda: self._timed(network.model)),
+            **self._latency(name, network.model),
             layers=self._layers(network.model),
         )
 
@@ -145,19 +145,18 @@ class Results:
             space.params(full),
             before=self._measured(f'full, {self._metric}', lambda: self._validated(self.original)),
             predicted_ns=self._predicted(full),
-            measured_ns=self._measured(f'full, {self._clock}', lambda: self._timed(self.original)),
+            **self._latency('full', self.original),
             layers=self._layers(self.original),
         )
 
-    def _measured(self, name: str, measure: Callable[[], float | None]) -> float | None:
+    def _measured(self, name: str, measure: Callable[[], Any]) -> Any:
         """Return a cached measurement, or measure it."""
         path = self.folder / 'measured.json'
         known = read_record(path, remedy='delete it to measure again') if path.exists() else {}
         if name not in known:
             known[name] = measure()
             write_record(path, known)
-        value: float | None = known[name]
-        return value
+        return known[name]
 
     @cached_property
     def _metric(self) -> str:
@@ -167,11 +166,22 @@ class Results:
         asked = [evaluator_record(evaluator), loader_record(validation_loader(evaluator))]
         return f'{self.strategy.metric.name} {digest(asked)}'
 
-    @property
-    def _clock(self) -> str:
-        """Cache key of latency: device, batch and threads."""
+    @cached_property
+    def _clock(self) -> Clock | None:
+        """The clock of networks: that of the latency table; None if the table is from elsewhere."""
         table = self._table
-        return 'ns' if table is None else f'ns {digest([table.device, table.batch, self._latency_threads])}'
+        if table is None:
+            return clock_of('torch')
+        specs = self.strategy.budget_specs
+        threads = next((LatencyOptions.of(each.measured).threads for each in specs if each.latency is not None), None)
+        try:
+            return clock_of(table.runtime, table.device, threads)
+        except (ValueError, MissingExtraError):  # a device, provider or function of another machine
+            return None
+
+    @property
+    def _batch(self) -> int:
+        return 1 if self._table is None else int(self._table.batch)
 
     def _validated(self, network: nn.Module) -> float | None:
         evaluator = self.recipes.validation()
@@ -184,13 +194,17 @@ class Results:
         values = {name: float(value) for each in logged for name, value in each.items()}
         return self.strategy.metric.value(reports.final, values)
 
-    def _timed(self, network: nn.Module) -> float | None:
-        options: dict[str, Any] = {'batch': 1}
-        if self._table is not None:
-            options = {'device': self._table.device, 'batch': self._table.batch, 'threads': self._latency_threads}
-            if torch.device(self._table.device).type == 'cuda' and not torch.cuda.is_available():
-                return None  # the table is from another machine
-        return float(time_model(network, self.space.example_input, **options).median)
+    def _latency(self, name: str, network: nn.Module) -> dict[str, Any]:
+        """Return the measured fields of a record."""
+        clock = self._clock
+        if clock is None:
+            return {}
+        key = f'{name}, {digest([clock.describe(), self._batch])}'
+        times = self._measured(key, lambda: self._timed(clock, network))
+        return {'measured_ns': times['median'], 'measured_range': (times['low'], times['high'])}
+
+    def _timed(self, clock: Clock, network: nn.Module) -> dict[str, int]:
+        return asdict(time_model(network, self.space.example_input, clock=clock, batch=self._batch))
 
     def _predicted(self, widths: Mapping[str, int]) -> float | None:
         return None if self._table is None else float(self._table.latency(widths))
@@ -199,11 +213,6 @@ class Results:
     def _table(self) -> Any:
         """The latency table of the budgets, or None."""
         return next((budget.table for budget in self.strategy.budgets if budget.table is not None), None)
-
-    @property
-    def _latency_threads(self) -> int | None:
-        specs = self.strategy.budget_specs
-        return next((LatencyOptions.of(spec.measured).threads for spec in specs if spec.latency is not None), None)
 
     def _layers(self, network: nn.Module) -> tuple[LayerCost, ...]:
         makes = {layer: group.label for group in reversed(self.space.graph.groups) for layer in group.producers}
@@ -242,6 +251,7 @@ class Results:
 
     def _settings(self) -> dict[str, str]:
         strategy, options = self.strategy, self.strategy.options
+        clock = {} if self._clock is None else {'latency measured': f'{self._clock.describe()}, batch {self._batch}'}
         return {
             'budget': '; '.join(budget.describe() for budget in strategy.budgets),
             'search': repr(strategy.search),
@@ -249,6 +259,7 @@ class Results:
             'temperature of scores': ', '.join(f'{each:g}' for each in strategy.history.temperatures),
             'channel sets': f'{options.channel_sets_per_step} a step, {options.sharing!r}',
             'seed': str(options.seed),
+            **clock,
         }
 
     def _mac_limits(self) -> dict[str, int]:

@@ -46,6 +46,8 @@ class NetworkRecord:
         measured.
     predicted_ns, measured_ns
         Latency in ns, predicted from measured layers and measured on the whole network; None if unknown.
+    measured_range
+        Quartiles of the measured latency, ns; None if unknown.
     layers
         The MACs of each layer, in network order; empty if unknown.
     """
@@ -60,6 +62,7 @@ class NetworkRecord:
     finetuned: float | None = None
     predicted_ns: float | None = None
     measured_ns: float | None = None
+    measured_range: tuple[float, float] | None = None
     layers: tuple[LayerCost, ...] = ()
 
 
@@ -181,6 +184,7 @@ def _network(record: Mapping[str, Any]) -> NetworkRecord:
     values = dict(record)
     for name in _NUMBERS:
         values[name] = None if values[name] is None else float(values[name])
+    values['measured_range'] = None if values['measured_range'] is None else tuple(values['measured_range'])
     values['layers'] = tuple(LayerCost(**layer) for layer in values['layers'])
     return NetworkRecord(**values)
 
@@ -209,7 +213,7 @@ def networks_table(report: RunReport) -> Table:
         ('MACs', lambda each: f'{each.macs:,}'),
         ('of full', lambda each: percent(each.macs, full)),
         ('parameters', lambda each: f'{each.params:,}'),
-        ('latency measured', lambda each: None if each.measured_ns is None else format_time(each.measured_ns)),
+        ('latency measured', _measured),
         ('latency predicted', lambda each: None if each.predicted_ns is None else format_time(each.predicted_ns)),
         (f'{metric} before', lambda each: each.before),
         (f'{metric} inherited', lambda each: each.inherited),
@@ -218,6 +222,16 @@ def networks_table(report: RunReport) -> Table:
     cells = [(header, [cell(network) for network in report.networks]) for header, cell in columns]
     shown = [(header, column) for header, column in cells if any(value is not None for value in column)]
     return Table([header for header, _ in shown], list(zip(*(column for _, column in shown))))
+
+
+def _measured(network: NetworkRecord) -> str | None:
+    if network.measured_ns is None:
+        return None
+    time = format_time(network.measured_ns)
+    if network.measured_range is None:
+        return time
+    low, high = map(format_time, network.measured_range)
+    return f'{time} ({low} to {high})'
 
 
 def percent(part: int, whole: int) -> str:

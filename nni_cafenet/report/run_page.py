@@ -29,7 +29,9 @@ def _summary(report: RunReport) -> list[Block]:
     legend = ['MACs are multiply-accumulates of one sample (convolution, linear and matrix products).']
     networks = report.networks
     if any(network.measured_ns is not None for network in networks):
-        legend.append('Measured latency is that of the whole network.')
+        legend.append(
+            'Measured latency is that of the whole network: the median of its runs, and the middle half of them.'
+        )
     if any(network.predicted_ns is not None for network in networks):
         legend.append('Predicted latency is computed from measured layers.')
     meanings = {

@@ -52,7 +52,7 @@ class Computed(Clock):
         self.asked.append(operator.key)
         return 100 + 3 * elements(operator)
 
-    def model(self, model, example, *, warmup=3, repeats=10) -> Timing:
+    def model(self, model, example, *, warmup=3, repeats=10, name='') -> Timing:
         self.asked.append('network')
         total = sum(100 + 3 * elements(operator) for operator in recorded_operators(model, example))
         return Timing.of([2 * total + 5000])

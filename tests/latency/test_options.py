@@ -12,9 +12,9 @@ def table(joined, computed):
 
 
 def test_what_a_budget_says():
-    assert LatencyOptions.of({'latency': '5ms'}) == LatencyOptions(None, None, None, None)
-    said = {'latency': '5ms', 'macs': '50%', 'device': 'cuda:1', 'batch': 8, 'threads': 2}
-    assert LatencyOptions.of(said) == LatencyOptions('cuda:1', 8, 2, None)
+    assert LatencyOptions.of({'latency': '5ms'}) == LatencyOptions()
+    said = {'latency': '5ms', 'macs': '50%', 'device': 'cuda:1', 'batch': 8, 'threads': 2, 'runtime': 'torch'}
+    assert LatencyOptions.of(said) == LatencyOptions('cuda:1', 8, 2, 'torch')
 
 
 def test_a_table_is_given_or_read(joined, table, tmp_path):
@@ -24,11 +24,11 @@ def test_a_table_is_given_or_read(joined, table, tmp_path):
         options = LatencyOptions(table=given)
         options.check(joined)
         assert options.table_for(joined) == table
-    LatencyOptions('cpu', 1, None, table).check(joined)
+    LatencyOptions('cpu', 1, None, 'torch', table).check(joined)
 
 
 def test_a_table_is_measured(joined, computed, monkeypatch, tmp_path):
-    monkeypatch.setattr('nni_cafenet.latency.build.Clock', computed)
+    monkeypatch.setattr('nni_cafenet.latency.runtimes.Clock', computed)
     cache = tmp_path / 'times.jsonl'
     table = LatencyOptions(batch=2, threads=3).table_for(joined, cache)
     assert (table.device, table.batch, table.environment) == ('cpu', 2, 'a computed clock, 3 threads')
@@ -41,6 +41,8 @@ def test_a_table_is_measured(joined, computed, monkeypatch, tmp_path):
         ({'batch': 0}, r"budget\['batch'\]=0 must be a whole number, 1 or more"),
         ({'threads': 'all'}, r"budget\['threads'\]='all' must be a whole number"),
         ({'device': 'toaster'}, "device='toaster' is not a device of torch"),
+        ({'runtime': 'abacus'}, r"budget\['runtime'\]='abacus' must be 'torch', 'onnxruntime', "),
+        ({'runtime': len}, r"budget\['runtime'\]=.* must be a name. Measure a table by the function, and give that"),
         ({'table': 7}, r"budget\['table'\]=7 must be a LatencyTable or the path of one"),
         ({'table': 'missing.json'}, r"The latency table 'missing.json' cannot be read: .*No such file"),
     ],
@@ -55,3 +57,5 @@ def test_a_table_that_was_measured_otherwise_is_refused(joined, table):
         LatencyOptions(batch=2, table=table).check(joined)
     with pytest.raises(ValueError, match=r"was measured with device='cpu', but budget\['device'\]='cuda'"):
         LatencyOptions(device='cuda', table=table).check(joined)
+    with pytest.raises(ValueError, match=r"was measured with runtime='torch', but budget\['runtime'\]='onnxruntime'"):
+        LatencyOptions(runtime='onnxruntime', table=table).check(joined)

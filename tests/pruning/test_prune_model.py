@@ -249,7 +249,7 @@ def test_other_options_give_other_networks(done, model, tmp_path, options):
 
 
 def untimed(report):
-    return [dataclasses.replace(network, measured_ns=None) for network in report.networks]
+    return [dataclasses.replace(network, measured_ns=None, measured_range=None) for network in report.networks]
 
 
 class Crash(BaseException):

@@ -12,7 +12,17 @@ import pytest
 from nni_cafenet.report.records import CandidateRecord, LayerCost, NetworkRecord, RunReport
 
 FULL = NetworkRecord('full', 'full', {'a': 8}, 800, 80, before=0.9, layers=(LayerCost('a', 800, 'a'),))
-SLIM = NetworkRecord('pruned to 50%', 'pruned', {'a': 4}, 400, 40, inherited=0.5, finetuned=math.nan, measured_ns=1.5e6)
+SLIM = NetworkRecord(
+    'pruned to 50%',
+    'pruned',
+    {'a': 4},
+    400,
+    40,
+    inherited=0.5,
+    finetuned=math.nan,
+    measured_ns=1.5e6,
+    measured_range=(1.4e6, 1.7e6),
+)
 
 
 def report(**changes) -> RunReport:

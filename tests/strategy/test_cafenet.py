@@ -312,7 +312,7 @@ def computed_latency(monkeypatch):
         def model(self, model, example, **options):
             return Timing.of([sum(map(self.operator, recorded_operators(model, example)))])
 
-    monkeypatch.setattr('nni_cafenet.latency.build.Clock', Computed)
+    monkeypatch.setattr('nni_cafenet.latency.runtimes.Clock', Computed)
     return Computed
 
 
