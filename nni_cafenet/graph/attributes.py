@@ -12,7 +12,8 @@ class Attribute:
     """A module attribute that depends on a width, such as ``groups`` of a depthwise convolution.
 
     Its value is the size of dimension ``axis`` of ``parameter``, or of its positions ``span`` (start, stop), divided by
-    ``divisor``. ``index`` is the element's index if the attribute is a tuple or list.
+    ``divisor``. If the attribute is a container, ``keys`` lead to the number in it: keys of dicts, positions in sequences,
+    names of fields.
     """
 
     module: str
@@ -20,7 +21,7 @@ class Attribute:
     parameter: str
     axis: int
     divisor: int
-    index: int | None = None
+    keys: tuple[str | int, ...] = ()
     span: tuple[int, int] | None = None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..graph import ChannelGraph
 from ..utils import copy_each, is_transformed
-from .attributes import WidthAttributes
+from .attributes import Containers, WidthAttributes
 from .memory_layout import shares_memory
 from .module_call import apply_attributes
 from .recomputation import RecomputationCheck, recomputing
@@ -46,12 +46,13 @@ class ActiveModel:
         self._graph = graph
         self._known_slots: TensorSlots | None = None
         self._attributes: WidthAttributes | None = None
+        self._containers: Containers | None = None
         self._selected: Selection | None = None
         self._check: RecomputationCheck | None = None
         self._fast_step: FastStep | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        found = ('_known_slots', '_attributes', '_selected', '_check', '_fast_step')
+        found = ('_known_slots', '_attributes', '_containers', '_selected', '_check', '_fast_step')
         return {**self.__dict__, **dict.fromkeys(found)}  # copies find their own
 
     def select(self, selection: Selection) -> None:
@@ -133,7 +134,8 @@ class ActiveModel:
         """Return where the tensors of the model are, and its attributes: found anew after modules were replaced."""
         if self._known_slots is None or self._attributes is None or not self._known_slots.is_current:
             self._known_slots = TensorSlots(self._model)
-            self._attributes = WidthAttributes(self._graph, self._known_slots)
+            self._containers = self._containers or Containers()
+            self._attributes = WidthAttributes(self._graph, self._known_slots, self._containers)
         return self._known_slots, self._attributes
 
 

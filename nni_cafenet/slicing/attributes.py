@@ -8,13 +8,32 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..graph import Attribute, ChannelGraph
-from ..utils import ConvNd, StatisticsNorm
+from ..utils import ConvNd, StatisticsNorm, replace_contained
 from .index_runs import IndexRuns
 from .tensor_slots import TensorSlots
 
-__all__ = ['WidthAttributes', 'size_attributes']
+__all__ = ['Containers', 'WidthAttributes', 'size_attributes']
 
 _RMS_NORM = (nn.RMSNorm,) if hasattr(nn, 'RMSNorm') else ()
+
+
+class Containers:
+    """The containers that modules had before copies of them, with other numbers, took their places."""
+
+    def __init__(self) -> None:
+        self._known: dict[
+            tuple[int, str], tuple[nn.Module, Any, Any]
+        ] = {}  # keeps the module, so that its id is not reused
+
+    def original(self, module: nn.Module, name: str) -> Any:
+        """Return a module's own container: what it had before it was given a copy, unless it has another one by now."""
+        present = getattr(module, name)
+        _, original, copied = self._known.get((id(module), name), (module, present, present))
+        return original if present is copied else present
+
+    def given(self, module: nn.Module, name: str, value: Any) -> None:
+        """Remember that a module is given a value in place of its own container."""
+        self._known[id(module), name] = module, self.original(module, name), value
 
 
 class _Number(NamedTuple):
@@ -31,7 +50,8 @@ class _Number(NamedTuple):
 class WidthAttributes:
     """The attributes of a model's modules that follow its widths."""
 
-    def __init__(self, graph: ChannelGraph, slots: TensorSlots) -> None:
+    def __init__(self, graph: ChannelGraph, slots: TensorSlots, containers: Containers | None = None) -> None:
+        containers = containers or Containers()
         declared: dict[str, list[tuple[Attribute, int]]] = {}
         for attribute in graph.attributes:
             index = graph.dims[attribute.parameter][attribute.axis]
@@ -50,7 +70,7 @@ class WidthAttributes:
                     if tensor is not None and (name := slots.name_of(module, leaf)) in graph.dims
                 ]
             if leaves or path in declared:
-                found = _ModuleSizes(path, module, declared.get(path, []), leaves)
+                found = _ModuleSizes(path, module, declared.get(path, []), leaves, containers)
                 numbers = found.numbers()
                 if numbers is None:
                     self._others.append(found)
@@ -97,13 +117,15 @@ class _ModuleSizes(NamedTuple):
     declared: list[tuple[Attribute, int]]
     leaves: list[tuple[str, tuple[int, ...], tuple[int | None, ...]]]
 
+    containers: Containers
+
     def numbers(self) -> list[_Number] | None:
         """Return its attributes as plain numbers; None if some are not, or the class has a ``__setattr__`` of its own."""
         module = self.module
         watched = getattr(type(module), '__setattr__') is not nn.Module.__setattr__  # noqa: B009 - mypy takes it for object's
         numbers: dict[str, _Number] = {}
         for attribute, index in self.declared:
-            if attribute.span is not None or not isinstance(module.__dict__.get(attribute.name), int):
+            if attribute.span is not None or attribute.keys or not isinstance(module.__dict__.get(attribute.name), int):
                 return None
             numbers[attribute.name] = _Number(self.path, module, attribute.name, index, 1, attribute.divisor)
         weight = next(((shape, indices) for leaf, shape, indices in self.leaves if leaf == 'weight'), None)
@@ -127,8 +149,12 @@ class _ModuleSizes(NamedTuple):
         values: dict[str, Any] = {}
         for attribute, index in self.declared:
             size = sizes[index] if attribute.span is None else _within(runs[index], attribute.span)
-            before = values.get(attribute.name, getattr(self.module, attribute.name))
-            values[attribute.name] = _with_number(before, attribute.index, size // attribute.divisor)
+            number = size // attribute.divisor
+            if attribute.keys and attribute.name not in values:
+                values[attribute.name] = self.containers.original(self.module, attribute.name)
+            values[attribute.name] = replace_contained(values.get(attribute.name), attribute.keys, number)
+        for name in {attribute.name for attribute, _ in self.declared if attribute.keys}:
+            self.containers.given(self.module, name, values[name])
         shapes = {
             leaf: tuple([size if index is None else sizes[index] for size, index in zip(shape, indices)])
             for leaf, shape, indices in self.leaves
@@ -143,15 +169,6 @@ def _within(runs: IndexRuns | None, span: tuple[int, int]) -> int:
     if runs is None:
         return end - first
     return sum(max(0, min(start + length, end) - max(start, first)) for start, length in zip(runs.starts, runs.lengths))
-
-
-def _with_number(before: Any, index: int | None, number: int) -> Any:
-    """Return an attribute with one number replaced: itself, or an element of a tuple or list."""
-    if not isinstance(before, (tuple, list)):
-        return number
-    numbers = list(before)
-    numbers[index or 0] = number
-    return type(before)(numbers)
 
 
 def size_attributes(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], groups: int) -> dict[str, Any]:

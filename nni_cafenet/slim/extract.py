@@ -40,7 +40,7 @@ def slim_model(model: nn.Module, selection: Selection) -> nn.Module:
                 memo[id(tensor)] = tensor.detach().clone()
     slim = copy.deepcopy(model, memo)
     rebind_closures(slim, memo)
-    apply_attributes(slim, selection.attributes(model))
+    apply_attributes(slim, copy.deepcopy(selection.attributes(model), memo))  # containers of its own
     for module in slim.modules():
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()  # on CUDA, weights of one layer side by side in memory

@@ -66,7 +66,11 @@ def load_slim(
     state = _tensors(folder, 'slim.pt', record)
     others = _tensors(folder, 'buffers.pt', record) if 'buffers.pt' in record['files'] else {}
     model = factory if isinstance(factory, nn.Module) else factory()
-    problems = [*_mismatches(model, state, record, others), *_attributes(model, record, state, change=False)]
+    problems = [
+        *_mismatches(model, state, record, others),
+        *_attributes(model, record, state, change=False),
+        *_contained(model, record, change=False),
+    ]
     if problems:
         more = f' and {len(problems) - 5} more' if len(problems) > 5 else ''
         raise ValueError(
@@ -74,6 +78,7 @@ def load_slim(
             'Give the factory (and its arguments) of the original model.'
         )
     list(_attributes(model, record, state, change=True))
+    list(_contained(model, record, change=True))
     for tensors in ('_parameters', '_buffers'):
         _resize(model, state, tensors)
     for module in model.modules():
@@ -197,6 +202,64 @@ def _attributes(
                 vars(module)[key] = value
             elif not change and not _is_valid_slim_value(module, key, now, value, dims):
                 yield f'{path}.{key} is {value!r} in the files and {now!r} in the model'
+
+
+def _contained(model: nn.Module, record: Mapping[str, Any], *, change: bool) -> Iterator[str]:
+    """Do what `_attributes` does for integers in dicts, dataclasses and other containers; changed ones become copies."""
+    modules = dict(model.named_modules())
+    dims = {size for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor) for size in tensor.shape}
+    for path, numbers in record.get('contained', {}).items():
+        module = modules.get(path)
+        for name, *keys, value in numbers:
+            if module is None or name.startswith('_') or name not in vars(module):
+                continue
+            now = _at(vars(module)[name], keys)
+            if type(now) is int if type(value) is int else type(now) in (tuple, list, torch.Size):
+                if change:
+                    number = value if type(value) is int else type(now)(value)
+                    if now != number:
+                        module.__dict__[name] = _replaced(vars(module)[name], keys, number)
+                elif not _is_valid_slim_value(module, name, now, value, dims):
+                    where = ''.join(f'[{key!r}]' for key in keys)
+                    yield f'{path}.{name}{where} is {value!r} in the files and {now!r} in the model'
+
+
+def _at(value: Any, keys: list[Any]) -> Any:
+    """Return what keys of dicts, positions of sequences and names of fields lead to; None if there is nothing."""
+    for key in keys:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, (tuple, list)):
+            value = value[key] if type(key) is int and 0 <= key < len(value) else None
+        elif isinstance(value, (type, nn.Module)) or key not in {
+            **getattr(value, '__dataclass_fields__', {}),
+            **_own(value),
+        }:
+            return None
+        else:
+            value = getattr(value, key, None)
+    return value
+
+
+def _own(value: Any) -> dict[str, Any]:
+    own = getattr(value, '__dict__', None)
+    return own if isinstance(own, dict) else {}
+
+
+def _replaced(value: Any, keys: list[Any], new: Any) -> Any:
+    """Return a value with what keys lead to replaced; containers on the way are copied."""
+    if not keys:
+        return new
+    after = _replaced(_at(value, keys[:1]), keys[1:], new)
+    if isinstance(value, (tuple, list)):
+        items = [after if position == keys[0] else item for position, item in enumerate(value)]
+        return value._make(items) if hasattr(value, '_make') else type(value)(items)
+    copied: Any = copy.copy(value)
+    if isinstance(copied, dict):
+        copied[keys[0]] = after
+    else:
+        object.__setattr__(copied, keys[0], after)
+    return copied
 
 
 def _is_valid_slim_value(module: Any, key: str, now: Any, value: Any, dims: set[int]) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..graph import ExampleInput
-from ..utils import json_text, pass_on, save_torch, write_record
+from ..utils import contained_numbers, json_text, pass_on, save_torch, write_record
 from .files import SIZES, PathLike, may_follow_width, outputs_agree, summarize_outputs
 
 __all__ = ['save_slim']
@@ -28,8 +28,9 @@ def save_slim(
     """Write a slim model into a folder.
 
     ``slim.pt`` contains the ``state_dict``; ``widths.json`` the widths, ``facts``, integer attributes of modules
-    (``groups``, ``embed_dim``), checksums, and outputs on a seeded input; ``buffers.pt`` tensors outside of the
-    ``state_dict``, if any. `load_slim` rebuilds the model from these and the full model's factory.
+    (``groups``, ``embed_dim``), also those in dicts, dataclasses and other containers, checksums, and outputs on a seeded
+    input; ``buffers.pt`` tensors outside of the ``state_dict``, if any. `load_slim` rebuilds the model from these and the
+    full model's factory.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ def save_slim(
         'widths': dict(widths),
         **facts,
         'modules': _whole_numbers(slim),
+        'contained': _contained_numbers(slim),
         'settings': _settings(slim),
         'check': _check(slim, example_input),
     }
@@ -89,6 +91,22 @@ def _whole_numbers(slim: nn.Module) -> dict[str, dict[str, Any]]:
         sizes.update((key, value) for key, value in others.items() if _is_number(value))
         if sizes:
             found[name] = sizes
+    return found
+
+
+def _contained_numbers(slim: nn.Module) -> dict[str, list[list[Any]]]:
+    """Return whole numbers in containers of modules of the user's classes, ``{module: [[attribute, *keys, number]]}``."""
+    found = {}
+    for path, module in slim.named_modules():
+        of_torch = type(module).__module__.startswith('torch.')
+        numbers = [
+            [name, *keys, value if isinstance(value, int) else list(value)]
+            for name, container in vars(module).items()
+            if not of_torch and not name.startswith('_') and not _is_number(container)
+            for keys, value in contained_numbers(container)
+        ]
+        if numbers:
+            found[path] = numbers
     return found
 
 

@@ -8,6 +8,11 @@ from .._doors import lazy_names
 
 if TYPE_CHECKING:
     from .callers_errors import pass_on as pass_on
+    from .contained import (
+        Keys as Keys,
+        contained_numbers as contained_numbers,
+        replace_contained as replace_contained,
+    )
     from .files import (
         absolute_path as absolute_path,
         is_temporary_file as is_temporary_file,

@@ -67,7 +67,15 @@ def graph_fields(graph: Any, digest: Callable[..., str]) -> dict[str, Any]:
 
 def _attribute(each: Any) -> list[Any]:
     span = None if each.span is None else list(each.span)
-    return [each.module, each.name, each.parameter, each.axis, each.divisor, each.index, span]
+    return [
+        each.module,
+        each.name,
+        each.parameter,
+        each.axis,
+        each.divisor,
+        each.keys[0] if len(each.keys) == 1 else each.keys or None,
+        span,
+    ]
 
 
 def _slice(part: Any) -> list[Any] | None:

@@ -25,7 +25,7 @@ from torch.nn.parameter import is_lazy
 from . import restore
 from .writes import BeforeWrites, memory_of
 
-__all__ = ['ModelState', 'code_names', 'untouched']
+__all__ = ['ModelState', 'code_names', 'code_words', 'untouched']
 
 _MOST = 100_000
 """Objects to note; a model may hold a whole application."""
@@ -270,6 +270,12 @@ def code_names(code: CodeType) -> frozenset[str]:
         if isinstance(constant, CodeType):
             names |= code_names(constant)
     return frozenset(names)
+
+
+def code_words(code: CodeType) -> frozenset[str]:
+    """Return the names that a function's code, and the functions inside it, use, and the texts that may be names."""
+    texts = {each for each in code.co_consts if isinstance(each, str) and each.isidentifier()}
+    return code_names(code).union(texts, *(code_words(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
 def _of_cell(cell: Any) -> Callable[[], Any]:

@@ -73,7 +73,8 @@ def _declared(constraints: Constraints, model: nn.Module, names: Mapping[str, st
                     f'of the {size} positions of dimension {axis} of {source}. Name an attribute that holds a whole '
                     'number and the dimension that it counts.'
                 )
-            yield Attribute(path, name, source, axis % len(shape), size // value)
+            keys = (0,) if isinstance(getattr(module, name), tuple) else ()
+            yield Attribute(path, name, source, axis % len(shape), size // value, keys)
 
 
 def _number(value: object) -> int | None:

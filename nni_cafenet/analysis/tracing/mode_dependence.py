@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ..model_state import code_names
+from ..model_state import code_names, code_words
 
 __all__ = ['may_read_mode']
 
@@ -63,7 +63,7 @@ def _reads(value: Any, seen: set[Any]) -> bool:
         return False
     seen.add(value)
     names = code_names(value.__code__)
-    if not _TOLD.isdisjoint(names | _texts(value.__code__)) and not _only_dropout(value):
+    if not _TOLD.isdisjoint(code_words(value.__code__)) and not _only_dropout(value):
         return True
     return any(_callee_reads(each, names, seen) for each in _reached(value, names))
 
@@ -84,14 +84,6 @@ def _callee_reads(value: Any, names: frozenset[str], seen: set[Any]) -> bool:
     if isinstance(value, type):
         return _class_reads(value, seen)
     return isinstance(value, FunctionType) and _reads(value, seen)
-
-
-def _texts(code: Any) -> frozenset[str]:
-    """Return the strings of a function's code that may be names for `getattr`."""
-    found = {constant for constant in code.co_consts if isinstance(constant, str) and constant.isidentifier()}
-    for constant in code.co_consts:
-        found |= _texts(constant) if hasattr(constant, 'co_consts') else set()
-    return frozenset(found)
 
 
 @functools.lru_cache(None)

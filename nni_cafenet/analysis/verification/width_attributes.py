@@ -1,4 +1,4 @@
-"""Attributes of modules that may be widths: ``self.width``, ``self.shape = (width, 1, 1)``.
+"""Numbers of modules that may be widths: ``self.width``, ``self.shape = (width, 1, 1)``, ``self.config['width']``.
 
 A model's code may read a width from an attribute, which the operators do not show: ``torch.split(x, self.width)``,
 ``scale.view(self.shape)``. A number is a candidate if it is the size of a dimension of a parameter inside the module, a
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from types import FunctionType
 
 import numpy as np
-import torch
 from torch import nn
 
 from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
-from ...utils import ConvNd, StatisticsNorm
+from ...utils import ConvNd, Keys, StatisticsNorm, contained_numbers
+from ..model_state import code_words
 
 __all__ = ['Options', 'candidates', 'distinct']
 
@@ -47,26 +48,45 @@ def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, O
 
     Returns
     -------
-    ``{attribute: options}``, the likeliest options first. Elements of a tuple or list follow together. Attributes that
-    already follow a width are left out.
+    ``{number: options}``, the likeliest options first; numbers in containers come last, and among them those whose keys the
+    module's code does not name. Numbers of a tuple or list of nothing else follow together. Numbers that already follow a
+    width are left out.
     """
     if isinstance(module, _LAYERS):
         return {}
     surroundings = _Surroundings(graph, path)
-    following = {attribute.name for attribute in graph.attributes if attribute.module == path}
+    following = [(attribute.name, *attribute.keys) for attribute in graph.attributes if attribute.module == path]
     found: dict[str, Options] = {}
-    for name, value in vars(module).items():
-        options: Options = {}
-        if name.startswith('_') or name in following:
+    words = _words(type(module))
+    for name, keys, value in sorted(_numbers_of(module), key=lambda found: _unlikely(found[1], words)):
+        way = (name, *keys)
+        if any(known[: len(way)] == way for known in following):
             continue
-        if type(value) is int:
-            options = surroundings.of_number(name, value)
-        elif type(value) in (tuple, list, torch.Size) and {type(number) for number in value} == {int}:
-            options = surroundings.of_numbers(name, value)
+        if isinstance(value, int):
+            options = surroundings.of_number(name, keys, value)
+        else:
+            options = surroundings.of_numbers(name, keys, value)
         options = {label: option for label, option in options.items() if option}
         if options:
-            found[name] = options
+            found[name + ''.join(f'[{key!r}]' for key in keys)] = options
     return found
+
+
+def _words(kind: type) -> frozenset[str]:
+    """Return the names and texts in the methods of a class."""
+    methods = [value for base in kind.__mro__ for value in vars(base).values() if isinstance(value, FunctionType)]
+    return frozenset[str]().union(*(code_words(method.__code__) for method in methods))
+
+
+def _unlikely(keys: Keys, words: frozenset[str]) -> int:
+    """Return a rank: numbers of the module itself, those in containers, those that its code does not name."""
+    return len(keys[:1]) + any(isinstance(key, str) and key not in words for key in keys)
+
+
+def _numbers_of(module: nn.Module) -> Iterator[tuple[str, Keys, int | tuple[int, ...]]]:
+    for name, value in vars(module).items():
+        if not name.startswith('_'):
+            yield from ((name, keys, number) for keys, number in contained_numbers(value))
 
 
 def distinct(graph: ChannelGraph, options: Options) -> Options:
@@ -89,44 +109,44 @@ class _Surroundings:
         layouts = {index for name in names for index in graph.dims[name] if index is not None}
         self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
 
-    def of_number(self, name: str, value: int) -> Options:
+    def of_number(self, name: str, keys: Keys, value: int) -> Options:
         """Return what a number may follow: a dimension, a part of a cut, or all that is cut."""
         options: Options = {}
         for parameter, axis in self.dims:
-            for attribute in self._following(Attribute(self.path, name, parameter, axis, 1), value):
+            for attribute in self._following(Attribute(self.path, name, parameter, axis, 1, keys), value):
                 options[f'{parameter[len(self.prefix) :]}:{axis}'] = (attribute,)
         for rank, place in enumerate(self._near(_whole(cut) for cut in self.graph.cuts if sum(cut.lengths) == value)):
-            options[f'whole {rank}'] = tuple(self._at(place, name, None, value))
+            options[f'whole {rank}'] = tuple(self._at(place, name, keys, value))
         parts = (cut.parts[cut.lengths.index(value)] for cut in self.graph.cuts if value in cut.lengths)
         for rank, place in enumerate(self._near(parts)):
-            options[f'part {rank}'] = tuple(self._at(place, name, None, value))
+            options[f'part {rank}'] = tuple(self._at(place, name, keys, value))
         if not options:
             for rank, place in enumerate(self._near(c.parts[0] for c in self.graph.splits if value in c.lengths)):
-                options[f'split {rank}'] = tuple(self._at(place, name, None, value))
+                options[f'split {rank}'] = tuple(self._at(place, name, keys, value))
         return options
 
-    def of_numbers(self, name: str, values: Sequence[int]) -> Options:
+    def of_numbers(self, name: str, keys: Keys, values: Sequence[int]) -> Options:
         """Return what the elements of a sequence may follow: each a dimension, or all the parts of a cut."""
         cuts = [cut for cut in self.graph.cuts if cut.lengths == tuple(values)]
         places = [self._near(cut.parts[index] for cut in cuts) for index in range(len(values))]
         mixed: list[Attribute] = []
         parts: list[Attribute] = []
         for index, value in enumerate(values):
-            own = [Attribute(self.path, name, parameter, axis, 1, index) for parameter, axis in self.dims]
+            own = [Attribute(self.path, name, parameter, axis, 1, (*keys, index)) for parameter, axis in self.dims]
             inside = [found for attribute in own for found in self._following(attribute, value)]
-            beside = [found for place in places[index][:1] for found in self._at(place, name, index, value)]
+            beside = [found for place in places[index][:1] for found in self._at(place, name, (*keys, index), value)]
             mixed += (inside or beside)[:1]
             parts += beside
         options = {'sizes': tuple(mixed), 'parts': tuple(parts)}
         splits = self._near(cut.parts[0] for cut in self.graph.splits if cut.lengths[-len(values) :] == tuple(values))
         for rank, place in enumerate(splits):
-            each = [self._at(place, name, index, value) for index, value in enumerate(values)]
+            each = [self._at(place, name, (*keys, index), value) for index, value in enumerate(values)]
             options[f'split {rank}'] = tuple(attribute for found in each for attribute in found)
         return options
 
-    def _at(self, place: DimSlice, name: str, index: int | None, value: int) -> Iterator[Attribute]:
+    def _at(self, place: DimSlice, name: str, keys: Keys, value: int) -> Iterator[Attribute]:
         span = (place.start, place.stop)
-        yield from self._following(Attribute(self.path, name, place.parameter, place.axis, 1, index, span), value)
+        yield from self._following(Attribute(self.path, name, place.parameter, place.axis, 1, keys, span), value)
 
     def _following(self, attribute: Attribute, value: int) -> Iterator[Attribute]:
         """Yield an attribute with its divisor, if its value is a share of its dimension at every width."""
@@ -145,7 +165,7 @@ class _Surroundings:
 
     def _reached(self, place: DimSlice) -> bool:
         span = (place.start, place.stop)
-        layout = _layout(self.graph, Attribute('', '', place.parameter, place.axis, 1, None, span))
+        layout = _layout(self.graph, Attribute('', '', place.parameter, place.axis, 1, (), span))
         return not self.groups.isdisjoint(layout.groups.tolist())
 
 

@@ -127,7 +127,7 @@ def test_a_number_follows_its_dimension(between, caplog, tmp_path):
     assert widths(space) == {'a': 8, 'b': 5}
     assert space.graph.attributes == (
         Attribute('layer', 'dim', 'layer.weight', 0, 1),
-        Attribute('layer', 'shape', 'layer.weight', 0, 1),
+        Attribute('layer', 'shape', 'layer.weight', 0, 1, (0,)),
     )
     slim = space.save_slim(tmp_path, {'a': 3, 'b': 5})
     assert (slim.layer.dim, slim.layer.shape) == (3, (3,))

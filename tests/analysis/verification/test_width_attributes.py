@@ -187,7 +187,7 @@ def test_numbers_follow(layer, widths, caplog):
 
 def test_an_element_follows_and_the_others_stay(tmp_path):
     space = exact(around(Scale(8)))
-    assert space.graph.attributes == (Attribute('1', 'shape', '1.gain', 0, 1, 0),)
+    assert space.graph.attributes == (Attribute('1', 'shape', '1.gain', 0, 1, (0,)),)
     slim = space.save_slim(tmp_path, {'0': 3})
     assert slim[1].shape == (3, 1, 1)
     assert load_slim(around(Scale(8)), tmp_path)[1].shape == (3, 1, 1)
@@ -205,7 +205,7 @@ def test_a_list_stays_a_list(tmp_path):
 def test_what_is_cut_can_follow_by_a_number_of_all():
     space = WidthSpace(around(Halves(8)), example_input=PICTURE)
     # Nothing inside has 8 inputs: dim is what is cut, the outputs of layer 0.
-    assert space.graph.attributes == (Attribute('1', 'dim', '0.weight', 0, 1, None, (0, 8)),)
+    assert space.graph.attributes == (Attribute('1', 'dim', '0.weight', 0, 1, (), (0, 8)),)
 
 
 def test_equal_by_chance():
