@@ -74,7 +74,7 @@ def order_channels(
     TypeError
         If an argument has the wrong type.
     """
-    full = space.full_widths
+    full = {group.label: group.full for group in space.groups}
     _check_labels('importance', importance, full)
     orders = {}
     for label, given in importance.items():
@@ -129,7 +129,8 @@ def permute_channels(
     permutation therefore preserves the function, except for code that depends on the order of channels at any width
     (``cumsum`` over channels) and passed the analysis through a user's rule.
     """
-    orders = _checked(permutation, space.full_widths)
+    full = {group.label: group.full for group in space.groups}
+    orders = _checked(permutation, full)
     model = space.full_model
     meta = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
     if meta is not None:
@@ -145,7 +146,7 @@ def permute_channels(
     if ordered:
         kept.update(dict.fromkeys(ordered, _ORDERED))
         _logger.warning('The channels of %s keep their order: %s.', truncated(', '.join(ordered)), _ORDERED)
-    done = {label: torch.arange(width) for label, width in space.full_widths.items()}
+    done = {label: torch.arange(width) for label, width in full.items()}
     done.update((label, torch.from_numpy(order)) for label, order in moving.items() if label not in kept)
     return ChannelOrder(done, kept)
 

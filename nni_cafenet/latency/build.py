@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from ..slicing import Selection
+from ..slim import slim_model
 from ..space import WidthSpace
 from ..utils import check_whole_number, pass_on
 from .cache import TimeCache
@@ -92,7 +94,8 @@ def measure_terms(
     """Measure a space; see `LatencyTable.measure`. ``clock`` times calls, in place of one for the device."""
     clock = clock_of(runtime, device, threads) if clock is None else clock
     batch = check_whole_number('batch', batch, 1)
-    region = Region(space.choices, check_whole_number('points', points, 2))
+    choices = {group.label: group.choices for group in space.groups}
+    region = Region(choices, check_whole_number('points', points, 2))
     rounds = check_whole_number('rounds', rounds, 1)
     networks = check_whole_number('networks', networks, 0)
     held_out = check_whole_number('held_out', held_out, 2)
@@ -106,9 +109,9 @@ def measure_terms(
     measured = TimeCache(clock.describe(), None if cache is None else Path(cache))
     followers, others = find_symbolic_ops(subject.operators, region.smallest, region.full)
     plans = [(follower, grid_of(follower, region)) for follower in followers]
-    half = space.to_array(space.uniform_widths(0.5))[0]
-    fitted = np.stack([region.smallest, half, region.full, *random_widths(space.choices, networks, rng)])
-    held = others_than(fitted, space.choices, held_out, rng)
+    half = list(space.group_widths(space.uniform_widths(0.5)).values())
+    fitted = np.stack([region.smallest, half, region.full, *random_widths(choices, networks, rng)])
+    held = others_than(fitted, choices, held_out, rng)
     wanted = {operator.key: operator for _, grid in plans if grid is not None for operator in grid.operators}
     with tqdm(
         total=rounds * (len(wanted) + len(fitted) + len(held)),
@@ -167,7 +170,8 @@ class _Subject:
         return self.clock.model(self._slim(widths), self.example, name=self.key(widths)).median
 
     def _slim(self, widths: Array) -> nn.Module:
-        return self.space.slim(self.space.to_widths(widths.tolist())).eval().to(self.clock.device)
+        selection = Selection(self.space.graph, dict(zip(self.space.graph.labels, widths.tolist())))
+        return slim_model(self.space.full_model, selection).eval().to(self.clock.device)
 
 
 def _in_rounds(

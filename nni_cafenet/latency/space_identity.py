@@ -18,8 +18,8 @@ def identity(space: WidthSpace) -> dict[str, Any]:
         'params': int(space.params(space.full_widths)),
         'input': space.example_input.describe(),
         'dtype': str(kind).rpartition('.')[2],
-        'full': dict(space.full_widths),
-        'smallest': dict(space.smallest_widths),
+        'full': {group.label: group.full for group in space.groups},
+        'smallest': {group.label: group.choices[0] for group in space.groups},
     }
 
 

@@ -165,8 +165,9 @@ class LatencyTable:
         Parameters
         ----------
         widths
-            ``{label: channels}``, or an integer array of shape (N, groups) with one column per label. Below the smallest
-            widths of the measured space, these count.
+            ``{label: channels}`` of the channel groups (``space.group_widths(widths)``, if the space was made of an NNI
+            space), or an integer array of shape (N, groups) with one column per label. Below the smallest widths of the
+            measured space, these count.
 
         Returns
         -------

@@ -16,7 +16,7 @@ from ..analysis import bare_model
 from ..errors import FolderError
 from ..graph import ExampleInput
 from ..options import TrainingRecipe
-from ..space import norms_held_in_eval
+from ..space import norms_held_in_eval, refuse_choices
 from ..stages import JOB_RECORD, new_run_path
 from ..supernet import check_evaluator
 from ..utils import absolute_path, is_temporary_file, seeded, tensors_in
@@ -51,6 +51,7 @@ def plain_copy(model: Any) -> tuple[nn.Module, frozenset[str]]:
     if not isinstance(model, nn.Module):
         raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
     model = bare_model(model)
+    refuse_choices(model)
     tensors = dict(model.named_parameters())
     meta = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
     if meta is not None:

@@ -47,7 +47,7 @@ def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
         smallest_macs=space.macs(smallest),
         smallest_params=space.params(smallest),
         log10_widths=sum(math.log10(len(widths)) for widths in space.choices.values()),
-        log10_widths_without_bins=sum(math.log10(width) for width in full.values()),
+        log10_widths_without_bins=sum(math.log10(group.full) for group in space.groups),
     )
 
 

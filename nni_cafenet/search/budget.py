@@ -36,8 +36,15 @@ class WidthDomain(Protocol):
         """Allowed widths of every label, in channels, ascending."""
 
     @property
+    def listed(self) -> bool:
+        """Whether there are no widths other than the choices."""
+
+    @property
     def full_widths(self) -> Mapping[str, int]:
         """Width of every label in the full network, in channels; it need not be allowed."""
+
+    def group_widths(self, widths: IntArray, /) -> IntArray:
+        """Width of every channel group (N, groups), in channels, at widths (N, labels)."""
 
     @overload
     def macs(self, widths: dict[str, int], /) -> int: ...
@@ -141,7 +148,7 @@ class Budget:
             raise ValueError(
                 "limits['latency'] needs a table that predicts latencies: create the budget by Budget.parse"
             )
-        return self.table.latency(widths)
+        return self.table.latency(self.domain.group_widths(widths))
 
     def _smallest(self, key: str) -> int:
         """Cost of the smallest network."""
@@ -152,7 +159,7 @@ class Budget:
         return self._cost_of(key, self.domain.full_widths)
 
     def _cost_of(self, key: str, widths: Mapping[str, int]) -> int:
-        return int(self._cost(key, np.array([[widths[label] for label in self.domain.choices]], np.int64))[0])
+        return int(self._cost(key, np.array([[widths[label] for label in self.domain.choices]]))[0])
 
     def _limit(self, asked: CostLimit) -> int:
         """Return a limit as an amount that the space can reach."""

@@ -20,7 +20,7 @@ _DRAWS = 4
 
 def is_full(budget: Budget, widths: Mapping[str, int]) -> bool:
     """Whether widths use at least 98 % of a budget (of its most used limit)."""
-    row = np.array([[widths[label] for label in budget.domain.choices]], np.int64)
+    row = np.array([[widths[label] for label in budget.domain.choices]])
     return bool(FULL <= budget.usage(row)[0] <= 1)
 
 

@@ -68,7 +68,7 @@ class Scored:
     def from_json(cls, record: Mapping[str, Any]) -> Scored:
         """Read what `to_json` wrote."""
         return cls(
-            widths={label: int(width) for label, width in record['widths'].items()},
+            widths=dict(record['widths']),
             macs=int(record['macs']),
             params=int(record['params']),
             score=_number(record['score']),

@@ -38,9 +38,11 @@ class LevelSpace:
         self.labels = tuple(label for label, _ in choices)
         self.counts: IntArray = np.array([len(allowed) for _, allowed in choices], np.int64)
         self._levels = {label: {width: i for i, width in enumerate(allowed)} for label, allowed in choices}
-        self._table: IntArray = np.zeros((len(choices), self.counts.max(initial=0)), np.int64)
-        for row, (_, allowed) in zip(self._table, choices):
-            row[: len(allowed)] = allowed
+        self._choices = [allowed for _, allowed in choices]
+        most = max(map(len, self._choices), default=0)
+        self._table: IntArray = np.array(
+            [[*allowed, *allowed[-1:] * (most - len(allowed))] for allowed in self._choices]
+        ).reshape(-1, most)
 
     def widths(self, levels: IntArray) -> IntArray:
         """Widths, in channels, of levels; both (N, groups)."""
@@ -60,8 +62,11 @@ class LevelSpace:
         return self.budget.usage(self.widths(levels))
 
     def as_dicts(self, levels: IntArray) -> list[dict[str, int]]:
-        """Rows of levels as ``{label: width}``, in plain Python integers."""
-        return [dict(zip(self.labels, row)) for row in self.widths(levels).tolist()]
+        """Rows of levels as ``{label: width}``, in the choices' own values."""
+        return [
+            {label: allowed[level] for label, allowed, level in zip(self.labels, self._choices, row)}
+            for row in levels.tolist()
+        ]
 
     def from_dicts(self, widths: Iterable[Mapping[str, int]], argument: str) -> IntArray:
         """Levels (N, groups) of ``{label: width}``; a ValueError naming ``argument`` if not of this space."""

@@ -165,8 +165,9 @@ class Scorer:
 
     def _channel_sets(self, widths: Mapping[str, int]) -> list[dict[str, Tensor]]:
         """Return distinct channel sets of a width, the same ones in every call."""
-        rng = np.random.default_rng([self.seed, *(widths[label] for label in self.space.labels)])
-        return self.sharing.different(self.space.groups, widths, self.channel_sets_per_step, rng)
+        own = self.space.group_widths(widths)
+        rng = np.random.default_rng([self.seed, *own.values()])
+        return self.sharing.different(self.space.groups, own, self.channel_sets_per_step, rng)
 
     def _score_set(self, widths: Mapping[str, int], channel_sets: Mapping[str, Tensor]) -> _SetScore:
         with self._prepared(widths, channel_sets, statistics=self.statistics):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ['check_array', 'check_channel_sets', 'check_widths']
+__all__ = ['as_rows', 'check_array', 'check_channel_sets', 'check_labels', 'check_widths']
 
 
 def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
@@ -17,6 +17,15 @@ def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str
 
     Raises ValueError if a label is unknown or missing, or a width is not a whole number from 1 to the full width.
     """
+    check_labels(widths, full)
+    for label, width in widths.items():
+        if not _is_whole(width) or not 1 <= width <= full[label]:
+            raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
+    return {label: int(widths[label]) for label in full}
+
+
+def check_labels(widths: Mapping[str, int], full: Mapping[str, int]) -> None:
+    """Raise ValueError if a label is unknown or missing, TypeError if widths are no mapping."""
     if not isinstance(widths, Mapping):
         raise TypeError(f'widths={widths!r} must be {{label: channels}}, such as space.full_widths.')
     unknown = [label for label in widths if label not in full]
@@ -24,10 +33,6 @@ def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str
     if unknown or missing:
         what = f'has the unknown label {unknown[0]!r}' if unknown else f'lacks the label {missing[0]!r}'
         raise ValueError(f'widths {what}. Give one width for each of the {len(full)} labels in space.labels.')
-    for label, width in widths.items():
-        if not _is_whole(width) or not 1 <= width <= full[label]:
-            raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
-    return {label: int(widths[label]) for label in full}
 
 
 def check_channel_sets(
@@ -57,15 +62,7 @@ def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
 
     Raises ValueError if its shape is wrong, a value is not a whole number, or a width is not from 1 to the full width.
     """
-    try:
-        array = np.asarray(widths.cpu() if isinstance(widths, Tensor) else widths)
-    except ValueError:  # rows of several lengths
-        array = np.empty(0, dtype=object)
-    if array.ndim != 2 or array.shape[1] != len(full):
-        raise ValueError(
-            f'widths has the shape {array.shape}; it must be (N, {len(full)}), a column for each label in space.labels, '
-            'or {label: width}.'
-        )
+    array = as_rows(widths, len(full))
     if array.dtype.kind == 'f' and bool((array == np.rint(array)).all()):
         array = array.astype(np.int64)
     if array.dtype.kind not in 'iu' and array.size:
@@ -79,6 +76,20 @@ def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
             f'widths[{row}] has {array[row, column]} for {label!r}; it must be a whole number from 1 to {full[label]}.'
         )
     return array.astype(np.int64)
+
+
+def as_rows(widths: Any, columns: int) -> NDArray[Any]:
+    """Return an array with one row per network; a ValueError if its shape is another one."""
+    try:
+        array = np.asarray(widths.cpu() if isinstance(widths, Tensor) else widths)
+    except ValueError:  # rows of several lengths
+        array = np.empty(0, dtype=object)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(
+            f'widths has the shape {array.shape}; it must be (N, {columns}), a column for each label in space.labels, '
+            'or {label: width}.'
+        )
+    return array
 
 
 def _is_whole(number: Any) -> bool:

@@ -10,7 +10,6 @@ from torch import nn
 
 from ..analysis import bare_model
 from ..utils import BatchNorm
-from .nni_choices import refuse_choices
 
 __all__ = ['model_from', 'norms_held_in_eval']
 
@@ -18,21 +17,19 @@ __all__ = ['model_from', 'norms_held_in_eval']
 def model_from(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> nn.Module:
     """Return the model, without wrappers such as data parallelism.
 
-    Raises TypeError for anything else, and for an NNI model space with choices.
+    Raises TypeError for anything else.
     """
     if isinstance(model, torch.export.ExportedProgram):
         raise TypeError('model is an ExportedProgram, for one width. Give the module that was exported.')
     if isinstance(model, nn.Module):
         if args or kwargs:
             raise TypeError('A live model takes no further arguments; give a factory to pass arguments to it.')
-        refuse_choices(model)
         return bare_model(model)
     if not callable(model):
         raise TypeError(f'model={model!r} must be a torch.nn.Module or a factory that makes one.')
     made = model(*args, **dict(kwargs or {}))
     if not isinstance(made, nn.Module):
         raise TypeError(f'The factory {model!r} returned {type(made).__name__}, not a torch.nn.Module.')
-    refuse_choices(made)
     return bare_model(made)
 
 

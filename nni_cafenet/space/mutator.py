@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from ..graph import LayerPattern, Outputs
 from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins
-from .nni_choices import frozen_at
 from .ratios import Ratio
 from .width_space import WidthSpace
 
@@ -70,15 +67,10 @@ class WidthMutator:
         example_input
             Arguments of one forward (see `WidthSpace`).
         sample
-            If the model is an NNI model space: the value of each of its choices. The widths of that network are searched.
+            If the model is an NNI model space: values of its choices (see `WidthSpace`).
 
         Returns
         -------
         The space, at full width.
         """
-        if sample is not None:
-            if isinstance(model, nn.Module):
-                model = frozen_at(sample, model)
-            else:
-                model, args = frozen_at, (dict(sample), model, *args)
-        return WidthSpace(model, args, kwargs, example_input=example_input, **self.options)
+        return WidthSpace(model, args, kwargs, example_input=example_input, sample=sample, **self.options)

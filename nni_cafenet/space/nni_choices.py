@@ -1,75 +1,170 @@
-"""Choices of NNI's own model spaces: none is left, they are fixed at a sample, or the space is refused."""
+"""The networks of NNI's own model spaces: some choices fixed at a sample, the others left to be searched."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from nni.mutable import Mutable, SampleMissingError, SampleValidationError
-from nni.nas.space import BaseModelSpace
+from nni.nas.space import BaseModelSpace, model_context
 from torch import nn
 
-__all__ = ['frozen_at', 'refuse_choices']
+from ..utils import pass_on, seeded
+
+__all__ = ['NniNetworks', 'full_network', 'has_choices', 'networks_of', 'refuse_choices']
 
 _MOST = 6
 
 
-def frozen_at(sample: Mapping[str, Any], model: Any, *args: Any, **kwargs: Any) -> nn.Module:
-    """Return the network that an NNI model space is at a sample, as ``space.freeze(sample)`` makes it.
+@dataclass(frozen=True)
+class NniNetworks:
+    """The networks of an NNI model space, as its ``freeze`` makes them.
 
-    Parameters
+    Attributes
     ----------
-    sample
-        The value of every choice, ``{label: value}``.
-    model
-        The space, or a factory of it.
-    args, kwargs
-        Arguments of the factory.
+    fixed
+        The choices that a sample fixes.
+    values
+        ``{label: values}`` of all others, ascending: positive numbers, whole or not.
+    """
+
+    space: BaseModelSpace
+    fixed: Mapping[str, Any]
+    values: Mapping[str, tuple[int, ...]]
+
+    @property
+    def largest(self) -> dict[str, int]:
+        """The sample of the full network."""
+        return {label: values[-1] for label, values in self.values.items()}
+
+    def network(self, sample: Mapping[str, int]) -> nn.Module:
+        """Return the network of a sample."""
+        frozen: nn.Module = self.space.freeze({**self.fixed, **sample})
+        return frozen
+
+    def full(self) -> nn.Module:
+        """Return the network of the largest values."""
+        return self.network(self.largest)
+
+    def sizes(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """Return the sizes of all parameters and buffers of a network, built on the meta device if possible."""
+        space: Any = self.space
+        whole = {**self.fixed, **self.largest, **sample}
+        with seeded(0):
+            try:
+                with torch.device('meta'), model_context(whole):
+                    made = type(space)(*space.trace_args, **space.trace_kwargs)
+            except Exception as error:  # noqa: BLE001  code that needs values; freeze takes longer
+                pass_on(error)
+                made = self.network({**self.largest, **sample})
+        return {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+
+    def refusal(self, reasons: Mapping[str, str]) -> TypeError:
+        """Return the error for choices that are no widths, ``{label: reason}``."""
+        return _refusal(self.space, reasons, self.fixed)
+
+
+def has_choices(model: Any) -> bool:
+    """Whether a model is an NNI model space with choices left: a frozen one has none, and is an ordinary network."""
+    return isinstance(model, nn.Module) and bool(_choices_of(model))
+
+
+def refuse_choices(model: nn.Module) -> None:
+    """Raise TypeError if a model that should be trained already is an NNI model space with choices left."""
+    if has_choices(model) and not hasattr(model, 'full_model'):
+        name = type(model).__name__
+        raise TypeError(
+            f'model={name} is a model space with the choices {_shown(_choices_of(model))}, so it is no trained network. '
+            "Give the one that a search finds, once it is trained: experiment.export_top_models(formatter='instance')[0], "
+            f'or {name}.freeze(sample). CafeNet(budget=...) searches the widths of a space.'
+        )
+
+
+def full_network(space: nn.Module) -> nn.Module:
+    """Return the network of an NNI model space at the largest values of its choices; see `networks_of` for errors."""
+    networks = networks_of(space, None)
+    return space if networks is None else networks.full()
+
+
+def networks_of(model: nn.Module, sample: Mapping[str, Any] | None) -> NniNetworks | None:
+    """Return the networks of a model with choices; None for a model without any.
 
     Raises
     ------
     TypeError
-        If ``model`` is, or makes, no NNI model space.
+        If choices are left that cannot be widths, or there is a sample but no choice.
     ValueError
-        If the sample lacks a label, has an unknown one, or a value that its choice does not have.
+        If the sample has an unknown label, or a value that its choice does not have.
     """
-    space = model if isinstance(model, nn.Module) else model(*args, **kwargs)
-    if not isinstance(space, BaseModelSpace):
-        raise TypeError(
-            f'sample={sample!r} fixes choices of an NNI model space; {type(space).__name__} is none. Leave it out.'
-        )
-    choices = space.simplify()
-    unknown = [label for label in sample if label not in choices]
-    if unknown:
-        raise ValueError(f'sample: {type(space).__name__} has no choices {unknown}. Its choices are {_shown(choices)}.')
-    try:
-        frozen: nn.Module = space.freeze(dict(sample))
-    except (SampleMissingError, SampleValidationError) as error:
-        raise ValueError(f'sample: {error}. The choices of {type(space).__name__} are {_shown(choices)}.') from None
-    return frozen
-
-
-def refuse_choices(model: nn.Module) -> None:
-    """Raise TypeError if a model is an NNI model space, or has parts of one, with choices left.
-
-    A frozen space has none, and is an ordinary network.
-    """
-    choices: dict[str, Any] = {}
-    for part in model.modules():
-        if isinstance(part, Mutable):
-            choices.update(part.simplify())
+    choices, name = _choices_of(model), type(model).__name__
     if not choices:
-        return
-    name = type(model).__name__
+        if sample is not None:
+            raise TypeError(f'sample={sample!r} fixes choices of an NNI model space; {name} is none. Leave it out.')
+        return None
     if hasattr(model, 'full_model'):
         raise TypeError(
             f'model={name} is a model space already. Use it as it is, or give the model that it was made of.'
         )
-    raise TypeError(
-        f'model={name} is a model space already, with the choices {_shown(choices)}. Fix them and search the widths: '
-        f'WidthMutator().mutate({name}, sample={{label: value}}, example_input=...). Or run an NNI strategy on it first, '
-        "and give the network that it finds: experiment.export_top_models(formatter='instance')[0]."
+    if not isinstance(model, BaseModelSpace):
+        raise TypeError(
+            f'model={name} has parts with the choices {_shown(choices)}, but is no NNI model space, whose freeze(sample) '
+            'makes a network. Derive it from nni.nas.nn.pytorch.ModelSpace.'
+        )
+    fixed = {} if sample is None else dict(sample)
+    unknown = [label for label in fixed if label not in choices]
+    if unknown:
+        raise ValueError(f'sample: {name} has no choices {unknown}. Its choices are {_shown(choices)}.')
+    left = {label: choice for label, choice in choices.items() if label not in fixed}
+    odd = {label: 'no list of positive numbers' for label, choice in left.items() if not _are_widths(choice)}
+    if odd:
+        raise _refusal(model, odd, fixed)
+    values = {label: tuple(sorted(set(map(_plain, choice.values)))) for label, choice in left.items()}
+    networks = NniNetworks(model, fixed, values)
+    try:
+        networks.space.validate({**networks.largest, **fixed})
+    except (SampleMissingError, SampleValidationError) as error:
+        raise ValueError(f'sample: {error}. The choices of {name} are {_shown(choices)}.') from None
+    return networks
+
+
+def _choices_of(model: nn.Module) -> dict[str, Any]:
+    choices: dict[str, Any] = {}
+    for part in model.modules():
+        if isinstance(part, Mutable):
+            choices.update(part.simplify())
+    return choices
+
+
+def _are_widths(choice: Any) -> bool:
+    values = getattr(choice, 'values', None)
+    return isinstance(values, Collection) and all(
+        isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value > 0 for value in values
     )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _refusal(space: nn.Module, reasons: Mapping[str, str], fixed: Mapping[str, Any]) -> TypeError:
+    choices, name = _choices_of(space), type(space).__name__
+    shown = [f'{_shown({label: choices[label]})} ({reason})' for label, reason in list(reasons.items())[:_MOST]]
+    more = f' and {len(reasons) - _MOST} more' if len(reasons) > _MOST else ''
+    example = {**fixed, **{label: _first(choices[label]) for label in reasons}}
+    sample = ', '.join(f'{label!r}: {value!r}' for label, value in list(example.items())[:_MOST])
+    dots = ', ...' if len(example) > _MOST else ''
+    return TypeError(
+        f'model={name} is a model space with choices that are no widths: {", ".join(shown)}{more}. Fix them and search '
+        f'the widths: WidthMutator().mutate({name}, sample={{{sample}{dots}}}, example_input=...). Or run an NNI strategy '
+        "on it first, and give the network that it finds: experiment.export_top_models(formatter='instance')[0]."
+    )
+
+
+def _first(choice: Any) -> Any:
+    return next(iter(getattr(choice, 'values', None) or [choice.default()]))
 
 
 def _shown(choices: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ def _draw(choices: Mapping[str, tuple[int, ...]], memo: Mapping[str, Any]) -> di
     drawn = [{label: memo.get(label, random.choice(widths)) for label, widths in choices.items()}]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.broadcast_object_list(drawn)  # all ranks train the same network
-    return {label: int(width) for label, width in drawn[0].items()}
+    return dict(drawn[0])
 
 
 def prepare_one_shot(strategy: OneShotStrategy) -> None:

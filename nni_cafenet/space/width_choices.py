@@ -2,90 +2,103 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..graph import ChannelGraph
 from ..utils import check_number, check_whole_number
 from .bins import BinnedGroup
-from .checks import check_array, check_widths
+from .width_labels import Array, WidthLabels, Widths
 
 __all__ = ['Array', 'WidthChoices', 'Widths']
 
-Array = NDArray[np.int64]
-Widths = Mapping[str, int]
-"""``{label: channels}``: the width of every channel group."""
-
 
 class WidthChoices:
-    """The part of a `WidthSpace` that needs no model: channel graph, and the `BinnedGroup` of each channel group."""
+    """The part of a `WidthSpace` that needs no model: channel graph, the `BinnedGroup` of each group, and labels."""
 
     graph: ChannelGraph
     groups: tuple[BinnedGroup, ...]
+    _labels: WidthLabels
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the channel groups: the columns of arrays of widths."""
-        return self.graph.labels
+        """The labels: the columns of arrays of widths. Those of the channel groups, or of the choices of an NNI space."""
+        return tuple(self._labels.full)
 
     @property
     def choices(self) -> dict[str, tuple[int, ...]]:
         """``{label: widths}``, ascending."""
-        return {group.label: group.choices for group in self.groups}
+        return dict(self._labels.choices)
+
+    @property
+    def listed(self) -> bool:
+        """Whether `choices` has all widths that are possible, as in a space made of an NNI space."""
+        return self._labels.listed
 
     @property
     def full_widths(self) -> dict[str, int]:
-        """The full width of every group, whether or not it is among the choices."""
-        return {group.label: group.full for group in self.groups}
+        """The full width of every label, whether or not it is among the choices."""
+        return dict(self._labels.full)
 
     @property
     def smallest_widths(self) -> dict[str, int]:
-        """The smallest width of every group."""
-        return {group.label: group.choices[0] for group in self.groups}
+        """The smallest width of every label."""
+        return {label: widths[0] for label, widths in self._labels.choices.items()}
+
+    def group_widths(self, widths: Widths | Array) -> Any:
+        """Return the width of every channel group, in channels.
+
+        These are the widths themselves, unless the space was made of an NNI space, whose labels may govern several groups.
+
+        Parameters
+        ----------
+        widths
+            ``{label: width}``, or an array of shape (N, labels).
+
+        Returns
+        -------
+        ``{label: channels}`` of the channel groups, or an int64 array of shape (N, groups).
+        """
+        if isinstance(widths, Mapping):
+            return dict(zip(self.graph.labels, self._labels.of_groups(self.to_array(widths))[0].tolist()))
+        return self._labels.of_groups(self._labels.check_array(widths))
 
     def uniform_widths(self, ratio: float) -> dict[str, int]:
-        """Scale every group alike: to the choice nearest to ``ratio`` times its full width."""
-        ratio = check_number('ratio', ratio, 0, 1)
+        """Scale every label alike: to the choice nearest to ``ratio`` times its full width."""
+        ratio, full = check_number('ratio', ratio, 0, 1), self._labels.full
 
-        def nearest(group: BinnedGroup) -> int:
-            return min(group.choices, key=lambda width: abs(width - ratio * group.full))
+        def nearest(label: str, widths: Sequence[int]) -> int:
+            return min(widths, key=lambda width: abs(width - ratio * full[label]))
 
-        return {group.label: nearest(group) for group in self.groups}
+        return {label: nearest(label, widths) for label, widths in self._labels.choices.items()}
 
     def uniform_within(self, macs: int) -> dict[str, int]:
-        """Scale every group alike, as wide as a number of MACs allows: the baseline of a search.
+        """Scale every label alike, as wide as a number of MACs allows: the baseline of a search.
 
-        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins. The
-        remaining MACs go to the groups in turn, one channel each, so that comparisons are at equal cost. Raises
-        ValueError if even one channel per group costs more.
+        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins; in a `listed`
+        space to the nearest choice. The remaining MACs go to the labels in turn, one channel each, or the next choice, so
+        that comparisons are at equal cost. Raises ValueError if even the narrowest network costs more.
         """
         macs = check_whole_number('macs', macs, 1)
-        full = self.graph.full_widths
-        scaled = np.maximum(np.rint(np.linspace(1, 0, 2001)[:, None] * full), 1).astype(np.int64)
+        scaled = self._labels.scaled(np.linspace(1, 0, 2001)[:, None])
         fits = np.flatnonzero(self.macs(scaled) <= macs)
         if len(fits) == 0:
-            raise ValueError(
-                f'macs={macs} is below the {int(self.macs(scaled[-1:])[0]):,} MACs of one channel a group.'
-            )
+            least = int(self.macs(scaled[-1:])[0])
+            raise ValueError(f'macs={macs} is below the {least:,} MACs of the narrowest network.')
         widths = scaled[fits[0]]
-        for index in range(len(full)):
-            wider = widths + (np.arange(len(full)) == index)
-            if widths[index] < full[index] and self.macs(wider[None])[0] <= macs:
+        for index in range(len(widths)):
+            wider = self._labels.widened(widths, index)
+            if self.macs(wider[None])[0] <= macs:
                 widths = wider
         return self.to_widths(widths.tolist())
 
     def describe(self) -> str:
-        """Return the size of the space before and after binning, and the cost of the full network."""
-        before = sum(math.log10(group.full) for group in self.groups)
-        after = sum(math.log10(len(group.choices)) for group in self.groups)
-        bins = sum(group.bins for group in self.groups)
+        """Return the size of the space, before and after binning, and the cost of the full network."""
         return (
-            f'{len(self.groups)} channel groups, {bins} bins: 10^{after:.1f} widths (10^{before:.1f} without bins); '
-            f'full network {self.macs(self.full_widths):,} MACs, {self.params(self.full_widths):,} parameters'
+            f'{self._labels.describe()}; full network {self.macs(self.full_widths):,} MACs, '
+            f'{self.params(self.full_widths):,} parameters'
         )
 
     def macs(self, widths: Widths | Array) -> Any:
@@ -108,14 +121,14 @@ class WidthChoices:
 
     def _cost(self, function: Any, widths: Widths | Array) -> Any:
         if isinstance(widths, Mapping):
-            return int(function(self.to_array(widths))[0])
-        return function(check_array(widths, self.full_widths))
+            return int(function(self._labels.of_groups(self.to_array(widths)))[0])
+        return function(self.group_widths(widths))
 
     def to_array(self, widths: Widths) -> Array:
-        """Return widths as an array of shape (1, groups)."""
-        checked = check_widths(widths, self.full_widths)
-        return np.array([[checked[label] for label in self.labels]], dtype=np.int64)
+        """Return widths as an array of shape (1, labels)."""
+        checked = self._labels.check(widths)
+        return np.array([[checked[label] for label in self.labels]])
 
     def to_widths(self, row: Sequence[int]) -> dict[str, int]:
         """Return one row of an array of widths as a dict."""
-        return dict(zip(self.labels, check_array([row], self.full_widths)[0].tolist()))
+        return self._labels.to_widths(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,15 @@ from ..slicing import ActiveModel, Selection
 from ..slim import PathLike, rescale_initialization, save_slim, slim_model
 from ..utils import check_flag, check_instance, check_whole_number
 from .bins import Bins, FlopsSensitiveBins, bin_groups
-from .checks import check_channel_sets, check_widths
+from .checks import check_channel_sets
+from .governed_groups import check_networks, governed_groups, refuse_width_rules
 from .model_argument import model_from, norms_held_in_eval
+from .nni_choices import networks_of
 from .oneshot import OneShotWidths, prepare_one_shot
 from .ratios import Ratio, RatioBounds
 from .trial_format import simplify_with_summary
 from .width_choices import WidthChoices, Widths
+from .width_labels import GroupLabels
 
 __all__ = ['ChannelSets', 'WidthSpace', 'Widths']
 
@@ -74,6 +77,10 @@ class WidthSpace(WidthChoices, ModelSpace):
         Widths are multiples of it in groups whose full width is a multiple.
     verify
         Verify the analysis by real forwards at random widths (recommended).
+    sample
+        If the model is an NNI model space: the values of its choices, ``{label: value}``. Choices that it leaves open must
+        be numbers of channels, or what they are computed from. They are searched under their own labels, with the values
+        that the space lists. A sample of all choices makes an ordinary network, whose channel groups are searched.
 
     Attributes
     ----------
@@ -82,7 +89,7 @@ class WidthSpace(WidthChoices, ModelSpace):
     graph
         The `ChannelGraph`: ``graph.groups`` and ``graph.fixed`` print as tables.
     groups
-        The `BinnedGroup` of each channel group, with its choices of widths.
+        The `BinnedGroup` of each channel group, with its widths.
     held_norms
         Names of batch normalizations that `train` leaves in evaluation mode: those that were in it when a model in training
         mode was given.
@@ -94,7 +101,8 @@ class WidthSpace(WidthChoices, ModelSpace):
     ValueError
         If no channel group can change, or an option is out of range.
     TypeError
-        If the model cannot run at other widths (TorchScript, an exported or quantized model).
+        If the model cannot run at other widths (TorchScript, an exported or quantized model), or is an NNI model space with
+        choices that are no widths.
     """
 
     full_model: nn.Module
@@ -115,12 +123,15 @@ class WidthSpace(WidthChoices, ModelSpace):
         max_ratio: Ratio = 1.0,
         divisor: int = 1,
         verify: bool = True,
+        sample: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if bins is not None:
             check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
         divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
-        full_model = model_from(model, args, kwargs)
+        made = model_from(model, args, kwargs)
+        networks = networks_of(made, sample)
+        full_model = made if networks is None else networks.full()
         self.held_norms = norms_held_in_eval(full_model)
         self._example = ExampleInput.of(example_input, full_model)
         if outputs is not None:
@@ -128,19 +139,28 @@ class WidthSpace(WidthChoices, ModelSpace):
         fill_lazy_layers(full_model, self._example)
         self._example = with_known_batch(self._example, full_model)
         live = isinstance(model, nn.Module) or getattr(model, 'makes_trained_models', False)
-        self._make = None if live else lambda: self._made_anew(model, args, kwargs)
+        if networks is not None:
+            self._make: Callable[[], nn.Module] | None = networks.full
+        else:
+            self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
         shares = RatioBounds(full_model, min_ratio, max_ratio)
-        self.graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
-        bins = bins or FlopsSensitiveBins()
-        self.groups = tuple(bin_groups(self.graph.groups, bins, shares.of(self.graph.groups), divisor))
+        graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
+        if networks is None or not networks.values:
+            groups = bin_groups(graph.groups, bins or FlopsSensitiveBins(), shares.of(graph.groups), divisor)
+            self.graph, self.groups, self._labels = graph, tuple(groups), GroupLabels(groups)
+        else:
+            refuse_width_rules(bins=bins, min_ratio=min_ratio, max_ratio=max_ratio, divisor=divisor)
+            self.graph, self.groups, self._labels = governed_groups(graph, networks)
         self._active_model = ActiveModel(full_model, self.graph)
         self._active: Selection | None = None
         self._is_prepared = False
+        if networks is not None and self.listed and verify:
+            check_networks(networks, self)
         if '__arch__' in (frozen_context.current() or {}):
             return  # made by create_fixed_module, for its slim model only
-        for group in self.groups:
-            self.add_mutable(Categorical(list(group.choices), default=group.choices[-1], label=group.label))
+        for label, widths in self.choices.items():
+            self.add_mutable(Categorical(list(widths), default=widths[-1], label=label))
         _logger.info('%s', self.describe())
 
     def save_init_arguments(self, *args: Any, **kwargs: Any) -> None:
@@ -150,10 +170,10 @@ class WidthSpace(WidthChoices, ModelSpace):
         )
 
     @classmethod
-    def create_fixed_module(cls, sample: Widths, model: Any, *rest: Any, **options: Any) -> nn.Module:  # type: ignore[override]
+    def create_fixed_module(cls, sample: Widths, /, *args: Any, **options: Any) -> nn.Module:  # type: ignore[override]
         """Make the slim model of NNI's sample without keeping the space (NNI calls this to rebuild trials)."""
         with frozen_context({'__arch__': False}):  # within NNI's model_context: make the space, not the model
-            return cls(model, *rest, **options).freeze(sample)
+            return cls(*args, **options).freeze(sample)
 
     def extra_oneshot_hooks(self, strategy: Any) -> list[Any]:
         """Become the supernet of NNI's own one-shot strategies, which call this; layers stay as they are."""
@@ -290,9 +310,10 @@ class WidthSpace(WidthChoices, ModelSpace):
         return slim
 
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
-        checked = check_widths(widths, self.full_widths)
-        sets = {} if channel_sets is None else check_channel_sets(channel_sets, checked, self.full_widths)
-        return Selection(self.graph, {**checked, **sets})
+        own = self.group_widths(widths)
+        full = {group.label: group.full for group in self.groups}
+        sets = {} if channel_sets is None else check_channel_sets(channel_sets, own, full)
+        return Selection(self.graph, {**own, **sets})
 
 
 class OneShotWidthSpace(WidthSpace, OneShotWidths):

@@ -14,6 +14,7 @@ from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
 from .metrics_monitor import MetricsMonitor, check_loggers
+from .nni_space import width_space_of
 from .options import RunOptions
 from .overtraining_check import evaluating, overtraining
 from .preflight import check_before_training
@@ -67,6 +68,7 @@ __all__ = [
     'taken_reports',
     'train_finalist',
     'trainings_title',
+    'width_space_of',
     'widths_table',
     'with_folders',
     'with_preset',

@@ -93,7 +93,7 @@ class EqualCost:
 
     def _in_band(self, history: History) -> list[Scored]:
         records = list(history)
-        rows = np.array([[each.widths[label] for label in self.space.labels] for each in records], np.int64)
+        rows = np.array([[each.widths[label] for label in self.space.labels] for each in records])
         usage = self.budget.usage(rows.reshape(len(records), len(self.space.labels)))
         return [each for each, share in zip(records, usage) if _BAND <= share <= 1]
 

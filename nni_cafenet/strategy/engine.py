@@ -8,9 +8,10 @@ from typing import Any
 from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 
-from ..stages import StageContext, new_run_path
+from ..space import WidthSpace, has_choices
+from ..stages import StageContext, new_run_path, width_space_of
 
-__all__ = ['default_directory', 'is_sequential', 'live_space']
+__all__ = ['default_directory', 'is_sequential', 'live_space', 'width_space']
 
 
 def is_sequential(engine: Any) -> bool:
@@ -30,6 +31,14 @@ def live_space(model_space: Any, engine: Any) -> Any:
         "NasExperimentConfig('sequential', 'raw', 'local')), or as trials of a training service: "
         "NasExperimentConfig('ts', 'simplified', 'local')."
     )
+
+
+def width_space(model_space: Any, engine: Any) -> Any:
+    """Return the space that the user gave the experiment; of an NNI space with choices, its width space."""
+    space = live_space(model_space, engine)
+    if isinstance(space, WidthSpace) or not has_choices(space):
+        return space
+    return width_space_of(space, model_space.evaluator, travels=not is_sequential(engine))
 
 
 def default_directory(engine: Any, context: StageContext) -> Path:

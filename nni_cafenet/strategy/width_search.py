@@ -35,7 +35,7 @@ from ..stages import (
 )
 from ..trials import check_serializable
 from ..utils import absolute_path, check_path, resume_hint, sigterm_as_interrupt
-from .engine import default_directory, is_sequential, live_space
+from .engine import default_directory, is_sequential, width_space
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
 from .result_file import remove_result
@@ -123,7 +123,7 @@ class WidthSearch(WithResult, OneShotStrategy):
         return model
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
-        space = self.mutate_model(live_space(model_space, engine))
+        space = self.mutate_model(width_space(model_space, engine))
         for spec in self.budget_specs:
             Budget.check(spec, space)
         evaluator = model_space.evaluator

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from nni.nas.execution.event import ModelEvent, ModelEventType
-from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace
+from nni.nas.space import ExecutableModelSpace, ModelStatus, RawFormatModelSpace, SimplifiedModelSpace
 from nni.nas.strategy.middleware import StrategyMiddleware
 
 from ..options import BudgetSpec
 from ..search import Budget, IntArray, LevelSpace, move_within, new_rows, sample_levels
-from ..space import SimplifiedWidthSpace, WidthSpace
+from ..space import SimplifiedWidthSpace, WidthSpace, has_choices
+from ..stages import width_space_of
 from ..utils import check_seed as checked_seed
 
 __all__ = ['WithinBudget']
@@ -208,10 +209,15 @@ def _key(levels: list[int]) -> bytes:
 
 
 def _width_space(model_space: ExecutableModelSpace) -> WidthSpace:
+    space: Any = model_space
     if isinstance(model_space, SimplifiedWidthSpace):
         space = model_space.width_space
-    else:
-        space = model_space.model_space if isinstance(model_space, RawFormatModelSpace) else model_space
+    elif isinstance(model_space, RawFormatModelSpace):
+        space = model_space.model_space
+    elif type(model_space) is SimplifiedModelSpace:
+        space = model_space.model.trace_copy().get(traceable=False)
+    if has_choices(space) and not isinstance(space, WidthSpace):
+        space = width_space_of(space, model_space.evaluator, travels=False)
     if not isinstance(space, WidthSpace):
         raise TypeError(
             f"WithinBudget knows the costs of a WidthSpace in NNI's formats 'simplified' and 'raw', not of "

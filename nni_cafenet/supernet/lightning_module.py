@@ -124,8 +124,8 @@ class MinMinModule(BaseOneShotLightningModule):
             self._frozen = norms_in_eval(self.space)
         drawn = self.options.sampling.draw(self.space, self.rng)
         sets = [
-            distinct(self.sharing.sample_several(self.space.groups, each, self.channel_sets_per_step, self.rng))
-            for each in drawn
+            distinct(self.sharing.sample_several(self.space.groups, own, self.channel_sets_per_step, self.rng))
+            for own in map(self.space.group_widths, drawn)
         ]
         step = partial(self.training_module.training_step, batch, batch_idx, *extra)
         if len(drawn) > 1:

@@ -87,5 +87,5 @@ class Sandwich(WidthSampling):
 
 
 def uniform_widths(space: WidthSpace, rng: np.random.Generator) -> Widths:
-    """Draw a width of every group, uniformly from its choices."""
-    return {g.label: g.choices[int(rng.integers(len(g.choices)))] for g in space.groups}
+    """Draw a width of every label, uniformly from its choices."""
+    return {label: widths[int(rng.integers(len(widths)))] for label, widths in space.choices.items()}

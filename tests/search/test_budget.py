@@ -15,6 +15,10 @@ class TwoLayers:
 
     choices = {'a': (2, 4, 8), 'b': (1, 3, 10)}
     full_widths = {'a': 8, 'b': 10}
+    listed = False
+
+    def group_widths(self, widths):
+        return widths
 
     def macs(self, widths):
         if isinstance(widths, dict):

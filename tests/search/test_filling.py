@@ -14,6 +14,8 @@ from nni_cafenet.search.uniform import uniform_levels, uniform_within
 class Chain(SimpleNamespace):
     """Three groups in a row; a network costs the products of neighbors."""
 
+    listed = False
+
     def __init__(self, step=1, full=24):
         widths = tuple(range(step, full + 1, step))
         super().__init__(choices=dict.fromkeys('abc', widths), full_widths=dict.fromkeys('abc', full))

@@ -9,7 +9,7 @@ from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableConv2d, MutableLi
 from nni.nas.space import SimplifiedModelSpace
 from torch import nn
 
-from nni_cafenet import WidthMutator
+from nni_cafenet import CafeNetPruner, WidthMutator, prune
 
 EXAMPLE = (2, 1, 8, 8)
 
@@ -35,11 +35,17 @@ class Holds(nn.Module):
         return self.net(x)
 
 
-@pytest.mark.parametrize('model', [Mixed, lambda: Mixed(), Mixed(), Holds], ids=['class', 'factory', 'live', 'part'])
-def test_a_space_with_choices_is_refused_with_the_ways_out(model):
-    said = r"with the choices 'c': \[8, 16, 32\], 'act': \[0, 1\]. Fix them .*sample=\{label: value\}.*an NNI strategy"
-    with pytest.raises(TypeError, match=said):
+@pytest.mark.parametrize('model', [Mixed, lambda: Mixed(), Mixed()], ids=['class', 'factory', 'live'])
+def test_choices_that_are_no_widths_are_refused_with_the_ways_out(model):
+    said = r"choices that are no widths: 'act': \[0, 1\] \(.*\). Fix them .*sample={'act': 0}.*an NNI strategy"
+    with pytest.raises(TypeError, match=said) as caught:
         WidthMutator().mutate(model, example_input=EXAMPLE)
+    assert "'c'" not in str(caught.value)
+
+
+def test_parts_with_choices_are_refused():
+    with pytest.raises(TypeError, match="Holds has parts with the choices 'c': .*Derive it from .*ModelSpace"):
+        WidthMutator().mutate(Holds, example_input=EXAMPLE)
 
 
 @pytest.mark.parametrize('how', ['live', 'factory'])
@@ -76,7 +82,6 @@ def test_a_space_at_a_sample_reaches_trials():
 @pytest.mark.parametrize(
     ('sample', 'said'),
     [
-        ({'c': 16}, "sample: Label act is missing .*choices of Mixed are 'c': "),
         ({'c': 17, 'act': 0}, r'sample: 17 not found in \[8, 16, 32\]'),
         ({'c': 16, 'act': 0, 'depth': 3}, r"Mixed has no choices \['depth'\]"),
     ],
@@ -86,6 +91,19 @@ def test_samples_that_are_none(sample, said):
         WidthMutator().mutate(Mixed, sample=sample, example_input=EXAMPLE)
 
 
+def test_a_sample_that_leaves_other_choices_than_widths_open():
+    with pytest.raises(TypeError, match=r"no widths: 'act': .*sample={'c': 16, 'act': 0}"):
+        WidthMutator().mutate(Mixed, sample={'c': 16}, example_input=EXAMPLE)
+
+
 def test_a_sample_of_an_ordinary_network():
     with pytest.raises(TypeError, match='Sequential is none. Leave it out'):
         WidthMutator().mutate(nn.Sequential(nn.Linear(4, 4)), sample={'c': 1}, example_input=(1, 4))
+
+
+def test_a_space_with_choices_is_no_trained_network():
+    said = "Mixed is a model space with the choices 'c': .*no trained network.*export_top_models.*Mixed.freeze"
+    with pytest.raises(TypeError, match=said):
+        prune(Mixed(), budget='50%', example_input=EXAMPLE)
+    with pytest.raises(TypeError, match=said):
+        CafeNetPruner(Mixed(), [{'op_types': ['Conv2d']}], budget='50%', example_input=EXAMPLE)

@@ -526,7 +526,7 @@ def test_uniform_widths_within_a_budget_use_it_up(space, share):
 def test_a_budget_below_one_channel_a_group_is_refused(space):
     least = space.macs(dict.fromkeys(space.labels, 1))
     assert space.uniform_within(least) == dict.fromkeys(space.labels, 1)
-    with pytest.raises(ValueError, match=f'macs={least - 1} is below the {least:,} MACs of one channel a group'):
+    with pytest.raises(ValueError, match=f'macs={least - 1} is below the {least:,} MACs of the narrowest'):
         space.uniform_within(least - 1)
 
 

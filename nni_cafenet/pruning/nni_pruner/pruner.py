@@ -15,7 +15,7 @@ from ...options import BudgetSpecs
 from ...report import RunReport
 from ...slicing import Selection
 from ...slim import write_back
-from ...space import WidthSpace
+from ...space import WidthSpace, refuse_choices
 from ...utils import suppress_training_logs
 from ..checks import on_cpu
 from ..prune_model import prune
@@ -115,6 +115,7 @@ class CafeNetPruner:
         if not isinstance(model, nn.Module):
             raise TypeError(f'model={model!r} must be a trained torch.nn.Module.')
         model = bare_model(model)
+        refuse_choices(model)
         self.config_list = config_list
         self.evaluator = evaluator
         self.pruned: Pruned | None = None
