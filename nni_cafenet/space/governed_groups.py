@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from .nni_choices import NniNetworks
 from .width_labels import Array, ChoiceLabels, GroupTable
 
 __all__ = ['check_networks', 'governed_groups', 'refuse_width_rules']
+
+_logger = logging.getLogger(__name__)
 
 Sample = dict[str, int]
 
@@ -79,10 +82,11 @@ class _Sizes:
         for name, full in self._full.items():
             dims = self._graph.dims.get(name, (None,) * len(full))
             for axis, index in enumerate(dims):
-                size = sizes[name][axis] if axis < len(sizes[name]) else -1
+                if len(sizes[name]) != len(full):
+                    raise _NoWidthError(f'changes the layer of {name}')
                 if index is not None:
-                    yield name, size, *self._parts[index]
-                elif len(sizes[name]) != len(full) or size != full[axis]:
+                    yield name, sizes[name][axis], *self._parts[index]
+                elif sizes[name][axis] != full[axis]:
                     raise _NoWidthError(self._fixed(name, axis))
 
     def _fixed(self, name: str, axis: int) -> str:
@@ -124,7 +128,7 @@ def governed_groups(
     for name, table in zip(names, tables):
         widths = np.unique(table.widths).tolist()
         groups.append(BinnedGroup(name, widths[-1], math.gcd(*widths), tuple(widths)))
-    return kept, tuple(groups), ChoiceLabels(networks.values, tables)
+    return kept, tuple(groups), ChoiceLabels(found.values, tables)
 
 
 class _Found:
@@ -132,7 +136,7 @@ class _Found:
 
     def __init__(self, networks: NniNetworks, read: _Sizes) -> None:
         self._networks = networks
-        self._values = networks.values
+        self.values = dict(networks.values)
         self._read = read
         self._known: list[tuple[Sample, Array]] = []
 
@@ -151,8 +155,8 @@ class _Found:
         """Return the labels that each group depends on."""
         full = self._at({})
         depends: list[list[str]] = [[] for _ in full]
-        reasons = {}
-        for label, values in self._values.items():
+        reasons, unused = {}, list[str]()
+        for label, values in self.values.items():
             if len(values) == 1:
                 continue
             try:
@@ -160,12 +164,17 @@ class _Found:
             except _NoWidthError as error:
                 reasons[label] = f'{values[0]!r} {error}'
                 continue
-            if len(changed) == 0:
+            if len(changed) == 0 and self._networks.is_unused(label):
+                unused.append(label)
+            elif len(changed) == 0:
                 reasons[label] = 'changes no number of channels'
             for index in changed:
                 depends[index].append(label)
         if reasons:
             raise self._networks.refusal(reasons)
+        if unused:
+            _logger.info('Choices that no layer of this network uses keep their largest value: %s.', ', '.join(unused))
+            self.values.update((label, self.values[label][-1:]) for label in unused)
         return [tuple(labels) for labels in depends]
 
     def tables(
@@ -173,17 +182,17 @@ class _Found:
     ) -> list[GroupTable]:
         """Return the widths of groups at all values of the labels that govern them."""
         for labels in set(governed):
-            number = math.prod(len(self._values[label]) for label in labels)
+            number = math.prod(len(self.values[label]) for label in labels)
             if number > _MOST:
                 reason = f'together {number} combinations set the width of one layer, above {_MOST}'
                 raise self._networks.refusal(dict.fromkeys(labels, reason))
         self._cover(list(dict.fromkeys(governed)))
-        columns = list(self._values)
+        columns = list(self.values)
         result = []
         for labels, group, smallest in zip(governed, groups, least):
-            widths = np.zeros([len(self._values[label]) for label in labels], np.int64)
+            widths = np.zeros([len(self.values[label]) for label in labels], np.int64)
             for sample, found in self._known:
-                place = tuple(self._values[label].index(sample[label]) for label in labels)
+                place = tuple(self.values[label].index(sample[label]) for label in labels)
                 if widths[place] not in (0, found[group]):
                     raise self._refused(labels, 'depends on further choices')
                 widths[place] = found[group]
@@ -200,7 +209,7 @@ class _Found:
     def _cover(self, governed: Sequence[tuple[str, ...]]) -> None:
         """Read widths until every combination of values has been seen of the labels of every group."""
         missing = {
-            labels: dict.fromkeys(itertools.product(*(self._values[label] for label in labels))) for labels in governed
+            labels: dict.fromkeys(itertools.product(*(self.values[label] for label in labels))) for labels in governed
         }
         for seen, _ in self._known:
             _cross_off(missing, seen)

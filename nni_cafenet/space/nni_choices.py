@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,21 +51,58 @@ class NniNetworks:
         return self.network(self.largest)
 
     def sizes(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """Return the sizes of all parameters and buffers of a network, built on the meta device if possible."""
-        space: Any = self.space
-        whole = {**self.fixed, **self.largest, **sample}
+        """Return the sizes of all parameters and buffers of a network; its random numbers are not those of the user."""
+        whole = {**self.largest, **sample}
         with seeded(0):
-            try:
-                with torch.device('meta'), model_context(whole):
-                    made = type(space)(*space.trace_args, **space.trace_kwargs)
-            except Exception as error:  # noqa: BLE001  code that needs values; freeze takes longer
-                pass_on(error)
-                made = self.network({**self.largest, **sample})
-        return {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+            return self._sizes_anew(whole) if self._is_made_anew_alike else self._sizes_frozen(whole)
+
+    @cached_property
+    def _is_made_anew_alike(self) -> bool:
+        """Whether the constructor, told the sample, makes the network that ``freeze`` makes, which takes longer."""
+        try:
+            return self._sizes_anew(self.largest) == self._sizes_frozen(self.largest)
+        except Exception as error:  # noqa: BLE001  code that needs values, or choices that it does not keep
+            pass_on(error)
+            return False
+
+    def _sizes_anew(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        space: Any = self.space
+        with torch.device('meta'), model_context({**self.fixed, **sample}):
+            return _sizes_of(type(space)(*space.trace_args, **space.trace_kwargs))
+
+    def _sizes_frozen(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        return _sizes_of(self.network(sample))
+
+    def is_unused(self, label: str) -> bool:
+        """Whether no module of the network depends on a choice, such as one of a block that a fixed depth leaves out."""
+        with seeded(0):
+            ends = [
+                self.network({**self.largest, label: value})
+                for value in (self.values[label][0], self.values[label][-1])
+            ]
+        return _settings_of(ends[0]) == _settings_of(ends[1])
 
     def refusal(self, reasons: Mapping[str, str]) -> TypeError:
         """Return the error for choices that are no widths, ``{label: reason}``."""
         return _refusal(self.space, reasons, self.fixed)
+
+
+def _sizes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _settings_of(network: nn.Module) -> list[tuple[str, str, dict[str, str]]]:
+    """Return name, class and plain attributes of all modules."""
+    return [
+        (name, type(part).__name__, {key: repr(value) for key, value in vars(part).items() if _is_plain(value)})
+        for name, part in network.named_modules()
+    ]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def has_choices(model: Any) -> bool:

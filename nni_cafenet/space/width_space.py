@@ -310,7 +310,7 @@ class WidthSpace(WidthChoices, ModelSpace):
         return slim
 
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
-        own = self.group_widths(widths)
+        own = self.group_widths(self._labels.check(widths))
         full = {group.label: group.full for group in self.groups}
         sets = {} if channel_sets is None else check_channel_sets(channel_sets, own, full)
         return Selection(self.graph, {**own, **sets})

@@ -21,6 +21,7 @@ from nni.nas.nn.pytorch import (
     MutableLinear,
     MutableMultiheadAttention,
     MutableReLU,
+    Repeat,
 )
 from nni.nas.space import SimplifiedModelSpace
 from torch import nn
@@ -390,3 +391,34 @@ def test_a_choice_of_one_value_is_kept():
     space = WidthMutator().mutate(Single, example_input=PICTURE)
     assert space.choices == {'c': (4, 8), 'd': (6,)}
     assert Single().freeze(space.smallest_widths).a.out_channels == space.slim({'c': 4, 'd': 6}).a.out_channels == 4
+
+
+class Cut(ModelSpace):
+    """A depth: what is beyond it has choices that no layer uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = MutableConv2d(1, 8, 3)
+        self.blocks = Repeat(lambda index: MutableConv2d(8, 8, 1), (1, 2), label='depth')
+        self.wide = Repeat(lambda index: Wide(nni.choice(f'hidden{index}', [4, 8])), (1, 3), label='repeat')
+        self.fc = MutableLinear(8, 2)
+
+    def forward(self, x):
+        return self.fc(self.wide(self.blocks(self.stem(x))).mean((2, 3)))
+
+
+class Wide(nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        self.a, self.b = MutableConv2d(8, hidden, 1), MutableConv2d(hidden, 8, 1)
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+def test_choices_that_no_layer_uses_keep_their_largest_value():
+    space = WidthMutator().mutate(Cut, sample={'depth': 1, 'repeat': 2}, example_input=PICTURE)
+    assert space.choices == {'hidden0': (4, 8), 'hidden1': (4, 8), 'hidden2': (8,)}
+    sample = {'hidden0': 4, 'hidden1': 8, 'hidden2': 8}
+    frozen = Cut().freeze({**sample, 'depth': 1, 'repeat': 2})
+    frozen.load_state_dict(space.slim(sample).state_dict())

@@ -498,7 +498,12 @@ def refuse(run, options, tmp_path):
 
 
 def test_another_model_space(refuse):
-    refuse(small(), TypeError, r'searches a WidthSpace, not Choosing.*WidthMutator\(\)', space=Choosing())
+    refuse(
+        small(),
+        TypeError,
+        r'Choosing is a model space with choices that are no widths.*WidthMutator\(\)',
+        space=Choosing(),
+    )
 
 
 def test_another_evaluator(run, tmp_path):
