@@ -2,5 +2,6 @@
 
 from .handwritten_digits import digits
 from .networks import SmallResNet, StagedResNet
+from .scenes import Scene, compose_scenes, write_coco, write_yolo
 
-__all__ = ['SmallResNet', 'StagedResNet', 'digits']
+__all__ = ['Scene', 'SmallResNet', 'StagedResNet', 'compose_scenes', 'digits', 'write_coco', 'write_yolo']

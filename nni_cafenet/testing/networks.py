@@ -10,6 +10,7 @@ from torch.nn.functional import relu
 
 __all__ = ['SmallResNet', 'StagedResNet']
 
+
 class SmallResNet(nn.Module):
     """A residual network for images of 8x8 pixels, like ResNet-18: a stem and three stages of two blocks.
 
