@@ -52,9 +52,12 @@ def _named_code(configuration: Configuration, typed: Container[str]) -> Iterator
             place, _, attribute = spec.rpartition(':')
             how = 'runs the file' if place.endswith('.py') else 'imports'
             yield f'{kind} {spec!r}: {how} {place}, calls {attribute}'
-    model = configuration['model.name']
-    if configuration['model.unpickle'] and 'model.unpickle' not in typed and Path(str(model)).is_file():
-        yield f'model {model!r}: loads a pickled object, which runs whatever it names'
+    if configuration['model.unpickle'] and 'model.unpickle' not in typed:
+        for kind in ('name', 'weights'):
+            file = configuration[f'model.{kind}']
+            if Path(str(file)).is_file():
+                what = 'model' if kind == 'name' else kind
+                yield f'{what} {file!r}: loads a pickled object, which runs whatever it names'
 
 
 def _is_harmless(kind: str, spec: str) -> bool:

@@ -109,7 +109,19 @@ FIELDS = (
         'trained weights: a state_dict saved by torch.save, or .safetensors; or the name of those that torchvision '
         'downloads, such as IMAGENET1K_V1',
     ),
-    Field('model.unpickle', flag(), False, 'allow a whole model saved by torch.save: runs code that the file names'),
+    Field(
+        'model.weights_key',
+        text('a key of the file', 'KEY').or_none(),
+        None,
+        'the key of a checkpoint that has the weights, such as model or ema.module (default: the moving average of the '
+        'weights, if there is one)',
+    ),
+    Field(
+        'model.unpickle',
+        flag(),
+        False,
+        'allow a whole model saved by torch.save, as model or as weights: runs code that the file names',
+    ),
     Field(
         'model.input',
         shape().or_none(),

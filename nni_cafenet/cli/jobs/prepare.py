@@ -58,7 +58,10 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     loss = _function(configuration['training.loss'], 'loss', (*LOSSES, 'model'))
     metric = _function(configuration['training.metric'], 'metric', ())
     _check_name(configuration)
-    state = None if weights is None else find_weights(weights, torchvision_name=torchvision_name(name))
+    found = None
+    if weights is not None:
+        key, unpickle = configuration['model.weights_key'], configuration['model.unpickle']
+        found = find_weights(weights, torchvision_name=torchvision_name(name), key=key, unpickle=unpickle)
     data = load_data(_request(configuration))
     say(f'data: {data.description}')
     if loss is None:
@@ -73,8 +76,10 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     say(f'model: {name}{_called_with(arguments)}' + (f', weights: {weights}' if weights is not None else ''))
     with seeded(configuration['seed']):
         model = make()
-    if state is not None:
-        put_weights(model, state, weights)
+    if found is not None:
+        left_out = put_weights(model, found.state, weights)
+        for note in filter(None, (found.note, left_out)):
+            say(f'weights: {note}')
     shape = _shape(configuration, data)
     _check_outputs(configuration, data, model, shape)
     return Prepared(configuration, data, make, arguments, model, shape, loss, metric, recipe)

@@ -10,49 +10,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingExtraError, WeightsError, first_line, truncated
+from .checkpoint_parts import Weights, weights_in, without_prefix
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ['find_weights', 'put_weights', 'read_weights', 'torchvision_weights']
 
-_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'module')
-_PREFIXES = ('module.', '_orig_mod.', 'model.')
 _SHOWN = 8
 
 
-def find_weights(weights: str, *, torchvision_name: str | None = None) -> dict[str, Tensor]:
+def find_weights(
+    weights: str, *, torchvision_name: str | None = None, key: str | None = None, unpickle: bool = False
+) -> Weights:
     """Return the tensors of trained weights by name; a WeightsError if they do not exist or cannot be read.
 
     ``weights`` is a file (see `read_weights`), or the name of torchvision's weights of the model, such as
     ``'IMAGENET1K_V1'`` or ``'DEFAULT'``, which are downloaded once and cached.
     """
     if torchvision_name is not None and not Path(weights).exists() and weights.isidentifier():
-        return torchvision_weights(torchvision_name, weights)
-    return read_weights(weights)
+        return Weights(torchvision_weights(torchvision_name, weights))
+    return read_weights(weights, key=key, unpickle=unpickle)
 
 
-def read_weights(path: str) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, on the CPU; no code in it is run.
+def read_weights(path: str, *, key: str | None = None, unpickle: bool = False) -> Weights:
+    """Return the tensors of a file by name, on the CPU; no code in it is run, except with ``unpickle``.
 
-    It is a ``state_dict`` that `torch.save` wrote, alone or as ``state_dict``, ``model_state_dict`` or ``model`` of a
-    dict (as in trainers' checkpoints); or a ``.safetensors`` file, if that package is installed. Anything else is a
+    It is a ``state_dict`` that `torch.save` wrote, alone or under a ``key`` of a trainer's checkpoint (see `weights_in`);
+    with ``unpickle`` also a whole model; or a ``.safetensors`` file, if that package is installed. Anything else is a
     WeightsError.
     """
     file = Path(path)
     if not file.is_file():
         what = 'is a folder' if file.is_dir() else 'is not there'
         raise WeightsError(f'weights {path!r}: the file {what}; check the path, it counts from {Path.cwd()}')
-    found = _read_safetensors(file) if file.suffix == '.safetensors' else _read_torch(file)
-    state = _unwrapped(found)
-    if state is None:
+    found = _read_safetensors(file) if file.suffix == '.safetensors' else _read_torch(file, unpickle)
+    weights = weights_in(found, path, key)
+    if weights is None:
         what = f'a {type(found).__name__}'
         if isinstance(found, Mapping):
             what = f'a dict of {", ".join(map(repr, list(found)[:6])) or "nothing"}'
         raise WeightsError(
             f'weights {path!r}: holds {what}, not tensors by name; save them by torch.save(model.state_dict(), {path!r})'
         )
-    return state
+    return weights
 
 
 def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
@@ -76,14 +77,14 @@ def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
     return state
 
 
-def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> str:
     """Put tensors into a model, in place, if all of them fit; else WeightsError lists the keys, and nothing is changed.
 
-    If none of the names is the model's, prefixes that all of them have are removed: ``module.`` (data parallelism),
-    ``_orig_mod.`` (`torch.compile`), ``model.`` (Lightning).
+    If none of the names is the model's, the tensors under one prefix are taken (see `without_prefix`). Returns a line for
+    the user on what was left out; empty if nothing was.
     """
     own = model.state_dict()
-    state = _without_prefix(state, own)
+    state, others = without_prefix(state, own, name)
     counted = [key for key in own if key.endswith('num_batches_tracked')]  # older files lack it, and it has no effect
     missing = [key for key in own if key not in state and key not in counted]
     unexpected = [key for key in state if key not in own]
@@ -100,19 +101,29 @@ def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
             f'{len(own) - len(missing) - len(other)} fit:\n{lists}\n{_remedy(other, missing, own)}'
         )
     model.load_state_dict(dict(state), strict=False)
+    if not others:
+        return ''
+    more = f' and {len(others) - _SHOWN} more' if len(others) > _SHOWN else ''
+    return f'left out, not of the model: {", ".join(others[:_SHOWN])}{more}'
 
 
-def _read_torch(file: Path) -> Any:
+def _read_torch(file: Path, unpickle: bool) -> Any:
     import torch
 
     if not zipfile.is_zipfile(file) and _first_byte(file) != b'\x80':
         raise WeightsError(f'weights {str(file)!r}: is damaged, or not a file of torch.save; copy it again')
     try:
-        return torch.load(file, map_location='cpu', weights_only=True)
+        return torch.load(file, map_location='cpu', weights_only=not unpickle)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f'weights {str(file)!r}: has more than tensors{_objects_in(error)}, and reading it runs code that the file '
-            f'names; save only the tensors and give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
+            f'names; if you trust its source, add --unpickle; else save only the tensors, where the model is trained, and '
+            f'give that file by --weights: torch.save(model.state_dict(), {str(file)!r})'
+        ) from error
+    except (AttributeError, ImportError) as error:
+        raise WeightsError(
+            f'weights {str(file)!r}: needs code that is not here ({first_line(error)}); install it, or start in the folder '
+            'where it is'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
@@ -132,33 +143,13 @@ def _read_safetensors(file: Path) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise MissingExtraError(f'weights {str(file)!r}: needs a package: pip install safetensors') from error
+        raise MissingExtraError(
+            f"weights {str(file)!r}: needs a package: pip install 'nni-cafenet[safetensors]'"
+        ) from error
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f'weights {str(file)!r}: is damaged ({first_line(error)}); copy it again') from error
-
-
-def _unwrapped(found: Any) -> dict[str, Tensor] | None:
-    import torch
-
-    if not isinstance(found, Mapping):
-        return None
-    for wrapper in _WRAPPERS:
-        if isinstance(found.get(wrapper), Mapping):
-            return _unwrapped(found[wrapper])
-    if not found or not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()):
-        return None
-    return dict(found)
-
-
-def _without_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if any(key in own for key in state):
-        return state
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            return _without_prefix({key[len(prefix) :]: value for key, value in state.items()}, own)
-    return state
 
 
 def _listed(title: str, keys: list[str]) -> str:

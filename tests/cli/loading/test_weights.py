@@ -27,8 +27,79 @@ def test_wrapped_and_prefixed_weights(tmp_path, state, wrapper, prefix):
     kept = {f'{prefix}{key}': value for key, value in state.items()}
     torch.save(kept if wrapper is None else {wrapper: kept, 'epoch': 3, 'args': ['x']}, tmp_path / 'w.pt')
     model = make()
-    put_weights(model, find_weights(str(tmp_path / 'w.pt')), 'w.pt')
+    assert put_weights(model, find_weights(str(tmp_path / 'w.pt')).state, 'w.pt') == ''
     assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+
+
+def test_tensors_of_a_lightning_module_beside_the_model_are_left_out_and_listed(state):
+    kept = {f'model.{key}': value for key, value in state.items()}
+    kept.update({'loss.weight': torch.ones(3), 'teacher.0.weight': state['0.weight']})
+    model = make()
+    assert put_weights(model, kept, 'w.ckpt') == 'left out, not of the model: loss.weight, teacher.0.weight'
+    assert torch.equal(model[0].weight, state['0.weight'])
+
+
+def test_the_count_of_an_averaged_model_is_left_out(state):
+    averaged = torch.optim.swa_utils.AveragedModel(make())
+    assert put_weights(make(), averaged.state_dict(), 'w.pt') == 'left out, not of the model: n_averaged'
+
+
+def test_any_prefix_under_which_the_whole_model_fits_and_only_one(state):
+    own = {f'student.{key}': value for key, value in state.items()}
+    assert put_weights(make(), own, 'w.pt') == ''
+    both = {**own, **{f'teacher.{key}': value for key, value in state.items()}}
+    with pytest.raises(WeightsError, match='choose one: --weights-key student or teacher'):
+        put_weights(make(), both, 'w.pt')
+    several = {**both, **{f'model.{key}': value + 1 for key, value in state.items()}}
+    model = make()
+    put_weights(model, several, 'w.pt')
+    assert torch.equal(model[0].weight, state['0.weight'] + 1)
+    with pytest.raises(WeightsError, match='missing in the file'):
+        put_weights(make(), {f'student.{key}': value for key, value in make(7).state_dict().items()}, 'w.pt')
+
+
+@pytest.mark.parametrize('average', ['ema', 'model_ema', 'state_dict_ema'])
+def test_a_moving_average_is_taken_and_said(tmp_path, state, average):
+    path = str(tmp_path / 'w.pt')
+    averaged = {f'module.{key}': value + 1 for key, value in state.items()}
+    torch.save({'epoch': 3, 'model': state, average: averaged, 'optimizer': {'state': {}}}, path)
+    found = find_weights(path)
+    assert found.note == f"taken: '{average}'; there are also 'model' (--weights-key)"
+    assert torch.equal(found.state['module.0.weight'], state['0.weight'] + 1)
+    chosen = find_weights(path, key='model')
+    assert torch.equal(chosen.state['0.weight'], state['0.weight'])
+    with pytest.raises(
+        WeightsError, match=f"--weights-key 'best' holds no tensors by name; keys that do: .*'{average}'"
+    ):
+        find_weights(path, key='best')
+
+
+def test_a_key_may_be_in_a_key_or_a_prefix(tmp_path, state):
+    torch.save({'ema': {'module': state, 'decay': 0.9}}, tmp_path / 'w.pt')
+    assert find_weights(str(tmp_path / 'w.pt'), key='ema.module').state.keys() == state.keys()
+    torch.save({f'teacher.{key}': value for key, value in state.items()}, tmp_path / 'w.pt')
+    assert find_weights(str(tmp_path / 'w.pt'), key='teacher').state.keys() == state.keys()
+
+
+def test_whole_models_with_consent(tmp_path, state):
+    model = make()
+    torch.save({'model': model, 'epoch': 1}, tmp_path / 'w.pt')
+    with pytest.raises(WeightsError, match='if you trust its source, add --unpickle'):
+        find_weights(str(tmp_path / 'w.pt'))
+    found = find_weights(str(tmp_path / 'w.pt'), unpickle=True)
+    assert torch.equal(found.state['0.weight'], model[0].weight)
+    torch.save(model, tmp_path / 'w.pt')
+    assert find_weights(str(tmp_path / 'w.pt'), unpickle=True).state.keys() == state.keys()
+
+
+def test_safetensors(tmp_path, state):
+    safetensors = pytest.importorskip('safetensors.torch')
+    safetensors.save_file(state, tmp_path / 'w.safetensors')
+    found = find_weights(str(tmp_path / 'w.safetensors'))
+    assert all(torch.equal(found.state[key], value) for key, value in state.items())
+    (tmp_path / 'w.safetensors').write_bytes(b'x' * 20)
+    with pytest.raises(WeightsError, match='is damaged'):
+        find_weights(str(tmp_path / 'w.safetensors'))
 
 
 def test_a_prefix_that_is_the_models_own_stays(state):
@@ -95,7 +166,7 @@ def test_files_without_weights(tmp_path, monkeypatch):
 def test_safetensors_need_their_package(tmp_path, monkeypatch):
     (tmp_path / 'w.safetensors').write_bytes(b'')
     monkeypatch.setitem(sys.modules, 'safetensors', None)
-    with pytest.raises(MissingExtraError, match='pip install safetensors'):
+    with pytest.raises(MissingExtraError, match=r'pip install .nni-cafenet\[safetensors\]'):
         read_weights(str(tmp_path / 'w.safetensors'))
 
 
