@@ -3,7 +3,8 @@
     python examples/web_ui.py --port 8080
 
 Then open the address that is printed ("Web portal") in a browser. One trial trains the supernet, some score widths side by
-side, and the best widths and a uniformly scaled network of the same cost are each trained in a trial of their own.
+side, which show as trials that have ended, and the best widths and a uniformly scaled network of the same cost are each
+trained in a trial of their own. ``--model efficientnet_b0``, or another network of torchvision, takes half an hour.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: as many trials as cores, a thread each
 
 import torch
+import torchvision
 from nni.nas.evaluator.pytorch import Classification, DataLoader
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from torch.utils.data import TensorDataset
 
 from nni_cafenet import CafeNet, Evolution, WidthMutator, traced
 from nni_cafenet.testing import SmallResNet, digits
@@ -28,8 +31,14 @@ STATE = 'experiment-id.txt'
 def main() -> None:
     options = parse()
     torch.manual_seed(options.seed)
-    space = WidthMutator().mutate(SmallResNet, example_input=(1, 1, 8, 8))
-    data = traced(digits)  # a trial is sent this call, not the images
+    if options.model is None:
+        space = WidthMutator().mutate(SmallResNet, example_input=(1, 1, 8, 8))
+        data = traced(digits)  # a trial is sent this call, not the images
+    else:
+        space = WidthMutator().mutate(
+            getattr(torchvision.models, options.model), num_classes=10, example_input=(1, 3, 32, 32)
+        )
+        data = traced(large_digits)
     evaluator = Classification(
         num_classes=10,
         learning_rate=0.005,
@@ -44,7 +53,6 @@ def main() -> None:
     strategy = CafeNet(
         options.budget,
         search=Evolution(population=10, generations=options.generations),
-        score='val_acc',  # what the finalists are ranked by, so that all curves have the same unit
         finalists=options.finalists,
         seed=options.seed,
     )
@@ -67,6 +75,12 @@ def main() -> None:
     else:
         print(f'Not finished. The same command with --resume goes on; the run is in {strategy.directory}.')
     experiment.stop()
+
+
+def large_digits(split: str) -> TensorDataset:
+    """Return 500 digits as color images of 32 x 32 pixels."""
+    images, labels = (tensor[:500] for tensor in digits(split).tensors)
+    return TensorDataset(torch.nn.functional.interpolate(images.expand(-1, 3, -1, -1), scale_factor=4.0), labels)
 
 
 def wait(message: str) -> None:
@@ -95,6 +109,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument('--generations', type=int, default=6, help='generations of 10 widths (default: 6)')
     parser.add_argument('--finalists', type=int, default=3, help='widths trained at the end (default: 3)')
+    parser.add_argument(
+        '--model', help='a network of torchvision, on larger images (default: a small residual network)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of everything (default: 0)')
     options = parser.parse_args()
     options.output = options.output.resolve()

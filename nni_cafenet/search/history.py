@@ -36,6 +36,8 @@ class Scored:
         Divisor of the logits, and the scores at all temperatures, its own included; empty if temperature does not apply.
     parts
         Scores on up to 8 parts of the held-out data, to estimate noise; empty if the score is not a mean over batches.
+    shown
+        A metric for display beside the score, ``{name: value}``; not kept in the history of a run.
     """
 
     widths: dict[str, int]
@@ -48,6 +50,7 @@ class Scored:
     temperature: float = 1.0
     by_temperature: dict[float, float] = field(default_factory=dict)
     parts: tuple[float, ...] = ()
+    shown: dict[str, float] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values (NaN becomes null)."""
@@ -62,6 +65,7 @@ class Scored:
             'parts': [_null(score) for score in self.parts],
             'channel_sets': self.channel_sets,
             **({'epochs': self.epochs} if self.epochs else {}),
+            **({'shown': self.shown} if self.shown else {}),
         }
 
     @classmethod
@@ -78,6 +82,7 @@ class Scored:
             epochs=int(record.get('epochs', 0)),
             by_temperature={float(key): _number(score) for key, score in record['by_temperature'].items()},
             parts=tuple(map(_number, record['parts'])),
+            shown=dict(record.get('shown', {})),
         )
 
 

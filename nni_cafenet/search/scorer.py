@@ -7,7 +7,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from .history import Scored, better_when_higher
 from .logged_means import Logged, Mean, batch_size
 from .model_outputs import Logits, recorded_outputs, replayed_outputs
 from .score_steps import Step, draws_nothing, loss_step, statistics_step
+from .shown_metric import ShownMetric
 from .temperature import DEFAULT_TEMPERATURE, temperatures_with
 
 __all__ = ['Scorer']
@@ -82,6 +83,8 @@ class Scorer:
         self.channel_sets_per_step = channel_sets_per_step
         self.seed = seed
         self.context = context
+        self.shown: str | None = None
+        """A metric of the ``validation_step``, to be shown beside scores that are losses (see `ShownMetric`)."""
 
     @property
     def space(self) -> WidthSpace:
@@ -143,6 +146,7 @@ class Scorer:
             temperature=temperature,
             by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
             parts=found[best].parts,
+            shown=found[best].shown,
         )
 
     def _best(self, scores: Sequence[float]) -> int:
@@ -207,13 +211,17 @@ class Scorer:
         means: defaultdict[float, Mean] = defaultdict(Mean)
         inner = self.module.training_module
         step, known = loss_step(inner), draws_nothing(inner)
+        shown = ShownMetric(self.shown, inner, self.space, self._validate)
         for index, batch in enumerate(self.heldout):
             run = partial(self._loss_of, step, batch, index)
-            for temperature, loss in self._at_temperatures(run, known=known):
-                if loss is not None:
-                    means[temperature].add(loss, batch_size(batch))
-        own = means[self.temperature]
-        return _SetScore({temperature: mean.value() for temperature, mean in means.items()}, own.parts())
+            with shown.of_batch(batch, index):
+                for temperature, loss in self._at_temperatures(run, known=known):
+                    if loss is not None:
+                        means[temperature].add(loss, batch_size(batch))
+        self.shown, own = shown.name, means[self.temperature]
+        return _SetScore(
+            {temperature: mean.value() for temperature, mean in means.items()}, own.parts(), shown.values()
+        )
 
     def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
         output = self._silently(_no_log, step, batch, index)
@@ -234,6 +242,9 @@ class Scorer:
         scores = {temperature: each.value(self.metric) for temperature, each in logged.items()}
         mean = logged[self.temperature].mean(self.metric)
         return _SetScore(scores, () if mean is None else mean.parts())
+
+    def _validate(self, log: LogCalls, batch: Any, index: int) -> None:
+        self._silently(log, self.module.training_module.validation_step, batch, index)
 
     def _logged_tensor(self, batch: Any) -> Tensor | None:
         """Return the metric that one batch logs, if it is a tensor, with its graph."""
@@ -288,10 +299,11 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _SetScore:
-    """The score of a channel set ``at`` each temperature, and on parts of the held-out data."""
+    """The score of a channel set ``at`` each temperature and on parts of the held-out data, and a metric to be shown."""
 
     at: dict[float, float]
     parts: tuple[float, ...]
+    shown: dict[str, float] = field(default_factory=dict)
 
 
 def _no_log(name: str, value: Any, **_: Any) -> None:

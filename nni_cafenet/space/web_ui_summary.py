@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..utils import check_whole_number
+from .axis_labels import short_labels
 from .checks import check_widths
 
 __all__ = ['SummarizedSpace', 'mutation_summary', 'published_axes']
@@ -13,8 +14,9 @@ __all__ = ['SummarizedSpace', 'mutation_summary', 'published_axes']
 Value = str | int | float
 
 _ROOM = 208  # characters in a row of labels, on a page of 1500 pixels
-_OTHERS = 7  # axes beside those of the widths: the stage, costs, results
+_OTHERS = 6  # axes beside those of the widths: the stage, costs, results
 _SHORTEST = 8  # characters that a label keeps in any case
+_MOST = 12  # axes of widths
 _COARSE = 4  # fewer axes than these say too little of a model
 _COSTS = ('MACs', 'MACs %', 'params')
 
@@ -42,7 +44,7 @@ def mutation_summary(
     widths: Mapping[str, int],
     *,
     stage: str | None = None,
-    most: int = 24,
+    most: int = _MOST,
     **more: Value,
 ) -> dict[str, Value]:
     """Return widths and cost of a network as labeled values, for the web UI's axes and columns.
@@ -52,7 +54,7 @@ def mutation_summary(
 
     In this order: the ``'stage'`` of the trial; the width of every group, in channels, or the kept share of every
     block's channels, in percent (labels end in ``' %'``); ``'MACs'`` (one sample) and ``'MACs %'`` (of the full
-    network), ``'params'``; then ``more``. Long labels are shortened in the middle. Keys depend on the space only.
+    network), ``'params'``; then ``more``. Labels are short (see `short_labels`). Keys depend on the space only.
 
     >>> mutation_summary(space, {'conv1': 4, 'layer1.0.conv1': 16}, stage='finalist')
     {'stage': 'finalist', 'conv1': 4, 'layer1.0.conv1': 16, 'MACs': 41472, 'MACs %': 25.7, 'params': 1408}
@@ -72,7 +74,7 @@ def mutation_summary(
     return {**summary, **more}
 
 
-def published_axes(space: SummarizedSpace, *, most: int = 24) -> dict[str, dict[str, Any]]:
+def published_axes(space: SummarizedSpace, *, most: int = _MOST) -> dict[str, dict[str, Any]]:
     """Return the axes of summaries as a search space in NNI's format, so that their ranges are constant in the UI."""
     full = dict(space.full_widths)
     largest = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
@@ -83,13 +85,18 @@ def published_axes(space: SummarizedSpace, *, most: int = 24) -> dict[str, dict[
 
 def _axes(widths: Mapping[str, int], full: Mapping[str, int], most: int, reserved: set[str]) -> dict[str, Value]:
     if len(full) <= most:
-        return dict(zip(_short(full, reserved), widths.values()))
+        return dict(zip(short_labels(list(full), _size(len(full)), reserved), widths.values()))
     blocks = _blocks(list(full), most)
     shares = [
         round(100 * sum(widths[label] for label in labels) / sum(full[label] for label in labels), 1)
         for labels in blocks.values()
     ]
-    return {f'{name} %': share for name, share in zip(_short(blocks, set()), shares)}
+    names = short_labels(list(blocks), _size(len(blocks)) - len(' %'))
+    return {f'{name} %': share for name, share in zip(names, shares)}
+
+
+def _size(axes: int) -> int:
+    return max(_SHORTEST, _ROOM // (axes + _OTHERS - 1))
 
 
 def _blocks(labels: Sequence[str], most: int) -> dict[str, list[str]]:
@@ -120,24 +127,3 @@ def _run_name(names: Sequence[str]) -> str:
     while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
         shared += 1
     return f'{names[0]}-{".".join(last[shared:])}'
-
-
-def _short(names: Iterable[str], reserved: set[str]) -> list[str]:
-    """Shorten names, keeping them distinct and not reserved."""
-    # JavaScript would sort integer keys to the front.
-    readable = [f'layer {name}' if name.isdigit() else name for name in names]
-    readable = [f'{name} width' if name in reserved else name for name in readable]
-    longest = max(map(len, readable))
-    for size in range(max(_SHORTEST, _ROOM // (len(readable) + _OTHERS - 1)), longest):
-        cut = [_cut(name, size) for name in readable]
-        if len(set(cut)) == len(cut) and not reserved.intersection(cut):
-            return cut
-    return readable
-
-
-def _cut(name: str, size: int) -> str:
-    """Shorten a name to ``size`` characters by omitting its middle."""
-    if len(name) <= size:
-        return name
-    head = (size - 2) // 2
-    return f'{name[:head].rstrip(".")}..{name[len(name) - (size - 2 - head) :].lstrip(".")}'

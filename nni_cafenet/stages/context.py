@@ -95,6 +95,16 @@ class StageContext:
         return Metric.of(module, self.finalists.metric, self.finalists.higher_is_better)
 
     @property
+    def metric_name(self) -> str:
+        """The name of the metric that ranks finalists, as the ``validation_step`` logs it."""
+        return self.metric.name or 'val_loss'
+
+    @property
+    def shown_metric(self) -> str | None:
+        """The metric that ranks finalists if the supernet is to compute it beside the score; see `ShownMetric`."""
+        return None if self.options.score == self.metric_name else self.metric_name
+
+    @property
     def short_metric(self) -> Metric:
         """The metric that ranks short trainings: the score of the run, on held-out training data."""
         score = self.options.score
@@ -113,6 +123,7 @@ class StageContext:
             make=lambda: self._start_of(finalist),
             evaluators=full if epochs is None else ShortEvaluators(full, epochs, self.options),
             metric=self.metric if epochs is None else self.short_metric,
+            shown=None if epochs is None else self.metric,
             seed=self.options.seed,
             example=self.space.example_input,
             callbacks=callbacks,

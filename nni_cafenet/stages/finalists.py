@@ -87,10 +87,9 @@ class TrainedFinalist:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def report(self) -> dict[str, float]:
-        """Return the final result of its NNI trial: the metric as ``default``, cost and search score."""
-        scored = self.finalist.scored
-        result = {'default': self.metric, 'macs': scored.macs, 'params': scored.params}
-        return result if math.isnan(scored.score) else {**result, 'search_score': scored.score}
+        """Return the final result of its NNI trial: the metric as ``default``, and the ``score`` in the search."""
+        score = self.finalist.scored.score
+        return {'default': self.metric} if math.isnan(score) else {'default': self.metric, 'score': score}
 
 
 def finalist_name(rank: int | str, budget: str | None) -> str:

@@ -39,14 +39,15 @@ def train_finalist(
     evaluators: EvaluatorFactory | ShortEvaluators,
     metric: Metric,
     seed: int,
+    shown: Metric | None = None,
     example: ExampleInput | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> TrainedFinalist:
     """Train a network, or resume from its checkpoint; a finished training is only read.
 
-    ``make`` builds the network, with all RNGs seeded. With an example input, a network with a non-finite output gets
-    the metric NaN. A metric that is neither logged nor reported raises ValueError once the network is saved; a damaged
-    checkpoint raises `ResumeError`.
+    ``make`` builds the network, with all RNGs seeded. Each epoch reports ``shown`` to NNI if it is logged, else the
+    metric. With an example input, a network with a non-finite output gets the metric NaN. A metric that is
+    neither logged nor reported raises ValueError once the network is saved; a damaged checkpoint raises `ResumeError`.
     """
     done = read_result(finalist, folder, metric)
     checkpoint = folder / 'checkpoint.ckpt'
@@ -61,11 +62,12 @@ def train_finalist(
         if checkpoint.exists():
             check_checkpoint(checkpoint)
             evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
-        with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, metric)}) as reports:
+        reported = [metric] if shown is None else [shown, metric]
+        with taken_reports(lambda value: {**_as_dict(value), 'default': _default(value, trainer, reported)}) as reports:
             trainer.callbacks.extend(
                 [
                     *callbacks,
-                    _ReportEpochs(reports, metric),
+                    _ReportEpochs(reports, reported),
                     KeepCurves(folder / 'curves.jsonl'),
                     SaveEveryEpoch(checkpoint, last=False),
                     RestoreRandomState(evaluators.loader(evaluator)),
@@ -138,15 +140,15 @@ def _reported(value: Any) -> Any:
 class _ReportEpochs(pl.Callback):
     """Report the metric of each epoch to NNI unless the user's module does."""
 
-    def __init__(self, reports: CapturedResults, metric: Metric) -> None:
+    def __init__(self, reports: CapturedResults, metrics: Sequence[Metric]) -> None:
         self._reports = reports
-        self._metric = metric
+        self._metrics = metrics
         self._before = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.fit_loop.restarting:  # a resumed epoch that was already reported
             return
-        value = self._metric.value(None, _logged(trainer))
+        value = _first(self._metrics, None, _logged(trainer))
         if self._reports.intermediate == self._before and value is not None and nni.get_current_parameter() is not None:
             nni.report_intermediate_result(value)
         self._before = self._reports.intermediate
@@ -160,6 +162,12 @@ def _as_dict(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _default(value: Any, trainer: pl.Trainer, metric: Metric) -> Any:
-    found = metric.value(value, _logged(trainer))
+def _default(value: Any, trainer: pl.Trainer, metrics: Sequence[Metric]) -> Any:
+    found = _first(metrics, value, _logged(trainer))
     return value if found is None else found
+
+
+def _first(metrics: Sequence[Metric], reported: Any, logged: Mapping[str, float]) -> float | None:
+    """Return the first of some metrics that was reported or logged."""
+    values = (metric.value(reported, logged) for metric in metrics)
+    return next((value for value in values if value is not None), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from .heartbeat import RunHeartbeat
 from .job import Job
 from .runner import TrialRunner
 from .search_pool import SearchPool
+from .shown_scores import ShownScores
 from .watchdog import ends_with_this_process
 
 __all__ = ['AsTrials']
@@ -66,6 +68,7 @@ class AsTrials:
         manager = engine.nodejs_binding._proc
         self._release = None if manager is None else ends_with_this_process(manager.pid)
         self.runner = TrialRunner(engine, RunHeartbeat(folder.path), trial_directory or str(folder.path))
+        self._scores = ShownScores(self.runner, context)
         self.runner.retire_others(but=self._jobs_to_do())
         self._check_room()
         self._publish_axes()
@@ -138,7 +141,13 @@ class AsTrials:
         if self._pool is None:
             largest = self._details(self.context.space.full_widths)
             self._pool = SearchPool(self.runner, self.folder, largest, reserved=self.context.trainings)
-        return self._pool.score(batch)
+        return self._shown(self._pool.score(batch))
+
+    def _shown(self, scores: Iterator[Scored]) -> Iterator[Scored]:
+        """Show scored widths in the web UI, and return them as a search in this process does."""
+        for scored in scores:
+            self._scores.add(scored)
+            yield dataclasses.replace(scored, shown={})
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train each finalist in its own trial; those that fail twice are logged and left out.

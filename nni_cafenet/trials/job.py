@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,11 @@ class Job:
     log: Path | None = None
     failures: int = 0
     model: CafeNetTrial | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, as it is in the ID of its trial: ``'finalist-2'``."""
+        return re.sub(r'\W+', '-', self.name)[:40].strip('-')
 
     @property
     def does(self) -> str:

@@ -14,6 +14,7 @@ import requests
 from nni.experiment.config.utils import parse_time
 from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
+from nni.nas.space import ExecutableModelSpace
 
 from ..errors import LimitReachedError, TrialFailedError
 from .heartbeat import RunHeartbeat
@@ -45,6 +46,7 @@ class TrialRunner:
 
     ``session`` has the heartbeat and assigns tasks; ``path`` is the run's folder on the machines of the trials.
     ``concurrency`` is the experiment's number of parallel trials; it ``is_open`` while the experiment has time left.
+    ``records`` counts the results shown as trials that have ended.
     """
 
     def __init__(self, engine: TrainingServiceExecutionEngine, session: RunHeartbeat, path: str) -> None:
@@ -57,6 +59,7 @@ class TrialRunner:
         self._limit: float = math.inf
         self._used = 0
         self.is_open = True
+        self.records = 0
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, Any] = {}
         self._polled, self._had_room = 0.0, time.monotonic()
@@ -85,7 +88,7 @@ class TrialRunner:
         try:
             status = self.experiment.get_status()
             profile = self.experiment.get_experiment_profile()
-            trials = self.experiment.list_trial_jobs()
+            listed = self.experiment.list_trial_jobs()
         except (requests.exceptions.RequestException, OSError) as error:
             self.manager.silent(error)
             return
@@ -98,6 +101,8 @@ class TrialRunner:
         self._limit = math.inf if limit is None else int(limit)
         self.is_open = status in _OPEN or (status in _CLOSED and not _is_over(profile))
         self._others = {}
+        trials = [trial for trial in listed if 'ended' not in _parameters(trial)]
+        self.records = max(self.records, len(listed) - len(trials))
         for trial in trials:
             self._update(trial)
         self._used = len(trials) + sum(job.status == 'SUBMITTED' for job in self._jobs.values())
@@ -105,8 +110,7 @@ class TrialRunner:
             self._had_room = self._polled
 
     def _update(self, trial: Any) -> None:
-        parameters = trial.hyperParameters[0].parameters if trial.hyperParameters else {}
-        parameters = parameters if isinstance(parameters, Mapping) else {}
+        parameters = _parameters(trial)
         job = self._jobs.get(parameters.get('task', ''))
         if job is None or (job.trial and job.trial != trial.trialJobId):
             if trial.status in ACTIVE and parameters.get('run') == self.path:
@@ -136,13 +140,19 @@ class TrialRunner:
                 del self._others[job.trial]
                 return
         job.status, job.trial = 'SUBMITTED', ''
-        job.model = CafeNetTrial(self.path, job.key, job.summary, job.details)  # the engine keeps a weak reference
+        # the engine keeps a weak reference
+        job.model = CafeNetTrial(self.path, job.key, job.summary, job.details, job.title)
         self._used += 1
         try:
             self.engine.submit_models(job.model)
         except Exception:
             self.manager.check()
             raise
+
+    def show(self, result: ExecutableModelSpace) -> None:
+        """Show a result as a trial that has ended."""
+        self.records += 1
+        self.engine.submit_models(result)
 
     def may_start(self, does: str) -> bool:
         """Whether a job of a kind (`Job.does`) can be submitted or assigned to a restarted trial."""
@@ -253,6 +263,11 @@ def _is_over(profile: Mapping[str, Any]) -> bool:
     """Whether an experiment has reached its maximum duration."""
     limit = parse_time(profile['params'].get('maxExperimentDuration'))
     return limit is not None and profile['execDuration'] > limit
+
+
+def _parameters(trial: Any) -> Mapping[str, Any]:
+    parameters = trial.hyperParameters[0].parameters if trial.hyperParameters else {}
+    return parameters if isinstance(parameters, Mapping) else {}
 
 
 def _traceback(path: Path, *, whole: bool) -> str:

@@ -16,7 +16,7 @@ from ..stages import CapturedResults, Finalist, RunFolder, StageContext, evaluat
 from ..utils import child_path, load_random_state, load_torch
 from .file_queue import FileQueue
 
-__all__ = ['rounded', 'run_task']
+__all__ = ['rounded', 'run_task', 'shown_value']
 
 _LOOK_BATCHES = 5
 """Batches for BN statistics when scoring during supernet training."""
@@ -54,12 +54,14 @@ def _search(context: StageContext, folder: RunFolder, task: Mapping[str, Any]) -
     best: Scored | None = None
     number, reported, last = 0, -1, -math.inf
 
+    context.scorer.shown = context.shown_metric
+
     def report() -> None:
         nonlocal reported, last
         if best is not None and number > reported:
-            nni.report_intermediate_result(
-                {'default': rounded(best.score), 'scored widths': number, 'macs': best.macs, 'params': best.params}
-            )
+            shown = shown_value(context, best)
+            result = {'default': best.score if shown is None else shown, 'score': best.score, 'scored widths': number}
+            nni.report_intermediate_result({name: rounded(value) for name, value in result.items()})
             reported, last = number, time.monotonic()
 
     def wait() -> None:
@@ -82,7 +84,10 @@ def _finalist(context: StageContext, folder: RunFolder, task: Mapping[str, Any])
     if context.finalists.weights == 'inherited':
         _load_supernet(context, folder)
     trained = context.train_finalist(Finalist.from_json(task['finalist']), folder)
-    nni.report_final_result({name: rounded(value) for name, value in trained.report().items()})
+    result = trained.report()
+    if trained.finalist.epochs is not None:  # ranked by its held-out loss, but shown by the metric of the finalists
+        result = {'default': trained.metrics.get(context.metric_name, trained.metric), 'score': trained.metric}
+    nni.report_final_result({name: rounded(value) for name, value in result.items()})
 
 
 def _load_supernet(context: StageContext, folder: RunFolder) -> None:
@@ -91,7 +96,7 @@ def _load_supernet(context: StageContext, folder: RunFolder) -> None:
 
 
 class _LookEveryEpoch(pl.Callback):
-    """Report the held-out scores of uniform 50 %, largest and smallest widths after every epoch."""
+    """Report how uniform 50 %, largest and smallest widths do on held-out data after every epoch."""
 
     def __init__(self, context: StageContext, reports: CapturedResults) -> None:
         self._context = context
@@ -104,14 +109,26 @@ class _LookEveryEpoch(pl.Callback):
             if self._scorer is None:
                 batches = min(_LOOK_BATCHES, self._context.options.statistics_batches)
                 self._scorer = self._context.supernet.scorer(channel_sets_per_step=1, statistics_batches=batches)
+                self._scorer.shown = self._context.shown_metric
             scores = {
-                'default': self._scorer.score(space.uniform_widths(0.5)).score,
-                'largest': self._scorer.score(space.full_widths).score,
-                'smallest': self._scorer.score(space.smallest_widths).score,
+                'default': self._value(space.uniform_widths(0.5)),
+                'largest': self._value(space.full_widths),
+                'smallest': self._value(space.smallest_widths),
                 'training loss': float(trainer.callback_metrics.get('cafenet/loss', math.nan)),
             }
         if not math.isnan(scores['default']):
             self._reports.send({name: rounded(value) for name, value in scores.items() if not math.isnan(value)})
+
+    def _value(self, widths: Mapping[str, int]) -> float:
+        scored = self._scorer.score(widths)  # type: ignore[union-attr]
+        shown = shown_value(self._context, scored)
+        return scored.score if shown is None else shown
+
+
+def shown_value(context: StageContext, scored: Scored) -> float | None:
+    """Return the metric that ranks finalists, of scored widths; None where the supernet does not give it."""
+    name = context.metric_name
+    return scored.score if context.options.score == name else scored.shown.get(name)
 
 
 def rounded(value: float) -> float:

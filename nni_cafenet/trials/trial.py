@@ -23,10 +23,13 @@ class CafeNetTrial(ExecutableModelSpace):
 
     NNI's local training service delivers parameters in the order of requests, not to the trials they belong to. So a
     parameter only contains the path of the run on the trial's machine, and the main process assigns the task to the job
-    id; ``task`` identifies the trial for it. ``summary`` (see `mutation_summary`) and ``details`` are for the web UI.
+    id; ``task`` identifies the trial for it. ``summary`` (see `mutation_summary`) and ``details`` are for the web UI;
+    ``name`` becomes a part of the trial's ID (``nni_compat/patches/records.js``).
     """
 
-    def __init__(self, path: str, task: str, summary: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str, task: str, summary: Mapping[str, Any], details: Mapping[str, Any], name: str = ''
+    ) -> None:
         super().__init__(ModelStatus.Frozen)
         self.evaluator = None
         self.sample = None
@@ -34,13 +37,15 @@ class CafeNetTrial(ExecutableModelSpace):
         self.task = task
         self.summary = dict(summary)
         self.details = dict(details)
+        self.name = name
 
     def _dump(self) -> dict[str, Any]:
-        return {'mutation_summary': self.summary, 'details': self.details, 'task': self.task, 'run': self.path}
+        shown = {'mutation_summary': self.summary, 'details': self.details, 'name': self.name}
+        return {**shown, 'task': self.task, 'run': self.path}
 
     @classmethod
     def _load(cls, **parts: Any) -> CafeNetTrial:
-        return cls(parts['run'], parts['task'], parts['mutation_summary'], parts['details'])
+        return cls(parts['run'], parts['task'], parts['mutation_summary'], parts['details'], parts.get('name', ''))
 
     def extra_repr(self) -> str:
         """Return the task and the folder."""

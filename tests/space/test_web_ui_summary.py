@@ -75,7 +75,7 @@ def test_a_real_space(family):
     assert summary['params'] == space.params(space.smallest_widths)
     widths = list(summary.values())[:-3]
     assert widths == list(space.smallest_widths.values())
-    assert [label for label in summary if label in space.labels] == list(space.labels)
+    assert list(summary)[:3] == ['f0', 'f1', 'f2.0']
 
 
 def test_many_groups_are_summed_up_by_the_deepest_level_that_fits():
@@ -89,7 +89,9 @@ def test_many_groups_are_summed_up_by_the_deepest_level_that_fits():
     by_stage = mutation_summary(space, widths, most=6)
     assert list(by_stage)[:-3] == ['conv1 %', 'layer1 %', 'layer2 %', 'layer3 %']
     assert [by_stage['conv1 %'], by_stage['layer1 %'], by_stage['layer2 %']] == [100.0, 82.5, 100.0]  # 33 of 40
-    assert list(mutation_summary(space, widths, most=13))[:-3] == labels
+    by_group = mutation_summary(space, widths, most=13)
+    assert list(by_group)[:-3] == [label.replace('layer', 'l') for label in labels]
+    assert by_group['l1.0.conv1'] == 3
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_where_levels_are_too_coarse_neighbors_are_joined(labels, expected):
     assert list(mutation_summary(space, space.widths(0.5), most=3))[:-3] == expected
 
 
-@pytest.mark.parametrize('most', [1, 2, 5, 24])
+@pytest.mark.parametrize('most', [1, 2, 5, 12])
 def test_at_most_so_many_axes(most):
     labels = [f'{a}.{b}.{c}.conv' for a in 'pqr' for b in range(5) for c in range(20)]
     space = named(*labels)
@@ -121,23 +123,7 @@ def test_the_keys_do_not_depend_on_the_widths(family):
     space = family('densenet121')
     keys = [list(mutation_summary(space, space.uniform_widths(share))) for share in (0.1, 0.5, 1.0)]
     assert keys[0] == keys[1] == keys[2]
-    assert len(keys[0]) <= 27
-
-
-def test_long_labels_lose_their_middle_and_stay_different():
-    labels = [f'encoder.layers.encoder_layer_{i}.mlp.{j}' for i in range(3) for j in (0, 3)]
-    summary = mutation_summary(named(*labels), dict.fromkeys(labels, 5))
-    short = list(summary)[:-3]
-    assert short[0] == 'encoder.._0.mlp.0'  # 208 characters for 13 axes, a gap less
-    assert len(set(short)) == 6
-    assert max(map(len, short)) == 17
-
-
-def test_a_cut_that_would_make_two_alike_is_a_smaller_one():
-    labels = [f'the_first_part.{i}.the_second_part' for i in range(3)]
-    short = list(mutation_summary(named(*labels), dict.fromkeys(labels, 5)))[:-3]
-    assert len(set(short)) == 3
-    assert all(a.startswith('the_first') and a.endswith('second_part') for a in short)
+    assert len(keys[0]) <= 15
 
 
 def test_axes_of_groups_go_from_the_smallest_to_the_full_width():

@@ -93,14 +93,9 @@ def test_the_budget_that_its_name_tells():
 
 
 def test_what_its_trial_reports():
-    assert TrainedFinalist(Finalist('1', SCORED), 0.9).report() == {
-        'default': 0.9,
-        'macs': 40,
-        'params': 10,
-        'search_score': 0.25,
-    }
+    assert TrainedFinalist(Finalist('1', SCORED), 0.9).report() == {'default': 0.9, 'score': 0.25}
     unknown = Scored({'a': 4}, 40, 10, math.nan, {}, ())
-    assert TrainedFinalist(Finalist('1', unknown), 0.9).report() == {'default': 0.9, 'macs': 40, 'params': 10}
+    assert TrainedFinalist(Finalist('1', unknown), 0.9).report() == {'default': 0.9}
 
 
 # --- the metric -----------------------------------------------------------------------------------

@@ -201,6 +201,7 @@ class Manager:
         self.seconds, self.duration = 0, None
         self.work = lambda trial, task: 'SUCCEEDED'
         self.steps = 0
+        self.records: list[dict] = []
         self._proc = None
         self.config = types.SimpleNamespace(canonical_copy=lambda: self.config)
         self.config.experiment_working_directory = str(folder)
@@ -228,7 +229,11 @@ class Manager:
 
     def submit_models(self, *models):
         for model in models:
-            self.add(model._dump())
+            parameters = model._dump()
+            if 'ended' in parameters:
+                self.records.append(parameters)
+            else:
+                self.add(parameters)
 
     def let_time_pass(self):
         """End the time that the experiment may run for."""

@@ -50,6 +50,7 @@ def in_turn(manager):
         if folder not in ready:
             ready[folder] = StageContext.load(folder.read_setup())
             assert ready[folder].supernet.restore(folder)
+            ready[folder].scorer.shown = ready[folder].shown_metric
         queue = FileQueue(folder.search / task['queue'])
         try:
             for widths in queue.tasks(enough):
@@ -139,6 +140,11 @@ def test_trials_find_what_one_process_finds(make, manager, in_turn, finished, tm
     shown = [trial.hyperParameters[0].parameters['mutation_summary']['stage'] for trial in manager.trials]
     assert shown == ['supernet', 'search', 'search', 'finalist', 'finalist', 'baseline']
     assert manager.space.keys() == strategy._space.choices.keys()
+    assert len(manager.records) == len(strategy.history) + 1  # and the baseline
+    for record in manager.records:
+        assert record['mutation_summary']['stage'] == 'search'
+        assert record['ended']['final'].keys() == {'default', 'score'}
+    assert not any(scored.shown for scored in strategy.history)
 
     again = make().go()  # gives its result once more
     assert len(manager.trials) == 6

@@ -377,3 +377,13 @@ def test_the_main_process_gives_signs_of_life(manager, make_runner, done, monkey
     monkeypatch.setattr(runner.session, 'beat', lambda: beats.append(True))
     run(runner, [finalist('1')], done)
     assert beats
+
+
+def test_records_take_no_room_and_are_told_from_trials(manager, make_runner, done):
+    manager.limit = 1
+    manager.add({'ended': {'final': {'default': 0.5}}, 'name': 'widths'}, 'SUCCEEDED')
+    runner = make_runner()
+    runner.poll(now=True)
+    assert (runner.records, runner.trials_left) == (1, 1)
+    assert run(runner, [finalist('1@50%')], done) == (['finalist 1@50%'], [])
+    assert manager.trials[-1].hyperParameters[0].parameters['name'] == 'finalist-1-50'

@@ -143,13 +143,25 @@ def test_widths_of_the_mailbox_are_scored_as_in_process(trained, texts, reported
     assert found == [setup.scorer.score(each) for each in widths]
     best = min(found, key=lambda scored: scored.score)
     assert reported.intermediate[-1] == {
-        'default': rounded(best.score),
+        'default': rounded(best.shown['val_loss']),
+        'score': rounded(best.score),
         'scored widths': 3,
-        'macs': best.macs,
-        'params': best.params,
     }
-    defaults = [report['default'] for report in reported.intermediate]
-    assert defaults == sorted(defaults, reverse=True)
+    scores = [report['score'] for report in reported.intermediate]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_widths_come_with_the_metric_of_the_finalists(trained, texts):
+    setup = StageContext.load(texts()[0])
+    assert setup.supernet.restore(trained)
+    queue = FileQueue(trained.search / '003')
+    queue.put(setup.space.full_widths)
+    queue.close()
+    run_task(trained, {'stage': 'search', 'queue': '003'})
+    (found,) = queue.take_scores()
+    assert found.shown.keys() == {'val_loss'}  # without the noise of the training step, and not at a temperature
+    assert 0 < found.shown['val_loss'] != found.score
+    assert tasks.shown_value(setup, found) == found.shown['val_loss']
 
 
 def test_a_mailbox_without_widths(trained, reported):
@@ -180,9 +192,7 @@ def test_a_finalist_is_trained_and_reported(trained, texts, reported, weights):
     assert len(reported.intermediate) == 3
     assert final == {
         'default': rounded(reported.intermediate[-1]['default']),
-        'macs': finalist.scored.macs,
-        'params': finalist.scored.params,
-        'search_score': rounded(finalist.scored.score),
+        'score': rounded(finalist.scored.score),
     }
     assert (trained.finalist(weights) / 'result.json').exists()
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import pathlib
 import struct
-import threading
 
-import nni_node
 import pytest
 
-PAGES = pathlib.Path(nni_node.__file__).parent / 'static'
 STAGES = [
     ({'stage': 'supernet'}, [0.1, 0.3], None, 'SUCCEEDED'),
     ({'stage': 'search'}, [0.5, 0.6], None, 'SUCCEEDED'),
@@ -19,97 +13,6 @@ STAGES = [
     ({'stage': 'finalist', 'conv1': 4, 'fc': 50, 'macs': 5000}, [{'default': 0.6, 'epoch': 1}], 0.9, 'SUCCEEDED'),
     ({'stage': 'finalist', 'conv1': 6, 'fc': 40, 'macs': 4500}, [0.4], None, 'FAILED'),
 ]
-
-
-@pytest.fixture
-def portal(ui):
-    """``portal(trials, space)``: NNI's pages in the browser, with trials that have run.
-
-    A trial is (mutation summary, intermediate results, final default metric or None, status); space: the published one.
-    """
-    servers = []
-
-    def start(trials, space=None):
-        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler(answers(trials, space or {})))
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append(server)
-        return ui(server.server_port)
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def handler(answers):
-    class Manager(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=PAGES)
-
-        def do_GET(self):
-            name = self.path.rpartition('/')[2]
-            if not self.path.startswith('/api/'):
-                self.path = '/index.html' if name in ('oview', 'detail') else self.path
-                super().do_GET()
-                return
-            body = json.dumps(answers.get(name, [])).encode()
-            self.send_response(200)
-            self.send_header('Content-Type', 'application/json')
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    return Manager
-
-
-def answers(trials, space):
-    """What NNI's manager answers, by the last word of the address."""
-
-    def metric(trial, kind, sequence, value):
-        data = json.dumps(json.dumps(value))
-        return {
-            'trialJobId': trial,
-            'parameterId': '0',
-            'type': kind,
-            'sequence': sequence,
-            'data': data,
-            'timestamp': 0,
-        }
-
-    jobs, metrics = [], []
-    for number, (summary, intermediates, final, status) in enumerate(trials):
-        trial = f'trial{number}'
-        metrics += [metric(trial, 'PERIODICAL', *pair) for pair in enumerate(intermediates)]
-        parameter = {'parameter_id': number, 'parameters': {'mutation_summary': summary, 'other': [1]}}
-        job = {'trialJobId': trial, 'sequenceId': number, 'status': status, 'startTime': 1000, 'endTime': 9000}
-        job['hyperParameters'] = [json.dumps(parameter)]
-        if final is not None:
-            metrics.append(metric(trial, 'FINAL', 0, {'default': final, 'macs': summary['macs']}))
-            job['finalMetricData'] = metrics[-1:]
-        jobs.append(job)
-    config = {
-        'searchSpace': space,
-        'trialConcurrency': 2,
-        'trainingService': {'platform': 'local'},
-        'trialCommand': 'x',
-    }
-    return {
-        'experiment': {
-            'id': 'abc',
-            'params': config,
-            'startTime': 1000,
-            'endTime': 9000,
-            'execDuration': 8,
-            'logDir': '/',
-        },
-        'experiment-metadata': {'id': 'abc', 'tag': ['retiarii']},
-        'check-status': {'status': 'DONE', 'errors': []},
-        'trial-jobs': jobs,
-        'metric-data': metrics,
-    }
 
 
 def test_a_line_a_finalist(portal):

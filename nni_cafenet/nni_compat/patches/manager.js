@@ -6,6 +6,7 @@ delete process.env.NNI_CAFENET_MANAGER; // trials inherit the environment
 
 require('./orphan').endWithParent(settings.parent);
 require('./parameters');
+require('./records'); // before ./bad_input, which passes over what fails
 require('./bad_input');
 require('./credentials').install(settings);
 require('./listening').install(settings);
