@@ -18,7 +18,7 @@ from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern, Outputs
 from ..options import BudgetSpecs, RecipeOptions, SupernetOptions, TrainingRecipe
 from ..search import Budget, Evolution, Searcher
-from ..space import Bins, FlopsSensitiveBins, WidthMutator, WidthSpace
+from ..space import Bins, Divisor, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
@@ -68,7 +68,7 @@ def prune(
     exclude: Sequence[LayerPattern] | None = None,
     min_ratio: Any = None,
     max_ratio: Any = 1.0,
-    divisor: int = 1,
+    divisor: Divisor = 1,
     sharing: Sharing | None = None,
     channel_sets_per_step: int = 2,
     memory: str = 'auto',

@@ -2,6 +2,7 @@
 
 from .bins import BinnedGroup, Bins, EqualBins, FlopsSensitiveBins, parse_bins
 from .checks import check_array, check_channel_sets, check_widths
+from .divisors import Divisor
 from .model_argument import norms_held_in_eval
 from .mutator import WidthMutator
 from .nni_choices import full_network, has_choices, refuse_choices
@@ -13,6 +14,7 @@ __all__ = [
     'BinnedGroup',
     'Bins',
     'ChannelSets',
+    'Divisor',
     'EqualBins',
     'FlopsSensitiveBins',
     'SimplifiedWidthSpace',

@@ -121,17 +121,16 @@ class BinnedGroup:
 
 
 def bin_groups(
-    groups: Sequence[ChannelGroup], bins: Bins, shares: Sequence[tuple[float, float]], divisor: int
+    groups: Sequence[ChannelGroup], bins: Bins, shares: Sequence[tuple[float, float]], divisors: Sequence[int]
 ) -> list[BinnedGroup]:
     """Compute the bin size and the allowed widths of each group.
 
-    ``shares`` bound the width of each group: the smallest is rounded up to a multiple of ``divisor`` (0: one bin) and to
+    ``shares`` bound the width of each group: the smallest is rounded up to a multiple of its divisor (0: one bin) and to
     the group's least width, the largest down; if no width is left, the smallest is the only one. Widths are multiples of
-    ``divisor`` in groups whose full width is a multiple. Raises ValueError if it is below 1.
+    the divisor in groups whose full width is a multiple.
     """
-    divisor = check_whole_number('divisor', divisor, 1)
     result = []
-    for group, size, (least, most) in zip(groups, bins.sizes(groups), shares):
+    for group, size, (least, most), divisor in zip(groups, bins.sizes(groups), shares, divisors):
         step = divisor if group.width % divisor == 0 else 1
         size = min(_round_up(size, step), group.width)
         largest = max(math.floor(most * group.width + 1e-9) // step, 1) * step

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..graph import LayerPattern, Outputs
-from ..utils import check_flag, check_instance, check_whole_number
+from ..utils import check_flag, check_instance
 from .bins import Bins
+from .divisors import Divisor, check_divisor
 from .ratios import Ratio
 from .width_space import WidthSpace
 
@@ -36,7 +37,7 @@ class WidthMutator:
         exclude: Sequence[LayerPattern] | None = None,
         min_ratio: Ratio = 0.1,
         max_ratio: Ratio = 1.0,
-        divisor: int = 1,
+        divisor: Divisor = 1,
         verify: bool = True,
         outputs: Outputs = None,
     ) -> None:
@@ -48,7 +49,7 @@ class WidthMutator:
             'exclude': exclude,
             'min_ratio': min_ratio,
             'max_ratio': max_ratio,
-            'divisor': check_whole_number('divisor', divisor, 1),
+            'divisor': check_divisor(divisor),
             'verify': check_flag('verify', verify),
             'outputs': outputs,
         }

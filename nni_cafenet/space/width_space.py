@@ -17,9 +17,10 @@ from ..graph import ExampleInput, LayerPattern, Outputs
 from ..nni_compat import pickle_argument, takes_pickled
 from ..slicing import ActiveModel, Selection
 from ..slim import PathLike, rescale_initialization, save_slim, slim_model
-from ..utils import check_flag, check_instance, check_whole_number
+from ..utils import check_flag, check_instance
 from .bins import Bins, FlopsSensitiveBins, bin_groups
 from .checks import check_channel_sets
+from .divisors import Divisor, Divisors, check_divisor
 from .governed_groups import check_networks, governed_groups, refuse_width_rules
 from .model_argument import model_from, norms_held_in_eval
 from .nni_choices import networks_of
@@ -74,7 +75,8 @@ class WidthSpace(WidthChoices, ModelSpace):
         Largest width of a group as a share of its full width, in the same two forms; the smallest of several numbers
         counts, and the default is 1. Below 1 the space does not contain the full network.
     divisor
-        Widths are multiples of it in groups whose full width is a multiple.
+        Widths are multiples of it in groups whose full width is a multiple: a number for all groups, or ``{layer:
+        number}``, such as ``{nn.Conv2d: 8, 'head.*': 32}``, where the least common multiple of several numbers counts.
     verify
         Verify the analysis by real forwards at random widths (recommended).
     sample
@@ -121,14 +123,14 @@ class WidthSpace(WidthChoices, ModelSpace):
         exclude: Sequence[LayerPattern] | None = None,
         min_ratio: Ratio = 0.1,
         max_ratio: Ratio = 1.0,
-        divisor: int = 1,
+        divisor: Divisor = 1,
         verify: bool = True,
         sample: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if bins is not None:
             check_instance('bins', bins, Bins, 'FlopsSensitiveBins(min_bin=1, max_bin=32)')
-        divisor, verify = check_whole_number('divisor', divisor, 1), check_flag('verify', verify)
+        divisor, verify = check_divisor(divisor), check_flag('verify', verify)
         made = model_from(model, args, kwargs)
         networks = networks_of(made, sample)
         full_model = made if networks is None else networks.full()
@@ -144,10 +146,11 @@ class WidthSpace(WidthChoices, ModelSpace):
         else:
             self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
-        shares = RatioBounds(full_model, min_ratio, max_ratio)
+        shares, divisors = RatioBounds(full_model, min_ratio, max_ratio), Divisors(full_model, divisor)
         graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
         if networks is None or not networks.values:
-            groups = bin_groups(graph.groups, bins or FlopsSensitiveBins(), shares.of(graph.groups), divisor)
+            bounds, steps = shares.of(graph.groups), divisors.of(graph.groups)
+            groups = bin_groups(graph.groups, bins or FlopsSensitiveBins(), bounds, steps)
             self.graph, self.groups, self._labels = graph, tuple(groups), GroupLabels(groups)
         else:
             refuse_width_rules(bins=bins, min_ratio=min_ratio, max_ratio=max_ratio, divisor=divisor)

@@ -16,7 +16,7 @@ def group(width: int, macs: int = 1, label: str = 'a') -> ChannelGroup:
 
 
 def choices(width: int, number: int, min_ratio: float = 0.0, divisor: int = 1, max_ratio: float = 1.0) -> list[int]:
-    (result,) = bin_groups([group(width)], EqualBins(number), [(min_ratio, max_ratio)], divisor)
+    (result,) = bin_groups([group(width)], EqualBins(number), [(min_ratio, max_ratio)], [divisor])
     return list(result.choices)
 
 
@@ -101,7 +101,9 @@ def test_bins_of_vgg19(analyzed):
 )
 def test_sizes_of_spaces(full_size, name, options, limits, groups, before, after, bins):
     graph = full_size(name, **options)
-    result = bin_groups(graph.groups, FlopsSensitiveBins(*limits), [(0, 1)] * len(graph.groups), 1)
+    result = bin_groups(
+        graph.groups, FlopsSensitiveBins(*limits), [(0, 1)] * len(graph.groups), [1] * len(graph.groups)
+    )
     assert len(result) == groups
     assert round(sum(math.log10(group.width) for group in graph.groups), 1) == before
     assert round(sum(math.log10(len(group.choices)) for group in result), 1) == after
@@ -116,7 +118,7 @@ def test_equal_bins():
     assert choices(22, 5) == [5, 10, 15, 20, 22]  # the last bin is smaller
     assert choices(3, 20) == [1, 2, 3]  # one channel a bin
     assert choices(7, 1) == [7]
-    (result,) = bin_groups([group(22)], EqualBins(5), [(0, 1)], 1)
+    (result,) = bin_groups([group(22)], EqualBins(5), [(0, 1)], [1])
     assert (result.label, result.full, result.bin, result.bins) == ('a', 22, 5, 5)
 
 
@@ -204,8 +206,6 @@ def test_bin_sizes_must_be_whole_numbers(value):
     for make in (lambda: FlopsSensitiveBins(value, 64), lambda: FlopsSensitiveBins(1, value), lambda: EqualBins(value)):
         with pytest.raises(ValueError, match=r'(min_bin|max_bin|number)=.* must be a whole number, 1 or more'):
             make()
-    with pytest.raises(ValueError, match='divisor=.* must be a whole number'):
-        choices(8, 2, divisor=value)
 
 
 def test_the_smallest_bin_must_not_be_above_the_largest():
