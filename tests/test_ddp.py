@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from nni_cafenet import CafeNet, EqualBins, LocallyFree, RandomSearch, WidthMutator, WidthSpace
+from nni_cafenet.search.scorer import Scorer
 from nni_cafenet.supernet.graph_memory import GraphMemory
 from nni_cafenet.testing import digits
 
@@ -71,8 +72,13 @@ class User(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
 
 
-steps, winners, active = [], [], None
-activate = WidthSpace.activate
+steps, winners, active, scores = [], [], None, []
+activate, score = WidthSpace.activate, Scorer.score
+
+
+def count(self, widths):
+    scores.append(dict(widths))
+    return score(self, widths)
 
 
 def watch(self, widths, channel_sets=None):
@@ -82,7 +88,7 @@ def watch(self, widths, channel_sets=None):
 
 
 if __name__ == '__main__':
-    WidthSpace.activate = watch
+    WidthSpace.activate, Scorer.score = watch, count
     torch.set_num_threads(1)
     root, rank = Path(sys.argv[1]), int(os.environ.get('LOCAL_RANK', 0))
     looks = []
@@ -101,7 +107,10 @@ if __name__ == '__main__':
     experiment = NasExperiment(space, Lightning(user, trainer, train_dataloaders=loader), strategy)
     experiment.config.experiment_working_directory = str(root / 'nni')
     experiment.run()
+    Scorer.score = score
     record = {
+        'scores': scores,
+        'again': [strategy._context.scorer.score(each.widths).to_json() for each in strategy.history],
         'rank': trainer.global_rank,
         'world': trainer.world_size,
         'steps': steps,
@@ -227,3 +236,11 @@ def test_both_give_the_same_result_and_one_folder_is_kept(ranks):
     (folder,) = (root / 'lightning' / 'cafenet').iterdir()
     assert read_records(folder / 'history.jsonl', remedy='') == first['history']
     assert (folder / 'supernet.ckpt').exists()
+
+
+def test_each_scores_its_share_as_one_process_would(ranks):
+    (first, second), _ = ranks
+    widths = [record['widths'] for record in first['history']]
+    assert len(first['scores']) == len(second['scores']) == 3
+    assert sorted(map(str, first['scores'] + second['scores'])) == sorted(map(str, widths))
+    assert first['again'] == second['again'] == first['history']

@@ -15,6 +15,7 @@ from ..utils import resume_hint
 from .context import StageContext
 from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
+from .scores_over_ranks import scores_over_ranks
 
 __all__ = ['InProcess', 'Stages']
 
@@ -53,8 +54,8 @@ class InProcess:
         supernet.train(self.folder, lambda: self.engine.submit_models(supernet.model_space()))
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
-        """Score a batch of widths; yield results in order."""
-        return map(self.context.scorer.score, batch)
+        """Score a batch of widths, each rank its share; yield results in order."""
+        return scores_over_ranks(self.context.scorer.score, batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other."""
