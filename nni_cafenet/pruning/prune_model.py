@@ -22,7 +22,7 @@ from ..space import Bins, Divisor, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Sharing, training_loader
-from ..utils import check_instance, interruptible, read_record, seeded, suppress_training_logs
+from ..utils import check_instance, check_path, interruptible, read_record, seeded, suppress_training_logs
 from .checks import (
     RECORD,
     check_given,
@@ -83,6 +83,7 @@ def prune(
     baseline: bool = True,
     seed: int = 0,
     directory: str | Path | None = None,
+    supernet_from: str | Path | None = None,
     device: str = 'auto',
     precision: str = '32-true',
 ) -> Pruned | PrunedFamily:
@@ -149,6 +150,8 @@ def prune(
     directory
         Folder of the run's state and results. A killed run resumes from it. Default: a new folder below ``cafenet`` in the
         working directory.
+    supernet_from
+        The directory of a finished run, for another budget or more candidates with the same supernet (see `CafeNet`).
     device, precision
         Device and precision of training, if there is no ``evaluator``: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``;
         ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
@@ -198,7 +201,8 @@ def prune(
             'divisor': divisor,
             'outputs': outputs,
         }
-        ratio_there = _ratio_there(folder) if min_ratio is None else None
+        earlier = folder if supernet_from is None else check_path('supernet_from', supernet_from)
+        ratio_there = _ratio_there(earlier) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         space.held_norms = held_norms
@@ -224,6 +228,7 @@ def prune(
             metric=metric,
             metric_higher_is_better=metric_higher_is_better,
             directory=folder,
+            supernet_from=supernet_from,
         )
         order = ordered(space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed)
         supernet = recipes.supernet(epochs)
@@ -237,7 +242,9 @@ def prune(
         }
         if held_norms:
             asked['held_norms'] = ' '.join(sorted(held_norms))
-        keep_settings(folder / RECORD, {'format': 1, 'model': fingerprint(original), **asked})
+        settings = {'format': 1, 'model': fingerprint(original), **asked}
+        keep_settings(earlier / RECORD, settings, make=False)
+        keep_settings(folder / RECORD, settings)
         asked['finetune_epochs'] = finetune_epochs
         strategy.run()
         results = Results(space, strategy, recipes, folder, original, order)

@@ -21,6 +21,7 @@ from .preflight import check_before_training
 from .presets import with_preset
 from .progress_bar import EpochBar
 from .ranking_metric import Metric
+from .run_copy import check_source, copy_run
 from .stage_records import check_supernet, stages_record
 from .train_finalists import read_result, train_finalist
 from .training_curves import read_curves
@@ -46,8 +47,10 @@ __all__ = [
     'check_checkpoint',
     'check_directory',
     'check_loggers',
+    'check_source',
     'check_supernet',
     'computes_numbers',
+    'copy_run',
     'evaluating',
     'finalist_name',
     'finalists_table',

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,16 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
+    check_source,
     computes_numbers,
+    copy_run,
     finalist_name,
     named,
     one_batch,
     with_preset,
 )
 from ..supernet import Combination, Divergence, Sharing, TrainingOptions, WidthSampling
-from ..utils import check_instance
+from ..utils import check_instance, check_path
 from .engine import is_sequential
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
@@ -133,6 +136,10 @@ class CafeNet(WidthSearch):
         checkpoint remembers.
     trial_directory
         The same folder as trials on other machines see it, if under another path.
+    supernet_from
+        The directory of a finished run whose supernet, scores and trained networks this run takes, to ask it something
+        else: another budget, more candidates, more finalists. That run is not changed. Its model, data and training must
+        be the same.
 
     Raises
     ------
@@ -171,6 +178,7 @@ class CafeNet(WidthSearch):
         preset: str | None = None,
         directory: str | os.PathLike[str] | None = None,
         trial_directory: str | os.PathLike[str] | None = None,
+        supernet_from: str | os.PathLike[str] | None = None,
     ) -> None:
         budgets = BudgetSpecs.of(budget)
         left_open = with_preset(
@@ -186,6 +194,7 @@ class CafeNet(WidthSearch):
         )
         searcher = Evolution() if left_open['search'] is None else left_open['search']
         self.search = check_instance('search', searcher, Searcher)
+        self.supernet_from = None if supernet_from is None else check_path('supernet_from', supernet_from)
         self.headroom_widths = SearchOptions.check('headroom', headroom)
         super().__init__(
             budgets,
@@ -226,6 +235,15 @@ class CafeNet(WidthSearch):
         self.options.sharing.check(space.groups)
         self.options.training.sampling.check(space)
         return space
+
+    def _check_folders(self) -> None:
+        super()._check_folders()
+        if self.supernet_from is not None:
+            check_source(self.supernet_from)
+
+    def _take_over(self, directory: Path, supernet: Mapping[str, Any]) -> None:
+        if self.supernet_from is not None:
+            copy_run(self.supernet_from, directory, supernet)
 
     def _search_record(self) -> dict[str, Any]:
         return {'search': named(self.search), 'headroom_widths': self.headroom_widths}

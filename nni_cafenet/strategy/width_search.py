@@ -104,9 +104,17 @@ class WidthSearch(WithResult, OneShotStrategy):
         """Return what scores depend on besides the supernet; other scores get their own history."""
         return self._as_asked().scores_record()
 
+    def _take_over(self, directory: Path, supernet: Mapping[str, Any]) -> None:
+        """Fill the folder of a run that has not begun with what another run has done."""
+
     def _make_result(self, **common: Any) -> RunResult:
         """Return the result of the run, still empty."""
         return RunResult(**common)
+
+    def name_of(self, model: Any) -> str:
+        """Return the name of an experiment that has none: its model and budgets, for ``nnictl experiment list``."""
+        kind = type(model.full_model if isinstance(model, WidthSpace) else model).__name__
+        return f'{kind} at {", ".join(spec.name for spec in self.budget_specs)}'
 
     # --- before anything runs ---------------------------------------------------------------------
 
@@ -124,6 +132,7 @@ class WidthSearch(WithResult, OneShotStrategy):
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(width_space(model_space, engine))
+        self._check_folders()
         for spec in self.budget_specs:
             Budget.check(spec, space)
         evaluator = model_space.evaluator
@@ -143,6 +152,9 @@ class WidthSearch(WithResult, OneShotStrategy):
             self.directory = absolute_path(default_directory(engine, context))
         self._mutated_model_space = context.supernet.model_space()
         return self._mutated_model_space
+
+    def _check_folders(self) -> None:
+        """Refuse folders that cannot be read."""
 
     def _check_travels(self, space: WidthSpace, evaluator: Any) -> None:
         """Refuse objects that cannot be sent to trials, before the first one starts."""
@@ -227,6 +239,8 @@ class WidthSearch(WithResult, OneShotStrategy):
         context, directory = known(self._context), known(self.directory)
         trainer = context.supernet.trainer
         supernet = self._supernet_record()
+        if self._is_first:
+            self._take_over(directory, supernet)
         check_supernet(directory / 'run.json', supernet)
         self._budgets = [
             Budget.parse(spec, context.space, table_of_run(spec, context.space, directory, trainer))

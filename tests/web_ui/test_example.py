@@ -22,8 +22,8 @@ from nni.experiment import rest
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / 'examples' / 'web_ui.py'
 SHORT = '--epochs 2 --generations 1 --finalists 1'.split()
-FULL = '--model efficientnet_b0 --epochs 3 --generations 3 --finalists 2'.split()
-OPTIONS, SHOWN = (FULL, 19) if os.environ.get('NNI_CAFENET_SCREENSHOTS') else (SHORT, 1)
+FULL = '--model efficientnet_b0 --epochs 3 --generations 2 --finalists 2'.split()
+OPTIONS, SHOWN = (FULL, 14) if os.environ.get('NNI_CAFENET_SCREENSHOTS') else (SHORT, 1)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_watching_the_example(example, ui, tmp_path):
     wait_until(lambda: len(records(example)) > SHOWN)
     while_it_runs = page.overview().top_trials()
     assert page.status() == 'RUNNING'
-    assert len(while_it_runs) > SHOWN
+    assert len(while_it_runs) >= min(10, SHOWN + 1)
     assert {trial['ID'].partition('-')[0] for trial in while_it_runs} == {'widths'}
     page.picture('web-ui-overview-while-it-runs', {str(tmp_path): '~', sys.executable: 'python'})
     plot = page.detail().hyper_parameters()

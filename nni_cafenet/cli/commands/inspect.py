@@ -16,7 +16,7 @@ __all__ = ['add']
 
 _DESCRIPTION = """\
 Show the width space of a model: its channel groups, fixed channels with the reasons, and costs.
-Nothing is trained and nothing is downloaded: the model has fresh weights.
+Nothing is trained, and the model has fresh weights unless --weights gives others.
 
 MODEL is one of
   resnet50                    a model of torchvision: classification, segmentation, detection, video, ...
@@ -34,6 +34,7 @@ examples:
   nni-cafenet inspect resnet50 --input 1 3 224 224
   nni-cafenet inspect my_package.nets:small --input 1 3 32 32 --plot macs.svg
   nni-cafenet inspect net.py:Net --input 1 128 int64 --input 1 128 bool     two inputs: indices, and a mask
+  nni-cafenet inspect nets.py:small --model-args width=8 depth=3 --classes 10 --input 1 3 32 32
   nni-cafenet inspect resnet50 --input 1 3 224 224 --exclude conv1 'layer4.*' --bins 20 --min-ratio 0.25
   nni-cafenet inspect resnet50 --input 1 3 224 224 --json - | python -m json.tool
 

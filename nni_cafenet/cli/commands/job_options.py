@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...utils import absolute_path
 from ..config import Configuration, add_flags, given_flags, list_missing_files
 from ..data import FORMS
 from .consent import add_trust, refuse_without_consent
 from .console import check_output_file, command_line, echo, loading
+from .source_run import add_source, configuration_from
 
 if TYPE_CHECKING:
     from ..jobs import Prepared
@@ -27,7 +30,8 @@ def add_job(
     parser = commands.add_parser(
         name,
         usage=f'nni-cafenet {name} --model MODEL --data SOURCE --output DIR [options]\n'
-        f'       nni-cafenet {name} --config FILE [options]',
+        f'       nni-cafenet {name} --config FILE [options]\n'
+        f'       nni-cafenet {name} --from RUN [options]',
         help=help,
         description=f'{description}\n{SOURCES}\n',
         epilog=epilog,
@@ -37,17 +41,21 @@ def add_job(
     )
     files.add_argument('--config', metavar='FILE', help='read the job from a YAML file')
     files.add_argument('--save-config', metavar='FILE', help='write the whole configuration to a YAML file')
-    add_trust(files, 'the YAML file')
+    add_source(files)
+    add_trust(files, 'the YAML file, or the run of --from,')
     files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
     add_flags(parser)
     parser.set_defaults(run=run, stopped=resume_hint)
 
 
-def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> Configuration | None:
+def configuration_of(options: argparse.Namespace, command: str) -> Configuration | None:
     """Return the checked configuration; None after a dry run."""
     look = () if options.dry_run else (list_missing_files,)
     given = given_flags(options)
-    configuration = Configuration.checked(options.config, given, trained=trained, more=look)
+    if options.source is not None:
+        configuration = configuration_from(options, command, given)
+    else:
+        configuration = Configuration.checked(options.config, given, trained=command == 'prune', more=look)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))
         from ...utils import write_text
@@ -57,12 +65,13 @@ def configuration_of(options: argparse.Namespace, *, trained: bool = False) -> C
     if options.dry_run:
         print(configuration.to_yaml(), end='')
         return None
-    if options.config is not None:
-        refuse_without_consent(configuration, typed=given, place=options.config, trusted=options.trust)
+    place = options.config or options.source
+    if place is not None:
+        refuse_without_consent(configuration, typed=given, place=place, trusted=options.trust)
     return configuration
 
 
-def begin(command: str, configuration: Configuration) -> Prepared:
+def begin(command: str, configuration: Configuration, source: str | None = None) -> Prepared:
     """Check the folder, load model and data, and write the job's record."""
     from ..jobs import JobFolder, JobRecord, with_whole_paths
 
@@ -76,7 +85,7 @@ def begin(command: str, configuration: Configuration) -> Prepared:
     if folder.started:
         echo(f'resuming the run in {folder.path}')
     folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
-    return prepared
+    return prepared if source is None else dataclasses.replace(prepared, source=absolute_path(source))
 
 
 def resume_hint(options: argparse.Namespace) -> str:

@@ -31,6 +31,7 @@ examples:
   nni-cafenet prune --model nets.py:small --model-args width=8 --weights small.pt --data cifar10:./cifar --output out
   nni-cafenet prune --model nets.py:small --weights small.pt --data my_data.py:loaders --budget 75% 50% 25% --output family
   nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget macs=50% params=5M --output out
+  nni-cafenet prune --from out --budget 25%                          the same supernet, another budget: in out-25%
   nni-cafenet prune --config job.yaml --seed 1 --output out1         a file, and an option that overrides it
 
 In Python: nni_cafenet.prune(model, '50%', train=..., validate=..., example_input=...).
@@ -39,7 +40,7 @@ Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 
 
 def _run(options: argparse.Namespace) -> int:
-    configuration = configuration_of(options, trained=True)
+    configuration = configuration_of(options, 'prune')
     if configuration is None:
         return 0
     name = configuration['model.name']
@@ -49,12 +50,12 @@ def _run(options: argparse.Namespace) -> int:
             f'model {name!r} has fresh weights, which are not worth keeping; give trained ones by --weights FILE, or '
             'search from fresh weights: nni-cafenet search'
         )
-    return run_prune(configuration)
+    return run_prune(configuration, options.source)
 
 
-def run_prune(configuration: Any) -> int:
-    """Run the job and print its report."""
-    prepared = begin('prune', configuration)
+def run_prune(configuration: Any, source: str | None = None) -> int:
+    """Run the job and print its report; ``source`` is the run whose supernet it takes."""
+    prepared = begin('prune', configuration, source)
     from ...pruning import Pruned
     from ...report import write_report
     from ..jobs import named_report, run_prune_job

@@ -32,6 +32,7 @@ examples:
   nni-cafenet search --config examples/search.yaml
   nni-cafenet search --config examples/search.yaml --budget 25% --output small
   nni-cafenet search --model resnet18 --input 1 3 64 64 --data imagefolder:./photos --budget 300M --output out
+  nni-cafenet search --from out --budget 25%          the same supernet, another budget: in out-25%
   nni-cafenet search --config examples/search.yaml --method short-trainings --candidates 16 --output short
   nni-cafenet search --model nni_cafenet.testing:SmallResNet --data digits --output out --dry-run > search.yaml
 
@@ -41,12 +42,12 @@ Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 
 
 def _run(options: argparse.Namespace) -> int:
-    configuration = configuration_of(options)
+    configuration = configuration_of(options, 'search')
     if configuration is None:
         return 0
     if configuration['model.weights'] is not None:
-        return run_prune(configuration)
-    prepared = begin('search', configuration)
+        return run_prune(configuration, options.source)
+    prepared = begin('search', configuration, options.source)
     from ...report import write_report
     from ..jobs import report_of, run_search_job
 

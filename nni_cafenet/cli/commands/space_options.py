@@ -7,12 +7,15 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from ..config import add_flags, check_options, given_flags, list_missing_files
 from .console import echo
 
 if TYPE_CHECKING:
     from ...space import WidthSpace
 
 __all__ = ['add_space_options', 'space_of']
+
+_OF_MODEL = ('model.args', 'model.classes', 'model.weights', 'model.weights_key')
 
 
 def add_space_options(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,7 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--unpickle', action='store_true', help='load a model saved by torch.save: runs code that the file names'
     )
+    add_flags(parser, _OF_MODEL)
     space = parser.add_argument_group('space')
     space.add_argument(
         '--bins',
@@ -72,7 +76,9 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
 
 def space_of(options: argparse.Namespace) -> WidthSpace:
     """Build the space for the options of `add_space_options`, with progress on stderr."""
-    from ..loading import InputShape, example_of, load_model
+    given = given_flags(options)
+    check_options(given, list_missing_files)
+    from ..loading import InputShape, example_of, find_weights, load_model, put_weights, torchvision_name
 
     shapes = [InputShape.read(words) for words in options.input]
     echo('loading torch and NNI ...')
@@ -92,7 +98,19 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
         )
         torch.manual_seed(0)
         echo(f'making {options.model} ...')
-        model = load_model(options.model, unpickle=options.unpickle)
+        asked = {path: each.value for path, each in given.items()}
+        classes, weights = asked.get('model.classes'), asked.get('model.weights')
+        arguments = {**asked.get('model.args', {}), **({} if classes is None else {'num_classes': classes})}
+        model = load_model(options.model, arguments=arguments, unpickle=options.unpickle)
+        if weights is not None:
+            found = find_weights(
+                weights,
+                torchvision_name=torchvision_name(options.model),
+                key=asked.get('model.weights_key'),
+                unpickle=options.unpickle,
+            )
+            for note in filter(None, (found.note, put_weights(model, found.state, weights))):
+                echo(f'weights: {note}')
         inputs = ', '.join(map(str, shapes))
         echo(f'reading its channel groups from {inputs}, and verifying them by real forwards ...')
         start = time.monotonic()

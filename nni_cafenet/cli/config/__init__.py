@@ -1,8 +1,18 @@
 """The options of a job: one set of fields for the command line and for configuration files."""
 
-from .configuration import Configuration, Given
+from .configuration import Configuration, Given, check_options
 from .fields import FIELDS, SECTIONS, Field
 from .flags import add_flags, given_flags
 from .missing_files import list_missing_files
 
-__all__ = ['FIELDS', 'SECTIONS', 'Configuration', 'Field', 'Given', 'add_flags', 'given_flags', 'list_missing_files']
+__all__ = [
+    'FIELDS',
+    'SECTIONS',
+    'Configuration',
+    'Field',
+    'Given',
+    'add_flags',
+    'check_options',
+    'given_flags',
+    'list_missing_files',
+]

@@ -12,7 +12,7 @@ from ...options import Halving, TrainingRecipe
 from .fields import FIELDS, REQUIRED, SECTIONS, Field
 from .yaml_files import read_yaml, to_yaml
 
-__all__ = ['Configuration', 'Given']
+__all__ = ['Configuration', 'Given', 'check_options']
 
 _BY_PATH = {field.path: field for field in FIELDS}
 
@@ -145,6 +145,11 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
         last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
         if made['search.finalists'] > last and made['search.finalists'] != _BY_PATH['search.finalists'].default:
             yield f'search.finalists: {made["search.finalists"]}: the last rung of short-trainings has {last}; give fewer'
+
+
+def check_options(given: Mapping[str, Given], more: Callable[[Mapping[str, Given]], list[str]]) -> None:
+    """Check options without a configuration; a ConfigurationError lists all problems, also those that ``more`` finds."""
+    _refuse([*_refused(given), *more(given)], 'options')
 
 
 def _refused(given: Mapping[str, Given]) -> list[str]:

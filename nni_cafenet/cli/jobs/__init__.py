@@ -8,7 +8,7 @@ from ..._doors import lazy_names
 
 if TYPE_CHECKING:
     from .absolute_paths import with_whole_paths as with_whole_paths
-    from .job_folder import JobFolder as JobFolder, JobRecord as JobRecord
+    from .job_folder import QUESTIONS as QUESTIONS, JobFolder as JobFolder, JobRecord as JobRecord
     from .job_report import named_report as named_report, report_of as report_of
     from .prepare import Prepared as Prepared, prepare_job as prepare_job
     from .prune_job import run_prune_job as run_prune_job

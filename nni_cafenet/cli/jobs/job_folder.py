@@ -12,7 +12,7 @@ from ...stages import JOB_RECORD
 from ...utils import is_temporary_file, read_record, write_record
 from ..config import Configuration
 
-__all__ = ['JobFolder', 'JobRecord']
+__all__ = ['QUESTIONS', 'JobFolder', 'JobRecord']
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class JobFolder:
             raise FolderError(f'output {str(path)!r}: is a file; name a folder')
         if self.started:
             there = self.load()
-            different = there.configuration.differences(configuration, without=_QUESTIONS)
+            different = there.configuration.differences(configuration, without=QUESTIONS)
             if there.command != command:
                 different.insert(0, f'command: {there.command} there, {command} now')
             if different:
@@ -127,7 +127,7 @@ class JobFolder:
         return found
 
 
-_QUESTIONS = (
+QUESTIONS = (
     'budget',
     'search.method',
     'search.population',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ class Prepared:
     """Everything that a job needs.
 
     ``make`` makes the model with fresh weights; ``model`` has its trained weights, if any. ``input`` is the shape of
-    its input, with the batch. For ``loss``, ``metric`` and ``recipe``, see `nni_cafenet.prune`.
+    its input, with the batch. For ``loss``, ``metric`` and ``recipe``, see `nni_cafenet.prune`. ``source`` is the folder of
+    the run whose supernet the job takes, if any.
     """
 
     configuration: Configuration
@@ -47,6 +49,7 @@ class Prepared:
     loss: Any
     metric: Any
     recipe: TrainingRecipe
+    source: Path | None = None
 
 
 def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Prepared:

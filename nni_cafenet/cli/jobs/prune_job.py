@@ -38,6 +38,7 @@ def run_prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         baseline=asked['search.baseline'],
         seed=asked['seed'],
         directory=asked['output'],
+        supernet_from=prepared.source,
         device=asked['device'],
         precision=asked['precision'],
         **space_options(asked),

@@ -41,7 +41,7 @@ def run_search_job(prepared: Prepared) -> SearchResult:
     recipes, metric = recipes_of(prepared)
     with suppress_training_logs(), seeded(asked['seed']):
         space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
-        strategy, evaluator = _strategy(asked, recipes, metric)
+        strategy, evaluator = _strategy(asked, recipes, metric, prepared.source)
         strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         strategy.run()
         saved = [
@@ -64,7 +64,9 @@ def run_search_job(prepared: Prepared) -> SearchResult:
         return SearchResult(strategy.report(), found)
 
 
-def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[CafeNet | ShortTrainings, Lightning]:
+def _strategy(
+    asked: Configuration, recipes: Recipes, metric: str, source: Path | None
+) -> tuple[CafeNet | ShortTrainings, Lightning]:
     """Return the strategy of a job, and the evaluator of its experiment."""
     epochs, rungs, keep = asked['training.finetune_epochs'], asked['search.halving'], asked['search.keep']
     options = {
@@ -93,6 +95,7 @@ def _strategy(asked: Configuration, recipes: Recipes, metric: str) -> tuple[Cafe
         statistics_batches=asked['search.statistics_batches'],
         finalist_halving=None if rungs is None or not epochs else Halving(rungs, keep),
         finalist_evaluator=training,
+        supernet_from=source,
         **options,
     )
     return strategy, recipes.supernet(asked['training.epochs'])

@@ -10,6 +10,7 @@ from .limits import give_limits_to_resumed_experiments
 from .loaders import tell_loaders_of_batches
 from .manager_process import start_managers_guarded
 from .messages import mark_only_what_is_traced, read_whole_messages
+from .naming import name_experiments
 from .resuming import load_checkpoints_of_strategies
 from .starting import wait_for_managers
 from .viewing import leave_no_search_space
@@ -30,3 +31,4 @@ def patch_nni() -> None:
     give_limits_to_resumed_experiments()
     leave_no_search_space()
     raise_interruptions()
+    name_experiments()

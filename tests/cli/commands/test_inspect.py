@@ -81,6 +81,25 @@ def test_inspect_makes_the_space_that_is_asked_for(nets, capsys):
     assert found['fixed'][-1] == {'layer': '2', 'width': 4, 'reason': 'is excluded (exclude names 2)'}
 
 
+def test_inspect_takes_the_options_of_a_model_that_prune_takes(nets, capsys):
+    (nets / 'sized.py').write_text(
+        'from torch import nn\n\n\ndef net(num_classes=3, width=6):\n    return nn.Sequential('
+        'nn.Linear(4, width), nn.ReLU(), nn.Linear(width, num_classes))\n'
+    )
+    sized = ['inspect', 'sized.py:net', '--input', '1', '4', '--model-args', 'width=10', '--classes', '5']
+    assert cli.main([*sized, '--json', '-']) == 0
+    assert json.loads(capsys.readouterr().out)['macs'] == 10 * (4 + 5)
+    state = {f'module.{key}': torch.ones(shape) for key, shape in [('0.weight', (10, 4)), ('0.bias', (10,))]}
+    state.update({'module.2.weight': torch.ones(5, 10), 'module.2.bias': torch.ones(5), 'n_averaged': torch.ones(())})
+    torch.save({'model': {}, 'model_ema': state}, 'w.pt')
+    assert cli.main([*sized, '--weights', 'w.pt', '--json', '-']) == 0
+    assert 'left out, not of the model: n_averaged' in capsys.readouterr().err
+    assert cli.main([*sized, '--weights', 'none.pt', '--json', '-']) == 2
+    error = capsys.readouterr().err
+    assert '--weights: none.pt: the file is not there' in error
+    assert 'loading torch' not in error
+
+
 def test_inspect_takes_several_inputs(nets, capsys):
     inputs = ['--input', '2', '7', 'int64', '--input', '2', '7', 'bool']
     assert cli.main(['inspect', 'my_nets.py:Words', *inputs, '--json', '-']) == 0
