@@ -26,6 +26,14 @@ _OWN_SIZE = {'inception_v3': 299}  # its auxiliary head has no output for smalle
 _CLASSES = {'classification': 1000, 'segmentation': 21, 'detection': 91, 'video': 400}
 
 
+def scramble(model: nn.Module) -> None:
+    """Give constant tensors random values: ones and zeros would hide a wrong slice."""
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point() and tensor.dim() and bool((tensor == tensor.flatten()[0]).all()):
+                tensor.add_(torch.rand_like(tensor) * (0.5 if tensor.dim() == 1 else 0.02))
+
+
 @dataclass(frozen=True)
 class Case:
     """A model of the benchmark.
@@ -62,10 +70,7 @@ class Case:
         if self.family == 'detection' and self.name.endswith('_fpn'):
             options.update(min_size=self.shape[-1], max_size=self.shape[-1])
         model = torchvision.models.get_model(self.name, weights=None, **options)
-        with torch.no_grad():
-            for tensor in [*model.parameters(), *model.buffers()]:
-                if tensor.is_floating_point() and tensor.dim() and bool((tensor == tensor.flatten()[0]).all()):
-                    tensor.add_(torch.rand_like(tensor) * (0.5 if tensor.dim() == 1 else 0.02))
+        scramble(model)
         for module in model.modules():
             if hasattr(module, 'score_thresh'):
                 module.score_thresh = 0.0

@@ -77,8 +77,7 @@ def check(space: WidthSpace, case: Case, draws: int) -> dict[str, Any]:
         for mode in (False, True):
             run(space.train(mode), arguments[mode])  # the full model's boxes are those of all others
     macs_exact, params_exact, error, worst = True, True, 0.0, ''
-    for name, sets in channel_sets(space, draws):
-        widths = {label: len(chosen) for label, chosen in sets.items()}
+    for name, widths, sets in channel_sets(space, draws):
         slim = space.slim(widths, sets)
         params_exact &= space.params(widths) == sum(parameter.numel() for parameter in slim.parameters())
         outputs = {}
@@ -105,23 +104,23 @@ def check(space: WidthSpace, case: Case, draws: int) -> dict[str, Any]:
     }
 
 
-def channel_sets(space: WidthSpace, draws: int) -> Iterator[tuple[str, Channels]]:
+def channel_sets(space: WidthSpace, draws: int) -> Iterator[tuple[str, dict[str, int], Channels]]:
     """Yield what is checked: the smallest widths, the largest, and random ones, each with random channel sets."""
     rng = np.random.default_rng(0)
-    full = space.full_widths
-    wanted = [('the smallest widths', dict.fromkeys(full, 1)), ('the largest widths', dict(full))]
-    wanted += [
-        (f'random widths {draw + 1}', {label: int(rng.integers(1, width + 1)) for label, width in full.items()})
-        for draw in range(draws)
-    ]
+    full = {group.label: group.full for group in space.groups}
+    wanted = [('the smallest widths', space.smallest_widths if space.listed else dict.fromkeys(full, 1))]
+    wanted += [('the largest widths', dict(space.full_widths))]
+    wanted += [(f'random widths {draw + 1}', _drawn(space, rng)) for draw in range(draws)]
     for name, widths in wanted:
-        yield (
-            name,
-            {
-                label: torch.from_numpy(np.sort(rng.choice(full[label], width, replace=False)))
-                for label, width in widths.items()
-            },
-        )
+        own = space.group_widths(widths)
+        sets = {label: np.sort(rng.choice(full[label], width, replace=False)) for label, width in own.items()}
+        yield name, widths, {label: torch.from_numpy(chosen) for label, chosen in sets.items()}
+
+
+def _drawn(space: WidthSpace, rng: np.random.Generator) -> dict[str, int]:
+    if space.listed:
+        return {label: widths[int(rng.integers(len(widths)))] for label, widths in space.choices.items()}
+    return {label: int(rng.integers(1, width + 1)) for label, width in space.full_widths.items()}
 
 
 def warm_up() -> None:

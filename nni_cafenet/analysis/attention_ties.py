@@ -17,7 +17,7 @@ from torch import nn
 from ..graph import Attribute
 from .constraints import Constraints, Ids
 
-__all__ = ['tie_around_attention', 'tie_attention']
+__all__ = ['tie_around_attention', 'tie_attention', 'tie_multihead_attention']
 
 
 def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
@@ -46,6 +46,27 @@ def tie_around_attention(constraints: Constraints, model: nn.Module) -> Constrai
     ]
     more = [(name, outputs, inputs) for name, outputs, inputs in around if outputs is not None and inputs is not None]
     return _tied(constraints, model, [*readers, *more]) if more else None
+
+
+def tie_multihead_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+    """Tie the inside of every ``nn.MultiheadAttention`` to its query, to whose width it compares ``embed_dim``.
+
+    The layers that read other attention are tied as in `tie_attention`. None if there is no such module.
+    """
+    found: list[tuple[str, Ids, Ids]] = []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            start = f'{path}.' if path else ''
+            name = 'q_proj_weight' if module.in_proj_weight is None else 'in_proj_weight'
+            query = constraints.parameters.get(start + name)
+            output = constraints.parameters.get(f'{start}out_proj.weight')
+            if query is None or output is None or query.dims[1] is None or output.dims[1] is None:
+                continue
+            found.append((f'{start}out_proj.weight', query.dims[1], output.dims[1]))
+    if not found:
+        return None
+    known = {name for name, _, _ in found}
+    return _tied(constraints, model, [*(each for each in _readers(constraints) if each[0] not in known), *found])
 
 
 def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[str, Ids, Ids]]) -> Constraints | None:

@@ -129,7 +129,7 @@ def measure_terms(
 
     known = [grid for _, grid in plans if grid is not None and None not in map(time_of, grid.operators)]
     times = [measured.median(subject.key(row)) or 1 for row in (*fitted, *held)]
-    columns = dict(zip(space.choices, fitted.T))
+    columns = dict(zip(choices, fitted.T))
     scales = kind_scales(known, lambda operator: time_of(operator) or 0, columns, times[: len(fitted)])
     constant, terms = terms_of(known, lambda operator: round((time_of(operator) or 0) * scales[kind_of(operator)]))
     return Measurement(

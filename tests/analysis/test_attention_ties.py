@@ -1,61 +1,64 @@
-"""Attention whose width the code takes from its input, from a number of a module, or from nowhere."""
+"""``nn.MultiheadAttention`` outside of residual sums: its inside is as wide as its query."""
 
 from __future__ import annotations
 
+import pytest
 import torch
-import torch.nn.functional as F
+from helpers.contracts import exact
 from torch import nn
 
-from nni_cafenet.analysis.analyze import analyze_model
-from nni_cafenet.graph.attributes import Attribute
-from nni_cafenet.graph.example_input import ExampleInput
+from nni_cafenet import WidthMutator
+
+HEADS, WIDTH = 4, 16
 
 
-class Attention(nn.Module):
-    """Two heads over a stream of 12 channels; ``how`` says where the code takes the widths from."""
+class Attends(nn.Module):
+    """Layers that make query, key and value, attention, and a head."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, inputs: str, batch_first: bool, **options) -> None:
         super().__init__()
-        self.how = how
-        self.heads, self.head_width = 2, 6
-        self.qkv, self.out = nn.Linear(12, 36), nn.Linear(12, 12)
+        self.inputs = inputs
+        sizes = {'q': WIDTH, 'k': options.get('kdim', WIDTH), 'v': options.get('vdim', WIDTH)}
+        for name in dict.fromkeys(inputs):
+            setattr(self, name, nn.Linear(6, sizes[name]))
+        self.attend = nn.MultiheadAttention(WIDTH, HEADS, batch_first=batch_first, **options)
+        self.head = nn.Linear(WIDTH, 3)
 
     def forward(self, x):
-        rows, channels = x.shape[1:]
-        width = {'input': channels // 2, 'number': self.head_width, 'constant': 6, 'own': -1}[self.how]
-        q, k, v = self.qkv(x).view(1, rows, 3, 2, width).permute(2, 0, 3, 1, 4).unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        if self.how == 'own':
-            return x + self.out(y.flatten(2))
-        return x + self.out(y.reshape(1, rows, 12 if self.how == 'constant' else channels))
+        made = {name: getattr(self, name)(x) for name in dict.fromkeys(self.inputs)}
+        query, key, value = (made[name] for name in self.inputs)
+        return self.head(self.attend(query, key, value)[0])
 
 
-def graph_of(how: str):
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 12), nn.LayerNorm(12), Attention(how), nn.LayerNorm(12), nn.Linear(12, 2))
-    return analyze_model(net, ExampleInput.of((1, 5, 3), net))
+@pytest.mark.parametrize('batch_first', [True, False])
+@pytest.mark.parametrize(
+    ('inputs', 'options', 'groups'),
+    [
+        ('qqq', {}, {'q': WIDTH // HEADS}),
+        ('qkk', {}, {'q': WIDTH // HEADS}),
+        ('qkv', {}, {'q': WIDTH // HEADS}),
+        ('qkv', {'kdim': 12, 'vdim': 10}, {'q': WIDTH // HEADS, 'k': 12, 'v': 10}),
+        ('qkv', {'bias': False}, {'q': WIDTH // HEADS}),
+    ],
+    ids=['self', 'cross', 'three', 'other sizes', 'no bias'],
+)
+def test_the_embedding_can_change(inputs, options, groups, batch_first):
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    space = WidthMutator().mutate(Attends(inputs, batch_first, **options).double(), example_input=x)
+    assert space.full_widths == {**groups, 'attend.out_proj': WIDTH}
+    assert [fixed.label for fixed in space.graph.fixed] == ['head']
+    for seed in range(2):
+        widths = {label: 1 + seed for label in space.labels}
+        assert space.slim(widths).attend.embed_dim == HEADS * (1 + seed)
+    if batch_first:
+        exact(space, x)
 
 
-def test_attention_as_wide_as_its_input():
-    graph = graph_of('input')
-    # The inputs of out stand where its outputs stand in the stream: 2 heads of 6, and the same of both are kept.
-    assert {group.label: group.width for group in graph.groups} == {'0': 6}
-    stream = graph.layout_of('0.weight', 0)
-    assert [(s.positions, s.outer) for s in stream] == [(12, 2)]
+def test_attention_at_the_root():
+    class Whole(nn.MultiheadAttention):
+        def forward(self, x):
+            return super().forward(x, x, x)[0]
 
-
-def test_a_constant_width_leaves_the_stream_free(caplog):
-    graph = graph_of('constant')
-    assert {group.label: group.width for group in graph.groups} == {'0': 12}
-    warned = [record.args[0] for record in caplog.records if 'keep their width' in record.msg]
-    assert warned == ['2.qkv']
-
-
-def test_a_width_of_its_own_needs_no_tie():
-    assert {group.label: group.width for group in graph_of('own').groups} == {'0': 12, '2.qkv': 6}
-
-
-def test_a_number_of_the_module_follows():
-    graph = graph_of('number')
-    assert Attribute('2', 'head_width', '2.out.weight', 1, 2) in graph.attributes
-    assert not [attribute for attribute in graph.attributes if attribute.name == 'heads']
+    x = torch.randn(2, 5, 8)
+    with pytest.raises(ValueError, match='can change|no channel'):
+        WidthMutator().mutate(Whole(8, 2, batch_first=True), example_input=x)

@@ -19,7 +19,7 @@ def space():
 
 
 def test_smallest_largest_and_random_widths_are_checked(space):
-    found = dict(channel_sets(space, draws=2))
+    found = {name: sets for name, _, sets in channel_sets(space, draws=2)}
     assert list(found) == ['the smallest widths', 'the largest widths', 'random widths 1', 'random widths 2']
     assert [len(chosen) for chosen in found['the smallest widths'].values()] == [1, 1]
     assert [chosen.tolist() for chosen in found['the largest widths'].values()] == [[*range(6)], [*range(4)]]
