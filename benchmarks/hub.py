@@ -1,10 +1,10 @@
 """What can change in the spaces of NNI's hub at random samples, and whether it is exact.
 
-Each space is fixed at seeded samples by ``WidthMutator().mutate(space, sample=...)``: its channel groups are searched. Those
-with choices of widths are searched in their own labels too, the other choices fixed. Supernet, slim model and costs are
-compared in float64, in both modes, at the smallest, the largest and random widths with random channel sets. The share of
-MACs that can change is that between the full network and the narrowest. Seconds are those of the processor for building the
-space, verification included. Spaces are small versions, where their constructors permit it.
+Each space is fixed at seeded samples by ``WidthMutator().mutate(space, sample=...)``; its channel groups are searched.
+Spaces with choices of widths are searched in their own labels too, the other choices fixed. Supernet, slim model and costs
+are compared in float64, in both modes, at the smallest, the largest and random widths with random channel sets. The share
+of MACs that can change is that between the full network and the narrowest. Seconds are those of the processor for building
+the space, verification included. Spaces are small versions, where their constructors permit it.
 
     python benchmarks/hub.py --output hub
     python benchmarks/hub.py --spaces DARTS AutoFormer --samples 3 --output hub

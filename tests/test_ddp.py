@@ -170,6 +170,38 @@ def test_other_ways_to_train_agree_too(tmp_path, lever):
     assert one['history'] == other['history']
 
 
+NATIVE = """
+import nni
+from nni.nas.nn.pytorch import ModelSpace, MutableBatchNorm2d, MutableConv2d, MutableLinear
+
+
+class Native(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        a, b = nni.choice('a', [4, 6, 8]), nni.choice('b', [2, 4, 8])
+        self.conv1, self.bn1 = MutableConv2d(1, a, 3, padding=1), MutableBatchNorm2d(a)
+        self.conv2, self.bn2 = MutableConv2d(a, b * 2, 3, stride=2, padding=1), MutableBatchNorm2d(b * 2)
+        self.fc = MutableLinear(b * 2, 10)
+
+    forward = Net.forward
+
+
+class User("""
+
+
+@pytest.mark.sweep
+def test_a_space_of_nni_agrees_too(tmp_path):
+    text = SCRIPT.replace('class User(', NATIVE, 1)
+    made = 'WidthMutator(bins=EqualBins(8), verify=False).mutate(Net, example_input=(2, 1, 8, 8))'
+    assert made in text
+    (one, other), _ = run_of_two(tmp_path, text.replace(made, 'Native()'))
+    assert one['final'] == other['final']
+    assert [step['sets'] for step in one['steps']] == [step['sets'] for step in other['steps']]
+    assert one['history'] == other['history']
+    assert one['best'] == other['best']
+    assert set(one['best'][0]) == {'a', 'b'}
+
+
 def by_step(record):
     """Runs of the user's step, together for each batch."""
     batches = []

@@ -24,6 +24,7 @@ from .divisors import Divisor, Divisors, check_divisor
 from .governed_groups import check_networks, governed_groups, refuse_width_rules
 from .model_argument import model_from, norms_held_in_eval
 from .nni_choices import networks_of
+from .nni_profiling import NniProfiled
 from .oneshot import OneShotWidths, prepare_one_shot
 from .ratios import Ratio, RatioBounds
 from .trial_format import simplify_with_summary
@@ -38,7 +39,7 @@ ChannelSets = Mapping[str, Tensor]
 _logger = logging.getLogger(__name__)
 
 
-class WidthSpace(WidthChoices, ModelSpace):
+class WidthSpace(WidthChoices, NniProfiled, ModelSpace):
     """All networks that a model becomes when its channel groups get narrower.
 
     It wraps the model and has its parameters, buffers and children under their own names: ``space.state_dict()`` is the

@@ -13,6 +13,7 @@ from .folder import JOB_RECORD, RunFolder, check_checkpoint, keep_settings, new_
 from .folder_lock import locked_folder
 from .in_process import InProcess, Stages
 from .latency_table import check_directory, table_of_run
+from .limits import within_duration
 from .metrics_monitor import MetricsMonitor, check_loggers
 from .nni_space import width_space_of
 from .options import RunOptions
@@ -75,6 +76,7 @@ __all__ = [
     'widths_table',
     'with_folders',
     'with_preset',
+    'within_duration',
     'write_choice',
     'write_trainings',
 ]

@@ -15,6 +15,7 @@ from ..utils import resume_hint
 from .context import StageContext
 from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
+from .limits import check_trainings
 from .scores_over_ranks import scores_over_ranks
 
 __all__ = ['InProcess', 'Stages']
@@ -51,7 +52,12 @@ class InProcess:
     def train_supernet(self) -> None:
         """Train the supernet, or resume from its checkpoint."""
         supernet = self.context.supernet
-        supernet.train(self.folder, lambda: self.engine.submit_models(supernet.model_space()))
+
+        def fit() -> None:
+            check_trainings(self.engine)
+            self.engine.submit_models(supernet.model_space())
+
+        supernet.train(self.folder, fit)
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Score a batch of widths, each rank its share; yield results in order."""
@@ -61,6 +67,7 @@ class InProcess:
         """Train finalists one after the other."""
         title = trainings_title(finalists)
         for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
+            check_trainings(self.engine)
             call = _Call(partial(self.context.train_finalist, finalist, self.folder))
             self.engine.submit_models(call)
             if call.result is not None:

@@ -32,6 +32,7 @@ from ..stages import (
     restore_first_seeds,
     stages_record,
     table_of_run,
+    within_duration,
 )
 from ..trials import check_serializable
 from ..utils import absolute_path, check_path, resume_hint, sigterm_as_interrupt
@@ -130,6 +131,13 @@ class WidthSearch(WithResult, OneShotStrategy):
             )
         return model
 
+    def mutate_evaluator(self, evaluator: Any) -> Any:
+        """Refuse: the stages train with the evaluator as it is."""
+        raise TypeError(
+            f'{type(self).__name__} mutates no evaluator and has no mutation hooks: its stages train with the evaluator '
+            'as it is. Run NasExperiment(space, evaluator, strategy), or choose widths: space.activate(widths).'
+        )
+
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(width_space(model_space, engine))
         self._check_folders()
@@ -177,17 +185,10 @@ class WidthSearch(WithResult, OneShotStrategy):
                 raise self._interrupted(error, resume_hint(known(self.directory))) from None
 
     def _do(self, folder: RunFolder, stages: Stages) -> None:
+        seconds = self.engine.max_duration if is_sequential(self.engine) else None
         try:
-            self._prepare(stages)
-            self._result = result = self._begun_result(folder)
-            trainings = FinalistTrainings(known(self._context), self._as_asked(), folder, stages, result)
-            self._find(folder, stages, trainings)
-            if self.finalist_options.number:
-                trainings.train(lambda: self._choose_finalists(stages, trainings), keep_choice=self._keeps_choice)
-            else:
-                trainings.train(list, keep_choice=False)  # ends the trials of the search
-            if self._is_first:
-                result.save(folder.history)
+            with within_duration(seconds):
+                self._do_stages(folder, stages)
         except LimitReachedError as error:
             _logger.warning('%s', error)
         except KeyboardInterrupt as error:
@@ -196,6 +197,18 @@ class WidthSearch(WithResult, OneShotStrategy):
             self._finished = True
         finally:
             stages.close()
+
+    def _do_stages(self, folder: RunFolder, stages: Stages) -> None:
+        self._prepare(stages)
+        self._result = result = self._begun_result(folder)
+        trainings = FinalistTrainings(known(self._context), self._as_asked(), folder, stages, result)
+        self._find(folder, stages, trainings)
+        if self.finalist_options.number:
+            trainings.train(lambda: self._choose_finalists(stages, trainings), keep_choice=self._keeps_choice)
+        else:
+            trainings.train(list, keep_choice=False)  # ends the trials of the search
+        if self._is_first:
+            result.save(folder.history)
 
     def _interrupted(self, error: KeyboardInterrupt, how_to_continue: str) -> RunInterrupted:
         """Return the error that names the interruption and how to continue; NNI's ``run`` raises it."""

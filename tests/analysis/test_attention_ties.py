@@ -48,7 +48,7 @@ def test_the_embedding_can_change(inputs, options, groups, batch_first):
     assert space.full_widths == {**groups, 'attend.out_proj': WIDTH}
     assert [fixed.label for fixed in space.graph.fixed] == ['head']
     for seed in range(2):
-        widths = {label: 1 + seed for label in space.labels}
+        widths = dict.fromkeys(space.labels, 1 + seed)
         assert space.slim(widths).attend.embed_dim == HEADS * (1 + seed)
     if batch_first:
         exact(space, x)

@@ -210,6 +210,21 @@ def test_an_interrupted_run_ends_like_another(run, tmp_path, monkeypatch):
     assert [each.to_json() for each in again.history] == [each.to_json() for each in whole.history]
 
 
+@pytest.mark.parametrize('limit', [{'max_trial_number': 1}, {'max_experiment_duration': '1s'}], ids=str)
+def test_limits_of_the_experiment_interrupt_a_run_that_can_be_continued(run, tmp_path, limit, caplog):
+    whole = small(finalists=1, directory=tmp_path / 'whole')
+    run(whole)
+    cut = small(finalists=1, directory=tmp_path / 'cut')
+    run(cut, config=NasExperimentConfig('sequential', 'raw', 'local', **limit))
+    assert not cut.finished
+    assert 'raise the limit' in caplog.text
+    again = small(finalists=1, directory=tmp_path / 'cut')
+    run(again)
+    assert again.finished
+    assert [each.to_json() for each in again.history] == [each.to_json() for each in whole.history]
+    assert [each.metric for each in again.trained] == [each.metric for each in whole.trained]
+
+
 def test_a_limit_on_latency(run, tmp_path):
     space = WidthMutator().mutate(Net, example_input=(1, 1, 8, 8))
     table = LatencyTable.measure(space, rounds=1, networks=1, held_out=2, points=2, progress=False)
@@ -346,3 +361,8 @@ def test_nni_needs_the_input_where_its_evaluator_does_not_show_it(run):
 def test_nni_one_shot_strategy_on_the_width_space(run):
     experiment = run(RandomOneShot(), WidthMutator().mutate(Net, example_input=(2, 1, 8, 8)))
     assert are_values(experiment.export_top_models(formatter='dict')[0])
+
+
+def test_no_evaluator_is_mutated(evaluator):
+    with pytest.raises(TypeError, match='CafeNet mutates no evaluator and has no mutation hooks.*NasExperiment'):
+        small().mutate_evaluator(evaluator())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .commands import read_commands_as_data
 from .credentials import give_tokens_to_experiments
+from .durations import give_durations_to_sequential_engines
 from .foreign_trials import read_foreign_trials
 from .interruptions import raise_interruptions
 from .limits import give_limits_to_resumed_experiments
@@ -29,6 +30,7 @@ def patch_nni() -> None:
     read_commands_as_data()
     load_checkpoints_of_strategies()
     give_limits_to_resumed_experiments()
+    give_durations_to_sequential_engines()
     leave_no_search_space()
     raise_interruptions()
     name_experiments()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from nni.nas.execution import SequentialExecutionEngine
+
+from nni_cafenet.errors import LimitReachedError
+from nni_cafenet.stages.limits import check_trainings, within_duration
+
+
+def test_a_block_that_takes_longer_ends_with_the_limit():
+    start = time.monotonic()
+
+    def work():
+        with within_duration(0.1):
+            while time.monotonic() < start + 30:
+                time.sleep(0.01)
+
+    with pytest.raises(LimitReachedError, match='duration of 0.1 s is over.*raise the limit'):
+        work()
+    assert time.monotonic() < start + 20
+
+
+@pytest.mark.parametrize('seconds', [None, 60])
+def test_a_block_that_ends_in_time(seconds):
+    threads = threading.active_count()
+    with within_duration(seconds):
+        pass
+    time.sleep(0.05)
+    assert threading.active_count() == threads
+
+
+def test_ctrl_c_stays_what_it_is():
+    with pytest.raises(KeyboardInterrupt, match='user'), within_duration(60):
+        raise KeyboardInterrupt('user')
+
+
+def test_another_thread_has_no_limit():
+    done = []
+
+    def work():
+        with within_duration(0.01):
+            time.sleep(0.1)
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_an_engine_that_accepts_no_more():
+    check_trainings(SequentialExecutionEngine())
+    check_trainings(SequentialExecutionEngine(max_model_count=1))
+    with pytest.raises(LimitReachedError, match='max_trial_number=0 is reached'):
+        check_trainings(SequentialExecutionEngine(max_model_count=0))
