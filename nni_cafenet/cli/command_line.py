@@ -21,6 +21,8 @@ examples:
   nni-cafenet inspect resnet50 --input 1 3 224 224    the channel groups of a model, and the costs of its widths
   nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget 50% --output out
   nni-cafenet search --config search.yaml             a search from fresh weights, or any job from a file
+  nni-cafenet recipes                                 the experiments of the paper and its peers, a command each
+  nni-cafenet compare out                             searched, uniform and full network, beside published figures
   nni-cafenet train-slim out --epochs 100             train the slim network again, from scratch
   nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
   nni-cafenet report out                              the table of a run, and its report with figures

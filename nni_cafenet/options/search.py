@@ -43,3 +43,8 @@ class SearchOptions(Record):
         kinds.whole_number(0).or_none(),
         'random widths of equal cost that the uniform network is compared with; 0: none (default: a tenth of the search)',
     )
+    full: bool = option(
+        False,
+        kinds.flag(),
+        'train the full network as well, by the same recipe, for comparison; from fresh weights only',
+    )

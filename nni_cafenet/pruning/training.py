@@ -103,6 +103,11 @@ class Recipes:
         """Return an evaluator that trains the supernet; its average is that of `CafeNet`."""
         return self._training('Supernet', epochs, ['cafenet/loss'], [])
 
+    def few_steps(self, steps: int, watch: Any) -> Lightning:
+        """Return an evaluator that trains for a few steps only, without validation, watched by a callback."""
+        limits = {'max_epochs': 1, 'limit_train_batches': steps, 'limit_val_batches': 0}
+        return self._taught.make(**limits, callbacks=[watch])
+
     def slim(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
         """Return an evaluator that trains slim networks."""
         ema = self._recipe.ema

@@ -25,6 +25,7 @@ from .ranking_metric import Metric
 from .run_copy import check_source, copy_run
 from .stage_records import check_supernet, stages_record
 from .train_finalists import read_result, train_finalist
+from .train_supernet import SupernetStage
 from .training_curves import read_curves
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     'RunOptions',
     'StageContext',
     'Stages',
+    'SupernetStage',
     'TrainedFinalist',
     'TrainedModel',
     'check_before_training',

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import ConfigurationError, ConsentError
 from ..config import Configuration
 from ..loading import CodeName
+from ..recipes import NETWORKS
 
 __all__ = ['add_trust', 'refuse_without_consent']
 
@@ -18,7 +19,7 @@ _FIELDS = {
     'training.loss': 'loss',
     'training.metric': 'metric',
 }
-_OWN = 'nni_cafenet.testing'
+_OWN, _RECIPES = 'nni_cafenet.testing', 'nni_cafenet.cli.recipes'
 
 
 def add_trust(parser: argparse._ActionsContainer, what: str) -> None:
@@ -73,6 +74,8 @@ def _is_harmless(kind: str, spec: str) -> bool:
         from ... import testing
 
         return attribute in testing.__all__
+    if place == _RECIPES:
+        return attribute in NETWORKS
     if place.split('.')[:2] != ['torchvision', 'models']:
         return False
     from ..loading import torchvision_name

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import CafeNetError, ConfigurationError, ConsentError
 from ...utils import absolute_path
-from ..config import Configuration, add_flags, given_flags, list_missing_files
+from ..config import Configuration, add_flags, given_flags, list_missing_files, set_fields, with_fraction
 from ..data import FORMS
 from .consent import add_trust, refuse_without_consent
 from .console import check_output_file, command_line, echo, loading
@@ -43,7 +44,25 @@ def add_job(
     files.add_argument('--save-config', metavar='FILE', help='write the whole configuration to a YAML file')
     add_source(files)
     add_trust(files, 'the YAML file, or the run of --from,')
-    files.add_argument('--dry-run', action='store_true', help='print the whole configuration as YAML, and do nothing')
+    files.add_argument(
+        '--set',
+        metavar='FIELD=VALUE',
+        nargs='+',
+        action='extend',
+        default=[],
+        help='any field of a file: training.epochs=1',
+    )
+    files.add_argument(
+        '--fraction',
+        metavar='SHARE',
+        type=float,
+        help='try the whole job on a share of its data, epochs and widths: 0.01',
+    )
+    files.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print the whole configuration as YAML; of a search also what it means for its model and data; start nothing',
+    )
     add_flags(parser)
     parser.set_defaults(run=run, stopped=resume_hint)
 
@@ -51,11 +70,16 @@ def add_job(
 def configuration_of(options: argparse.Namespace, command: str) -> Configuration | None:
     """Return the checked configuration; None after a dry run."""
     look = () if options.dry_run else (list_missing_files,)
-    given = given_flags(options)
+    given = {**given_flags(options), **set_fields(options.set)}
+    trained = command == 'prune'
     if options.source is not None:
         configuration = configuration_from(options, command, given)
     else:
-        configuration = Configuration.checked(options.config, given, trained=command == 'prune', more=look)
+        configuration = Configuration.checked(options.config, given, trained=trained, more=look)
+    if options.fraction is not None:
+        if options.source is not None:
+            raise ConfigurationError('--fraction tries a whole job, and --from goes on with one; give one of them')
+        configuration = with_fraction(configuration, options.fraction)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))
         from ...utils import write_text
@@ -64,11 +88,38 @@ def configuration_of(options: argparse.Namespace, command: str) -> Configuration
         echo(f'wrote {options.save_config}')
     if options.dry_run:
         print(configuration.to_yaml(), end='')
-        return None
+        if trained or configuration['model.weights'] is not None:
+            return None
     place = options.config or options.source
     if place is not None:
-        refuse_without_consent(configuration, typed=given, place=place, trusted=options.trust)
+        try:
+            refuse_without_consent(configuration, typed=given, place=place, trusted=options.trust)
+        except ConsentError as error:
+            if not options.dry_run:
+                raise
+            _comment(f'not resolved: {error}')
+            return None
+    if options.dry_run:
+        _resolve(configuration)
+        return None
     return configuration
+
+
+def _resolve(configuration: Configuration) -> None:
+    """Print what a configuration means as comments of its YAML; or why it cannot be known yet."""
+    try:
+        with loading():
+            from ..jobs import prepare_job, resolved_lines
+
+            prepared = prepare_job(configuration, echo)
+            for line in resolved_lines(prepared):
+                _comment(line)
+    except (CafeNetError, ValueError, TypeError, OSError) as error:
+        _comment(f'not resolved: {error}')
+
+
+def _comment(text: str) -> None:
+    print('\n'.join(f'# {line}' for line in text.splitlines()), flush=True)
 
 
 def begin(command: str, configuration: Configuration, source: str | None = None) -> Prepared:

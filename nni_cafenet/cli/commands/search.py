@@ -33,6 +33,8 @@ examples:
   nni-cafenet search --config examples/search.yaml --budget 25% --output small
   nni-cafenet search --model resnet18 --input 1 3 64 64 --data imagefolder:./photos --budget 300M --output out
   nni-cafenet search --from out --budget 25%          the same supernet, another budget: in out-25%
+  nni-cafenet search --recipe cifar10/vgg19-199M --data cifar10:./data --output vgg        (nni-cafenet recipes lists all)
+  nni-cafenet search --recipe cifar10/vgg19-199M --data cifar10:./data --output try --fraction 0.01
   nni-cafenet search --config examples/search.yaml --method short-trainings --candidates 16 --output short
   nni-cafenet search --model nni_cafenet.testing:SmallResNet --data digits --output out --dry-run > search.yaml
 

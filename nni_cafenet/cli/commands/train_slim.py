@@ -27,12 +27,14 @@ examples:
   nni-cafenet train-slim out --from inherited --epochs 30 --lr 0.0003       more fine-tuning
   nni-cafenet train-slim out --data imagefolder:./more --epochs 100 --seed 1
   nni-cafenet train-slim family --network 50% --epochs 100                  one network of several
+  nni-cafenet train-slim out --which searched uniform full --seed 1         what nni-cafenet compare shows, by another seed
 
 The trained networks are in RUN/trained/FROM-SEED: widths.json, slim.pt, result.json. Interrupted, the same command resumes.
 Exit status: 0 done, 1 failed, 2 bad arguments or bad input, 130 interrupted.
 """
 
 _EPOCHS = 'training.finetune_epochs'
+_KINDS = ('result', 'searched', 'uniform', 'full')
 _FIELDS = (
     'data.source',
     'data.batch_size',
@@ -65,6 +67,14 @@ def add(commands: Any) -> None:
         default='fresh',
         help='fresh weights, or those of the network (default: %(default)s)',
     )
+    parser.add_argument(
+        '--which',
+        nargs='+',
+        choices=_KINDS,
+        default=['result'],
+        help='the result of the run; of a search also: the best of the search, the uniformly scaled network, the full one '
+        '(default: result)',
+    )
     parser.add_argument('--output', metavar='DIR', help='folder of the training (default: RUN/trained/FROM-SEED)')
     add_flags(parser, _FIELDS)
     parser.set_defaults(run=_run, stopped=resume_hint)
@@ -75,7 +85,9 @@ def _run(options: argparse.Namespace) -> int:
 
     job = JobFolder(options.folder)
     record = job.load()
-    networks = chosen(SavedNetwork.all_of(job), options.network)
+    if options.start == 'inherited' and options.which != ['result']:
+        raise ConfigurationError('--which: only the result of the run has weights to inherit; omit --from, or --which')
+    networks = chosen(SavedNetwork.all_of(job), options.network) if 'result' in options.which else []
     given = given_flags(options)
     if _EPOCHS in given:  # the option's name in this command
         given[_EPOCHS] = Given('--epochs', given[_EPOCHS].value)
@@ -94,8 +106,10 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigurationError('--epochs: the run has no such setting; give 1 or more')
     folder = absolute_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
-        from ..jobs import prepare_job, run_slim_training, trainings_table
+        from ..jobs import other_networks, prepare_job, run_slim_training, trainings_table
 
+        for kind in (each for each in _KINDS[1:] if each in options.which):
+            networks += other_networks(job, kind)
         prepared = prepare_job(asked, echo)
         results = []
         for network in networks:

@@ -1,8 +1,9 @@
 """The options of a job: one set of fields for the command line and for configuration files."""
 
-from .configuration import Configuration, Given, check_options
+from .configuration import Configuration, Given, check_options, set_fields
 from .fields import FIELDS, SECTIONS, Field
 from .flags import add_flags, given_flags
+from .fraction import with_fraction
 from .missing_files import list_missing_files
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     'check_options',
     'given_flags',
     'list_missing_files',
+    'set_fields',
+    'with_fraction',
 ]

@@ -9,10 +9,11 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ...options import Halving, TrainingRecipe
+from ..recipes import Recipe
+from ..yaml_files import parse_value, read_yaml, to_yaml
 from .fields import FIELDS, REQUIRED, SECTIONS, Field
-from .yaml_files import read_yaml, to_yaml
 
-__all__ = ['Configuration', 'Given', 'check_options']
+__all__ = ['Configuration', 'Given', 'check_options', 'set_fields']
 
 _BY_PATH = {field.path: field for field in FIELDS}
 
@@ -45,8 +46,9 @@ class Configuration(Mapping[str, Any]):
     ) -> Configuration:
         """Make a configuration; options override the YAML file, and both override defaults.
 
-        Defaults depend on whether the job starts from ``trained`` weights, as it also does if ``model.weights`` is
-        given. ``more`` are further checks: each takes the given values by path, and returns problems, one line each.
+        A named ``recipe`` in either gives the defaults of the fields that it has. Other defaults depend on whether the job
+        starts from ``trained`` weights, as it also does if ``model.weights`` is given. ``more`` are further checks: each
+        takes the given values by path, and returns problems, one line each.
         The ConfigurationError lists all problems, one per line.
         """
         problems: list[str] = []
@@ -54,6 +56,7 @@ class Configuration(Mapping[str, Any]):
         if file is not None:
             given.update(_flattened(read_yaml(file), problems))
         given.update(options)
+        given = {**_of_recipe(given.get('recipe')), **given}
         problems += _refused(given)
         for check in more:
             problems += check(given)
@@ -130,6 +133,32 @@ class Configuration(Mapping[str, Any]):
         ]
 
 
+def _of_recipe(given: Given | None) -> dict[str, Given]:
+    """Return the fields of a named recipe; a ConfigurationError if there is none."""
+    if given is None or not isinstance(given.value, str) or not given.value:
+        return {}
+    problems: list[str] = []
+    fields = _flattened(Recipe.load(given.value).job, problems)
+    _refuse(problems, f'recipe {given.value}')
+    return fields
+
+
+def set_fields(words: Sequence[str]) -> dict[str, Given]:
+    """Return fields given as ``training.epochs=1``; a ConfigurationError names unknown ones."""
+    nested: dict[str, Any] = {}
+    problems: list[str] = []
+    for word in words:
+        path, equals, value = word.partition('=')
+        section, _, name = path.rpartition('.')
+        if not equals or not name:
+            problems.append(f'--set {word}: write a field and its value, such as --set training.epochs=1')
+            continue
+        (nested.setdefault(section, {}) if section else nested)[name] = parse_value(value)
+    given = _flattened(nested, problems)
+    _refuse(problems, 'options')
+    return {path: Given(f'--set {path}', each.value) for path, each in given.items()}
+
+
 def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
     """Yield problems of values that are allowed, but not together."""
     for name, problem in TrainingRecipe.conflicts(made.section('training')):
@@ -137,6 +166,8 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
     short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
     if short and not fresh:
         yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
+    elif made['search.full'] and not fresh:
+        yield 'search.full: applies to searches from fresh weights; omit it'
     elif rungs is not None and not fresh:
         yield 'search.halving: applies to searches from fresh weights; omit it'
     elif rungs is not None and not short and made['search.finalists'] < 2:

@@ -165,6 +165,7 @@ FIELDS = (
     Field.of(ScoreOptions, 'search.statistics_batches'),
     Field.of(RecipeOptions, 'search.finalists'),
     Field.of(FinalistOptions, 'search.baseline'),
+    Field.of(SearchOptions, 'search.full'),
     Field(
         'budget',
         budgets(),
@@ -181,5 +182,12 @@ FIELDS = (
     Field.of(SupernetOptions, 'seed'),
     Field.of(RecipeOptions, 'device', changes_nothing=True),
     Field.of(RecipeOptions, 'precision'),
+    Field(
+        'recipe',
+        text('a named recipe').or_none(),
+        None,
+        'a named recipe (see nni-cafenet recipes), whose values are the defaults of all fields',
+        changes_nothing=True,
+    ),
 )
 """All fields, in the order of a file."""

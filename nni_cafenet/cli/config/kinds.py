@@ -54,7 +54,7 @@ def source() -> Kind:
 
 
 def _arguments(given: list[str]) -> Any:
-    from .yaml_files import parse_value
+    from ..yaml_files import parse_value
 
     pairs = [word.partition('=') for word in given]
     if not all(equals for _, equals, _ in pairs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ...errors import DataError
@@ -51,6 +52,14 @@ def names_code(source: str) -> bool:
 
 def load_data(request: DataRequest) -> Data:
     """Return the data of a source; a DataError if they do not exist, or are missing, unreadable or of another size."""
+    data = _load(request)
+    if request.fraction == 1:
+        return data
+    counts = ' and '.join(f'{len(loader.dataset):,}' for loader in (data.train, data.validate))
+    return replace(data, description=f'{data.description}, of which {counts} are used')
+
+
+def _load(request: DataRequest) -> Data:
     source = request.source
     check_form(source)
     kind, _, place = source.partition(':')

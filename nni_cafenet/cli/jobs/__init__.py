@@ -8,6 +8,13 @@ from ..._doors import lazy_names
 
 if TYPE_CHECKING:
     from .absolute_paths import with_whole_paths as with_whole_paths
+    from .comparison import (
+        Compared as Compared,
+        compared_networks as compared_networks,
+        comparison_table as comparison_table,
+        other_networks as other_networks,
+    )
+    from .dry_run import resolved_lines as resolved_lines
     from .job_folder import QUESTIONS as QUESTIONS, JobFolder as JobFolder, JobRecord as JobRecord
     from .job_report import named_report as named_report, report_of as report_of
     from .prepare import Prepared as Prepared, prepare_job as prepare_job

@@ -140,6 +140,7 @@ QUESTIONS = (
     'search.headroom',
     'search.finalists',
     'search.baseline',
+    'search.full',
     'training.finetune_epochs',
     'training.metric',
 )

@@ -19,6 +19,7 @@ from ...space import WidthMutator, WidthSpace
 from ...strategy import CafeNet, RunResult, ShortTrainings
 from ...utils import seeded, suppress_training_logs
 from ..config import Configuration
+from .full_network import train_full
 from .job_report import Found, layers_of
 from .prepare import Prepared, search_of
 from .space_options import space_options
@@ -48,7 +49,8 @@ def run_search_job(prepared: Prepared) -> SearchResult:
             _save(strategy.result, space, Path(asked['output']), name, budget)
             for name, budget in zip(strategy.budget_names, strategy.budgets)
         ]
-        networks = [_record(space, 'full', 'full', space.full_widths, prepared)]
+        value = train_full(prepared, recipes, metric, space)
+        networks = [_record(space, 'full', 'full', space.full_widths, prepared, value)]
         networks += [
             _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)
             for each in strategy.compared()

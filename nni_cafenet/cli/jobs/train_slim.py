@@ -25,9 +25,10 @@ from .saved_network import SavedNetwork
 from .space_options import space_options
 from .training import recipes_of
 
-__all__ = ['SlimTraining', 'run_slim_training', 'trainings_table']
+__all__ = ['RECORD', 'SlimTraining', 'run_slim_training', 'trainings_table']
 
-_RECORD = 'train.json'
+RECORD = 'train.json'
+"""The file with the settings of a training."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def run_slim_training(
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_settings(folder / _RECORD, _settings(asked, network, inherited))
+    keep_settings(folder / RECORD, _settings(asked, network, inherited))
     with suppress_training_logs(), locked_folder(folder):
         trained = train_finalist(
             Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
@@ -84,7 +85,7 @@ def _fresh(prepared: Prepared, record: JobRecord, network: SavedNetwork) -> Call
 
 
 def _settings(asked: Configuration, network: SavedNetwork, inherited: bool) -> dict[str, Any]:
-    fields = ('data.source', 'data.batch_size', 'data.validation', 'seed', 'precision')
+    fields = ('data.source', 'data.batch_size', 'data.validation', 'data.fraction', 'seed', 'precision')
     recipe = [each.name for each in TrainingRecipe.options() if each.name != 'loggers']
     training = ('finetune_epochs', 'loss', 'metric', *recipe)
     return {

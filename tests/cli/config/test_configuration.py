@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nni_cafenet.cli.config import FIELDS, Configuration, Given
-from nni_cafenet.cli.config.yaml_files import parse_value, read_yaml, to_yaml
+from nni_cafenet.cli.yaml_files import parse_value, read_yaml, to_yaml
 from nni_cafenet.errors import ConfigurationError
 from nni_cafenet.options.kinds import budgets, epochs
 

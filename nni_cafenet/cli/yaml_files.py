@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigurationError, first_line
+from ..errors import ConfigurationError, first_line
 
 __all__ = ['parse_value', 'read_yaml', 'to_yaml']
 

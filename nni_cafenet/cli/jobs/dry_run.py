@@ -1,0 +1,120 @@
+"""What a job would do: its values resolved, and its hours estimated from a few real steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+
+from ...options import COSTS, BudgetSpecs
+from ...pruning import Recipes
+from ...search import Budget
+from ...space import WidthMutator, WidthSpace
+from ...stages import RunOptions, SupernetStage
+from ...utils import format_count, seeded, suppress_training_logs
+from ..config import Configuration
+from .prepare import Prepared
+from .space_options import space_options
+from .training import recipes_of
+
+__all__ = ['resolved_lines']
+
+_STEPS = 4
+_FORWARD = 3
+"""Forwards that a training step costs: one, and a backward of twice its cost."""
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """Seconds of a training step of the supernet, and of the full network."""
+
+    supernet: float
+    full: float
+
+
+def resolved_lines(prepared: Prepared) -> Iterator[str]:
+    """Yield lines on a job from fresh weights: ``'name: value'``; a few steps are trained, and nothing is written."""
+    asked, recipe = prepared.configuration, prepared.recipe
+    with suppress_training_logs(), seeded(asked['seed']):
+        space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
+        yield f'learning rate: {recipe.peak_lr:g} ({recipe.optimizer}, {recipe.schedule}), weight decay: {recipe.decay:g}'
+        yield f'input: {" x ".join(map(str, prepared.input[1:]))}'
+        yield f'full network: {format_count(space.macs(space.full_widths))} MACs'
+        smallest = ', '.join(f'{label} {width}' for label, width in space.smallest_widths.items())
+        yield f'smallest network: {format_count(space.macs(space.smallest_widths))} MACs ({smallest})'
+        macs = []
+        for spec in BudgetSpecs.of(asked['budget']):
+            limits = Budget.check(spec, space).limits
+            macs.append(limits.get('macs', space.macs(space.full_widths)))
+            yield f'budget {spec.name}: {", ".join(f"{limit:,} {COSTS[cost]}" for cost, limit in limits.items())}'
+        recipes, _ = recipes_of(prepared)
+        yield from _hours(prepared, space, recipes, macs)
+
+
+def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: list[int]) -> Iterator[str]:
+    asked = prepared.configuration
+    options = RunOptions.checked(
+        channel_sets_per_step=asked['search.channel_sets_per_step'],
+        memory=asked['search.memory'],
+        holdout=asked['search.holdout'],
+        seed=asked['seed'],
+    )
+    clock = _Clock()
+    stage = SupernetStage(space, recipes.few_steps(_STEPS, clock), options)
+    supernet_steps, heldout_steps = len(stage.data.train), len(stage.data.heldout)
+    stage.evaluator.evaluate(space)
+    supernet = clock.seconds
+    clock = _Clock()
+    recipes.few_steps(_STEPS, clock).evaluate(space.slim(space.full_widths, weights=False))
+    seconds = _Seconds(supernet, clock.seconds)
+    steps = len(prepared.data.train)
+    epochs, trained = asked['training.epochs'], asked['training.finetune_epochs']
+    yield f'steps: {supernet_steps:,} an epoch of the supernet, {supernet_steps * epochs:,} in all; {steps:,} of a network'
+    yield f'first steps: {seconds.supernet:.3g} s for the supernet, {seconds.full:.3g} s for the full network'
+    full = space.macs(space.full_widths)
+    share = sum(budgets) / full
+    each = seconds.full * share  # of a training step of a network of every budget
+    widths = _widths(asked) * options.channel_sets_per_score
+    parts = {
+        'supernet': supernet_steps * epochs * seconds.supernet,
+        'search': widths * (asked['search.statistics_batches'] + heldout_steps) * each / _FORWARD,
+        'networks': steps * trained * (each * (asked['search.finalists'] + asked['search.baseline'])),
+    }
+    if asked['search.full']:
+        parts['full network'] = steps * trained * seconds.full
+    text = ', '.join(f'{name} {_as_hours(value)}' for name, value in parts.items())
+    yield f'expected: {_as_hours(sum(parts.values()))} ({text})'
+
+
+def _widths(asked: Configuration) -> int:
+    """Return the number of widths that a search scores."""
+    proposed = asked['search.population'] * asked['search.generations']
+    drawn = asked['search.headroom']
+    return int(proposed + (min(200, proposed // 10) if drawn is None else drawn))
+
+
+def _as_hours(seconds: float) -> str:
+    return f'{seconds / 3600:.3g} h'
+
+
+class _Clock(pl.Callback):
+    """Take the time of training steps; the shortest counts, since the first ones prepare."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._start = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The shortest time of a step."""
+        return min(self._times)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        float(trainer.callback_metrics.get('train_loss', 0.0))  # waits for the device
+        self._times.append(time.perf_counter() - self._start)

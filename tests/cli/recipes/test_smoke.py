@@ -1,0 +1,101 @@
+"""Every recipe, by its command, on a small data set in the real format: all stages, a fraction of everything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import miniatures
+
+from nni_cafenet import cli
+from nni_cafenet.cli.recipes import Recipe, recipe_names
+from nni_cafenet.utils import write_record
+
+CHEAP = ('cifar10/vgg19-199M', 'celeba/resnet18-296M')
+SIDES = {'imagenet': 64, 'cifar10': 32, 'celeba': 48}
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp('miniatures')
+    miniatures.imagenet(home / 'imagenet', classes=3, train=16, val=4)
+    miniatures.cifar(home / 'cifar10', train=50, test=20)
+    miniatures.celeba(home / 'celeba', pictures=50)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Write the records of a report alone: its pictures have tests of their own."""
+
+    def write_records(folder, report):
+        write_record(Path(folder) / 'report.json', report.to_json())
+        return Path(folder) / 'report.html'
+
+    monkeypatch.setattr('nni_cafenet.report.write_report', write_records)
+
+
+def words(home, name, output, side):
+    """The command of a recipe for small pictures; budgets that are counts belong to the large ones."""
+    kind = Recipe.load(name).form.partition(':')[0]
+    data = home / name.partition('/')[0]
+    command = ['search', '--recipe', name, '--data', f'{kind}:{data}', '--output', str(output)]
+    command += ['--input', '1', '3', str(side), str(side), '--budget', '50%']
+    command += ['--fraction', '0.001', '--set', 'data.batch_size=16', 'search.holdout=0.2']
+    return [*command, '--device', 'cpu', '--workers', '0', '--precision', '32-true']
+
+
+def check(output, capsys, name):
+    report = json.loads((output / 'report.json').read_text())
+    trained = {network['name']: network['finetuned'] for network in report['networks']}
+    assert {'full', 'uniform (baseline)'} <= set(trained)
+    assert {network['role'] for network in report['networks']} == {'full', 'baseline', 'pruned'}
+    assert all(0 <= value <= 1 for value in trained.values())
+    capsys.readouterr()
+    assert cli.main(['compare', str(output)]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split('|')[1:-1] for line in out.splitlines() if line.startswith('|')][2:]
+    assert [row[0].strip() for row in rows] == ['full', 'uniform', 'searched 1']
+    assert [row[5].strip() for row in rows] == ['0', '0', '0']
+    assert f'Published for {name}' in out
+
+
+@pytest.mark.parametrize('name', CHEAP)
+def test_the_cheapest(home, tmp_path, capsys, name):
+    assert cli.main(words(home, name, tmp_path / 'run', 16)) == 0
+    check(tmp_path / 'run', capsys, name)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize('name', recipe_names())
+def test_all(home, tmp_path, capsys, name):
+    assert cli.main(words(home, name, tmp_path / 'run', SIDES[name.partition('/')[0]])) == 0
+    check(tmp_path / 'run', capsys, name)
+
+
+def test_a_dry_run_says_what_it_means(home, tmp_path, capsys):
+    output = tmp_path / 'run'
+    assert cli.main([*words(home, CHEAP[0], output, 16), '--dry-run']) == 0
+    out = capsys.readouterr().out
+    lines = [line[2:] for line in out.splitlines() if line.startswith('# ')]
+    assert not output.exists()
+    assert lines[0] == 'learning rate: 0.1 (sgd, cosine), weight decay: 5e-05'
+    assert lines[1] == 'input: 3 x 16 x 16'
+    assert [line.partition(':')[0] for line in lines[2:]] == [
+        'full network',
+        'smallest network',
+        'budget 50%',
+        'steps',
+        'first steps',
+        'expected',
+    ]
+    assert lines[5] == 'steps: 2 an epoch of the supernet, 2 in all; 3 of a network'  # a fifth is held out
+
+
+def test_a_dry_run_without_the_data(tmp_path, capsys):
+    command = ['search', '--recipe', CHEAP[0], '--data', f'cifar10:{tmp_path}', '--output', str(tmp_path / 'run')]
+    assert cli.main([*command, '--dry-run']) == 0
+    out = capsys.readouterr().out
+    assert 'recipe: cifar10/vgg19-199M\n' in out
+    assert '# not resolved: data ' in out
