@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..utils import append_record, read_records, write_json, write_text
+from ..utils import append_record, check_not_removed, read_records, write_json, write_text
 
 __all__ = ['History', 'Scored', 'WidthsKey', 'better_when_higher', 'widths_key']
 
@@ -108,8 +108,10 @@ class History:
         return iter(self._records.values())
 
     def add(self, scored: Scored) -> None:
-        """Add a record; it is on disk when this returns."""
+        """Add a record; it is on disk when this returns. FolderError if the file was removed."""
         if self.path is not None:
+            if self._records:
+                check_not_removed(self.path)
             append_record(self.path, scored.to_json())
         self._keep(scored)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..utils import RandomnessOnResume, loader_generators, restart_workers
+from ..utils import RandomnessOnResume, check_not_removed, loader_generators, restart_workers
 from .lightning_module import MinMinModule
 from .plain_checkpoint import PlainCheckpointIO
 
@@ -33,7 +33,7 @@ class SaveEveryEpoch(Checkpoint):
     def __init__(self, path: Path, *, last: bool = True) -> None:
         self.path = path
         self.last = last
-        self._ended = False
+        self._ended = self._saved = False
         self._plateau: dict[int, float] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -78,7 +78,10 @@ class SaveEveryEpoch(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        if self._saved and trainer.is_global_zero:
+            check_not_removed(self.path)
         trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved = True
 
 
 class RestoreRandomState(pl.Callback):

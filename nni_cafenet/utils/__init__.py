@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from .files import (
         absolute_path as absolute_path,
+        check_not_removed as check_not_removed,
         is_temporary_file as is_temporary_file,
         json_text as json_text,
         remove_temporary_files as remove_temporary_files,

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..errors import FolderError
 from .links import FilePath, open_nofollow, resolve_link
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'absolute_path',
     'append_line',
     'atomic_writer',
+    'check_not_removed',
     'is_temporary_file',
     'json_text',
     'read_jsonl',
@@ -90,6 +92,15 @@ def append_line(path: FilePath, text: str) -> None:
         raise
     if is_new:
         _folder_to_disk(path.parent)
+
+
+def check_not_removed(path: Path) -> None:
+    """Raise FolderError if a file that this run has written before is gone: what it held would be missing at the end."""
+    if not path.exists():
+        raise FolderError(
+            f'{str(path)!r} was removed while the run was using it. Restore it and resume, or start again in another '
+            'directory.'
+        )
 
 
 def parse_json(line: bytes) -> Any:

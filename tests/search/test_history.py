@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 
 import pytest
 from hypothesis import given, strategies as st
 
+from nni_cafenet.errors import FolderError
 from nni_cafenet.search.history import History, Scored
 
 
@@ -51,6 +53,16 @@ def test_records_are_on_disk_at_once_and_come_back_in_order(tmp_path):
     again = History(path, higher_is_better=False)
     assert list(again) == records == list(history)
     assert len(again) == 3
+
+
+def test_a_file_that_somebody_removes_is_told_at_once(tmp_path):
+    path = tmp_path / 'run' / 'history.jsonl'
+    history = History(path, higher_is_better=False)
+    history.add(scored(1, 1.0))
+    shutil.rmtree(path.parent)
+    with pytest.raises(FolderError, match=r"history.jsonl' was removed while the run was using it"):
+        history.add(scored(2, 0.5))
+    assert not path.parent.exists()
 
 
 def test_without_a_file(tmp_path):

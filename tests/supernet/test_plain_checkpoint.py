@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections import OrderedDict, namedtuple
 from pathlib import Path
@@ -12,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from nni_cafenet.errors import UntrustedFileError
+from nni_cafenet.errors import FolderError, UntrustedFileError
 from nni_cafenet.supernet.checkpoint import SaveEveryEpoch
 from nni_cafenet.supernet.plain_checkpoint import plain, read_checkpoint, restored
 from nni_cafenet.utils.torch_files import save_torch
@@ -111,3 +112,20 @@ def test_other_checkpoints_of_the_trainer_are_left_to_lightning(tmp_path):
     trained.trainer.save_checkpoint(tmp_path / 'own.ckpt')
     found = torch.load(tmp_path / 'own.ckpt', weights_only=False)
     assert found['hyper_parameters']['criterion'] is nn.CrossEntropyLoss
+
+
+class Removes(Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            shutil.rmtree(self.folder)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_folder_that_somebody_removes_is_told_at_the_end_of_the_epoch(tmp_path):
+    removes = Removes()
+    removes.folder = tmp_path / 'run'
+    made = evaluator(removes.folder / 'supernet.ckpt', 4, removes)
+    with pytest.raises(FolderError, match=r"supernet.ckpt' was removed while the run was using it"):
+        made.evaluate(nn.Linear(3, 2))
+    assert made.trainer.current_epoch == 1
+    assert not removes.folder.exists()
