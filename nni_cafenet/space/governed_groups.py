@@ -14,8 +14,8 @@ from torch import nn
 
 from ..errors import first_line
 from ..graph import ChannelGraph, ExampleInput
-from ..utils import pass_on, seeded, tensors_in
-from .bins import BinnedGroup
+from ..utils import LateProgress, pass_on, seeded, tensors_in
+from .bins import BinnedGroup, FlopsSensitiveBins
 from .nni_choices import NniNetworks
 from .width_labels import Array, ChoiceLabels, GroupTable
 
@@ -155,21 +155,28 @@ class _Found:
         """Return the labels that each group depends on."""
         full = self._at({})
         depends: list[list[str]] = [[] for _ in full]
-        reasons, unused = {}, list[str]()
-        for label, values in self.values.items():
-            if len(values) == 1:
-                continue
-            try:
-                changed = np.flatnonzero(self._at({label: values[0]}) != full)
-            except _NoWidthError as error:
-                reasons[label] = f'{values[0]!r} {error}'
-                continue
-            if len(changed) == 0 and self._networks.is_unused(label):
-                unused.append(label)
-            elif len(changed) == 0:
-                reasons[label] = 'changes no number of channels'
-            for index in changed:
-                depends[index].append(label)
+        reasons, unused = dict[str, str](), list[str]()
+        several = {label: values for label, values in self.values.items() if len(values) > 1}
+        if not several:
+            name = type(self._networks.space).__name__
+            raise ValueError(
+                f'No choice of {name} has two values, so there are no widths to search. Give sample={{label: value}} for '
+                'all choices, so that the widths of that network are binned.'
+            )
+        with LateProgress('Finding the layers that choices govern', len(several), 'choices') as progress:
+            for label, values in several.items():
+                progress.step()
+                try:
+                    changed = np.flatnonzero(self._at({label: values[0]}) != full)
+                except _NoWidthError as error:
+                    reasons[label] = f'{values[0]!r} {error}'
+                    continue
+                if len(changed) == 0 and self._networks.is_unused(label):
+                    unused.append(label)
+                elif len(changed) == 0:
+                    reasons[label] = 'changes no number of channels'
+                for index in changed:
+                    depends[index].append(label)
         if reasons:
             raise self._networks.refusal(reasons)
         if unused:
@@ -213,17 +220,24 @@ class _Found:
         }
         for seen, _ in self._known:
             _cross_off(missing, seen)
-        while any(missing.values()):
-            sample: Sample = {}
-            for labels, combinations in missing.items():
-                fits = (each for each in combinations if all(sample.get(a, v) == v for a, v in zip(labels, each)))
-                sample.update(zip(labels, next(fits, ())))
-            try:
-                self._at(sample)
-            except _NoWidthError as error:
-                changed = {label: v for label, v in sample.items() if v != self._networks.largest[label]}
-                raise self._refused(list(changed), f'{changed} {error}') from None
-            _cross_off(missing, self._known[-1][0])
+        most = sum(map(len, missing.values()))
+        with LateProgress('Reading the widths of the choices', most, 'networks') as progress:
+            while any(missing.values()):
+                progress.step()
+                self._read_more(missing)
+
+    def _read_more(self, missing: Mapping[tuple[str, ...], dict[Any, None]]) -> None:
+        """Read the widths of a network with as many missing combinations as possible."""
+        sample: Sample = {}
+        for labels, combinations in missing.items():
+            fits = (each for each in combinations if all(sample.get(a, v) == v for a, v in zip(labels, each)))
+            sample.update(zip(labels, next(fits, ())))
+        try:
+            self._at(sample)
+        except _NoWidthError as error:
+            changed = {label: v for label, v in sample.items() if v != self._networks.largest[label]}
+            raise self._refused(list(changed), f'{changed} {error}') from None
+        _cross_off(missing, self._known[-1][0])
 
 
 def _cross_off(missing: Mapping[tuple[str, ...], dict[Any, None]], sample: Sample) -> None:
@@ -286,9 +300,9 @@ def _agree(networks: NniNetworks, space: _Space, sample: Sample) -> bool:
 
 def refuse_width_rules(**rules: Any) -> None:
     """Raise ValueError if a rule for widths is given with a space that lists its widths itself."""
-    defaults = {'bins': None, 'min_ratio': 0.1, 'max_ratio': 1.0, 'divisor': 1}
+    defaults = {'bins': (None, FlopsSensitiveBins()), 'min_ratio': (0.1,), 'max_ratio': (1.0,), 'divisor': (1,)}
     for name, value in rules.items():
-        if value != defaults[name]:
+        if value not in defaults[name]:
             raise ValueError(
                 f'{name}={value!r} has no effect: the choices of the NNI space list its widths. Leave it out, or give '
                 'sample={label: value} for all choices, so that the widths of that network are binned.'

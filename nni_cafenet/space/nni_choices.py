@@ -43,8 +43,18 @@ class NniNetworks:
 
     def network(self, sample: Mapping[str, int]) -> nn.Module:
         """Return the network of a sample."""
-        frozen: nn.Module = self.space.freeze({**self.fixed, **sample})
+        whole = {**self.fixed, **sample}
+        try:
+            frozen: nn.Module = self.space.freeze(whole)
+        except NotImplementedError:  # choices that were given to add_mutable; NNI names this way to freeze them
+            frozen = self._made_anew(whole)
         return frozen
+
+    def _made_anew(self, sample: Mapping[str, Any]) -> nn.Module:
+        space: Any = self.space
+        with model_context(dict(sample)):
+            made: nn.Module = type(space)(*space.trace_args, **space.trace_kwargs)
+        return made
 
     def full(self) -> nn.Module:
         """Return the network of the largest values."""
@@ -66,9 +76,8 @@ class NniNetworks:
             return False
 
     def _sizes_anew(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        space: Any = self.space
-        with torch.device('meta'), model_context({**self.fixed, **sample}):
-            return _sizes_of(type(space)(*space.trace_args, **space.trace_kwargs))
+        with torch.device('meta'):
+            return _sizes_of(self._made_anew({**self.fixed, **sample}))
 
     def _sizes_frozen(self, sample: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         return _sizes_of(self.network(sample))

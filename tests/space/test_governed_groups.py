@@ -8,22 +8,24 @@ import nni.nas.strategy
 import numpy as np
 import pytest
 import torch
-from nni.mutable import MutableExpression
+from nni.mutable import MutableExpression, ensure_frozen
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.nn.pytorch import (
     ModelSpace,
     MutableBatchNorm2d,
+    MutableConv1d,
     MutableConv2d,
     MutableConvTranspose2d,
     MutableDropout,
     MutableEmbedding,
     MutableLayerNorm,
     MutableLinear,
+    MutableLSTM,
     MutableMultiheadAttention,
     MutableReLU,
     Repeat,
 )
-from nni.nas.space import SimplifiedModelSpace
+from nni.nas.space import SimplifiedModelSpace, model_context
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -359,12 +361,75 @@ def test_a_choice_that_changes_more_than_widths_is_found_by_outputs():
 
 
 @pytest.mark.parametrize(
-    'option', [{'bins': FlopsSensitiveBins()}, {'min_ratio': 0.2}, {'max_ratio': 0.9}, {'divisor': 4}], ids=str
+    'option', [{'bins': FlopsSensitiveBins(2, 4)}, {'min_ratio': 0.2}, {'max_ratio': 0.9}, {'divisor': 4}], ids=str
 )
 def test_rules_for_widths_do_not_apply(option):
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f'{name}=.* has no effect'):
         WidthMutator(**option).mutate(Chain, example_input=PICTURE)
+
+
+class Dangling(ModelSpace):
+    """A choice that no layer takes as an argument."""
+
+    def __init__(self):
+        super().__init__()
+        width = ensure_frozen(self.add_mutable(nni.choice('width', [4, 8])))
+        self.a, self.b = nn.Linear(3, width), nn.Linear(width, 2)
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+class Recurrent(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        width = nni.choice('width', [4, 8])
+        self.a, self.b = MutableLSTM(3, width, batch_first=True), MutableLinear(width, 2)
+
+    def forward(self, x):
+        return self.b(self.a(x)[0])
+
+
+class Grouped(ModelSpace, label_prefix='net'):
+    def __init__(self):
+        super().__init__()
+        width = nni.choice('width', [4, 8])
+        self.a = MutableConv1d(3, width * 2, 1)
+        self.b = MutableConv1d(width * 2, width * 2, 3, groups=2)
+        self.c = MutableConv1d(width * 2, width * 2, 3, groups=width)
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x))).mean((1, 2))
+
+
+@pytest.mark.parametrize(('make', 'shape'), [(Dangling, (2, 3)), (Recurrent, (2, 5, 3)), (Grouped, (2, 3, 8))])
+def test_other_layers(make, shape):
+    own = make()
+    space = WidthMutator().mutate(own, example_input=shape)
+    ((label, values),) = space.choices.items()
+    assert values == (4, 8)
+    assert label == ('net/width' if make is Grouped else 'width')
+    with model_context({label: 4}):
+        frozen = make().eval()
+    frozen.load_state_dict(space.eval().slim({label: 4}).state_dict())
+    x = torch.randn(shape)
+    assert torch.equal(frozen(x), space.slim({label: 4})(x))
+
+
+def test_nothing_to_search():
+    class Single(ModelSpace):
+        def __init__(self):
+            super().__init__()
+            c = nni.choice('c', [8])
+            self.a, self.b = MutableLinear(3, c), MutableLinear(c, 2)
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    with pytest.raises(ValueError, match='No choice of Single has two values.*sample='):
+        WidthMutator().mutate(Single, example_input=(2, 3))
+    assert WidthMutator().mutate(Single, sample={'c': 8}, example_input=(2, 3)).full_widths == {'a': 8}
 
 
 def test_some_choices_fixed_and_the_others_searched():
