@@ -10,7 +10,15 @@ from typing import Any
 
 from ..utils import as_table
 
-__all__ = ['FixedRecord', 'GroupRecord', 'Inspection', 'LayerRecord', 'inspection_csv', 'inspection_text']
+__all__ = [
+    'ChoiceRecord',
+    'FixedRecord',
+    'GroupRecord',
+    'Inspection',
+    'LayerRecord',
+    'inspection_csv',
+    'inspection_text',
+]
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,15 @@ class GroupRecord:
     consumers: tuple[str, ...]
     others: tuple[str, ...]
     ordered: bool = False
+
+
+@dataclass(frozen=True)
+class ChoiceRecord:
+    """A choice of an NNI space: its label, its values, and the channel groups that it governs."""
+
+    label: str
+    values: tuple[float, ...]
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,8 @@ class Inspection:
         The same with the smallest width of every group.
     log10_widths, log10_widths_without_bins
         Base-10 logarithm of the number of networks in the space, with and without bins.
+    choices
+        The choices of a space that was made of an NNI space; else empty.
     """
 
     name: str
@@ -120,6 +139,7 @@ class Inspection:
     smallest_params: int
     log10_widths: float
     log10_widths_without_bins: float
+    choices: tuple[ChoiceRecord, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, the content of the JSON file of ``nni-cafenet inspect``."""
@@ -150,6 +170,7 @@ def inspection_text(found: Inspection) -> str:
         'a layer between two groups counts in both.',
         '',
         *_on_order(found),
+        *_on_choices(found),
         f'Fixed output channels:{"" if found.fixed else " none"}',
     ]
     if found.fixed:
@@ -185,6 +206,19 @@ def _on_order(found: Inspection) -> list[str]:
     ]
 
 
+def _on_choices(found: Inspection) -> list[str]:
+    """Return a table of an NNI space's choices."""
+    if not found.choices:
+        return []
+    rows = [[each.label, ', '.join(map(str, each.values)), ', '.join(each.groups) or '-'] for each in found.choices]
+    return [
+        'The widths are computed from choices:',
+        '',
+        as_table(['choice', 'values', 'groups'], rows, align='lll'),
+        '',
+    ]
+
+
 def inspection_csv(found: Inspection) -> str:
     """Return the groups as CSV with a header; lists within a cell are separated by spaces."""
     text = io.StringIO()
@@ -212,7 +246,7 @@ def _row(group: GroupRecord) -> list[object]:
 def _compact(widths: Sequence[int], step: int) -> str:
     """Return a range and its length: ``7, 8 to 64 by 8 (9)``."""
     regular = [width for width in widths if width % step == 0]
-    if len(regular) < 4:
+    if len(regular) < 4 or regular != [*range(regular[0], regular[-1] + 1, step)]:
         parts = [str(width) for width in widths]
     else:
         run = f'{regular[0]} to {regular[-1]} by {step}'

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..analysis import layer_macs
 from ..space import WidthSpace
-from .inspection import FixedRecord, GroupRecord, Inspection, LayerRecord
+from .inspection import ChoiceRecord, FixedRecord, GroupRecord, Inspection, LayerRecord
 
 __all__ = ['inspect_space']
 
@@ -48,7 +48,15 @@ def inspect_space(space: WidthSpace, name: str | None = None) -> Inspection:
         smallest_params=space.params(smallest),
         log10_widths=sum(math.log10(len(widths)) for widths in space.choices.values()),
         log10_widths_without_bins=sum(math.log10(group.full) for group in space.groups),
+        choices=_choices(space),
     )
+
+
+def _choices(space: WidthSpace) -> tuple[ChoiceRecord, ...]:
+    if not space.listed:
+        return ()
+    governed = space.governed
+    return tuple(ChoiceRecord(label, values, governed[label]) for label, values in space.choices.items())
 
 
 def _groups(space: WidthSpace, macs: int) -> tuple[GroupRecord, ...]:

@@ -47,6 +47,12 @@ class WidthChoices:
         """The smallest width of every label."""
         return {label: widths[0] for label, widths in self._labels.choices.items()}
 
+    @property
+    def governed(self) -> dict[str, tuple[str, ...]]:
+        """``{label: labels of the channel groups that it governs}``."""
+        names = self.graph.labels
+        return {label: tuple(names[index] for index in groups) for label, groups in self._labels.governed.items()}
+
     def group_widths(self, widths: Widths | Array) -> Any:
         """Return the width of every channel group, in channels.
 

@@ -45,6 +45,11 @@ class WidthLabels(ABC):
     def of_groups(self, rows: Array) -> Array:
         """Return the widths of the channel groups (N, groups) at validated widths (N, labels)."""
 
+    @property
+    @abstractmethod
+    def governed(self) -> dict[str, tuple[int, ...]]:
+        """The indices of the channel groups that each label governs."""
+
     @abstractmethod
     def to_widths(self, row: Sequence[Any]) -> dict[str, int]:
         """Return one row of an array of widths as a dict."""
@@ -83,6 +88,11 @@ class GroupLabels(WidthLabels):
     def of_groups(self, rows: Array) -> Array:
         """Return the widths themselves."""
         return rows
+
+    @property
+    def governed(self) -> dict[str, tuple[int, ...]]:
+        """Each label governs its own group."""
+        return {label: (index,) for index, label in enumerate(self.full)}
 
     def to_widths(self, row: Sequence[Any]) -> dict[str, int]:
         """Return a row as whole numbers."""
@@ -157,6 +167,14 @@ class ChoiceLabels(WidthLabels):
         levels = [np.searchsorted(values, column) for values, column in zip(self._values, rows.T)]
         columns = [table.widths[tuple(levels[index] for index in table.labels)] for table in self._tables]
         return np.stack(columns, axis=1)
+
+    @property
+    def governed(self) -> dict[str, tuple[int, ...]]:
+        """The groups whose tables have the label."""
+        return {
+            label: tuple(group for group, table in enumerate(self._tables) if index in table.labels)
+            for index, label in enumerate(self.full)
+        }
 
     def to_widths(self, row: Sequence[Any]) -> dict[str, int]:
         """Return a row as the user's own values."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
+import nni
+import nni.nas.strategy
 import pytest
+from nni.nas.nn.pytorch import ModelSpace, MutableLinear
 
-from nni_cafenet.report.inspection import FixedRecord, GroupRecord, Inspection, inspection_csv, inspection_text
+from nni_cafenet import WidthMutator, inspect_space
+from nni_cafenet.report.inspection import (
+    ChoiceRecord,
+    FixedRecord,
+    GroupRecord,
+    Inspection,
+    inspection_csv,
+    inspection_text,
+)
 
 GROUP = GroupRecord('conv1', 100, 32, (10, 32, 64, 96, 100), 5_000_000, 0.25, 50_000, ('conv1',), ('conv2', 'fc'), ())
 FOUND = Inspection('net', ((1, 3, 8, 8), (1, 2)), (GROUP,), (), (), 20_000_000, 1000, 200_000, 10, 0.7, 2.0)
@@ -61,3 +72,26 @@ def test_csv():
         'label,width,bin,widths,macs,share,macs_per_channel,producers,consumers,others\n'
         'conv1,100,32,10 32 64 96 100,5000000,0.25,50000,conv1,conv2 fc,\n'
     )
+
+
+def test_choices_of_an_nni_space():
+    found = inspect_space(WidthMutator().mutate(Choices, example_input=(1, 3)))
+    assert found.choices == (
+        ChoiceRecord('a', (2, 8, 16, 32), ('first', 'third')),
+        ChoiceRecord('b', (1, 2), ('second',)),
+    )
+    text = str(found)
+    assert '| a      | 2, 8, 16, 32 | first, third |' in text
+    assert '2, 8, 16, 32 (4)' in text  # no regular steps
+    assert found.to_dict()['choices'][1]['label'] == 'b'
+
+
+class Choices(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        a, b = nni.choice('a', [2, 8, 16, 32]), nni.choice('b', [1, 2])
+        self.first, self.second, self.third = MutableLinear(3, a), MutableLinear(a, b * 4), MutableLinear(b * 4, a)
+        self.last = MutableLinear(a, 2)
+
+    def forward(self, x):
+        return self.last(self.third(self.second(self.first(x))))

@@ -146,6 +146,7 @@ def test_labels_govern_groups():
         'c2': ((16, 32, 64), 16),
         'c3': ((8, 12, 16), 4),
     }
+    assert space.governed == {'a': ('c1', 'c3'), 'b': ('c2',)}
     assert space.listed
     assert '2 choices for 3 channel groups' in space.describe()
     assert {label: choice.values for label, choice in space.simplify().items()} == {'a': [8, 12, 16], 'b': [8, 16, 32]}
