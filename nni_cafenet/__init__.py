@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from .latency import LatencyTable as LatencyTable, time_model as time_model
     from .nni_compat import factory_of as factory_of, traced as traced, traced_tensors as traced_tensors
     from .options import Halving as Halving, TrainingRecipe as TrainingRecipe
-    from .pruning import CafeNetPruner as CafeNetPruner, Pruned as Pruned, PrunedFamily as PrunedFamily, prune as prune
+    from .pruning import (
+        CafeNetPruner as CafeNetPruner,
+        Pruned as Pruned,
+        PrunedFamily as PrunedFamily,
+        prune as prune,
+        training_evaluator as training_evaluator,
+    )
     from .report import inspect_space as inspect_space
     from .search import (
         CostBins as CostBins,

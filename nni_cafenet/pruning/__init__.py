@@ -5,6 +5,7 @@ from .losses import LOSSES, main_output
 from .nni_pruner import CafeNetPruner
 from .prune_model import prune
 from .pruned import Pruned, PrunedFamily
+from .recipe_evaluator import training_evaluator
 from .training import Recipes, TrainerOptions, task_evaluator
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     'prune',
     'task_evaluator',
     'task_of',
+    'training_evaluator',
 ]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from nni_cafenet import TrainingRecipe
+from nni_cafenet import TrainingRecipe, training_evaluator
 from nni_cafenet.errors import MissingExtraError
 from nni_cafenet.pruning import Recipes, TrainerOptions, task_evaluator
 from nni_cafenet.pruning.objective import Task
@@ -265,3 +265,18 @@ def test_loggers_get_the_metrics_of_every_epoch(monkeypatch, tmp_path):
     assert lines[0] == 'epoch,train_loss,val_acc,val_loss'
     assert [line.partition(',')[0] for line in lines[1:]] == ['1', '2']
     assert isinstance(made.trainer, pl.Trainer)
+
+
+def test_an_evaluator_for_nni():
+    recipe = TrainingRecipe(optimizer='sgd', lr=0.1, ema=0.5)
+    given = {'model': net(), 'train': DataLoader(DATA, 4), 'validate': DataLoader(DATA, 8), 'device': 'cpu'}
+    made = training_evaluator(recipe, epochs=2, **given)
+    model = net()
+    made.evaluate(model)
+    assert made.trainer.callback_metrics['val_acc'] >= 0
+    assert [average.decay for average in averages(made.trainer)] == [0.5]
+    assert averages(training_evaluator(recipe, epochs=2, supernet=True, **given).trainer) == []
+    with pytest.raises(TypeError, match='recipe='):
+        training_evaluator({'lr': 0.1}, epochs=2, **given)
+    with pytest.raises(ValueError, match='mixup=0.2 mixes pictures'):
+        training_evaluator(TrainingRecipe(mixup=0.2), epochs=2, loss=functional.cross_entropy, **given)

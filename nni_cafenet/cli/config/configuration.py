@@ -56,7 +56,8 @@ class Configuration(Mapping[str, Any]):
         if file is not None:
             given.update(_flattened(read_yaml(file), problems))
         given.update(options)
-        given = {**_of_recipe(given.get('recipe')), **given}
+        named = {path: each for path, each in _of_recipe(given.get('recipe')).items() if path not in given}
+        given.update(named)
         problems += _refused(given)
         for check in more:
             problems += check(given)
@@ -74,7 +75,10 @@ class Configuration(Mapping[str, Any]):
                 for field in FIELDS
             }
         )
-        _refuse(list(_conflicts(made, fresh)), f'configuration {file}' if file is not None else 'options')
+        idle = [path for path, _ in _conflicts(made, fresh) if path in named]  # beside what overrides a recipe
+        made = cls({**made, **{path: _BY_PATH[path].default_for(fresh) for path in idle}})
+        problems = [f'{path}: {problem}' for path, problem in _conflicts(made, fresh)]
+        _refuse(problems, f'configuration {file}' if file is not None else 'options')
         return made
 
     @classmethod
@@ -159,23 +163,25 @@ def set_fields(words: Sequence[str]) -> dict[str, Given]:
     return {path: Given(f'--set {path}', each.value) for path, each in given.items()}
 
 
-def _conflicts(made: Configuration, fresh: bool) -> Iterator[str]:
-    """Yield problems of values that are allowed, but not together."""
+def _conflicts(made: Configuration, fresh: bool) -> Iterator[tuple[str, str]]:
+    """Yield the paths of values that are allowed, but not together, each with the problem."""
     for name, problem in TrainingRecipe.conflicts(made.section('training')):
-        yield f'training.{name}: {_shown(made[f"training.{name}"])}: {problem}'
+        path = f'training.{name}'
+        yield path, f'{_shown(made[path])}: {problem}'
     short, rungs = made['search.method'] == 'short-trainings', made['search.halving']
     if short and not fresh:
-        yield 'search.method: short-trainings start from fresh weights; with trained weights use evolution or random'
-    elif made['search.full'] and not fresh:
-        yield 'search.full: applies to searches from fresh weights; omit it'
-    elif rungs is not None and not fresh:
-        yield 'search.halving: applies to searches from fresh weights; omit it'
+        yield 'search.method', 'short-trainings start from fresh weights; with trained weights use evolution or random'
+    if made['search.full'] and not fresh:
+        yield 'search.full', 'applies to searches from fresh weights; omit it'
+    if rungs is not None and not fresh and not short:
+        yield 'search.halving', 'applies to searches from fresh weights; omit it'
     elif rungs is not None and not short and made['search.finalists'] < 2:
-        yield 'search.halving: chooses among finalists; give --finalists 2 or more, or --method short-trainings'
-    elif short and made['training.finetune_epochs']:
+        yield 'search.halving', 'chooses among finalists; give --finalists 2 or more, or --method short-trainings'
+    elif short and fresh and made['training.finetune_epochs']:
         last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
-        if made['search.finalists'] > last and made['search.finalists'] != _BY_PATH['search.finalists'].default:
-            yield f'search.finalists: {made["search.finalists"]}: the last rung of short-trainings has {last}; give fewer'
+        finalists = made['search.finalists']
+        if finalists > last and finalists != _BY_PATH['search.finalists'].default:
+            yield 'search.finalists', f'{finalists}: the last rung of short-trainings has {last}; give fewer'
 
 
 def check_options(given: Mapping[str, Given], more: Callable[[Mapping[str, Given]], list[str]]) -> None:

@@ -87,6 +87,15 @@ def test_a_recipe_gives_defaults_that_options_override():
     assert made['space.bins'] == '16:256'
 
 
+def test_what_has_no_effect_beside_an_option_is_left_out():
+    made = configuration_of('imagenet/efficientnet_b0-193M', **{'training.schedule': 'cosine'})
+    assert (made['training.step_epochs'], made['training.step_factor'], made['training.lr']) == (None, None, 0.048)
+    made = configuration_of('cifar10/vgg19-199M', **{'model.weights': 'vgg.pt'})
+    assert not made['search.full']  # networks of trained weights are fine-tuned
+    with pytest.raises(ConfigurationError, match='training.step_epochs: 3: has no effect with schedule='):
+        configuration_of('cifar10/vgg19-199M', **{'training.step_epochs': 3})
+
+
 def test_a_file_may_name_a_recipe(tmp_path):
     file = tmp_path / 'job.yaml'
     file.write_text('recipe: cifar10/vgg19-199M\ntraining: {epochs: 7}\ndata: {source: digits}\noutput: x\n')
