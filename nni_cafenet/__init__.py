@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         CafeNetPruner as CafeNetPruner,
         Pruned as Pruned,
         PrunedFamily as PrunedFamily,
+        Sensitivity as Sensitivity,
         prune as prune,
+        sensitivity as sensitivity,
         training_evaluator as training_evaluator,
     )
     from .report import inspect_space as inspect_space

@@ -1,6 +1,7 @@
 """Prune a trained model under a budget."""
 
 from .checks import check_score, task_of
+from .group_sensitivity import Sensitivity, sensitivity
 from .losses import LOSSES, main_output
 from .nni_pruner import CafeNetPruner
 from .prune_model import prune
@@ -14,10 +15,12 @@ __all__ = [
     'Pruned',
     'PrunedFamily',
     'Recipes',
+    'Sensitivity',
     'TrainerOptions',
     'check_score',
     'main_output',
     'prune',
+    'sensitivity',
     'task_evaluator',
     'task_of',
     'training_evaluator',

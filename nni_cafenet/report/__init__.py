@@ -3,7 +3,7 @@
 from .inspection import Inspection
 from .inspector import inspect_space
 from .loader import loading_lines
-from .plots import check_plot, layers_plot, widths_svg
+from .plots import check_plot, layers_plot, sensitivity_plot, widths_svg
 from .records import CandidateRecord, LayerCost, NetworkRecord, RunReport
 from .write import read_report, write_report
 
@@ -18,6 +18,7 @@ __all__ = [
     'layers_plot',
     'loading_lines',
     'read_report',
+    'sensitivity_plot',
     'widths_svg',
     'write_report',
 ]

@@ -1,8 +1,8 @@
 """The commands, one per file. Heavy packages are imported only when a command runs."""
 
-from . import compare, export, inspect, prune, quickstart, recipes, report, search, train_slim
+from . import compare, export, inspect, prune, quickstart, recipes, report, search, sensitivity, train_slim
 from .failures import status_of
 
 __all__ = ['COMMANDS', 'status_of']
 
-COMMANDS = (quickstart, inspect, prune, search, recipes, train_slim, compare, export, report)
+COMMANDS = (quickstart, inspect, sensitivity, prune, search, recipes, train_slim, compare, export, report)

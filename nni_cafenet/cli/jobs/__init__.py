@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .dry_run import resolved_lines as resolved_lines
     from .job_folder import QUESTIONS as QUESTIONS, JobFolder as JobFolder, JobRecord as JobRecord
     from .job_report import named_report as named_report, report_of as report_of
+    from .job_space import space_options as space_options
     from .prepare import Prepared as Prepared, prepare_job as prepare_job
     from .prune_job import run_prune_job as run_prune_job
     from .saved_network import SavedNetwork as SavedNetwork

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...pruning import Pruned, PrunedFamily, prune
+from .job_space import space_options
 from .prepare import Prepared, search_of
-from .space_options import space_options
 
 __all__ = ['run_prune_job']
 

@@ -21,8 +21,8 @@ from ...utils import seeded, suppress_training_logs
 from ..config import Configuration
 from .full_network import train_full
 from .job_report import Found, layers_of
+from .job_space import space_options
 from .prepare import Prepared, search_of
-from .space_options import space_options
 from .training import recipes_of
 
 __all__ = ['SearchResult', 'run_search_job']

@@ -20,9 +20,9 @@ from ...stages import EvaluatorFactory, Finalist, Metric, keep_settings, locked_
 from ...utils import as_table, format_count, suppress_training_logs
 from ..config import Configuration
 from .job_folder import JobRecord
+from .job_space import space_options
 from .prepare import Prepared
 from .saved_network import SavedNetwork
-from .space_options import space_options
 from .training import recipes_of
 
 __all__ = ['RECORD', 'SlimTraining', 'run_slim_training', 'trainings_table']

@@ -3,6 +3,7 @@
 from .layers import check_plot, layers_plot
 from .pictures import costs_picture, curves_picture, scores_picture, widths_picture
 from .scores import on_front
+from .sensitivity import sensitivity_plot
 from .widths import widths_svg
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     'layers_plot',
     'on_front',
     'scores_picture',
+    'sensitivity_plot',
     'widths_picture',
     'widths_svg',
 ]
