@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -24,3 +25,19 @@ def test_native_space(tmp_path, monkeypatch, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("{'stem': ") or "{'stem': " in last
     assert last.endswith('MACs')
+
+
+def test_the_notebook_of_the_first_hour(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / 'first_hour.ipynb').read_text())['cells']
+    code = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    names: dict = {}
+    exec(code[0].partition('=')[0] + '= 2, 1, 4, 2', names)
+    for cell in code[1:]:
+        exec(cell, names)
+    out = capsys.readouterr().out
+    assert 'loss of the whole network' in out
+    assert '| pruned' in out
+    assert 'accuracy of a batch' in out
+    assert (tmp_path / 'first-hour' / 'report.html').exists()
+    assert not any(cell.get('outputs') for cell in cells)  # kept without results, which would go out of date
