@@ -16,8 +16,8 @@ from ...space import WidthMutator, WidthSpace
 from ...stages import RunOptions, SupernetStage
 from ...utils import format_count, seeded, suppress_training_logs
 from ..config import Configuration
+from .job_space import space_options
 from .prepare import Prepared
-from .space_options import space_options
 from .training import recipes_of
 
 __all__ = ['resolved_lines']
