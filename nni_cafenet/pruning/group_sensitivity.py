@@ -165,7 +165,7 @@ def sensitivity(
         drawn = _drawn(data, copied, batches + statistics_batches, seed)
         measured, statistics = drawn[statistics_batches:] or drawn, drawn[:statistics_batches]
         if importance is not None:
-            more = {'batches': measured, 'loss': task.step} if importance == 'taylor' else {}
+            more: dict[str, Any] = {'batches': measured, 'loss': task.step} if importance == 'taylor' else {}
             order_channels(copied, channel_importance(copied, importance, **more))
         widths = {label: _widths(copied, label, wanted) for label in copied.labels}
         total = sum(map(len, widths.values()))
