@@ -12,7 +12,7 @@ from ..latency import LatencyTable
 from ..search import Budget, History
 from ..space import WidthSpace
 from ..stages import Finalist, Metric, RunFolder, read_result
-from ..utils import read_record, write_record
+from ..utils import check_instance, read_record, write_record
 
 __all__ = ['read_fields', 'remove_result', 'write_result']
 
@@ -47,6 +47,7 @@ def remove_result(directory: Path) -> None:
 
 def read_fields(directory: Path, space: WidthSpace, kinds: Collection[str]) -> tuple[str, dict[str, Any]]:
     """Return the kind of a result and its fields, from the folder of a finished run of the same space."""
+    check_instance('space', space, WidthSpace, 'WidthMutator().mutate(model, example_input=...)')
     folder = RunFolder(directory)
     if not (folder.path / _FILE).exists():
         raise FolderError(

@@ -161,6 +161,8 @@ def test_a_run_can_be_read_and_repeated(run, tmp_path):
     result = RunResult.load(tmp_path / 'a', WidthMutator().mutate(Net, example_input=(2, 1, 8, 8)))
     assert result.best_searched() == first.result.best_searched()
     assert result.report() == first.report()
+    with pytest.raises(TypeError, match=r'(?s)space=Net.*WidthMutator\(\).mutate'):
+        RunResult.load(tmp_path / 'a', Net())
     rows = (tmp_path / 'a' / 'history.csv').read_text().splitlines()
     assert 'a,b,ratio' in rows[0]
     other = WidthMutator().mutate(Net, sample={'ratio': 2.0}, example_input=(2, 1, 8, 8))
