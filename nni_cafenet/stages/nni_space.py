@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from nni.mutable import Mutable
 from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 
+from ..errors import first_line
 from ..graph import ExampleInput
 from ..space import WidthSpace, full_network
-from ..utils import map_tensors, tensors_in
+from ..utils import map_tensors, pass_on, tensors_in
 from .evaluator_factory import EvaluatorFactory
 from .first_batch import run_first_batches
 
@@ -38,6 +40,8 @@ def width_space_of(space: Any, evaluator: Any, *, travels: bool) -> WidthSpace:
         If the evaluator's first batch fails.
     """
     full = full_network(space)
+    if isinstance(evaluator, Mutable) and evaluator.simplify():
+        evaluator = evaluator.default().get()  # which of its choices are taken does not matter for the input
     if not isinstance(evaluator, Lightning):
         raise TypeError(f'{type(evaluator).__name__} does not show the input of {type(space).__name__}. {_GIVE}')
     example = _first_call(evaluator, full)
@@ -54,9 +58,16 @@ def _first_call(evaluator: Lightning, model: nn.Module) -> Any:
         if not calls:
             calls.append(map_tensors(lambda tensor: tensor.detach().cpu().clone(), (args, kwargs)))
 
+    try:
+        evaluators = EvaluatorFactory(evaluator)
+    except Exception as error:
+        pass_on(error)
+        raise TypeError(
+            f'The evaluator cannot be copied ({first_line(error)}) to see the input of the model. {_GIVE}'
+        ) from error
     handle = model.register_forward_pre_hook(record, with_kwargs=True)
     try:
-        run_first_batches(EvaluatorFactory(evaluator), lambda: model)
+        run_first_batches(evaluators, lambda: model)
     finally:
         handle.remove()
     if not calls:

@@ -354,6 +354,30 @@ def test_networks_of_nni_spaces_stay_within_a_budget(run, form):
     assert space.macs(widths) <= space.macs(space.full_widths) * 2 // 5
 
 
+def test_choices_of_the_evaluator(run, evaluator):
+    choosing = evaluator(learning_rate=nni.choice('lr', [0.1, 0.01]))
+    with pytest.raises(ValueError, match="free choices .'lr'."):
+        run(small(), by=choosing)
+    config = NasExperimentConfig('sequential', 'raw', 'local')
+    config.execution_engine.max_model_count = 1
+    experiment = run(Chain(Random(), WithinBudget('40%')), by=choosing, config=config)
+    (model,) = experiment.strategy.list_models(sort=False)
+    assert set(model.sample) == {*CHOICES, 'lr'}
+
+
+class Uncopied(Speaks):
+    def __deepcopy__(self, memo):
+        raise RuntimeError('holds a socket')
+
+
+def test_an_evaluator_that_cannot_be_copied(run):
+    data = DataLoader(TensorDataset(torch.zeros(4, 6).long(), torch.zeros(4).long()), batch_size=2)
+    trainer = Trainer(max_epochs=1, logger=False, accelerator='cpu', enable_checkpointing=False)
+    by = Lightning(Uncopied(), trainer, train_dataloaders=data, val_dataloaders=data)
+    with pytest.raises(TypeError, match='cannot be copied .holds a socket.*example_input='):
+        run(small(), Words(), by)
+
+
 def test_nni_needs_the_input_where_its_evaluator_does_not_show_it(run):
     config = NasExperimentConfig('sequential', 'raw', 'local')
     with pytest.raises(TypeError, match='FunctionalEvaluator does not show the input of Net'):
