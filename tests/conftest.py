@@ -35,6 +35,36 @@ def _same_weights():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def nni_home(tmp_path, monkeypatch):
+    """The folder in which NNI lists its experiments, in place of the user's."""
+    import nni.nas.experiment.experiment as nni_experiment
+
+    home = tmp_path / 'home'
+    home.mkdir()
+    listed = functools.partial(nni_experiment.Experiments, home_dir=str(home))
+    monkeypatch.setattr(nni_experiment, 'Experiments', listed)
+    logging.getLogger('nni').setLevel(logging.ERROR)
+    return home
+
+
+@pytest.fixture
+def run_experiment(nni_home, tmp_path):
+    """``run_experiment(space, evaluator, strategy, config=None)``: an experiment in this process that has ended."""
+    from nni.nas.experiment import NasExperiment
+
+    def run(space, evaluator, strategy, config=None):
+        experiment = NasExperiment(space, evaluator, strategy, config)
+        experiment.config.experiment_working_directory = str(tmp_path / 'nni')
+        try:
+            experiment.run()
+        finally:
+            experiment.stop()
+        return experiment
+
+    return run
+
+
 @pytest.fixture(scope='session')
 def full_size():
     """``full_size(name, resolution=224, **options)``: the channel graph of a torchvision model, made once."""

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import copy
-import functools
-import logging
 import pickle
 import random
 
-import nni.nas.experiment.experiment as nni_experiment
 import pytest
 import torch
 from nni.experiment.config.training_services import LocalConfig  # noqa: F401 - registers the platform
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.evaluator.pytorch import Classification, DataLoader
-from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from nni.nas.experiment import NasExperimentConfig
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import DARTS, ENAS, GumbelDARTS, Proxyless, Random, RandomOneShot
@@ -68,26 +65,6 @@ def evaluator(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """``run(space, evaluator, strategy)``: an experiment that has ended; nothing stays outside ``tmp_path``."""
-    (tmp_path / 'home').mkdir()
-    experiments = functools.partial(nni_experiment.Experiments, home_dir=str(tmp_path / 'home'))
-    monkeypatch.setattr(nni_experiment, 'Experiments', experiments)
-    logging.getLogger('nni').setLevel(logging.ERROR)
-
-    def run(space, evaluator, strategy, config=None):
-        experiment = NasExperiment(space, evaluator, strategy, config)
-        experiment.config.experiment_working_directory = str(tmp_path / 'nni')
-        try:
-            experiment.run()
-        finally:
-            experiment.stop()
-        return experiment
-
-    return run
-
-
-@pytest.fixture
 def activated(monkeypatch):
     """The widths of every call of `WidthSpace.activate`."""
     calls = []
@@ -112,10 +89,10 @@ def test_as_released_the_full_network_alone_would_be_trained(space, monkeypatch)
 
 
 @pytest.mark.filterwarnings('ignore:Direct export from RandomOneShot:UserWarning')
-def test_random_one_shot_trains_the_space_and_exports_a_slim_model(space, evaluator, run, activated):
+def test_random_one_shot_trains_the_space_and_exports_a_slim_model(space, evaluator, run_experiment, activated):
     before = copy.deepcopy(space.state_dict())
     random.seed(1)
-    experiment = run(space, evaluator(), RandomOneShot())
+    experiment = run_experiment(space, evaluator(), RandomOneShot())
     # Two batches of the sanity check, ten of training, two of validation.
     assert len(activated) == 14
     assert {label: {widths[label] for widths in activated} for label in space.labels} == {
@@ -137,23 +114,23 @@ def test_random_one_shot_trains_the_space_and_exports_a_slim_model(space, evalua
     torch.testing.assert_close(slim(IMAGES[:4]), space(IMAGES[:4]))
 
 
-def test_a_filter_keeps_what_is_trained_within_a_budget(space, evaluator, run, activated, monkeypatch):
+def test_a_filter_keeps_what_is_trained_within_a_budget(space, evaluator, run_experiment, activated, monkeypatch):
     limit = space.macs(space.full_widths) // 2
     ran = []
     forward = WidthSpace.forward
     monkeypatch.setattr(WidthSpace, 'forward', lambda self, x: (ran.append(activated[-1]), forward(self, x))[1])
     random.seed(0)
-    run(space, evaluator(), RandomOneShot(filter=lambda sample: space.macs(sample) <= limit))
+    run_experiment(space, evaluator(), RandomOneShot(filter=lambda sample: space.macs(sample) <= limit))
     assert len(ran) == 14
     assert all(space.macs(widths) <= limit for widths in ran)
     assert any(space.macs(widths) > limit for widths in activated)
 
 
 @pytest.mark.filterwarnings('ignore:Direct export from RandomOneShot:UserWarning')
-def test_a_second_experiment_searches_on_the_trained_supernet(space, evaluator, run):
-    run(space, evaluator(), RandomOneShot())
+def test_a_second_experiment_searches_on_the_trained_supernet(space, evaluator, run_experiment):
+    run_experiment(space, evaluator(), RandomOneShot())
     seen = []
-    experiment = run(space, FunctionalEvaluator(lambda model: seen.append(model)), Random(seed=0), _three())
+    experiment = run_experiment(space, FunctionalEvaluator(lambda model: seen.append(model)), Random(seed=0), _three())
     assert experiment.config.execution_engine.name == 'sequential'
     weight = space.full_model.conv1.weight
     assert len(seen) == 3
@@ -168,10 +145,10 @@ def _three():
 
 
 @pytest.mark.skipif(not has_tianshou, reason='tianshou is not installed')
-def test_enas(space, evaluator, run, activated):
+def test_enas(space, evaluator, run_experiment, activated):
     before = copy.deepcopy(space.state_dict())
     strategy = ENAS(reward_metric_name='val_acc', batches_per_update=2, log_prob_every_n_step=2)
-    experiment = run(space, evaluator(), strategy)
+    experiment = run_experiment(space, evaluator(), strategy)
     assert len(activated) == 12  # ten batches of training, two that the controller learns from
     assert all(not torch.equal(value, before[name]) for name, value in space.named_parameters())
     assert strategy.oneshot_module._trajectory_counter == 2
@@ -180,10 +157,10 @@ def test_enas(space, evaluator, run, activated):
 
 
 @pytest.mark.parametrize('strategy', [DARTS, GumbelDARTS, Proxyless])
-def test_differentiable_strategies_are_refused(space, evaluator, run, strategy):
+def test_differentiable_strategies_are_refused(space, evaluator, run_experiment, strategy):
     message = f'{strategy.__name__} is differentiable.*Use RandomOneShot'
     with pytest.raises(TypeError, match=message):
-        run(space, evaluator(), strategy())
+        run_experiment(space, evaluator(), strategy())
     assert type(space) is WidthSpace
 
 
@@ -209,14 +186,14 @@ def test_the_draws_follow_pythons_seed_and_are_uniform(space):
         assert min(counts) > 0.6 * 300 / len(allowed)
 
 
-def test_it_is_a_width_space_as_ever(space, evaluator, run, tmp_path):
+def test_it_stays_a_width_space(space, evaluator, run_experiment, tmp_path):
     RandomOneShot().mutate_model(space)
     assert type(space) is OneShotWidthSpace
     assert type(pickle.loads(pickle.dumps(copy.deepcopy(space.full_model)))) is Net
     assert type(copy.deepcopy(space)) is OneShotWidthSpace
     assert SimplifiedModelSpace.from_model(space, None).model.trace_symbol is WidthSpace
     strategy = CafeNet('50%', search=RandomSearch(3), holdout=0.2, directory=tmp_path / 'run')
-    assert len(run(space, evaluator(), strategy).export_top_models(3)) == 3
+    assert len(run_experiment(space, evaluator(), strategy).export_top_models(3)) == 3
 
 
 def test_with_several_processes_all_train_what_the_first_drew(space, monkeypatch):

@@ -3,12 +3,9 @@ from __future__ import annotations
 import copy
 import csv
 import dataclasses
-import functools
 import json
-import logging
 import math
 
-import nni.nas.experiment.experiment as nni_experiment
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -16,7 +13,7 @@ import torch
 from nni.experiment.config.training_services import LocalConfig  # noqa: F401 - registers the platform
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, LightningModule, Trainer
-from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from nni.nas.experiment import NasExperimentConfig
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
@@ -121,24 +118,13 @@ def classification(options):
 
 
 @pytest.fixture
-def run(space, classification, tmp_path, monkeypatch):
-    """``run(strategy, evaluator)``: an experiment that has been run, and leaves nothing outside ``tmp_path``."""
-    manifest = tmp_path / 'home'
-    manifest.mkdir()
-    experiments = functools.partial(nni_experiment.Experiments, home_dir=str(manifest))
-    monkeypatch.setattr(nni_experiment, 'Experiments', experiments)
-    logging.getLogger('nni').setLevel(logging.ERROR)
+def run(space, classification, run_experiment):
+    """``run(strategy, evaluator)``: an experiment that has been run."""
 
     def run(strategy, evaluator=None, space=space, config=None):
         torch.manual_seed(0)
         evaluator = classification() if evaluator is None else evaluator
-        experiment = NasExperiment(copy.deepcopy(space), evaluator, strategy, config)
-        experiment.config.experiment_working_directory = str(tmp_path / 'nni')
-        try:
-            experiment.run()
-        finally:
-            experiment.stop()
-        return experiment
+        return run_experiment(copy.deepcopy(space), evaluator, strategy, config)
 
     return run
 

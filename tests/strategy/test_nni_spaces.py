@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-
 import nni
-import nni.nas.experiment.experiment as nni_experiment
 import pytest
 import torch
 from nni.mutable import MutableExpression
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, LightningModule, Trainer
-from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from nni.nas.experiment import NasExperimentConfig
 from nni.nas.nn.pytorch import (
     LayerChoice,
     ModelSpace,
@@ -100,24 +96,12 @@ def evaluator(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, evaluator):
-    """``run(strategy)``: an experiment that has been run, and leaves nothing outside ``tmp_path``."""
-    home = tmp_path / 'home'
-    home.mkdir()
-    monkeypatch.setattr(
-        nni_experiment, 'Experiments', functools.partial(nni_experiment.Experiments, home_dir=str(home))
-    )
-    logging.getLogger('nni').setLevel(logging.ERROR)
+def run(run_experiment, evaluator):
+    """``run(strategy)``: an experiment that has been run."""
 
     def run(strategy, space=None, by=None, config=None):
         torch.manual_seed(0)
-        experiment = NasExperiment(space or Net(), by or evaluator(), strategy, config)
-        experiment.config.experiment_working_directory = str(tmp_path / 'nni')
-        try:
-            experiment.run()
-        finally:
-            experiment.stop()
-        return experiment
+        return run_experiment(space or Net(), by or evaluator(), strategy, config)
 
     return run
 

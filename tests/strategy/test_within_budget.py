@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import copy
-import functools
-import logging
 
 import nni
-import nni.nas.experiment.experiment as nni_experiment
 import pytest
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from nni.nas.experiment import NasExperimentConfig
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 from nni.nas.strategy import TPE, GridSearch, Random, RandomOneShot, RegularizedEvolution
@@ -49,24 +46,13 @@ def resnet():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """``run(space, strategy)``: an experiment in this process that has ended; nothing stays outside ``tmp_path``."""
-    home = tmp_path / 'home'
-    home.mkdir()
-    experiments = functools.partial(nni_experiment.Experiments, home_dir=str(home))
-    monkeypatch.setattr(nni_experiment, 'Experiments', experiments)
-    logging.getLogger('nni').setLevel(logging.ERROR)
+def run(run_experiment):
+    """``run(space, strategy)``: an experiment that has ended."""
 
     def run(space, strategy, trials=5, form='raw', evaluator=None):
         config = NasExperimentConfig('sequential', form, 'local')
         config.execution_engine.max_model_count = trials
-        config.experiment_working_directory = str(tmp_path / 'nni')
-        experiment = NasExperiment(space, evaluator or FunctionalEvaluator(score), strategy, config)
-        try:
-            experiment.run()
-        finally:
-            experiment.stop()
-        return experiment
+        return run_experiment(space, evaluator or FunctionalEvaluator(score), strategy, config)
 
     return run
 
