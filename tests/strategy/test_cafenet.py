@@ -177,6 +177,7 @@ def test_end_to_end(run, space, tmp_path):
     assert {path.name for path in directory.iterdir()} == {
         'run.json',
         'process.json',
+        'curves.csv',
         'curves.jsonl',
         'supernet.ckpt',
         'supernet.json',
