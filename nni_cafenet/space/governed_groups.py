@@ -6,20 +6,18 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from ..errors import first_line
-from ..graph import ChannelGraph, ExampleInput
-from ..utils import LateProgress, pass_on, seeded, tensors_in
+from ..graph import ChannelGraph
+from ..utils import LateProgress, pass_on
 from .bins import BinnedGroup, FlopsSensitiveBins
 from .nni_choices import NniNetworks
 from .width_labels import Array, ChoiceLabels, GroupTable
 
-__all__ = ['check_networks', 'governed_groups', 'refuse_width_rules']
+__all__ = ['governed_groups', 'refuse_width_rules']
 
 _logger = logging.getLogger(__name__)
 
@@ -27,11 +25,6 @@ Sample = dict[str, int]
 
 _MOST = 4096
 """Largest number of combinations of values that one group may depend on."""
-
-_DRAWS = 3
-"""Random samples at which networks are compared."""
-
-_TOLERANCE = 1e-4
 
 
 class _NoWidthError(Exception):
@@ -121,6 +114,11 @@ def governed_groups(
     governed = found.governed()
     reason = f'no choice of {type(networks.space).__name__} sets it'
     own = [index for index, labels in enumerate(governed) if labels]
+    if not own:
+        raise ValueError(
+            f'No choice of {type(networks.space).__name__} changes a width, so there is nothing to search. Give '
+            'sample={label: value} for all choices, so that the widths of that network are binned.'
+        )
     names = [graph.labels[index] for index in own]
     kept = graph.with_fixed({label: reason for label in graph.labels if label not in names})
     tables = found.tables([governed[index] for index in own], own, [graph.groups[index].least_width for index in own])
@@ -157,12 +155,6 @@ class _Found:
         depends: list[list[str]] = [[] for _ in full]
         reasons, unused = dict[str, str](), list[str]()
         several = {label: values for label, values in self.values.items() if len(values) > 1}
-        if not several:
-            name = type(self._networks.space).__name__
-            raise ValueError(
-                f'No choice of {name} has two values, so there are no widths to search. Give sample={{label: value}} for '
-                'all choices, so that the widths of that network are binned.'
-            )
         with LateProgress('Finding the layers that choices govern', len(several), 'choices') as progress:
             for label, values in several.items():
                 progress.step()
@@ -243,59 +235,6 @@ class _Found:
 def _cross_off(missing: Mapping[tuple[str, ...], dict[Any, None]], sample: Sample) -> None:
     for labels, combinations in missing.items():
         combinations.pop(tuple(sample[label] for label in labels), None)
-
-
-class _Space(Protocol):
-    """The part of a `WidthSpace` that a comparison uses."""
-
-    full_model: nn.Module
-
-    @property
-    def choices(self) -> Mapping[str, tuple[int, ...]]: ...
-
-    @property
-    def smallest_widths(self) -> dict[str, int]: ...
-
-    @property
-    def example_input(self) -> ExampleInput: ...
-
-    def slim(self, widths: Sample) -> nn.Module: ...
-
-
-def check_networks(networks: NniNetworks, space: _Space) -> None:
-    """Compare slim models with NNI's own networks at a few samples: equal state dicts, equal outputs.
-
-    Raises TypeError, with the remedy, if they differ.
-    """
-    if any(parameter.is_meta for parameter in space.full_model.parameters()):
-        return
-    rng = np.random.default_rng(0)
-    drawn = [
-        {label: values[rng.integers(len(values))] for label, values in space.choices.items()} for _ in range(_DRAWS)
-    ]
-    if all(_agree(networks, space, sample) for sample in [space.smallest_widths, *drawn]):
-        return
-    alone = [{label: values[0]} for label, values in space.choices.items() if len(values) > 1]
-    wrong = [sample for sample in alone if not _agree(networks, space, {**networks.largest, **sample})]
-    labels = [label for sample in wrong for label in sample] or list(space.choices)
-    raise networks.refusal(dict.fromkeys(labels, 'changes the network beyond its widths'))
-
-
-def _agree(networks: NniNetworks, space: _Space, sample: Sample) -> bool:
-    device = next((parameter.device for parameter in space.full_model.parameters()), torch.device('cpu'))
-    slim = space.slim(sample).eval()
-    with seeded(0):
-        own = networks.network(sample).to(device).eval()
-    try:
-        own.load_state_dict(slim.state_dict())
-    except RuntimeError:  # other names or shapes
-        return False
-    example = space.example_input.to_model(own).fresh()
-    with torch.no_grad(), seeded(0):
-        outputs = [tensors_in(model(*example.args, **example.kwargs)) for model in (slim, own)]
-    return len(outputs[0]) == len(outputs[1]) and all(
-        a.shape == b.shape and torch.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True) for a, b in zip(*outputs)
-    )
 
 
 def refuse_width_rules(**rules: Any) -> None:

@@ -21,8 +21,9 @@ from ..utils import check_flag, check_instance
 from .bins import Bins, FlopsSensitiveBins, bin_groups
 from .checks import check_channel_sets
 from .divisors import Divisor, Divisors, check_divisor
-from .governed_groups import check_networks, governed_groups, refuse_width_rules
+from .governed_groups import governed_groups, refuse_width_rules
 from .model_argument import model_from, norms_held_in_eval
+from .nni_agreement import check_networks
 from .nni_choices import networks_of
 from .nni_profiling import NniProfiled
 from .oneshot import OneShotWidths, prepare_one_shot

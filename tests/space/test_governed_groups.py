@@ -428,8 +428,10 @@ def test_nothing_to_search():
         def forward(self, x):
             return self.b(self.a(x))
 
-    with pytest.raises(ValueError, match='No choice of Single has two values.*sample='):
+    with pytest.raises(ValueError, match='No choice of Single changes a width.*sample='):
         WidthMutator().mutate(Single, example_input=(2, 3))
+    with pytest.raises(ValueError, match='No choice of Cut changes a width'):
+        WidthMutator().mutate(Cut, sample={'depth': 1, 'repeat': 1, 'hidden0': 4}, example_input=PICTURE)
     assert WidthMutator().mutate(Single, sample={'c': 8}, example_input=(2, 3)).full_widths == {'a': 8}
 
 
