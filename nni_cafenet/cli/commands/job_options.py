@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import CafeNetError, ConfigurationError, ConsentError
 from ...utils import absolute_path
-from ..config import Configuration, add_flags, given_flags, list_missing_files, set_fields, with_fraction
+from ..config import (
+    Configuration,
+    add_flags,
+    given_flags,
+    list_missing_files,
+    list_outputs_in_the_way,
+    set_fields,
+    with_fraction,
+)
 from ..data import FORMS
 from .consent import add_trust, refuse_without_consent
 from .console import check_output_file, command_line, echo, loading
@@ -69,7 +77,7 @@ def add_job(
 
 def configuration_of(options: argparse.Namespace, command: str) -> Configuration | None:
     """Return the checked configuration; None after a dry run."""
-    look = () if options.dry_run else (list_missing_files,)
+    look = () if options.dry_run else (list_missing_files, list_outputs_in_the_way)
     given = {**given_flags(options), **set_fields(options.set)}
     trained = command == 'prune'
     if options.source is not None:

@@ -53,9 +53,11 @@ def costs_picture(report: RunReport, network: NetworkRecord) -> Picture:
 
 
 _MEANINGS = (
-    ' The supernet is validated on held-out training data, at full width. cafenet/loss: loss of the better channel set of '
-    'a step, including distillation; cafenet/gap: excess loss of the other set; cafenet/fixed: share of groups in which '
-    'the leftmost channels were better.'
+    ' The supernet is validated on held-out training data, at full width. Its curve may lie or fall below the accuracy of '
+    'the network itself: it has other pictures, its weights serve all widths at once, and normalizations have the running '
+    'statistics of many widths, which are estimated anew for each width that is scored. cafenet/loss: loss of the better '
+    'channel set of a step, including distillation; cafenet/gap: excess loss of the other set; cafenet/fixed: share of '
+    'groups in which the leftmost channels were better.'
 )
 
 

@@ -40,7 +40,7 @@ def refused(words, capsys) -> str:
         (['--device', 'cuda:99'], "device='cuda:99'"),
         (['--device', 'tpu'], "device='tpu' must be 'auto', 'cpu', 'cuda'"),
         (['--data', 'imagefolder:missing'], 'missing is not there; check the path'),
-        (['--data', 'my_missing:loaders'], "data 'my_missing:loaders': there is no module 'my_missing'"),
+        (['--data', 'my_missing:loaders'], "--data: my_missing:loaders: there is no module 'my_missing'"),
         (['--data', 'digits'], 'of shape (1, 8, 8), but --input says (3, 12, 12)'),
         (['--model', 'net.py:nett'], "has no 'nett'; did you mean 'net'?"),
         (['--model', 'missing.py:net'], 'there is no file missing.py'),
@@ -68,6 +68,22 @@ def test_prune(place, job, capsys, more, says):
     error = refused(job('prune', *more), capsys)
     assert says in error.replace(f'{place}/', '')
     assert not (place / 'out').exists()
+
+
+def test_all_that_is_missing_is_listed_at_once_and_before_torch_is_loaded(place, job, capsys):
+    more = ['--weights', 'no.pt', '--data', 'imagefolder:no', '--metric', 'no_such_package:acc', '--output', 'photos']
+    error = refused(job('prune', *more, '--epochs', '-1', '--budget', '150%'), capsys)
+    for says in (
+        '6 problems',
+        '--weights: no.pt: the file is not there',
+        '--data: imagefolder:no: no is not there',
+        "--metric: no_such_package:acc: there is no module 'no_such_package'",
+        '--output: photos: is not empty (blue, green, red, ...)',
+        '--epochs: -1',
+        '--budget: 150%',
+    ):
+        assert says in error
+    assert 'loading torch' not in error
 
 
 def test_cuda_without_cuda(place, job, capsys, monkeypatch):
