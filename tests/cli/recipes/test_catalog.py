@@ -132,7 +132,7 @@ def test_a_fraction_of_everything():
     assert (made['training.epochs'], made['training.finetune_epochs'], made['data.fraction']) == (5, 5, 0.01)
     assert (made['training.warmup_epochs'], made['training.step_epochs']) == (0.05, 0.024)
     assert (made['search.population'], made['search.generations'], made['search.finalists']) == (4, 2, 1)
-    assert made['search.statistics_batches'] == 1
+    assert (made['search.statistics_batches'], made['search.holdout']) == (1, 0.1)
     with pytest.raises(ConfigurationError, match='--fraction 2: must be above 0 and at most 1'):
         with_fraction(made, 2)
 
