@@ -16,7 +16,7 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 from nni.nas.space import ExecutableModelSpace
 
-from ..errors import LimitReachedError, TrialFailedError
+from ..errors import LimitReachedError, TrialFailedError, first_line
 from .heartbeat import RunHeartbeat
 from .job import ACTIVE, Job
 from .manager import Manager, indented, lines_of
@@ -150,9 +150,13 @@ class TrialRunner:
             raise
 
     def show(self, result: ExecutableModelSpace) -> None:
-        """Show a result as a trial that has ended."""
+        """Show a result as a trial that has ended; the run goes on if that fails, unless the manager has ended."""
         self.records += 1
-        self.engine.submit_models(result)
+        try:
+            self.engine.submit_models(result)
+        except Exception as error:  # noqa: BLE001  of the connection, or of NNI's serializer
+            self.manager.check()
+            _logger.warning('A result is not shown in the web UI (%s).', first_line(error, 200))
 
     def may_start(self, does: str) -> bool:
         """Whether a job of a kind (`Job.does`) can be submitted or assigned to a restarted trial."""

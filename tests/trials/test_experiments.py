@@ -22,12 +22,17 @@ def wait_until(condition, seconds=400.0):
     return value
 
 
+def parameters(trial):
+    return json.loads(trial['hyperParameters'][0])['parameters']
+
+
 def trials(run):
-    return rest.get(run.port, '/trial-jobs')
+    """All trials that are processes."""
+    return [trial for trial in rest.get(run.port, '/trial-jobs') if 'ended' not in parameters(trial)]
 
 
 def stages(run):
-    return [json.loads(trial['hyperParameters'][0])['parameters']['mutation_summary']['stage'] for trial in trials(run)]
+    return [parameters(trial)['mutation_summary']['stage'] for trial in trials(run)]
 
 
 def assert_says(run, *texts):

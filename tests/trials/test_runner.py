@@ -387,3 +387,14 @@ def test_records_take_no_room_and_are_told_from_trials(manager, make_runner, don
     assert (runner.records, runner.trials_left) == (1, 1)
     assert run(runner, [finalist('1@50%')], done) == (['finalist 1@50%'], [])
     assert manager.trials[-1].hyperParameters[0].parameters['name'] == 'finalist-1-50'
+
+
+def test_a_record_that_cannot_be_shown_does_not_stop_the_run(manager, make_runner, monkeypatch, caplog):
+    runner = make_runner()
+
+    def refuse(*models):
+        raise ConnectionError('no line')
+
+    monkeypatch.setattr(manager, 'submit_models', refuse)
+    runner.show(object())
+    assert 'is not shown in the web UI (no line)' in caplog.text

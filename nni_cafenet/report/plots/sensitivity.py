@@ -52,7 +52,7 @@ def _draw(axes: Any, rows: Sequence[tuple[str, Sequence[tuple[float, float]]]]) 
         reached = [rise for _, rise in points if math.isfinite(rise)]
         if reached:
             axes.plot([min(0.0, *reached), max(reached)], [row, row], color='#c9dcee', linewidth=2, zorder=1)
-    dots = axes.scatter(rises, places, c=shares, cmap='Blues_r', vmin=0, vmax=1.2, s=22, zorder=2, edgecolors='#1d5c96')
+    dots = axes.scatter(rises, places, c=shares, cmap='Blues_r', vmin=0, vmax=1, s=22, zorder=2, edgecolors='#1d5c96')
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(rows)), [plain(shortened(label, _LETTERS)) for label, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
