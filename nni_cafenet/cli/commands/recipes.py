@@ -50,7 +50,9 @@ def _table(recipes: list[Recipe]) -> str:
         best = max(each.published, key=lambda published: published.value, default=None)
         shown = '-' if best is None else f'{best.value:g} ({best.method}, {best.macs})'
         rows.append([each.name, each.network, each.data, each.budget, shown, f'{sum(each.cost().values()) / _EXA:.3g}'])
-    return as_table(['recipe', 'network', 'data', 'budget', 'published, best', 'EMACs'], rows, align='lllrlr')
+    return as_table(
+        ['recipe', 'network', 'data', 'budget', 'published, best', 'cost (10^18 MACs)'], rows, align='lllrlr'
+    )
 
 
 def _page(recipe: Recipe) -> str:
