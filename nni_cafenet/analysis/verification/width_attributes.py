@@ -107,6 +107,9 @@ class _Surroundings:
         names = sorted((n for n in graph.dims if n.startswith(self.prefix)), key=lambda name: name.count('.'))
         self.dims = [(name, axis) for name in names for axis, index in enumerate(graph.dims[name]) if index is not None]
         layouts = {index for name in names for index in graph.dims[name] if index is not None}
+        self._shares_whole: dict[
+            tuple[str, int, tuple[int, int] | None, int], bool
+        ] = {}  # containers may hold many equal numbers
         self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
 
     def of_number(self, name: str, keys: Keys, value: int) -> Options:
@@ -153,7 +156,10 @@ class _Surroundings:
         size = len(_layout(self.graph, attribute).groups)
         if value > 1 and size % value == 0:
             found = replace(attribute, divisor=size // value)
-            if _share(self.graph, found) is not None:
+            dim = (found.parameter, found.axis, found.span, found.divisor)
+            if dim not in self._shares_whole:
+                self._shares_whole[dim] = _share(self.graph, found) is not None
+            if self._shares_whole[dim]:
                 yield found
 
     def _near(self, places: Iterable[DimSlice | None]) -> list[DimSlice]:
