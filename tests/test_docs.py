@@ -172,7 +172,7 @@ ELSEWHERE = {
     *('set_to_none', 'weights_only', 'memory_format', 'width_mult', 'momentum', 'transform', 'shuffle'),  # torch
     *('id', 'formatter', 'learning_rate', 'reward_metric_name', 'filter'),  # NNI
     'latency',  # budgets of the command line
-    *('features_only', 'reduce_range'),  # timm, ONNX Runtime
+    *('features_only', 'reduce_range', 'format'),  # timm, ONNX Runtime, Ultralytics
 }
 
 
