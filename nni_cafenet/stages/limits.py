@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -41,10 +42,29 @@ def within_duration(seconds: float | None) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with _interrupted_by(over):
+            yield
     except KeyboardInterrupt:
         if not over.is_set():
             raise
         raise LimitReachedError(f'The duration of {seconds:g} s is over. {_KEPT}') from None
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def _interrupted_by(over: threading.Event) -> Iterator[None]:
+    """Let a process that ignores Ctrl-C, as in the background of a shell, interrupt itself; it still ignores Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+
+    def handle(*_: Any) -> None:
+        if over.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -10,8 +12,18 @@ from nni_cafenet.errors import LimitReachedError
 from nni_cafenet.stages.limits import check_trainings, within_duration
 
 
-def test_a_block_that_takes_longer_ends_with_the_limit():
+@pytest.fixture(params=['at a terminal', 'in the background'])
+def ctrl_c(request):
+    """How the process takes Ctrl-C: one that a shell started in the background ignores it."""
+    background = request.param == 'in the background'
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_block_that_takes_longer_ends_with_the_limit(ctrl_c):
     start = time.monotonic()
+    taken = signal.getsignal(signal.SIGINT)
 
     def work():
         with within_duration(0.1):
@@ -21,6 +33,14 @@ def test_a_block_that_takes_longer_ends_with_the_limit():
     with pytest.raises(LimitReachedError, match='duration of 0.1 s is over.*raise the limit'):
         work()
     assert time.monotonic() < start + 20
+    assert signal.getsignal(signal.SIGINT) is taken
+
+
+@pytest.mark.parametrize('ctrl_c', ['in the background'], indirect=True)
+def test_an_ignored_ctrl_c_stays_ignored(ctrl_c):
+    with within_duration(60):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize('seconds', [None, 60])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import nni
 import pytest
 import torch
@@ -197,11 +199,14 @@ def test_an_interrupted_run_ends_like_another(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('limit', [{'max_trial_number': 1}, {'max_experiment_duration': '1s'}], ids=str)
-def test_limits_of_the_experiment_interrupt_a_run_that_can_be_continued(run, tmp_path, limit, caplog):
+def test_limits_of_the_experiment_interrupt_a_run_that_can_be_continued(run, tmp_path, limit, caplog, monkeypatch):
+    score = Scorer.score
     whole = small(finalists=1, directory=tmp_path / 'whole')
     run(whole)
     cut = small(finalists=1, directory=tmp_path / 'cut')
-    run(cut, config=NasExperimentConfig('sequential', 'raw', 'local', **limit))
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, 'score', lambda self, widths: time.sleep(0.5) or score(self, widths))
+        run(cut, config=NasExperimentConfig('sequential', 'raw', 'local', **limit))
     assert not cut.finished
     assert 'raise the limit' in caplog.text
     again = small(finalists=1, directory=tmp_path / 'cut')
