@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from ..utils import check_whole_number
 from .axis_labels import short_labels
-from .checks import check_widths
 
 __all__ = ['SummarizedSpace', 'mutation_summary', 'published_axes']
 
@@ -31,6 +30,9 @@ class SummarizedSpace(Protocol):
     @property
     def full_widths(self) -> Mapping[str, int]:
         """Width of every group in the full network; it need not be allowed."""
+
+    def checked(self, widths: Mapping[str, int], /) -> dict[str, int]:
+        """Widths as plain numbers in the order of the labels; a ValueError if they are none."""
 
     def macs(self, widths: Any, /) -> Any:
         """Multiply-accumulates of one sample, an int for ``{label: channels}``."""
@@ -64,7 +66,7 @@ def mutation_summary(
     if taken:
         raise ValueError(f'{taken[0]!r} is a key of the summary itself; give the value another name.')
     full = dict(space.full_widths)
-    kept = check_widths(widths, full)
+    kept = space.checked(widths)
     macs = int(space.macs(kept))
     summary: dict[str, Value] = {} if stage is None else {'stage': stage}
     summary.update(_axes(kept, full, most, {'stage', *_COSTS, *more}))
@@ -77,8 +79,8 @@ def mutation_summary(
 def published_axes(space: SummarizedSpace, *, most: int = _MOST) -> dict[str, dict[str, Any]]:
     """Return the axes of summaries as a search space in NNI's format, so that their ranges are constant in the UI."""
     full = dict(space.full_widths)
-    largest = {label: int(allowed[-1]) for label, allowed in space.choices.items()}
-    smallest = {label: int(allowed[0]) for label, allowed in space.choices.items()}
+    largest = {label: allowed[-1] for label, allowed in space.choices.items()}
+    smallest = {label: allowed[0] for label, allowed in space.choices.items()}
     low, high = (_axes(widths, full, most, {'stage', *_COSTS}) for widths in (smallest, largest))
     return {label: {'_type': 'uniform', '_value': [low[label], high[label]]} for label in low}
 

@@ -135,6 +135,10 @@ class WidthChoices:
         checked = self._labels.check(widths)
         return np.array([[checked[label] for label in self.labels]])
 
+    def checked(self, widths: Widths) -> dict[str, int]:
+        """Return widths as plain numbers in the order of the labels; a ValueError if one is missing or not allowed."""
+        return self._labels.check(widths)
+
     def to_widths(self, row: Sequence[int]) -> dict[str, int]:
         """Return one row of an array of widths as a dict."""
         return self._labels.to_widths(row)

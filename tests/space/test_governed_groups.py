@@ -30,6 +30,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import Bilateral, FlopsSensitiveBins, LocallyFree, WidthMutator, WidthSpace, load_slim
+from nni_cafenet.space import mutation_summary, published_axes
 
 PICTURE = (2, 1, 8, 8)
 
@@ -160,6 +161,8 @@ def test_fractions_stay_as_they_are():
     back = space.to_widths(row)
     assert back == {'a': 16, 'ratio': 2}
     assert list(map(type, back.values())) == [int, int]
+    assert published_axes(space)['ratio'] == {'_type': 'uniform', '_value': [1.5, 2.25]}
+    assert mutation_summary(space, {'a': 8, 'ratio': 2.25})['ratio'] == 2.25
 
 
 @pytest.mark.parametrize('sharing', [LocallyFree(), Bilateral(LocallyFree())], ids=repr)

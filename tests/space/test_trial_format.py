@@ -140,7 +140,7 @@ def test_axes_are_announced_as_the_summary_names_them(announced):
     space = WidthMutator(bins=EqualBins(2)).mutate(SmallResNet, example_input=(1, 1, 8, 8))
     axes = announced(space)
     assert list(axes) == list(mutation_summary(space, space.full_widths))[: len(space.labels)]
-    assert axes['conv1'] == {'_type': 'uniform', '_value': [2, 16]}
+    assert axes['c1'] == {'_type': 'uniform', '_value': [2, 16]}
 
 
 def test_axes_of_other_spaces_are_announced_as_ever(announced):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from nni_cafenet.space.checks import check_widths
 from nni_cafenet.space.web_ui_summary import mutation_summary, published_axes
 
 
@@ -17,6 +18,9 @@ class Costs:
     @property
     def full_widths(self):
         return {label: allowed[-1] for label, allowed in self.choices.items()}
+
+    def checked(self, widths):
+        return check_widths(widths, self.full_widths)
 
     def macs(self, widths):
         return 100 + 10 * sum(widths.values())
