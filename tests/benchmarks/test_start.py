@@ -20,7 +20,7 @@ def test_medians_of_imports_and_commands():
 
 
 def test_every_command_is_timed():
-    assert start._commands() == ['quickstart', 'inspect', 'prune', 'search', 'train-slim', 'export', 'report']
+    assert {'quickstart', 'prune', 'search', 'sensitivity', 'recipes', 'compare'} < set(start._commands())
 
 
 def test_a_process_is_timed_and_its_last_line_is_kept():

@@ -33,7 +33,7 @@ def table_of(space, nanoseconds=1000, batch=1):
     points = torch.tensor(space.choices[label]).numpy()
     term = Term((Axis.of({label: 1}),), (points,), nanoseconds * points)
     return LatencyTable(
-        identity(space), 'cpu', batch, 'here', 0, (term,), Calibration(), PredictionError(0.0, 0.0, 1.0, 2)
+        identity(space), 'cpu', 'torch', batch, 'here', 0, (term,), Calibration(), PredictionError(0.0, 0.0, 1.0, 2)
     )
 
 

@@ -144,6 +144,7 @@ def test_more_fitness_is_better():
 def test_the_trained_network_and_its_result_are_kept(tmp_path):
     result = train(tmp_path / '1')
     assert {path.name for path in (tmp_path / '1').iterdir()} == {
+        'curves.csv',
         'curves.jsonl',
         'result.json',
         'slim.pt',
