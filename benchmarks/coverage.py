@@ -1,5 +1,7 @@
 """What can change in every torchvision model, and whether it is exact; two other tools beside it, where installed.
 
+With timm installed, `--family timm` has one small model of each of its architecture families.
+
 A row a tool and model, appended to a JSON lines file as soon as it is measured; run again to go on where it stopped. Every
 model has a process of its own, with one thread, so that none can end the run. Rows of several files make one page:
 
@@ -35,7 +37,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         '--family', nargs='+', choices=FAMILIES, default=FAMILIES, help='models (default: all families)'
     )
-    parser.add_argument('--models', nargs='+', help='torchvision names (default: the whole families)')
+    parser.add_argument('--models', nargs='+', help='resnet18, timm:levit_128s, ... (default: the whole families)')
     parser.add_argument('--draws', type=int, default=2, help='random widths to check (default: 2)')
     parser.add_argument(
         '--seconds', type=float, default=3600, help='time limit of one of our models, checks included (default: 3600)'

@@ -1,9 +1,10 @@
-"""The models of the benchmark: torchvision's, by family, with what each is called with."""
+"""The models of the benchmark: torchvision's by family, and timm's if it is installed, with what each is called with."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-FAMILIES = ('classification', 'segmentation', 'detection', 'video')
+from .timm_models import TIMM_MODELS
+
+FAMILIES = ('classification', 'segmentation', 'detection', 'video', 'timm')
 _DETECTORS = {
     'fasterrcnn_resnet50_fpn': 320,
     'fasterrcnn_mobilenet_v3_large_320_fpn': 320,
@@ -23,7 +26,7 @@ _DETECTORS = {
     'ssd300_vgg16': 300,
 }
 _OWN_SIZE = {'inception_v3': 299}  # its auxiliary head has no output for smaller pictures
-_CLASSES = {'classification': 1000, 'segmentation': 21, 'detection': 91, 'video': 400}
+_CLASSES = {'classification': 1000, 'segmentation': 21, 'detection': 91, 'video': 400, 'timm': 1000}
 
 
 def scramble(model: nn.Module) -> None:
@@ -41,7 +44,7 @@ class Case:
     Parameters
     ----------
     name
-        Its name in torchvision.
+        Its name in torchvision; ``'timm:NAME'`` for timm's.
     family
         One of `FAMILIES`.
     shape
@@ -64,6 +67,10 @@ class Case:
         fresh weights there would be none.
         """
         torch.manual_seed(0)
+        if self.family == 'timm':
+            model = _timm().create_model(self.name.removeprefix('timm:'))
+            scramble(model)
+            return model.eval()
         options: dict[str, Any] = {'init_weights': False} if self.name in ('googlenet', 'inception_v3') else {}
         if self.family in ('segmentation', 'detection'):
             options['weights_backbone'] = None
@@ -96,6 +103,8 @@ def cases() -> dict[str, Case]:
     found += [Case(name, 'segmentation', _picture(name)) for name in names(module=torchvision.models.segmentation)]
     found += [Case(name, 'detection', (3, size, size)) for name, size in _DETECTORS.items()]
     found += [Case(name, 'video', (3, 8, 112, 112)) for name in ('r3d_18', 'mc3_18', 'r2plus1d_18')]
+    if importlib.util.find_spec('timm') is not None:
+        found += [Case(f'timm:{name}', 'timm', _size_of(name)) for name in TIMM_MODELS]
     return {case.name: case for case in found}
 
 
@@ -133,6 +142,17 @@ def same_boxes(model: nn.Module) -> Iterator[None]:
     finally:
         handle.remove()
         del model.roi_heads.postprocess_detections
+
+
+def _timm() -> Any:
+    import timm
+
+    return timm
+
+
+def _size_of(name: str) -> tuple[int, ...]:
+    found = _timm().get_pretrained_cfg(name)
+    return (3, 224, 224) if found is None else tuple(found.input_size)
 
 
 def _picture(name: str) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ VERDICTS = ('exact', 'runs', 'eval only', 'wrong', 'failed', 'out of time')
 _INTRODUCTION = """\
 # Coverage
 
-Which widths of torchvision's models can change, and whether what comes out is exact; the same for two other tools beside
+Which widths of {models} can change, and whether what comes out is exact; the same for two other tools beside
 it. `benchmarks/coverage.py` writes this page from its rows, whole.
 
 ```sh
@@ -69,7 +69,9 @@ def by_key(rows: Iterable[Row]) -> Rows:
 def page(rows: Rows) -> str:
     """Return the page of what was measured."""
     machines = sorted({row['machine'] for row in rows.values() if 'machine' in row})
-    parts = [_INTRODUCTION, _list([*machines, *_versions(rows)]), '## Totals', totals(rows)]
+    families = {row.get('family') for row in rows.values()}
+    models = "timm's models, one of each architecture family," if families == {'timm'} else "torchvision's models"
+    parts = [_INTRODUCTION.format(models=models), _list([*machines, *_versions(rows)]), '## Totals', totals(rows)]
     parts += [_list(comparisons(rows)), _NOTES]
     for family in FAMILIES:
         if models := [row['model'] for row in rows.values() if row.get('family') == family]:

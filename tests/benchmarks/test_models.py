@@ -1,17 +1,26 @@
 import copy
+import importlib.util
+import re
 
 import pytest
 import torch
 from torch import nn
 
 from zoo.models import FAMILIES, Case, cases, same_boxes
+from zoo.timm_models import TIMM_MODELS
 
 
 def test_every_family_is_there():
     found = [case.family for case in cases().values()]
-    assert set(found) == set(FAMILIES)
+    with_timm = importlib.util.find_spec('timm') is not None
+    assert set(found) == {family for family in FAMILIES if family != 'timm' or with_timm}
     assert found.count('classification') >= 80
     assert (found.count('segmentation'), found.count('detection'), found.count('video')) == (6, 7, 3)
+
+
+def test_each_family_of_timm_once():
+    families = [re.split(r'[_\d]', name)[0] for name in TIMM_MODELS]
+    assert len(set(families)) == len(families) >= 150
 
 
 @pytest.mark.parametrize(
