@@ -24,14 +24,12 @@ def check_divisor(divisor: Divisor) -> Divisor:
 
 
 class Divisors:
-    """The divisors of a model's groups, validated before the analysis.
+    """The divisors of a model's groups, by a checked ``divisor``; their patterns are matched before the analysis.
 
-    Raises ValueError if a number is out of range or a pattern matches no layer, TypeError if a pattern is of another
-    type.
+    Raises ValueError if a pattern matches no layer, TypeError if it is of another type.
     """
 
     def __init__(self, model: nn.Module, divisor: Divisor) -> None:
-        divisor = check_divisor(divisor)
         self._all = 1 if isinstance(divisor, Mapping) else divisor
         self._some = [
             (frozenset(matching_layers('divisor', [pattern], model)), number)

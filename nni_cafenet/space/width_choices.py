@@ -68,8 +68,11 @@ class WidthChoices:
         ``{label: channels}`` of the channel groups, or an int64 array of shape (N, groups).
         """
         if isinstance(widths, Mapping):
-            return dict(zip(self.graph.labels, self._labels.of_groups(self.to_array(widths))[0].tolist()))
+            return self._widths_of_groups(widths)
         return self._labels.of_groups(self._labels.check_array(widths))
+
+    def _widths_of_groups(self, widths: Widths) -> dict[str, int]:
+        return dict(zip(self.graph.labels, self._labels.of_groups(self.to_array(widths))[0].tolist()))
 
     def uniform_widths(self, ratio: float) -> dict[str, int]:
         """Scale every label alike: to the choice nearest to ``ratio`` times its full width."""

@@ -76,6 +76,7 @@ class GroupLabels(WidthLabels):
         self._groups = groups
         self.choices = {group.label: group.choices for group in groups}
         self.full = {group.label: group.full for group in groups}
+        self._full_row = np.array(list(self.full.values()), np.int64)
 
     def check(self, widths: Widths) -> dict[str, int]:
         """Accept every width from 1 to the full one."""
@@ -100,12 +101,11 @@ class GroupLabels(WidthLabels):
 
     def scaled(self, ratios: NDArray[np.float64]) -> Array:
         """Round to whole channels, 1 or more."""
-        return np.maximum(np.rint(ratios * np.array(list(self.full.values()))), 1).astype(np.int64)
+        return np.maximum(np.rint(ratios * self._full_row), 1).astype(np.int64)
 
     def widened(self, row: Array, index: int) -> Array:
         """Add a channel."""
-        most = np.array(list(self.full.values()))
-        return np.minimum(row + (np.arange(len(row)) == index), most)
+        return np.minimum(row + (np.arange(len(row)) == index), self._full_row)
 
     def describe(self) -> str:
         """Return the numbers of groups, bins and widths."""

@@ -315,7 +315,7 @@ class WidthSpace(WidthChoices, NniProfiled, ModelSpace):
         return slim
 
     def _selection(self, widths: Widths, channel_sets: ChannelSets | None) -> Selection:
-        own = self.group_widths(self._labels.check(widths))
+        own = self._widths_of_groups(widths)
         full = {group.label: group.full for group in self.groups}
         sets = {} if channel_sets is None else check_channel_sets(channel_sets, own, full)
         return Selection(self.graph, {**own, **sets})
