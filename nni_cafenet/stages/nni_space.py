@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import first_line
 from ..graph import ExampleInput
-from ..space import WidthSpace, full_network
+from ..space import WidthSpace, full_network, has_choices
 from ..utils import map_tensors, pass_on, tensors_in
 from .evaluator_factory import EvaluatorFactory
 from .first_batch import run_first_batches
@@ -20,13 +20,13 @@ __all__ = ['width_space_of']
 _GIVE = 'Give it: WidthMutator().mutate(space, example_input=...), and use the space that this returns.'
 
 
-def width_space_of(space: Any, evaluator: Any, *, travels: bool) -> WidthSpace:
-    """Return the width space of an NNI space whose choices are widths.
+def width_space_of(space: Any, evaluator: Any, *, travels: bool) -> Any:
+    """Return the width space of an NNI space whose choices are widths; a width space, or one without choices, as it is.
 
     Parameters
     ----------
     space
-        The NNI space.
+        The space.
     evaluator
         The evaluator, which does not change: a copy trains a batch.
     travels
@@ -39,6 +39,8 @@ def width_space_of(space: Any, evaluator: Any, *, travels: bool) -> WidthSpace:
     nni_cafenet.errors.FirstBatchError
         If the evaluator's first batch fails.
     """
+    if isinstance(space, WidthSpace) or not has_choices(space):
+        return space
     full = full_network(space)
     if isinstance(evaluator, Mutable) and evaluator.simplify():
         evaluator = evaluator.default().get()  # which of its choices are taken does not matter for the input

@@ -8,7 +8,6 @@ from typing import Any
 from nni.nas.execution import SequentialExecutionEngine, TrainingServiceExecutionEngine
 from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 
-from ..space import WidthSpace, has_choices
 from ..stages import StageContext, new_run_path, width_space_of
 
 __all__ = ['default_directory', 'is_sequential', 'live_space', 'width_space']
@@ -36,8 +35,6 @@ def live_space(model_space: Any, engine: Any) -> Any:
 def width_space(model_space: Any, engine: Any) -> Any:
     """Return the space that the user gave the experiment; of an NNI space with choices, its width space."""
     space = live_space(model_space, engine)
-    if isinstance(space, WidthSpace) or not has_choices(space):
-        return space
     return width_space_of(space, model_space.evaluator, travels=not is_sequential(engine))
 
 

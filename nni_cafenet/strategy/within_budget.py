@@ -14,7 +14,7 @@ from nni.nas.strategy.middleware import StrategyMiddleware
 
 from ..options import BudgetSpec
 from ..search import Budget, IntArray, LevelSpace, move_within, new_rows, sample_levels
-from ..space import SimplifiedWidthSpace, WidthSpace, has_choices
+from ..space import SimplifiedWidthSpace, WidthSpace
 from ..stages import width_space_of
 from ..utils import check_seed as checked_seed
 
@@ -216,8 +216,7 @@ def _width_space(model_space: ExecutableModelSpace) -> WidthSpace:
         space = model_space.model_space
     elif type(model_space) is SimplifiedModelSpace:
         space = model_space.model.trace_copy().get(traceable=False)
-    if has_choices(space) and not isinstance(space, WidthSpace):
-        space = width_space_of(space, model_space.evaluator, travels=False)
+    space = width_space_of(space, model_space.evaluator, travels=False)
     if not isinstance(space, WidthSpace):
         raise TypeError(
             f"WithinBudget knows the costs of a WidthSpace in NNI's formats 'simplified' and 'raw', not of "
