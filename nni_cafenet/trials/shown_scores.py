@@ -53,23 +53,23 @@ class ShownScores:
     def __init__(self, runner: TrialRunner, context: StageContext) -> None:
         self.runner = runner
         self.context = context
-        self._recent: list[Scored] = []
+        self._recent: list[tuple[Scored, float]] = []  # with the value shown
         self._since = time.time()
 
     def add(self, scored: Scored) -> None:
         """Show a width, or a better one of those scored since the last one that was shown."""
-        if math.isnan(scored.score) or shown_value(self.context, scored) is None:
+        value = shown_value(self.context, scored)
+        if math.isnan(scored.score) or value is None:
             return
-        self._recent.append(scored)
+        self._recent.append((scored, value))
         if len(self._recent) > self.runner.records // _AS_MANY:
             sign = 1 if self.context.options.higher_is_better else -1
-            self._show(max(self._recent, key=lambda each: sign * each.score))
+            self._show(*max(self._recent, key=lambda each: sign * each[0].score))
             self._recent.clear()
 
-    def _show(self, scored: Scored) -> None:
+    def _show(self, scored: Scored, value: float) -> None:
         start, end = self._since, time.time()
-        value = shown_value(self.context, scored)
-        final = {'default': rounded(math.nan if value is None else value), 'score': rounded(scored.score)}
+        final = {'default': rounded(value), 'score': rounded(scored.score)}
         self.runner.show(
             EndedTrial(
                 mutation_summary(self.context.space, scored.widths, stage='search'),
