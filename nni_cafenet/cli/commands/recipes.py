@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...utils import as_table, format_count
-from ..recipes import Published, Recipe, all_recipes
+from ..recipes import Recipe, all_recipes
 from ..yaml_files import to_yaml
 
 __all__ = ['add']
@@ -63,7 +63,7 @@ def _page(recipe: Recipe) -> str:
         recipe.source.strip(),
         '',
         f'Published ({recipe.metric}):' if recipe.published else 'Published: nothing in the sources that we have read.',
-        *(f'  {_published(each)}' for each in recipe.published),
+        *(f'  {each}' for each in recipe.published),
         '',
         f'Estimated cost in 10^18 MACs: {", ".join(f"{name} {macs}" for name, macs in cost.items())}',
         f'Command: nni-cafenet search --recipe {recipe.name} --data {recipe.form} --output RUN',
@@ -71,7 +71,3 @@ def _page(recipe: Recipe) -> str:
         to_yaml(recipe.job).rstrip(),
     ]
     return '\n'.join(lines)
-
-
-def _published(each: Published) -> str:
-    return f'{each.value:g}  {each.method}, {each.macs} MACs' + (f' ({each.note})' if each.note else '')

@@ -144,11 +144,7 @@ def _published(asked: Configuration) -> list[str]:
     recipe = Recipe.load(asked['recipe'])
     if not recipe.published:
         return [f'Published for {recipe.name}: nothing in the sources that we have read.']
-    lines = [
-        f'  {each.value:g}  {each.method}, {each.macs} MACs' + (f' ({each.note})' if each.note else '')
-        for each in recipe.published
-    ]
-    return [f'Published for {recipe.name} ({recipe.metric}):', *lines]
+    return [f'Published for {recipe.name} ({recipe.metric}):', *(f'  {each}' for each in recipe.published)]
 
 
 def _key(widths: Mapping[str, int]) -> _Key:

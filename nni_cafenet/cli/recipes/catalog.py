@@ -34,6 +34,9 @@ class Published:
     value: float
     note: str = ''
 
+    def __str__(self) -> str:
+        return f'{self.value:g}  {self.method}, {self.macs} MACs' + (f' ({self.note})' if self.note else '')
+
 
 @dataclass(frozen=True)
 class Recipe:
