@@ -2,7 +2,7 @@
 
 from .captured_results import CapturedResults, reports_may_fail, taken_reports
 from .context import StageContext, named
-from .equal_cost import EqualCost, one_batch
+from .equal_cost import EqualCost, default_drawn, one_batch
 from .evaluator_factory import EvaluatorFactory
 from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
 from .finalist_selection import read_choice, with_folders, write_choice, write_trainings
@@ -54,6 +54,7 @@ __all__ = [
     'check_supernet',
     'computes_numbers',
     'copy_run',
+    'default_drawn',
     'evaluating',
     'finalist_name',
     'finalists_table',

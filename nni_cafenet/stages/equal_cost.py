@@ -20,7 +20,7 @@ from ..search import (
 )
 from ..space import WidthSpace
 
-__all__ = ['EqualCost', 'one_batch']
+__all__ = ['EqualCost', 'default_drawn', 'one_batch']
 
 _MOST = 200
 """Default limit of random widths."""
@@ -35,11 +35,17 @@ _VERSIONS = 8
 """Fuller versions scored for each returned width."""
 
 
+def default_drawn(total: int) -> int:
+    """Return the default number of random widths for ``total`` proposals: a tenth, at most 200, and none below 20."""
+    few = min(total // 10, _MOST)
+    return few if few >= _FEWEST else 0
+
+
 class EqualCost:
     """Widths whose cost is close to the budget.
 
-    ``total`` is the number of widths that the searcher proposes, ``drawn`` that of random widths; by default a tenth of
-    ``total``, at most 200, and none below 20.
+    ``total`` is the number of widths that the searcher proposes, ``drawn`` that of random widths; by default
+    `default_drawn`.
     """
 
     def __init__(
@@ -49,8 +55,7 @@ class EqualCost:
         self.budget = budget
         self.name = name
         self._seed = seed
-        few = min(total // 10, _MOST)
-        self._drawn = (few if few >= _FEWEST else 0) if drawn is None else drawn
+        self._drawn = default_drawn(total) if drawn is None else drawn
         self._most_fuller = total // 10
 
     @property

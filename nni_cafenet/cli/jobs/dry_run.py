@@ -13,18 +13,17 @@ from ...options import COSTS, BudgetSpecs
 from ...pruning import Recipes
 from ...search import Budget
 from ...space import WidthMutator, WidthSpace
-from ...stages import RunOptions, SupernetStage
+from ...stages import RunOptions, SupernetStage, default_drawn
 from ...utils import format_count, seeded, suppress_training_logs
 from ..config import Configuration
+from ..recipes import FORWARDS_PER_STEP
 from .job_space import space_options
-from .prepare import Prepared
+from .prepare import Prepared, search_of
 from .training import recipes_of
 
 __all__ = ['resolved_lines']
 
 _STEPS = 4
-_FORWARD = 3
-"""Forwards that a training step costs: one, and a backward of twice its cost."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,10 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
     full = space.macs(space.full_widths)
     share = sum(budgets) / full
     each = seconds.full * share  # of a training step of a network of every budget
-    widths = _widths(asked) * options.channel_sets_per_score
+    widths = _scored(asked) * options.channel_sets_per_score
     parts = {
         'supernet': supernet_steps * epochs * seconds.supernet,
-        'search': widths * (asked['search.statistics_batches'] + heldout_steps) * each / _FORWARD,
+        'search': widths * (asked['search.statistics_batches'] + heldout_steps) * each / FORWARDS_PER_STEP,
         'networks': steps * trained * (each * (asked['search.finalists'] + asked['search.baseline'])),
     }
     if asked['search.full']:
@@ -89,11 +88,10 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
     yield f'expected: {_as_hours(sum(parts.values()))} ({text})'
 
 
-def _widths(asked: Configuration) -> int:
+def _scored(asked: Configuration) -> int:
     """Return the number of widths that a search scores."""
-    proposed = asked['search.population'] * asked['search.generations']
-    drawn = asked['search.headroom']
-    return int(proposed + (min(200, proposed // 10) if drawn is None else drawn))
+    proposed, drawn = search_of(asked).total, asked['search.headroom']
+    return int(proposed + (default_drawn(proposed) if drawn is None else drawn))
 
 
 def _as_hours(seconds: float) -> str:

@@ -12,15 +12,15 @@ from ...errors import ConfigurationError
 from ...utils import parse_count
 from ..yaml_files import read_yaml
 
-__all__ = ['NETWORKS', 'Published', 'Recipe', 'all_recipes', 'recipe_names']
+__all__ = ['FORWARDS_PER_STEP', 'NETWORKS', 'Published', 'Recipe', 'all_recipes', 'recipe_names']
 
 NETWORKS = ('efficientnet_b0', 'mobilenet_v1', 'mobilenet_v2_cifar', 'vgg19_cifar')
 """The networks of this package that recipes name."""
 
-_HOME = Path(__file__).parent
-_STEP = 3
+FORWARDS_PER_STEP = 3
 """Forwards that a training step costs: one, and a backward of twice its cost."""
 
+_HOME = Path(__file__).parent
 _MEAN_SHARE = 0.33
 """Mean MACs of uniform random widths as a share of the full network's: the mean of a product of two shares of 0.1 to 1."""
 
@@ -87,14 +87,14 @@ class Recipe:
         budget = parse_count(self.job['budget'])
         sets = int(search.get('channel_sets_per_step', 2))
         seen = self.images * (1 - search['holdout'])
-        supernet = (_STEP + sets - 1) * _MEAN_SHARE * self.macs * seen * training['epochs']
+        supernet = (FORWARDS_PER_STEP + sets - 1) * _MEAN_SHARE * self.macs * seen * training['epochs']
         widths = search['population'] * search['generations']
         scored = search['statistics_batches'] * self.job['data']['batch_size'] + search['holdout'] * self.images
         networks = (search['finalists'] + 1) * budget + (self.macs if search.get('full') else 0)
         return {
             'supernet': round(supernet),
             'search': round(widths * sets * scored * budget),
-            'networks': round(_STEP * networks * self.images * training['finetune_epochs']),
+            'networks': round(FORWARDS_PER_STEP * networks * self.images * training['finetune_epochs']),
         }
 
 
