@@ -71,6 +71,11 @@ class Task:
             task._check_loss(output, target, 'train')
         return task
 
+    @property
+    def ranking(self) -> str:
+        """The logged value that ranks trained networks: that of the most important metric, or the loss of validation."""
+        return f'val_{next(iter(self.metrics), "loss")}'
+
     def check(self, model: nn.Module, batch: Any, source: str) -> None:
         """Check on a batch of other data, the argument ``source``, that the loss and the metrics can be computed.
 

@@ -188,7 +188,7 @@ def prune(
         check_optimizer(optimizer, original)
         with suppress_training_logs():
             evaluator = task_evaluator(task, train, validate, trainer=trainer, recipe=recipe, optimizer=optimizer)
-        metric = f'val_{next(iter(task.metrics), "loss")}'
+        metric = task.ranking
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer, 'recipe': recipe}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)

@@ -67,4 +67,4 @@ def training_evaluator(
         recipes = Recipes(evaluator, teacher=None, bars=True, recipe=recipe)
         if supernet:
             return recipes.supernet(epochs)
-        return recipes.slim('Training', epochs, ['train_loss', f'val_{next(iter(task.metrics), "loss")}'])
+        return recipes.slim('Training', epochs, ['train_loss', task.ranking])

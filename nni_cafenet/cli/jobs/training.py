@@ -19,4 +19,4 @@ def recipes_of(prepared: Prepared) -> tuple[Recipes, str]:
     check_score(configuration['search.score'], task)
     evaluator = task_evaluator(task, data.train, data.validate, trainer=trainer_of(configuration), recipe=recipe)
     recipes = Recipes(evaluator, teacher=None, bars=True, recipe=recipe)
-    return recipes, f'val_{next(iter(task.metrics), "loss")}'
+    return recipes, task.ranking
