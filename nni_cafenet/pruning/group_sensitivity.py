@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 from tqdm.auto import tqdm
 
 from ..channel_importance import importance as channel_importance, order_channels
 from ..report import sensitivity_plot
+from ..search import batch_size
 from ..space import WidthSpace
 from ..supernet import estimate_statistics
 from ..utils import (
@@ -25,6 +24,7 @@ from ..utils import (
     check_path,
     check_whole_number,
     format_count,
+    map_tensors,
     seeded,
     write_bytes,
 )
@@ -158,32 +158,27 @@ def sensitivity(
     batches = check_whole_number('batches', batches, 1)
     statistics_batches = check_whole_number('statistics_batches', statistics_batches, 0)
     task = Task.of(loss, None, space, _moved(first_batch(data, seed, 'data'), space))
-    training = {module: module.training for module in space.modules()}
     copied = copy.deepcopy(space)
-    try:
-        copied.eval()
-        drawn = _drawn(data, copied, batches + statistics_batches, seed)
-        measured, statistics = drawn[statistics_batches:] or drawn, drawn[:statistics_batches]
-        if importance is not None:
-            more: dict[str, Any] = {'batches': measured, 'loss': task.step} if importance == 'taylor' else {}
-            order_channels(copied, channel_importance(copied, importance, **more))
-        widths = {label: _widths(copied, label, wanted) for label in copied.labels}
-        total = sum(map(len, widths.values()))
-        with tqdm(total=1 + total, desc='Sensitivity', unit='width', dynamic_ncols=True, disable=not progress) as bar:
-            full = dict(copied.full_widths)
-            before = _loss(copied, full, task, statistics, measured)
-            bar.update()
-            losses = dict[str, dict[int, float]]()
-            for label, each in widths.items():
-                losses[label] = {}
-                for width in each:
-                    losses[label][width] = _loss(copied, {**full, label: width}, task, statistics, measured)
-                    bar.update()
-        macs = {label: {width: int(copied.macs({**full, label: width})) for width in losses[label]} for label in losses}
-        return Sensitivity(before, full, losses, macs, int(copied.macs(full)))
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    copied.eval()
+    drawn = _drawn(data, copied, batches + statistics_batches, seed)
+    measured, statistics = drawn[statistics_batches:] or drawn, drawn[:statistics_batches]
+    if importance is not None:
+        more: dict[str, Any] = {'batches': measured, 'loss': task.step} if importance == 'taylor' else {}
+        order_channels(copied, channel_importance(copied, importance, **more))
+    widths = {label: _widths(copied, label, wanted) for label in copied.labels}
+    total = sum(map(len, widths.values()))
+    with tqdm(total=1 + total, desc='Sensitivity', unit='width', dynamic_ncols=True, disable=not progress) as bar:
+        full = dict(copied.full_widths)
+        before = _loss(copied, full, task, statistics, measured)
+        bar.update()
+        losses = dict[str, dict[int, float]]()
+        for label, each in widths.items():
+            losses[label] = {}
+            for width in each:
+                losses[label][width] = _loss(copied, {**full, label: width}, task, statistics, measured)
+                bar.update()
+    macs = {label: {width: int(copied.macs({**full, label: width})) for width in losses[label]} for label in losses}
+    return Sensitivity(before, full, losses, macs, int(copied.macs(full)))
 
 
 def _checked(shares: Sequence[float]) -> list[float]:
@@ -210,7 +205,7 @@ def _drawn(data: Any, space: WidthSpace, number: int, seed: int) -> list[Any]:
 
 def _moved(batch: Any, space: WidthSpace) -> Any:
     device = next((tensor.device for tensor in space.parameters()), torch.device('cpu'))
-    return pytree.tree_map(lambda value: value.to(device) if isinstance(value, Tensor) else value, batch)
+    return map_tensors(lambda tensor: tensor.to(device), batch)
 
 
 def _loss(
@@ -219,12 +214,5 @@ def _loss(
     space.activate(widths)
     with torch.no_grad(), space.prepared() as tensors:
         estimate_statistics(space, tensors, statistics, lambda batch: task.outputs(space, batch))
-        losses = [(float(task.step(space, batch)), _samples(batch)) for batch in measured]
+        losses = [(float(task.step(space, batch)), batch_size(batch)) for batch in measured]
     return sum(loss * samples for loss, samples in losses) / sum(samples for _, samples in losses)
-
-
-def _samples(batch: Any) -> int:
-    leaves: Iterator[Tensor] = (
-        leaf for leaf in pytree.tree_leaves(batch[1]) if isinstance(leaf, Tensor) and leaf.dim()
-    )
-    return next((len(leaf) for leaf in leaves), 1)
