@@ -78,7 +78,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
     """Build the space for the options of `add_space_options`, with progress on stderr."""
     given = given_flags(options)
     check_options(given, list_missing_files)
-    from ..loading import InputShape, example_of, find_weights, load_model, put_weights, torchvision_name
+    from ..loading import InputShape, example_of, find_weights, give_weights, load_model, torchvision_name
 
     shapes = [InputShape.read(words) for words in options.input]
     echo('loading torch and NNI ...')
@@ -109,7 +109,7 @@ def space_of(options: argparse.Namespace) -> WidthSpace:
                 key=asked.get('model.weights_key'),
                 unpickle=options.unpickle,
             )
-            for note in filter(None, (found.note, put_weights(model, found.state, weights))):
+            for note in give_weights(model, found, weights):
                 echo(f'weights: {note}')
         inputs = ', '.join(map(str, shapes))
         echo(f'reading its channel groups from {inputs}, and verifying them by real forwards ...')

@@ -22,8 +22,8 @@ from ..loading import (
     CodeName,
     check_model_name,
     find_weights,
+    give_weights,
     load_model,
-    put_weights,
     takes_argument,
     torchvision_name,
 )
@@ -80,8 +80,7 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     with seeded(configuration['seed']):
         model = make()
     if found is not None:
-        left_out = put_weights(model, found.state, weights)
-        for note in filter(None, (found.note, left_out)):
+        for note in give_weights(model, found, weights):
             say(f'weights: {note}')
     shape = _shape(configuration, data)
     _check_outputs(configuration, data, model, shape)

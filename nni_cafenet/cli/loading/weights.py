@@ -15,7 +15,7 @@ from .checkpoint_parts import Weights, weights_in, without_prefix
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ['find_weights', 'put_weights', 'read_weights', 'torchvision_weights']
+__all__ = ['find_weights', 'give_weights', 'put_weights', 'read_weights', 'torchvision_weights']
 
 _SHOWN = 8
 
@@ -75,6 +75,11 @@ def torchvision_weights(model: str, name: str) -> dict[str, Tensor]:
             'give its file by --weights'
         ) from error
     return state
+
+
+def give_weights(model: nn.Module, weights: Weights, name: str) -> list[str]:
+    """Put weights into a model (see `put_weights`); return lines for the user: how they were read, what was left out."""
+    return [note for note in (weights.note, put_weights(model, weights.state, name)) if note]
 
 
 def put_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> str:
