@@ -10,7 +10,7 @@ from ...utils import is_temporary_file
 from ..data import OF_FOLDERS, names_code
 from .configuration import Given
 
-__all__ = ['list_missing_files', 'list_outputs_in_the_way']
+__all__ = ['list_missing_files', 'list_outputs_in_the_way', 'output_in_the_way']
 
 _OF_WEIGHTS = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 _CODE = ('model.name', 'data.source', 'training.loss', 'training.metric')
@@ -56,16 +56,20 @@ def list_outputs_in_the_way(given: Mapping[str, Given]) -> list[str]:
     output = given.get('output')
     if output is None or not isinstance(output.value, str):
         return []
-    path = Path(output.value)
+    what = output_in_the_way(Path(output.value))
+    return [f'{output.where}: {output.value}: {what}'] if what else []
+
+
+def output_in_the_way(path: Path) -> str:
+    """Return why a path cannot be an output folder (a file, other contents than a run), and the remedy; empty if it can."""
     if path.exists() and not path.is_dir():
-        return [f'{output.where}: {output.value}: is a file; name a folder']
+        return 'is a file; name a folder'
     if not path.is_dir() or (path / 'job.json').is_file():
-        return []
+        return ''
     found = sorted(each.name for each in path.iterdir() if not is_temporary_file(each))
     if not found:
-        return []
-    what = f'is not empty ({", ".join(found[:3])}, ...) and has no run of nni-cafenet; give a new folder, or empty it'
-    return [f'{output.where}: {output.value}: {what}']
+        return ''
+    return f'is not empty ({", ".join(found[:3])}, ...) and has no run of nni-cafenet; give a new folder, or empty it'
 
 
 def _line(given: Given, what: str) -> str:

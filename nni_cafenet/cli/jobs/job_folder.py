@@ -9,8 +9,8 @@ from typing import Any
 
 from ...errors import ConfigurationError, DamagedFileError, FolderError, ResumeError, first_line
 from ...stages import JOB_RECORD
-from ...utils import is_temporary_file, read_record, write_record
-from ..config import Configuration
+from ...utils import read_record, write_record
+from ..config import Configuration, output_in_the_way
 
 __all__ = ['QUESTIONS', 'JobFolder', 'JobRecord']
 
@@ -62,9 +62,6 @@ class JobFolder:
         That is ResumeError, with a list of the differences, for a job with other options, and FolderError for other
         contents or a file.
         """
-        path = self.path
-        if path.exists() and not path.is_dir():
-            raise FolderError(f'output {str(path)!r}: is a file; name a folder')
         if self.started:
             there = self.load()
             different = there.configuration.differences(configuration, without=QUESTIONS)
@@ -73,15 +70,11 @@ class JobFolder:
             if different:
                 lines = '\n'.join(f'  {each}' for each in different)
                 raise ResumeError(
-                    f'output {str(path)!r}: has a run with other options. Give its options to resume it, or '
+                    f'output {str(self.path)!r}: has a run with other options. Give its options to resume it, or '
                     f'another folder:\n{lines}'
                 )
-        elif path.is_dir() and not self.has_record and not all(map(is_temporary_file, path.iterdir())):
-            found = ', '.join(sorted(entry.name for entry in path.iterdir())[:3])
-            raise FolderError(
-                f'output {str(path)!r}: is not empty ({found}, ...) and has no run of nni-cafenet; give a new folder, or '
-                'empty it'
-            )
+        elif what := output_in_the_way(self.path):
+            raise FolderError(f'output {str(self.path)!r}: {what}')
 
     def keep(self, record: JobRecord) -> None:
         """Write the record of a job, unless it exists."""
