@@ -21,9 +21,8 @@ class Containers:
     """The containers that modules had before copies of them, with other numbers, took their places."""
 
     def __init__(self) -> None:
-        self._known: dict[
-            tuple[int, str], tuple[nn.Module, Any, Any]
-        ] = {}  # keeps the module, so that its id is not reused
+        # The module is kept, so that its id is not reused.
+        self._known: dict[tuple[int, str], tuple[nn.Module, Any, Any]] = {}
 
     def original(self, module: nn.Module, name: str) -> Any:
         """Return a module's own container: what it had before it was given a copy, unless it has another one by now."""

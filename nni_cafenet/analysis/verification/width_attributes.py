@@ -107,9 +107,8 @@ class _Surroundings:
         names = sorted((n for n in graph.dims if n.startswith(self.prefix)), key=lambda name: name.count('.'))
         self.dims = [(name, axis) for name in names for axis, index in enumerate(graph.dims[name]) if index is not None]
         layouts = {index for name in names for index in graph.dims[name] if index is not None}
-        self._shares_whole: dict[
-            tuple[str, int, tuple[int, int] | None, int], bool
-        ] = {}  # containers may hold many equal numbers
+        # Remembered, since containers may hold many equal numbers.
+        self._shares_whole: dict[tuple[str, int, tuple[int, int] | None, int], bool] = {}
         self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
 
     def of_number(self, name: str, keys: Keys, value: int) -> Options:
