@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         search=Evolution(population=max(2, options.widths // 4), generations=4),
         finalists=1,  # trained from scratch, beside the uniformly scaled network
         seed=options.seed,
-        directory=options.output,  # killed? The same command goes on from there
+        directory=options.output,  # killed? The same command continues from there
     )
     experiment = NasExperiment(space, evaluator, strategy)
     experiment.run()

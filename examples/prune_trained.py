@@ -50,7 +50,7 @@ def main() -> None:
         validate=test,  # for the report only
         search=Evolution(population=20, generations=5),
         seed=options.seed,
-        directory=options.output,  # killed? The same command goes on from there
+        directory=options.output,  # killed? The same command continues from there
     )
     print(family.report)
     for each in family:

@@ -59,7 +59,7 @@ evaluator = Classification(
 # The search
 # ----------
 # One strategy trains the supernet (min-min, locally free weight sharing) and then searches widths on it. The
-# state is kept in ``directory``: if this script is killed, it goes on from there.
+# state is kept in ``directory``: if this script is killed, it continues from there.
 
 strategy = CafeNet(
     budget='50%',

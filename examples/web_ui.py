@@ -73,7 +73,7 @@ def main() -> None:
         if options.keep_open:
             wait(f'http://localhost:{options.port}/{experiment.url_prefix} stays open. Ctrl-C ends it.')
     else:
-        print(f'Not finished. The same command with --resume goes on; the run is in {strategy.directory}.')
+        print(f'Not finished. The same command with --resume continues; the run is in {strategy.directory}.')
     experiment.stop()
 
 

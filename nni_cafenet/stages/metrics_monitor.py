@@ -28,7 +28,7 @@ def check_loggers(names: Sequence[str]) -> None:
 class MetricsMonitor(pl.Callback):
     """Log the metrics of every epoch to the folder of the training, below ``tensorboard`` or ``wandb``.
 
-    It must be in the trainer beside `KeepCurves`, whose folder it uses. A resumed training goes on in the same folder.
+    It must be in the trainer beside `KeepCurves`, whose folder it uses. A resumed training continues in the same folder.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

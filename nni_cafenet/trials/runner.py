@@ -150,7 +150,7 @@ class TrialRunner:
             raise
 
     def show(self, result: ExecutableModelSpace) -> None:
-        """Show a result as a trial that has ended; the run goes on if that fails, unless the manager has ended."""
+        """Show a result as a trial that has ended; the run continues if that fails, unless the manager has ended."""
         self.records += 1
         try:
             self.engine.submit_models(result)

@@ -86,7 +86,7 @@ def configuration_of(options: argparse.Namespace, command: str) -> Configuration
         configuration = Configuration.checked(options.config, given, trained=trained, more=look)
     if options.fraction is not None:
         if options.source is not None:
-            raise ConfigurationError('--fraction tries a whole job, and --from goes on with one; give one of them')
+            raise ConfigurationError('--fraction tries a whole job, and --from continues one; give one of them')
         configuration = with_fraction(configuration, options.fraction)
     if options.save_config is not None:
         check_output_file('--save-config', Path(options.save_config))

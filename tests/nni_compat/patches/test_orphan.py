@@ -1,4 +1,4 @@
-"""However early the process that started NNI's manager is killed: nothing goes on, nothing listens."""
+"""However early the process that started NNI's manager is killed: nothing continues, nothing listens."""
 
 from __future__ import annotations
 
