@@ -91,8 +91,12 @@ class Clock:
         """Return the conditions of a measurement: processor, threads, versions."""
         if self.device.type == 'cuda':
             return f'{torch.cuda.get_device_name(self.device)}, torch {torch.__version__}'
-        threads = f'{self.threads} thread{"" if self.threads == 1 else "s"}'
-        return f'{self.device.type}, {processor()}, {threads}, torch {torch.__version__}'
+        return f'{self.device.type}, {self.cpu}, torch {torch.__version__}'
+
+    @property
+    def cpu(self) -> str:
+        """The name of the processor, and the number of its threads."""
+        return f'{processor()}, {self.threads} thread{"" if self.threads == 1 else "s"}'
 
     def operator(self, operator: Operator) -> int:
         """Time one operator, on tensors of ones in place of its own; ns. Errors of the operator are raised.

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..graph import ExampleInput
+from ..slicing import using_mode
 from ..utils import check_whole_number
 from .clock import Clock, DeviceLike, Timing
 from .runtimes import Runtime, clock_of
@@ -72,11 +73,8 @@ def time_model(
     home = clock.device if first is None else first.device
     if home.type == 'meta':
         raise ValueError('model is on the meta device and computes nothing: give one with values, model.to_empty(...).')
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval().to(clock.device)
-        return clock.model(model, example, warmup=warmup, repeats=repeats, name=name)
+        with using_mode(model, training=False):
+            return clock.model(model.to(clock.device), example, warmup=warmup, repeats=repeats, name=name)
     finally:
         model.to(home)
-        for module, training in modes.items():
-            module.training = training

@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from ..export import OnnxSession, check_extra, export_onnx
 from ..graph import ExampleInput
-from .clock import Clock, DeviceLike, Timing, processor
+from .clock import Clock, DeviceLike, Timing
 
 __all__ = ['Runtime', 'check_runtime', 'clock_of', 'runtime_name']
 
@@ -71,14 +72,16 @@ class OnnxClock(Clock):
         super().__init__('cpu', threads)
         self.runtime = runtime
         self.provider = runtime.partition(':')[2] or _CPU
-        self._folder = tempfile.TemporaryDirectory(prefix='nni-cafenet-onnx-')
 
     def describe(self) -> str:
         """Return provider, processor, threads and version."""
         import onnxruntime
 
-        where = f'{processor()}, {self.threads} thread{"" if self.threads == 1 else "s"}'
-        return f'onnxruntime {onnxruntime.__version__}, {self.provider}, {where}'
+        return f'onnxruntime {onnxruntime.__version__}, {self.provider}, {self.cpu}'
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix='nni-cafenet-onnx-')
 
     def model(
         self, model: nn.Module, example: ExampleInput, *, warmup: int = 3, repeats: int = 10, name: str = ''
