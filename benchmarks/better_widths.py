@@ -15,11 +15,12 @@ starts with as many networks as give it the processor time of the supernet's tra
 
 Cases: `front-heavy`, a network that is too wide early and too narrow late; `well-shaped`, a control with little to
 find; `over-trained`, the front-heavy network with a supernet that knows its training pictures, where scores at
-temperature 1 fail; `ranking`, how well scores order networks of equal MACs (Kendall tau) for several sharings; `peers`,
-the front-heavy network's widths by NNI's RandomOneShot, Torch-Pruning and NVIDIA ModelOpt (those that are installed) after
-as many steps of training as the supernet has; `budgets`, one supernet for five budgets of MACs and one of latency, against
-the rival for each of them at the same processor time in all. The rows "ranked at T" take the best of the same scored widths
-by the score at temperature T.
+temperature 1 fail; `mobile`, a larger case: a MobileNetV2 for 28 x 28 pixels with half of its channels, at a quarter of
+its MACs, with half as many steps more and the package's bins; `ranking`, how well scores order networks of equal MACs
+(Kendall tau) for several sharings; `peers`, the front-heavy network's widths by NNI's RandomOneShot, Torch-Pruning and
+NVIDIA ModelOpt (those that are installed) after as many steps of training as the supernet has; `budgets`, one supernet
+for five budgets of MACs and one of latency, against the rival for each of them at the same processor time in all. The
+rows "ranked at T" take the best of the same scored widths by the score at temperature T.
 
 Everything runs on the CPU. Results are kept as they come: a run that was killed continues when the same command is given
 again. In the output folder: better_widths.md (what is printed), results.json (the numbers behind it), searches.jsonl and
@@ -38,9 +39,10 @@ from nni_cafenet.cli.data.fashion_mnist import DEFAULT_FOLDER
 from nni_cafenet.utils.files import write_text
 from proof.budgets import Budgets
 from proof.case import Case
+from proof.networks import Mobile, Staged, parse_stages
 from proof.peers import Peers
 from proof.ranking import Ranking
-from proof.task import Task, groups_of, parse_stages, scaled
+from proof.task import Task
 
 FRONT_HEAVY = '32-32,16-16-16,12-12-12'
 WELL_SHAPED = '10-10,20-20-20,40-40-40'
@@ -48,6 +50,7 @@ CASES = {
     'front-heavy': Case,
     'well-shaped': Case,
     'over-trained': Case,
+    'mobile': Case,
     'ranking': Ranking,
     'peers': Peers,
     'budgets': Budgets,
@@ -77,10 +80,21 @@ def parse_arguments() -> argparse.Namespace:
     add('--supernet-seeds', type=int, default=8, help='supernets, each with a search; 2 or more')
     add('--training-seeds', type=int, default=4, help='trainings from scratch of each network')
     add('--widths', type=int, default=300, help='widths that a search scores, a multiple of 10')
-    add('--steps', type=int, default=500, help='steps of a training from scratch; a supernet has three times as many')
+    add(
+        '--steps',
+        type=int,
+        default=None,
+        help='steps of a training from scratch, 500 (mobile: 750) unless given; a supernet has three times as many',
+    )
     add('--network', type=parse_stages, default=None, help='another network: widths of stages such as ' + FRONT_HEAVY)
-    add('--ratio', type=float, default=17 / 32, help="uniform network's share of every width; its MACs are the budget")
-    add('--size', type=int, default=14, help='height and width of the pictures')
+    add(
+        '--ratio',
+        type=float,
+        default=None,
+        help="uniform network's share of every width, 17/32 unless given (mobile: of the "
+        'MACs, 1/4); its MACs are the budget',
+    )
+    add('--size', type=int, default=None, help='height and width of the pictures, 14 unless given (mobile: 28)')
     add('--data', type=Path, default=DEFAULT_FOLDER, help='folder of Fashion-MNIST')
     add(
         '--rivals',
@@ -96,26 +110,28 @@ def parse_arguments() -> argparse.Namespace:
     least = {'supernet_seeds': 2, 'training_seeds': 1, 'widths': 20, 'steps': 4, 'size': 4, 'threads': 1}
     least.update(ranked=4, ranked_seeds=2)
     for name, value in least.items():
-        if getattr(options, name) < value:
+        if getattr(options, name) is not None and getattr(options, name) < value:
             parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {value} or more')
-    if not 0 < options.ratio < 1:
+    if options.ratio is not None and not 0 < options.ratio < 1:
         parser.error(f'--ratio {options.ratio}: give a share between 0 and 1')
     return options
 
 
 def make_task(options: argparse.Namespace, name: str) -> Task:
     """Make the task of a case."""
-    stages = options.network or parse_stages(WELL_SHAPED if name == 'well-shaped' else FRONT_HEAVY)
-    uniform = scaled(groups_of(stages), options.ratio)
+    mobile = name == 'mobile'
+    default = WELL_SHAPED if name == 'well-shaped' else FRONT_HEAVY
+    network = Mobile() if mobile else Staged(options.network or parse_stages(default))
+    steps = options.steps or (750 if mobile else 500)
     over = name == 'over-trained'
     return Task(
         name,
-        stages,
-        uniform,
+        network,
+        options.ratio or (1 / 4 if mobile else 17 / 32),
         options.data,
-        size=options.size,
-        steps=options.steps,
-        supernet_steps=(6 if over else 3) * options.steps,
+        size=options.size or (28 if mobile else 14),
+        steps=steps,
+        supernet_steps=(6 if over else 3) * steps,
         supernet_images=1_000 if over else 0,
     )
 

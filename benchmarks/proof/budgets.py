@@ -18,7 +18,6 @@ from nni_cafenet.utils.tables import as_markdown
 from .arms import count_for, run_cafenet, short_trainings
 from .case import RIVAL, RUNGS, SUPERNET, UNIFORM, Case
 from .figures import difference_cells, interval, mean_and_spread
-from .task import groups_of, scaled
 
 RATIOS = (0.35, 0.45, 17 / 32, 0.65, 0.8)
 """Shares of every width of the uniform networks whose MACs are the budgets."""
@@ -51,7 +50,7 @@ class Budgets(Case):
         """The budgets; the latency table is measured once, and counts for neither side."""
         goals = []
         for ratio in RATIOS:
-            uniform = dict(zip(self.space.labels, scaled(groups_of(self.task.stages), ratio)))
+            uniform = self.task.network.uniform(self.space, ratio)
             macs = self.space.macs(uniform)
             goals.append(Goal(f'{macs:,} MACs', macs, Budget.parse(macs, self.space), uniform))
         path = self.folder / 'latency.json'

@@ -28,6 +28,11 @@ TEMPERATURES = (1.0, 2.0, 3.0)
 RUNGS = (4, 2, 1)
 """Each round of the rival trains for a share of the steps: one of these numbers."""
 
+CONTROLS = ('well-shaped', 'over-trained')
+"""Cases without rivals."""
+LARGER = 'mobile'
+"""The case whose trainings are too long for rows of other temperatures."""
+
 UNIFORM, SUPERNET, RANDOM, RIVAL = 'uniform', 'supernet search', 'random', 'short trainings'
 
 
@@ -51,8 +56,8 @@ class Case:
         """Return what makes two runs comparable; more seeds may be added, nothing else may change."""
         task, options = self.task, self.options
         return {
-            'network': [list(stage) for stage in task.stages],
-            'uniform': list(task.uniform),
+            'network': task.network.describe(),
+            'uniform': list(self.uniform.values()),
             'pictures': [task.size, task.train, task.heldout, task.supernet_images],
             'steps': [task.steps, task.supernet_steps],
             'widths': options.widths,
@@ -63,9 +68,10 @@ class Case:
     def arms(self) -> list[str]:
         """What is compared to uniform."""
         ranked = [f'{SUPERNET}, ranked at T={t:g}' for t in TEMPERATURES]
-        if self.task.name == 'front-heavy':
-            return [SUPERNET, *ranked, RANDOM, *([RIVAL] if self.options.rivals else [])]
-        return [SUPERNET, *ranked]
+        if self.task.name in CONTROLS:
+            return [SUPERNET, *ranked]
+        rivals = [RANDOM, *([RIVAL] if self.options.rivals else [])]
+        return [SUPERNET, *rivals] if self.task.name == LARGER else [SUPERNET, *ranked, *rivals]
 
     def run(self) -> None:
         """Do what has not been done."""
@@ -166,9 +172,9 @@ class Case:
             f'{platform.python_version()}, torch {torch.__version__}'
         )
         yield (
-            f'- network {"|".join("-".join(map(str, stage)) for stage in task.stages)}, '
+            f'- network {task.network.describe()}, '
             f'{self.space.macs(self.space.full_widths):,} MACs; budget: the {self.space.macs(self.uniform):,} MACs of '
-            f'{"-".join(map(str, task.uniform))}; random widths use at least {100 * FLOOR:.0f} % of it'
+            f'{"-".join(map(str, self.uniform.values()))}; random widths use at least {100 * FLOOR:.0f} % of it'
         )
         images = task.supernet_images or task.train
         yield (

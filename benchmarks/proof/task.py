@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
-from nni_cafenet import FlopsSensitiveBins, WidthMutator, WidthSpace
+from nni_cafenet import WidthSpace
 from nni_cafenet.cli.data.fashion_mnist import read_fashion_mnist
-from nni_cafenet.testing import StagedResNet
+
+from .networks import Network
 
 BATCH = 64
 LEARNING_RATE = 0.1
-Stages = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Task:
     ----------
     name
         What the task is called in records and tables.
-    stages
-        The network: see `nni_cafenet.testing.StagedResNet`.
-    uniform
-        The widths of the uniform network, in the order of `stages`; its MACs are the budget.
+    network
+        The network.
+    ratio
+        The uniform network's share of every width, or of the MACs: see the network. Its MACs are the budget.
     data
         The folder of Fashion-MNIST.
     size
@@ -58,8 +58,8 @@ class Task:
     """
 
     name: str
-    stages: Stages
-    uniform: tuple[int, ...]
+    network: Network
+    ratio: float
     data: Path
     size: int = 14
     train: int = 16_000
@@ -69,14 +69,12 @@ class Task:
     supernet_images: int = 0
 
     def space(self) -> WidthSpace:
-        """Make the space; every channel is a bin, so the uniform network is one of its widths."""
-        return WidthMutator(bins=FlopsSensitiveBins(max_bin=1)).mutate(
-            StagedResNet, self.stages, example_input=(1, 1, self.size, self.size)
-        )
+        """Make the space."""
+        return self.network.space(self.size)
 
     def uniform_widths(self, space: WidthSpace) -> dict[str, int]:
         """Return the uniform network's widths by label."""
-        return dict(zip(space.labels, self.uniform))
+        return self.network.uniform(space, self.ratio)
 
     def pictures(self) -> Pictures:
         """Return the pictures; the cut of the training part never changes."""
@@ -168,24 +166,6 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500)
     """Return accuracy in percent, and cross-entropy."""
     output = torch.cat([model(part) for part in images.split(batch)])
     return 100 * float((output.argmax(1) == labels).float().mean()), float(cross_entropy(output, labels))
-
-
-def parse_stages(text: str) -> Stages:
-    """Read stages such as ``32-32,16-16-16,12-12-12``."""
-    try:
-        return tuple(tuple(int(width) for width in stage.split('-')) for stage in text.split(','))
-    except ValueError:
-        raise ValueError(f'{text!r}: write the widths of each stage, such as 32-32,16-16-16,12-12-12') from None
-
-
-def groups_of(stages: Stages) -> list[int]:
-    """Return the full widths of a network's groups, in the order of its space's labels."""
-    return [width for stage in stages for width in stage]
-
-
-def scaled(widths: Sequence[int], ratio: float) -> tuple[int, ...]:
-    """Return the widths of a uniform network."""
-    return tuple(max(1, int(ratio * width + 0.5)) for width in widths)
 
 
 def epochs_of(steps: int, images: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import better_widths
-from proof import arms, budgets, case, peers, task as proof_task
+from proof import arms, budgets, case, networks, peers, task as proof_task
 from proof.figures import ceiling, interval, tau
 from proof.peer_tools import RE_ESTIMATED
 from proof.peers import ONE_SHOT, Peers
@@ -57,6 +57,17 @@ def test_a_tiny_proof_that_continues(tmp_path, monkeypatch, prove):
     monkeypatch.setattr(arms, 'train_from_scratch', None)
     monkeypatch.setattr(arms, 'NasExperiment', None)
     assert prove('front-heavy', 'ranking') == table  # nothing is left to do
+
+
+def test_a_tiny_larger_case(tmp_path, monkeypatch, prove):
+    monkeypatch.setattr(case, 'count_for', lambda task, seconds, rungs: 3)
+    monkeypatch.setattr(networks, 'SETTINGS', ((1, 16, 1, 1), (2, 24, 1, 2)))
+    table = prove('mobile')
+    assert 'network MobileNetV2 x 0.5 with blocks 1-16-1-1 2-24-1-2' in table
+    results = json.loads((tmp_path / 'proof' / 'mobile' / 'results.json').read_text())
+    assert list(results) == ['uniform', 'supernet search', 'random', 'short trainings']
+    for name, row in results.items():
+        assert max(row['macs']) <= results['uniform']['macs'][0], name
 
 
 def test_tiny_peers(tmp_path, monkeypatch, prove):
