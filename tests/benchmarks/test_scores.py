@@ -28,7 +28,9 @@ def test_a_tiny_run_that_continues(tmp_path, capsys, monkeypatch):
     numbers = json.loads(first)
     assert set(numbers['Fixed']) == set(scores.SCORES)
     assert set(numbers['LocallyFree(1)']) == {*scores.SCORES, 'loss, T=2, mean of sets'}
-    assert (tmp_path / 'scores.md').read_text() in capsys.readouterr().out
+    page = (tmp_path / 'scores.md').read_text()
+    assert page in capsys.readouterr().out
+    assert 'LocallyFree(1) less Fixed, same seeds:' in page
 
 
 def test_the_loss_is_that_of_the_scorer(monkeypatch):
