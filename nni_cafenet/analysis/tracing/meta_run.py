@@ -33,7 +33,7 @@ from .constant_indices import index_source
 from .flat_model import FlatModel
 from .held_lists import HeldLists
 
-__all__ = ['ListedOperators', 'run_on_meta', 'same_operators']
+__all__ = ['ListedOperators', 'run_on_meta', 'same_operators', 'sizes_depend_on_values']
 
 _logger = logging.getLogger(__name__)
 
@@ -96,6 +96,20 @@ class _CannotTellError(Exception):
     """The operators alone do not show what the model does."""
 
 
+class _SizeOfValuesError(Exception):
+    """The size of an operator's output depends on values."""
+
+
+def sizes_depend_on_values(model: nn.Module, example: ExampleInput) -> bool:
+    """Whether a run without values ends at an operator whose output size depends on values, such as ``nonzero``.
+
+    Detectors choose boxes by score. An export of a large one takes ten seconds before it fails there.
+    """
+    found: list[Exception] = []
+    _run_on_meta(model, example, strict=False, failures=found)
+    return bool(found) and isinstance(found[0], (_SizeOfValuesError, NotImplementedError))
+
+
 def run_on_meta(
     model: nn.Module, example: ExampleInput, mode: contextlib.AbstractContextManager[Any] | None = None
 ) -> tuple[ListedOperators, dict[str, str]] | None:
@@ -123,7 +137,11 @@ def _indexes_without_values(graph: fx.Graph) -> bool:
 
 
 def _run_on_meta(
-    model: nn.Module, example: ExampleInput, *modes: contextlib.AbstractContextManager[Any] | None
+    model: nn.Module,
+    example: ExampleInput,
+    *modes: contextlib.AbstractContextManager[Any] | None,
+    strict: bool = True,
+    failures: list[Exception] | None = None,
 ) -> tuple[ListedOperators, dict[str, str]] | None:
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     devices = {tensor.device for tensor in (*own.values(), *example.tensors())}
@@ -135,7 +153,7 @@ def _run_on_meta(
         tensors = {name: torch.empty_like(tensor, device='meta', requires_grad=False) for name, tensor in own.items()}
         calls = FlatModel(model, example.map(lambda tensor: torch.empty_like(tensor, device='meta')))
         given = {FlatModel.PREFIX + name: tensor for name, tensor in tensors.items()}
-        listing = _Listing()
+        listing = _Listing(strict)
         names = {listing.place(tensor).name: name for name, tensor in tensors.items()}
         for tensor in calls.tensors:
             listing.place(tensor)
@@ -159,6 +177,8 @@ def _run_on_meta(
                 listing.node_of(tensor).meta['held'] = values
     except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
         pass_on(error)
+        if failures is not None:
+            failures.append(error)
         _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
         return None
     return ListedOperators(listing.graph, calls.outputs), names
@@ -168,10 +188,16 @@ class _Listing(SchemaCheckMode):
     """List every operator that is called in this block.
 
     Only torch's own modes see composite operators before their decomposition; this is the plainest of them.
+
+    Parameters
+    ----------
+    strict
+        Whether the run ends at writes that the list cannot show, or at tensors of another device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = True) -> None:
         TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch)
+        self.strict = strict
         self.graph = fx.Graph()
         self.before_write: Callable[[Tensor], None] | None = None  # called with tensors that are about to change
         self._nodes: dict[int, tuple[fx.Node, int]] = {}  # by tensor: its node and its number
@@ -197,17 +223,21 @@ class _Listing(SchemaCheckMode):
         """
         found = self._nodes.get(id(tensor)) or self._same.get(_seen(tensor))  # torch.zeros returns another object
         node, made = found or self._stands_for(self.graph.get_attr(f'constant_{len(self._alive)}'), tensor)
-        if self._last_write.get(_memory(tensor), -1) > made:
+        if self.strict and self._last_write.get(_memory(tensor), -1) > made:
             raise _CannotTellError('it writes into a part of a tensor and reads the whole, or the other way round')
         return node
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not self.strict:  # tensors with values that the model's code holds
+            args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: tensor.to('meta'), (args, kwargs))
         leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         sources = {id(tensor): self.node_of(tensor) for tensor in leaves}
         if func._schema.is_mutable and self.before_write is not None:
             for tensor in _written(func, args, kwargs):
                 self.before_write(tensor)
+        if _size_of_values(func, args):
+            raise _SizeOfValuesError(str(func))
         result = _returned(func, args, kwargs)
         if isinstance(result, (Tensor, tuple, list)):
             of = pytree.tree_map_only(Tensor, lambda tensor: sources[id(tensor)], (args, kwargs))
@@ -216,7 +246,7 @@ class _Listing(SchemaCheckMode):
             related = depends and len(sources) > 1  # filling or scaling adds no source
             for tensor in _written(func, args, kwargs) if related else ():
                 node, made = self._nodes.get(id(tensor)) or self._same[_seen(tensor)]
-                if node is sources[id(tensor)]:
+                if self.strict and node is sources[id(tensor)]:
                     raise _CannotTellError(f'{func} writes into what it does not return')
                 self._last_write[_memory(tensor)] = made
         return result
@@ -237,6 +267,15 @@ class _Listing(SchemaCheckMode):
         self._nodes[id(tensor)] = self._same[_seen(tensor)] = found = node, len(self._alive)
         self._alive.append(tensor)
         return found
+
+
+def _size_of_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether the size of an operator's output depends on values; indexing does with masks alone."""
+    if torch.Tag.dynamic_output_shape not in func.tags:
+        return False
+    if func.overloadpacket is _aten.index:
+        return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+    return True
 
 
 def _memory(tensor: Tensor) -> int:

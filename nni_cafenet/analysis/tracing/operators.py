@@ -16,7 +16,7 @@ from ...utils import pass_on, suppress_torch_output
 from ..model_state import untouched
 from ..running_modules import running_modules
 from .flat_model import FlatModel
-from .meta_run import ListedOperators, run_on_meta
+from .meta_run import ListedOperators, run_on_meta, sizes_depend_on_values
 from .opaque_modules import opaque_modules
 from .recorded_run import record, values_seen
 
@@ -64,6 +64,10 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     listed = run_on_meta(model, example)
     if listed is not None:
         return Operators(*listed, outputs=listed[0].outputs)
+    if not opaque and sizes_depend_on_values(model, example):
+        recorded = _recorded(model, example)
+        if recorded is not None:
+            return recorded
     try:
         with suppress_torch_output(), untouched(model):
             calls = FlatModel(model, example)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_cafenet import WidthSpace
+from nni_cafenet.analysis.tracing.meta_run import sizes_depend_on_values
 from nni_cafenet.analysis.tracing.operators import operators_of
 from nni_cafenet.analysis.tracing.recorded_run import READS, record, values_seen
 from nni_cafenet.errors import TraceError
@@ -63,6 +64,40 @@ def test_the_operators_and_tensors_of_a_run():
     assert tuple(conv.meta['val'].shape) == (1, 6, 8, 8)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_models_whose_sizes_depend_on_values_are_not_exported_first(monkeypatch):
+    def export(*given, **options):
+        raise AssertionError('is exported')
+
+    class Padded(Chosen):
+        """As detectors do: a picture written into a part of a batch, and sizes that its code holds."""
+
+        sizes = torch.tensor([1.0, 2.0])
+
+        def forward(self, x):
+            batch = x.new_zeros(1, 3, 10, 10)
+            batch[0, :, :8, :8].copy_(x[0])
+            return super().forward(batch) * self.sizes.sum()
+
+    monkeypatch.setattr(torch.export, 'export', export)
+    for model in (Chosen().eval(), Padded().eval()):
+        assert operators_of(model, ExampleInput.of(PICTURE, model)).recorded
+
+
+@pytest.mark.parametrize(
+    ('choose', 'depends'),
+    [
+        (lambda x: x[x > 0], True),
+        (lambda x: torch.nonzero(x), True),
+        (lambda x: torch.masked_select(x, x > 0), True),
+        (lambda x: x[:, torch.tensor([1, 0])], False),
+        (lambda x: x.topk(2).values, False),
+    ],
+)
+def test_whether_sizes_depend_on_values(wired, choose, depends):
+    model = wired(lambda net, x: choose(net.a(x)), a=nn.Conv2d(3, 4, 1)).eval()
+    assert sizes_depend_on_values(model, ExampleInput.of(PICTURE, model)) is depends
 
 
 def test_what_runs_after_python_has_seen_values():
