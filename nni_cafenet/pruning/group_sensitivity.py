@@ -74,15 +74,16 @@ class Sensitivity:
         """Return what each channel of a group adds to the loss when it leaves, ``{label: numbers}``, for a `Knapsack`.
 
         The rise of the loss is interpolated between measured widths and, below the narrowest, continued; it counts as at
-        least that of every larger width. Channels are in the order in which they were ranked. These numbers are losses, so
-        they compare between groups: ``Knapsack(found.importance(), objective='sum')``.
+        least that of every larger width, NaN as the largest rise of all groups. Channels are in the order in which they were
+        ranked. These numbers are losses, so they compare between groups: ``Knapsack(found.importance(), objective='sum')``.
         """
-        return {label: _losses_of_channels(self.full[label], self._rises_at(label)) for label in self.losses}
-
-    def _rises_at(self, label: str) -> dict[int, float]:
-        rises = {width: loss - self.loss for width, loss in self.losses[label].items()}
-        known = [rise for rise in rises.values() if math.isfinite(rise)]
-        return {width: rise if math.isfinite(rise) else max(known, default=0.0) for width, rise in rises.items()}
+        known = [rise for label in self.losses for rise in self.rises(label) if math.isfinite(rise)]
+        most = max(known, default=0.0)
+        rises = {
+            label: {width: loss - self.loss if math.isfinite(loss) else most for width, loss in found.items()}
+            for label, found in self.losses.items()
+        }
+        return {label: _losses_of_channels(self.full[label], each) for label, each in rises.items()}
 
     def __str__(self) -> str:
         rows = []
