@@ -74,8 +74,8 @@ class Sensitivity:
         """Return what each channel of a group adds to the loss when it leaves, ``{label: numbers}``, for a `Knapsack`.
 
         The rise of the loss is interpolated between measured widths and, below the narrowest, continued; it counts as at
-        least that of every larger width, NaN as the largest rise of all groups. Channels are in the order in which they were
-        ranked. These numbers are losses, so they compare between groups: ``Knapsack(found.importance(), objective='sum')``.
+        least that of every larger width, NaN as the largest rise of all groups. Channels are in the order in which they
+        were ranked. These numbers are losses and compare between groups: ``Knapsack(found.importance(), objective='sum')``.
         """
         known = [rise for label in self.losses for rise in self.rises(label) if math.isfinite(rise)]
         most = max(known, default=0.0)
