@@ -7,6 +7,8 @@ The method, in the order of the code:
 2. Each is pruned to 25, 50 and 75 % of its MACs, as near below that as each tool gets:
    - ours: `nni_cafenet.prune`, one supernet for the three budgets, a few epochs of min-min training with distillation;
      "ours, T=1" is the same supernet, searched by its loss at temperature 1 instead of the default, 2;
+   - ours, knapsack: `prune(search='knapsack')`, without a supernet; "sensitivity" weighs channels by what
+     `nni_cafenet.sensitivity` measures, the loss of each group alone at a few widths;
    - uniform: every channel group scaled alike, the channels of smallest L1 norm leave, or those of which all weights in
      the group are smallest (our own slimming and orders);
    - Torch-Pruning: global group magnitude, its ratio tuned by bisection until the MACs fit;
@@ -33,6 +35,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from nni_cafenet import Evolution, PrunedFamily, WidthMutator, importance, order_channels, prune
+from nni_cafenet import Evolution, Knapsack, PrunedFamily, WidthMutator, importance, order_channels, prune, sensitivity
 from nni_cafenet.pruning.distillation import distilling
 from nni_cafenet.pruning.objective import Task
 from nni_cafenet.pruning.task_module import TaskModule
@@ -57,6 +60,7 @@ from nni_cafenet.utils.torch_files import save_torch
 
 BUDGETS = (0.75, 0.5, 0.25)
 OURS = {'ours': None, 'ours, T=1': 1.0}  # method -> temperature of its scores
+KNAPSACKS = ('ours, knapsack', 'ours, knapsack, sensitivity')
 BATCH = 64
 QUIET = {
     'accelerator': 'cpu',
@@ -294,7 +298,8 @@ def cell(
     """Yield what is missing of one trained network."""
 
     def missing(method: str, budget: float) -> bool:
-        return (problem.name, seed, method, budget) not in done
+        wanted = options.methods is None or method in {'full', *options.methods}
+        return wanted and (problem.name, seed, method, budget) not in done
 
     def record(method: str, budget: float, **facts: Any) -> dict[str, Any]:
         return {'problem': problem.name, 'seed': seed, 'method': method, 'budget': budget, **facts}
@@ -313,11 +318,15 @@ def cell(
         ways.append(('Torch-Pruning', torch_pruning, epochs))
     if 'nni' in options.peers:
         ways.append(('NNI L1NormPruner', nni_l1, epochs))
-    for method, temperature in OURS.items():
+    families = {
+        **{method: partial(ours, temperature=temperature) for method, temperature in OURS.items()},
+        **{method: partial(knapsack, measured='sensitivity' in method) for method in KNAPSACKS},
+    }
+    for method, make in families.items():
         if any(missing(method, budget) for budget in BUDGETS):
             with timed() as seconds, seeded(seed):
-                family = ours(base, problem, seed, options, folder / 'runs' / slug(method), temperature)
-            for budget, found in zip(BUDGETS, family):
+                members = make(base, problem, seed, options, folder / 'runs' / slug(method))
+            for budget, found in zip(BUDGETS, members):
                 yield record(
                     method,
                     budget,
@@ -335,6 +344,22 @@ def ours(
     base: nn.Module, problem: Problem, seed: int, options: argparse.Namespace, runs: Path, temperature: float | None
 ) -> PrunedFamily:
     """Prune to all budgets by one supernet; nothing is fine-tuned here."""
+    search = {'epochs': options.supernet_epochs, 'search': Evolution(options.search, 10), 'temperature': temperature}
+    return family(base, problem, seed, runs, **search)
+
+
+def knapsack(
+    base: nn.Module, problem: Problem, seed: int, options: argparse.Namespace, runs: Path, measured: bool
+) -> PrunedFamily:
+    """Prune to all budgets without a supernet; the channels are weighed by importance, or by ``measured`` losses."""
+    if not measured:
+        return family(base, problem, seed, runs, search='knapsack')
+    space = WidthMutator().mutate(copy.deepcopy(base), example_input=(1, 1, 8, 8))
+    found = sensitivity(space, loaders(problem)[0], seed=seed, progress=False)
+    return family(base, problem, seed, runs, search=Knapsack(found.importance(), objective='sum'))
+
+
+def family(base: nn.Module, problem: Problem, seed: int, runs: Path, **search: Any) -> PrunedFamily:
     train, test = loaders(problem)
     return prune(  # type: ignore[return-value]  # of a list of budgets
         base,
@@ -342,15 +367,13 @@ def ours(
         example_input=(1, 1, 8, 8),
         train=train,
         validate=test,
-        epochs=options.supernet_epochs,
         finetune_epochs=0,
-        search=Evolution(options.search, 10),
-        temperature=temperature,
         holdout=0.2,
         statistics_batches=10,
         seed=seed,
         directory=runs / f'{slug(problem.name)}-{seed}',
         device='cpu',
+        **search,
     )
 
 
@@ -395,7 +418,7 @@ def report(records: list[dict[str, Any]], options: argparse.Namespace) -> str:
         '',
         'Accuracy on test images in percent, mean ± standard deviation over seeds. MACs: mean, of the full network. '
         'Ahead: in how many seeds ours is better / equal / worse. Seconds: processor time of pruning and fine-tuning '
-        '(ours: a third of the one supernet and its searches).',
+        '(ours: a third of what all three budgets took).',
     ]
     for problem in dict.fromkeys(r['problem'] for r in records):
         here = [r for r in records if r['problem'] == problem]
@@ -447,6 +470,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--finetune-epochs', type=int, default=10, help='epochs of fine-tuning, for all')
     parser.add_argument('--search', type=int, default=10, help='widths in a generation of our search, of 10')
     parser.add_argument('--only', default='', help='problems with this in their name')
+    parser.add_argument('--methods', nargs='+', help='methods to measure (default: all)')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch')
     parser.add_argument(
         '--peers',

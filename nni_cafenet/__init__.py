@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .search import (
         CostBins as CostBins,
         Evolution as Evolution,
+        Knapsack as Knapsack,
         NearBudget as NearBudget,
         RandomSearch as RandomSearch,
     )

@@ -1,6 +1,13 @@
 """Channel importance, and reordering of channels by it."""
 
 from .reorder import ChannelOrder, order_channels, permute_channels
-from .score import check_rule, importance
+from .score import check_rule, importance, needs_data
 
-__all__ = ['ChannelOrder', 'check_rule', 'importance', 'order_channels', 'permute_channels']
+__all__ = [
+    'ChannelOrder',
+    'check_rule',
+    'importance',
+    'needs_data',
+    'order_channels',
+    'permute_channels',
+]

@@ -17,8 +17,9 @@ class SearchOptions(Record):
 
     method: str = option(
         'evolution',
-        kinds.choice('evolution', 'random', 'short-trainings'),
-        'on a supernet: evolution, or random (as many widths); without one: short-trainings of random widths',
+        kinds.choice('evolution', 'random', 'short-trainings', 'knapsack'),
+        'on a supernet: evolution, or random (as many widths); without one: short-trainings of random widths, or the '
+        'knapsack of the most important channels of trained weights',
     )
     population: int = option(40, kinds.whole_number(2), 'widths per generation')
     generations: int = option(20, kinds.whole_number(1), 'generations')

@@ -15,7 +15,9 @@ class RecipeOptions(Record):
     """How `prune` and the command line train; `prune` describes the options in full."""
 
     epochs: int = option(
-        5, kinds.whole_number(0), 'epochs of the supernet; 0: widths are searched on the given weights'
+        5,
+        kinds.whole_number(0),
+        'epochs of the supernet; 0: widths are searched on the given weights, as with --method knapsack',
     )
     finetune_epochs: int = option(
         10,
@@ -35,7 +37,7 @@ class RecipeOptions(Record):
     )
     importance: str = option(
         'group',
-        kinds.choice('group', 'l1', 'l2', 'bn', 'taylor', 'none'),
+        kinds.choice('group', 'l1', 'l2', 'bn', 'taylor', 'activation', 'wanda', 'none'),
         'how channels of trained weights are ranked (see nni_cafenet.importance); none: they keep their order',
     )
     distill: bool = option(

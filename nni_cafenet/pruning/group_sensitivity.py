@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..channel_importance import importance as channel_importance, order_channels
+from ..channel_importance import importance as channel_importance, needs_data, order_channels
 from ..report import sensitivity_plot
 from ..search import batch_size
 from ..space import WidthSpace
@@ -68,6 +69,21 @@ class Sensitivity:
             return math.inf if math.isnan(last) else last
 
         return sorted(self.losses, key=rise, reverse=True)
+
+    def importance(self) -> dict[str, list[float]]:
+        """Return what each channel of a group adds to the loss when it leaves, ``{label: numbers}``, for a `Knapsack`.
+
+        The rise of the loss is interpolated between measured widths and, below the narrowest, continued; it counts as at
+        least that of every larger width, NaN as the largest rise of all groups. Channels are in the order in which they
+        were ranked. These numbers are losses and compare between groups: ``Knapsack(found.importance(), objective='sum')``.
+        """
+        known = [rise for label in self.losses for rise in self.rises(label) if math.isfinite(rise)]
+        most = max(known, default=0.0)
+        rises = {
+            label: {width: loss - self.loss if math.isfinite(loss) else most for width, loss in found.items()}
+            for label, found in self.losses.items()
+        }
+        return {label: _losses_of_channels(self.full[label], each) for label, each in rises.items()}
 
     def __str__(self) -> str:
         rows = []
@@ -163,7 +179,7 @@ def sensitivity(
     drawn = _drawn(data, copied, batches + statistics_batches, seed)
     measured, statistics = drawn[statistics_batches:] or drawn, drawn[:statistics_batches]
     if importance is not None:
-        more: dict[str, Any] = {'batches': measured, 'loss': task.step} if importance == 'taylor' else {}
+        more: dict[str, Any] = {'batches': measured, 'loss': task.step} if needs_data(importance) else {}
         order_channels(copied, channel_importance(copied, importance, **more))
     widths = {label: _widths(copied, label, wanted) for label in copied.labels}
     total = sum(map(len, widths.values()))
@@ -179,6 +195,18 @@ def sensitivity(
                 bar.update()
     macs = {label: {width: int(copied.macs({**full, label: width})) for width in losses[label]} for label in losses}
     return Sensitivity(before, full, losses, macs, int(copied.macs(full)))
+
+
+def _losses_of_channels(full: int, rises: Mapping[int, float]) -> list[float]:
+    """Return how much the rise of a loss grows with each channel that leaves, the first channel first."""
+    widths = [full, *sorted(rises, reverse=True)]
+    heights = np.maximum.accumulate([0.0, *(rises[width] for width in widths[1:])])
+    if len(widths) > 1:
+        slope = (heights[-1] - heights[-2]) / (widths[-2] - widths[-1])
+        widths, heights = [*widths, 0], np.append(heights, heights[-1] + slope * widths[-1])
+    rise = np.interp(np.arange(full + 1), widths[::-1], heights[::-1])
+    numbers: list[float] = (rise[:-1] - rise[1:]).clip(min=0).tolist()
+    return numbers
 
 
 def _checked(shares: Sequence[float]) -> list[float]:

@@ -17,11 +17,11 @@ from torch import nn
 from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern, Outputs
 from ..options import BudgetSpecs, RecipeOptions, SupernetOptions, TrainingRecipe
-from ..search import Budget, Evolution, Searcher
+from ..search import Budget, Searcher
 from ..space import Bins, Divisor, FlopsSensitiveBins, WidthMutator, WidthSpace
 from ..stages import keep_settings, locked_folder
 from ..strategy import CafeNet
-from ..supernet import Sharing, training_loader
+from ..supernet import Fixed, Sharing, training_loader
 from ..utils import check_instance, check_path, interruptible, read_record, seeded, suppress_training_logs
 from .checks import (
     RECORD,
@@ -36,6 +36,7 @@ from .checks import (
     task_of,
 )
 from .defaults import default_min_ratio
+from .first_look import checked_epochs, is_knapsack, searcher_of
 from .ordering import ordered
 from .pruned import Pruned, PrunedFamily
 from .results import Results
@@ -59,7 +60,7 @@ def prune(
     metric_higher_is_better: bool | None = None,
     optimizer: OptimizerFactory | None = None,
     recipe: TrainingRecipe | None = None,
-    epochs: int = 5,
+    epochs: int | None = None,
     finetune_epochs: int = 10,
     importance: Any = 'group',
     distill: bool = True,
@@ -72,7 +73,7 @@ def prune(
     sharing: Sharing | None = None,
     channel_sets_per_step: int = 2,
     memory: str = 'auto',
-    search: Searcher | None = None,
+    search: Searcher | str | None = None,
     score: str = 'loss',
     temperature: float | None = None,
     headroom: int | None = None,
@@ -127,20 +128,23 @@ def prune(
         How supernet and networks are trained (see `TrainingRecipe`). Default: AdamW, learning rate 1e-3 with a warm-up and
         a cosine decay.
     epochs
-        Epochs of the supernet; 0: widths are searched on the sorted weights.
+        Epochs of the supernet; 0: widths are searched on the sorted weights. Default: 5, and 0 with a
+        knapsack.
     finetune_epochs
         Epochs of fine-tuning; 0: none.
     importance
-        How channels are ranked: ``'group'``, ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'`` or a function (see
-        `nni_cafenet.importance`); None: they keep their order.
+        How channels are ranked: ``'group'``, ``'l1'``, ``'l2'``, ``'bn'``, ``'taylor'``, ``'activation'``, ``'wanda'`` or a
+        function (see `nni_cafenet.importance`); None: they keep their order.
     distill
         Supernet and pruned networks also learn the original network's outputs.
     bins, include, exclude, min_ratio, max_ratio, divisor
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths within reach of the budget.
     sharing, channel_sets_per_step, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
-        The search (see `CafeNet`). Default of ``search``:
-        ``Evolution(population=40, generations=20, initial='uniform')``.
+        The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20, initial='uniform')``.
+        An evolution that starts from ``'uniform'`` starts from the widths of a `Knapsack` of the importance too, and the
+        report shows these as a first look. ``search='knapsack'``, or a `Knapsack` of your own: its widths are the result,
+        without a supernet unless ``epochs`` asks for one; without it the default of ``sharing`` is ``Fixed()``.
     finalists
         Number of the best widths that are fine-tuned; the best network by the metric is the result.
     baseline
@@ -169,8 +173,9 @@ def prune(
     nni_cafenet.errors.FolderError
         If the directory holds something else, or cannot be written to.
     """
+    epochs = checked_epochs(epochs, search, importance)
     asked_for = RecipeOptions(epochs=epochs, finetune_epochs=finetune_epochs, finalists=finalists, distill=distill)
-    epochs, finetune_epochs, distill = asked_for.epochs, asked_for.finetune_epochs, asked_for.distill
+    finetune_epochs, distill = asked_for.finetune_epochs, asked_for.distill
     if recipe is not None:
         check_instance('recipe', recipe, TrainingRecipe)
     seed = SupernetOptions.check('seed', seed)
@@ -207,13 +212,16 @@ def prune(
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         space.held_norms = held_norms
         recipes = Recipes(evaluator, teacher=original if distill else None, bars=own, recipe=recipe)
+        order, values = ordered(
+            space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed
+        )
         strategy = CafeNet(
             budgets,
-            sharing=sharing,
+            sharing=Fixed() if sharing is None and not epochs and is_knapsack(search) else sharing,
             channel_sets_per_step=channel_sets_per_step,
             memory=memory,
             ema=None if recipe is None else recipe.ema,
-            search=Evolution(initial='uniform') if search is None else search,
+            search=searcher_of(search, values),
             score=score,
             temperature=temperature,
             headroom=headroom,
@@ -230,7 +238,6 @@ def prune(
             directory=folder,
             supernet_from=supernet_from,
         )
-        order = ordered(space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed)
         supernet = recipes.supernet(epochs)
         strategy.initialize(RawFormatModelSpace(space.train(), supernet), SequentialExecutionEngine())
         asked = {

@@ -25,6 +25,7 @@ from ..stages import Finalist, RunFolder, computes_numbers, finalist_name, read_
 from ..strategy import CafeNet
 from ..supernet import training_loader, validation_loader
 from ..utils import read_record, write_record
+from .first_look import KNAPSACK, first_look
 from .original_order import in_original_order
 from .pruned import Pruned, PrunedFamily
 from .training import Recipes
@@ -115,6 +116,30 @@ class Results:
             _Network(each.finalist.title, 'baseline', each.finalist, self.strategy.trained_model(each), each.metric)
             for each in found
         ]
+
+    def _first_looks(self) -> list[_Network]:
+        """Return the knapsack's networks that the search started from, fine-tuned if they are finalists."""
+        knapsack, history = first_look(self.strategy.search), self.strategy.history
+        found = []
+        for name, budget in zip(self.strategy.budget_names, self.strategy.budgets):
+            widths = None if knapsack is None else knapsack.widths(self.space, budget)
+            if widths is None or widths not in history:
+                continue
+            title = 'knapsack (first look)' if name is None else f'knapsack (first look), {name}'
+            alike = [
+                each
+                for each in self.strategy.trained
+                if each.finalist.budget == name
+                and not each.finalist.is_baseline
+                and each.finalist.scored.widths == widths
+            ]
+            if alike:
+                model = self.strategy.trained_model(alike[0])
+                found.append(_Network(title, 'baseline', alike[0].finalist, model, alike[0].metric))
+            else:
+                finalist = Finalist(finalist_name(KNAPSACK, name), history[widths])
+                found.append(_Network(title, 'baseline', finalist, self.strategy.slim(history[widths]), None))
+        return found
 
     # --- measurements -----------------------------------------------------------------------------
 
@@ -224,7 +249,9 @@ class Results:
     def _report(self, best: list[_Network], settings: Mapping[str, str]) -> RunReport:
         strategy, space = self.strategy, self.space
         order = {name: index for index, name in enumerate(strategy.budget_names)}
-        trained = sorted([*self._baselines(), *best], key=lambda network: order[network.finalist.budget])
+        trained = sorted(
+            [*self._baselines(), *self._first_looks(), *best], key=lambda network: order[network.finalist.budget]
+        )
         networks = [self._full(), *map(self._record, trained)]
         chosen = {tuple(sorted(network.finalist.scored.widths.items())) for network in best}
         what = type(self.original).__name__

@@ -6,6 +6,7 @@ from .evolution import Evolution
 from .filling import FULL, filled, is_full
 from .headroom import Headroom, headroom_of
 from .history import History, Scored, WidthsKey, better_when_higher, widths_key
+from .knapsack import Knapsack
 from .logged_means import Logged, Mean, batch_size
 from .loop import search_widths
 from .pareto import pareto_front
@@ -23,6 +24,7 @@ __all__ = [
     'Headroom',
     'History',
     'IntArray',
+    'Knapsack',
     'LevelSpace',
     'Logged',
     'Mean',

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..options import SearchOptions
 from ..utils import check_number
 from .budget import Budget, FloatArray, IntArray, WidthDomain
+from .knapsack import Knapsack
 from .sampling import LevelSpace, move_within, new_rows, sample_levels
 from .searcher import Proposals, Searcher, read_fitness
 from .uniform import uniform_levels
 
 __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors', 'two_point_crossover']
 
+UNIFORM = 'uniform'
 _UNIFORM_RATIOS = (0.9, 0.7, 0.5, 0.35, 0.25)
 _RETRIES = 4  # mutations of a duplicate before a fresh sample replaces it
 
@@ -33,10 +36,11 @@ class Evolution(Searcher):
         Widths in a generation, 2 or more. The uniformly scaled network of the budget is in the first one.
     generations : int
         Generations to score, the first (random) one included: ``population * generations`` widths in all.
-    initial : sequence of {label: width}, or 'uniform', optional
-        At most ``population`` widths for the first generation, moved into the budget if they are outside; the
-        rest is random. BCNet starts from the widths with the lowest losses seen in training. ``'uniform'``: networks
-        with all groups scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width.
+    initial : sequence, or 'uniform', optional
+        What the first generation starts from: widths ``{label: width}``, a `Knapsack` (its widths under the budget of the
+        search), or ``'uniform'``: networks with all groups scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width. At
+        most ``population`` widths in all, moved into the budget if they are outside; the rest is random. BCNet starts from
+        the widths with the lowest losses seen in training.
     crossover_probability : float
         Crossover probability of two parents, 0..1; otherwise the children start as copies. Our choice.
     mutation_probability : float, optional
@@ -58,7 +62,7 @@ class Evolution(Searcher):
         population: int = 40,
         generations: int = 20,
         *,
-        initial: Sequence[Mapping[str, int]] | str | None = None,
+        initial: Sequence[Mapping[str, int] | Knapsack | str] | str | None = None,
         crossover_probability: float = 0.9,
         mutation_probability: float | None = None,
         eta: float = 3.0,
@@ -109,9 +113,15 @@ class Evolution(Searcher):
         return np.concatenate([given, drawn])
 
     def _initial_levels(self, space: LevelSpace) -> IntArray:
-        if self.initial == 'uniform':
-            return np.stack([space.uniform(ratio) for ratio in _UNIFORM_RATIOS])
-        return space.from_dicts(self.initial or [], 'initial')  # type: ignore[arg-type]
+        rows: list[IntArray] = [np.empty((0, len(space.labels)), np.int64)]
+        for each in [UNIFORM] if self.initial == UNIFORM else self.initial or []:
+            if isinstance(each, Knapsack):
+                rows.append(each.levels(space)[None])
+            elif isinstance(each, Mapping):
+                rows.append(space.from_dicts([each], 'initial'))
+            else:
+                rows.append(np.stack([space.uniform(ratio) for ratio in _UNIFORM_RATIOS]))
+        return np.concatenate(rows)
 
     def _children(
         self,
@@ -139,16 +149,18 @@ class Evolution(Searcher):
         return np.concatenate(kept)
 
 
-def _checked_initial(initial: Sequence[Mapping[str, int]] | str | None) -> list[dict[str, int]] | str | None:
-    if isinstance(initial, str):
-        if initial != 'uniform':
-            raise ValueError(f"initial={initial!r}: allowed are widths {{label: int}}, or 'uniform'")
+def _checked_initial(initial: Any) -> list[dict[str, int] | Knapsack | str] | str | None:
+    what = f'widths {{label: int}}, a Knapsack, or {UNIFORM!r}'
+    if isinstance(initial, str) and initial != UNIFORM:
+        raise ValueError(f'initial={initial!r}: allowed are {what}, or a list of these.')
+    if initial is None or isinstance(initial, str):
         return initial
-    if initial is None:
-        return None
-    if not isinstance(initial, (list, tuple)) or not all(isinstance(widths, Mapping) for widths in initial):
-        raise TypeError(f"initial={initial!r} must be a list of widths {{label: int}}, or 'uniform'.")
-    return [dict(widths) for widths in initial]
+    if not isinstance(initial, (list, tuple)):
+        raise TypeError(f'initial={initial!r} must be {what}, or a list of these.')
+    wrong = [each for each in initial if not isinstance(each, (Mapping, Knapsack)) and each != UNIFORM]
+    if wrong:
+        raise TypeError(f'initial: {wrong[0]!r} is none of {what}.')
+    return [dict(each) if isinstance(each, Mapping) else each for each in initial]
 
 
 def binary_tournament(fitness: FloatArray, count: int, rng: np.random.Generator) -> IntArray:

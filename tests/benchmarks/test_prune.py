@@ -21,7 +21,8 @@ def test_a_tiny_run_that_continues(tmp_path, capsys, monkeypatch):
     path = tmp_path / 'results.jsonl'
     first = path.read_text()
     records = {each['method']: each for each in map(json.loads, first.splitlines())}
-    assert list(records) == ['full', *prune.OURS, 'uniform, L1', 'uniform, group', 'uniform, group, longer']
+    names = ['full', *prune.OURS, *prune.KNAPSACKS]
+    assert list(records) == [*names, 'uniform, L1', 'uniform, group', 'uniform, group, longer']
     assert all(each['macs'] <= 0.5 * records['full']['macs'] for name, each in records.items() if name != 'full')
     prune.main(words)
     assert path.read_text() == first

@@ -9,6 +9,7 @@ from helpers import models
 from torch import nn
 
 from nni_cafenet import WidthSpace, importance
+from nni_cafenet.channel_importance.score_sum import structures
 
 Conv = nn.Conv2d
 PICTURE = (2, 3, 4, 4)
@@ -247,14 +248,18 @@ def test_a_callable_gives_numbers_of_elements(chain):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        ({'rule': 'L1'}, ValueError, r"rule='L1' must be one of l1, l2, bn, group, taylor, or a callable"),
+        (
+            {'rule': 'L1'},
+            ValueError,
+            r"rule='L1' must be one of l1, .*, taylor, activation, wanda, or a callable",
+        ),
         ({'rule': 2}, TypeError, r'rule=2 must be one of l1'),
         ({'rule': 'taylor'}, ValueError, r"rule='taylor' needs batches: importance\(space, 'taylor', batches="),
         ({'rule': 'taylor', 'batches': []}, ValueError, "rule='taylor' needs loss"),
         (
             {'rule': 'l2', 'loss': squares},
             ValueError,
-            "loss is for rule='taylor'; rule='l2'",
+            "loss is for rules that need data .*; rule='l2'",
         ),
         ({'rule': 'taylor', 'batches': [], 'loss': squares}, ValueError, 'batches is empty'),
         ({'rule': lambda name, w: w.sum()}, TypeError, r'rule gave shape \(\) for a.weight; it must .* \(4, 3, 3, 3\)'),
@@ -295,3 +300,160 @@ def test_weights_without_values(chain):
         chain.b.bias[0] = float('nan')
     with pytest.raises(ValueError, match='b.bias has values that are not finite'):
         importance(chain)
+
+
+# --- activations --------------------------------------------------------------------------------------
+
+
+def test_mean_absolute_activations_at_the_layers_that_read_a_channel(chain):
+    chain.eval()
+    batches = [torch.randn(PICTURE), torch.randn(PICTURE)]
+    read = [F.relu(chain.n(chain.a(x))).detach().double() for x in batches]
+    assert_close(importance(chain, 'activation', batches=batches, loss=squares)['a'], share(*sum_of(read, mean)))
+    weight = chain.b.weight.detach().double().abs().sum((0, 2, 3))
+    expected = share(*(weight * sum_of(read, root_mean_square)))
+    assert_close(importance(chain, 'wanda', batches=batches, loss=squares)['a'], expected)
+
+
+def mean(x):
+    return x.abs().mean((0, 2, 3))
+
+
+def root_mean_square(x):
+    return x.square().mean((0, 2, 3)).sqrt()
+
+
+def sum_of(activations, reduced):
+    return torch.stack([reduced(x) for x in activations]).sum(0)
+
+
+def test_activations_of_a_head_and_of_positions_that_are_flattened(wired):
+    model = wired(
+        lambda net, x: net.c(net.b(F.relu(net.a(x)).flatten(1))),
+        a=Conv(1, 3, 1),
+        b=nn.Linear(12, 5),
+        c=nn.Linear(5, 2),
+    )
+    space = WidthSpace(model, example_input=(2, 1, 2, 2))
+    x = torch.randn(4, 1, 2, 2)
+    with torch.no_grad():
+        read, after = F.relu(model.a(x)).double(), model.b(F.relu(model.a(x)).flatten(1)).double()
+    found = importance(space, 'activation', batches=[x], loss=squares)
+    assert_close(found['a'], share(*read.mean((0, 2, 3))))
+    assert_close(found['b'], share(*after.abs().mean(0)))
+
+
+def test_groups_that_no_layer_reads_are_ranked_by_their_filters(wired):
+    model = wired(
+        lambda net, x: net.c(net.b(x)).sum(1) + (net.a(x) * net.scale).sum(1),
+        a=Conv(3, 4, 1),
+        b=Conv(3, 4, 1),
+        c=Conv(4, 2, 1),
+    )
+    model.scale = nn.Parameter(torch.randn(4, 1, 1))
+    space = WidthSpace(model, example_input=PICTURE)
+    found = importance(space, 'activation', batches=[torch.randn(PICTURE)], loss=squares)
+    assert_close(found['a'], importance(space)['a'])
+    assert not torch.equal(found['b'], importance(space)['b'])
+
+
+@pytest.mark.parametrize('rule', ['activation', 'wanda'])
+def test_activations_leave_the_model_as_it_was(chain, rule):
+    chain.train()
+    before = copy.deepcopy(chain.state_dict())
+    chain.activate({'a': 2})
+    importance(chain, rule, batches=[torch.randn(PICTURE)], loss=squares)
+    assert (chain.n.num_features, chain.training) == (2, True)
+    assert not any(module._forward_pre_hooks for module in chain.full_model.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in chain.state_dict().items())
+
+    def failing(model, batch):
+        raise OSError('none')
+
+    with pytest.raises(OSError, match='none'):
+        importance(chain, rule, batches=[torch.randn(PICTURE)], loss=failing)
+    assert not any(module._forward_pre_hooks for module in chain.full_model.modules())
+
+
+@pytest.mark.parametrize('rule', ['activation', 'wanda'])
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ({'batches': []}, 'needs loss'),
+        ({'loss': squares}, 'needs batches'),
+        ({'batches': [], 'loss': squares}, 'batches is empty'),
+        ({'batches': [torch.full(PICTURE, float('inf'))], 'loss': squares}, 'activations that are not finite'),
+    ],
+)
+def test_activations_need_data(chain, rule, options, said):
+    with pytest.raises(ValueError, match=said):
+        importance(chain, rule, **options)
+
+
+# --- normalization ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(wired):
+    """Two blocks of equal structure and another one."""
+    model = wired(
+        lambda net, x: net.d(net.n3(net.c(net.n2(net.b(net.n1(net.a(x))))))),
+        a=Conv(3, 4, 3, padding=1),
+        n1=nn.BatchNorm2d(4),
+        b=Conv(4, 6, 3, padding=1),
+        n2=nn.BatchNorm2d(6),
+        c=Conv(6, 5, 3, padding=1),
+        n3=nn.BatchNorm2d(5),
+        d=Conv(5, 2, 1),
+    )
+    return WidthSpace(model, example_input=PICTURE, min_ratio=0)
+
+
+def test_groups_of_equal_structure_share_their_mean(three):
+    a, b, c = (layer.weight.detach().double().abs().sum((1, 2, 3)) for layer in (three.a, three.b, three.c))
+    found = importance(three, 'l1', normalize='isomorphic')
+    both = torch.cat([a, b]).mean()
+    assert_close(found['a'], a / both)
+    assert_close(found['b'], b / both)
+    assert_close(found['c'], c / c.mean())  # read by another kernel
+
+
+def test_layers_of_equal_structure_are_normalized_one_by_one(three):
+    found = importance(three, 'group', normalize='isomorphic')
+    pairs = [(three.a, three.n1, three.b), (three.b, three.n2, three.c)]
+    parts = [
+        [
+            made.weight.double().square().sum((1, 2, 3)),
+            norm.weight.double().square(),
+            read.weight.double().square().sum((0, 2, 3)),
+        ]
+        for made, norm, read in pairs
+    ]
+    for label, own in zip('ab', parts):
+        assert_close(found[label], sum(part / torch.cat(alike).mean() for part, *alike in zip(own, *parts)))
+    assert_close(found['c'], importance(three, 'group')['c'])
+
+
+def test_none_and_the_default_of_rules(three):
+    a = three.a.weight.detach().double().abs().sum((1, 2, 3))
+    assert_close(importance(three, 'l1', normalize='none')['a'], a)
+    assert_close(importance(three, 'l1', normalize='layer')['a'], importance(three, 'l1')['a'])
+    data = {'batches': [torch.randn(PICTURE)], 'loss': squares}
+    plain = importance(three.eval(), 'taylor', **data)
+    assert_close(importance(three, 'taylor', normalize='none', **data)['a'], plain['a'])
+    assert_close(importance(three, 'taylor', normalize='layer', **data)['a'], plain['a'] / plain['a'].mean())
+    with pytest.raises(ValueError, match="normalize='iso' must be one of layer, isomorphic, none"):
+        importance(three, normalize='iso')
+
+
+def test_depth_and_grouping_tell_structures_apart(wired):
+    model = wired(
+        lambda net, x: net.e(net.d(net.c(net.b(net.a(x))))),
+        a=Conv(3, 4, 1),
+        b=Conv(4, 4, 3, padding=1, groups=4),
+        c=Conv(4, 4, 1),
+        d=Conv(4, 4, 3, padding=1),
+        e=Conv(4, 2, 1),
+    )
+    space = WidthSpace(model, example_input=PICTURE)
+    assert len(set(structures(model, space.graph).values())) == len(space.labels) == 3

@@ -43,6 +43,7 @@ FUNCTIONS = {
 }
 OTHERWISE = {
     *((nni_cafenet.prune, name) for name in ('bins', 'optimizer')),  # objects; the command line has texts
+    (nni_cafenet.prune, 'epochs'),  # None: that of the record, or 0 with a knapsack
     (nni_cafenet.Evolution, 'floor'),  # 0.8: of a generation, not of random widths
 }
 OPTIONS = [(record, each) for record in RECORDS for each in record.options()]

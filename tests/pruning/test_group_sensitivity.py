@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nni_cafenet import WidthMutator, sensitivity
+from nni_cafenet import Knapsack, Sensitivity, WidthMutator, sensitivity
 from nni_cafenet.testing import digits
 
 IMAGES, LABELS = digits('train').tensors
@@ -105,3 +106,31 @@ def test_bad_input(trained, options, says):
 def test_a_model_is_told_how_to_become_a_space():
     with pytest.raises(TypeError, match='WidthMutator'):
         sensitivity(Net(), LOADER)
+
+
+# --- for a knapsack -----------------------------------------------------------------------------------
+
+
+def sensitivity_of(losses, full=4):
+    macs = {label: dict.fromkeys(found, 1) for label, found in losses.items()}
+    return Sensitivity(1.0, dict.fromkeys(losses, full), losses, macs, 2)
+
+
+def test_losses_of_channels():
+    found = sensitivity_of({'a': {3: 1.5, 1: 3.5}, 'b': {3: 0.9, 2: 1.25}, 'c': {2: math.nan}, 'd': {}}).importance()
+    assert found['a'] == pytest.approx([1, 1, 1, 0.5])  # below the narrowest as above it
+    assert found['b'] == pytest.approx([0.25, 0.25, 0.25, 0])  # no gain by a channel that leaves
+    assert found['c'] == pytest.approx([1.25] * 4)  # the largest rise of all groups
+    assert found['d'] == [0, 0, 0, 0]
+    falling = sensitivity_of({'a': {3: 3.0, 1: 2.0}}).importance()
+    assert falling['a'] == pytest.approx([0, 0, 0, 2])
+    lost = sensitivity_of({'a': {3: 2.0, 1: math.nan}}).importance()
+    assert lost['a'] == pytest.approx([0, 0, 0, 1])
+
+
+def test_a_knapsack_of_measured_losses(trained):
+    found = sensitivity(trained, LOADER, **QUIET).importance()
+    assert {label: len(numbers) for label, numbers in found.items()} == trained.full_widths
+    widths = Knapsack(found, objective='sum').widths(trained, '60%')
+    assert trained.macs(widths) <= 0.6 * trained.macs(trained.full_widths)
+    assert widths['conv2'] <= 8  # the others count for nothing

@@ -21,6 +21,9 @@ Make a trained network smaller, under a budget of multiply-accumulates (MACs), p
   3. widths within the budget are searched on a held-out part of the training data,
   4. the best ones are fine-tuned with the weights that they inherit.
 
+Without a supernet, --method knapsack chooses widths by importance and exact costs alone, in seconds, and fine-tunes them:
+a first answer before the long one.
+
 The output folder then contains widths.json and slim.pt (nni_cafenet.load_slim reads them), and all scored widths;
 `nni-cafenet export` and `nni-cafenet report` read it. After Ctrl-C or a crash, the same command resumes the run.
 """
@@ -31,6 +34,7 @@ examples:
   nni-cafenet prune --model nets.py:small --model-args width=8 --weights small.pt --data cifar10:./cifar --output out
   nni-cafenet prune --model nets.py:small --weights small.pt --data my_data.py:loaders --budget 75% 50% 25% --output family
   nni-cafenet prune --model resnet18 --weights r18.pt --data imagefolder:./photos --budget macs=50% params=5M --output out
+  nni-cafenet prune --config job.yaml --method knapsack --output first   without a supernet: widths in seconds
   nni-cafenet prune --from out --budget 25%                          the same supernet, another budget: in out-25%
   nni-cafenet prune --config job.yaml --seed 1 --output out1         a file, and an option that overrides it
 

@@ -75,9 +75,11 @@ class Configuration(Mapping[str, Any]):
                 for field in FIELDS
             }
         )
-        idle = [path for path, _ in _conflicts(made, fresh) if path in named]  # beside what overrides a recipe
+        if made['search.method'] == 'knapsack' and 'training.epochs' not in given:
+            made = made.with_values(training__epochs=0)
+        idle = [path for path, _ in _conflicts(made, fresh, trained) if path in named]  # beside what overrides a recipe
         made = cls({**made, **{path: _BY_PATH[path].default_for(fresh) for path in idle}})
-        problems = [f'{path}: {problem}' for path, problem in _conflicts(made, fresh)]
+        problems = [f'{path}: {problem}' for path, problem in _conflicts(made, fresh, trained)]
         _refuse(problems, f'configuration {file}' if file is not None else 'options')
         return made
 
@@ -163,8 +165,10 @@ def set_fields(words: Sequence[str]) -> dict[str, Given]:
     return {path: Given(f'--set {path}', each.value) for path, each in given.items()}
 
 
-def _conflicts(made: Configuration, fresh: bool) -> Iterator[tuple[str, str]]:
+def _conflicts(made: Configuration, fresh: bool, trained: bool) -> Iterator[tuple[str, str]]:
     """Yield the paths of values that are allowed, but not together, each with the problem."""
+    if made['search.method'] == 'knapsack':
+        yield from _knapsack_conflicts(made, trained)
     for name, problem in TrainingRecipe.conflicts(made.section('training')):
         path = f'training.{name}'
         yield path, f'{_shown(made[path])}: {problem}'
@@ -182,6 +186,13 @@ def _conflicts(made: Configuration, fresh: bool) -> Iterator[tuple[str, str]]:
         finalists = made['search.finalists']
         if finalists > last and finalists != _BY_PATH['search.finalists'].default:
             yield 'search.finalists', f'{finalists}: the last rung of short-trainings has {last}; give fewer'
+
+
+def _knapsack_conflicts(made: Configuration, trained: bool) -> Iterator[tuple[str, str]]:
+    if not trained:
+        yield 'search.method', 'knapsack keeps the most important channels of trained weights; use nni-cafenet prune'
+    if made['training.importance'] == 'none':
+        yield 'training.importance', 'none: --method knapsack chooses widths by importance; give another one'
 
 
 def check_options(given: Mapping[str, Given], more: Callable[[Mapping[str, Given]], list[str]]) -> None:

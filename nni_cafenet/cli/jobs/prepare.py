@@ -98,10 +98,12 @@ def recipe_of(configuration: Configuration) -> TrainingRecipe:
 
 
 def search_of(configuration: Configuration) -> Any:
-    """Return the searcher."""
+    """Return the searcher, or the name of one that `nni_cafenet.prune` makes."""
     from ...search import Evolution, RandomSearch
 
     population, generations = configuration['search.population'], configuration['search.generations']
+    if configuration['search.method'] == 'knapsack':
+        return 'knapsack'
     if configuration['search.method'] == 'random':
         return RandomSearch(population * generations)
     initial = None if configuration['model.weights'] is None else 'uniform'

@@ -186,3 +186,30 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_prune_without_a_supernet(place, capsys):
+    words = [
+        '--model',
+        'net.py:net',
+        '--weights',
+        'net.pt',
+        '--data',
+        'imagefolder:photos',
+        '--input',
+        '1',
+        '3',
+        '12',
+        '12',
+    ]
+    words += ['--method', 'knapsack', '--budget', '60%', '--batch-size', '8', '--device', 'cpu', '--output', 'out']
+    assert cli.main(['prune', *words, '--finetune-epochs', '1']) == 0
+    table, progress = capsys.readouterr()
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines() if line.startswith('|')]
+    assert [row[0].partition(' ')[0] for row in rows[2:4]] == ['full', 'uniform']
+    full = 6 * 6 * 27 * 6 + 3 * 3 * 9 * 6 * 8 + 8 * 3
+    assert json.loads((place / 'out' / 'widths.json').read_text())['macs'] <= 0.6 * full
+    assert len((place / 'out' / 'history.jsonl').read_text().splitlines()) == 1
+    assert json.loads((place / 'out' / 'job.json').read_text())['configuration']['training']['epochs'] == 0
+    assert cli.main(['search', *words, '--output', 'other']) == 2
+    assert 'search.method: knapsack keeps the most important channels' in capsys.readouterr().err

@@ -97,6 +97,7 @@ def test_all_problems_at_once_with_their_places(file):
             {'search.method': 'short-trainings', 'model.weights': 'w.pt'},
             'search.method: short-trainings start from fresh',
         ),
+        ({'search.method': 'knapsack', 'model.weights': 'w.pt'}, 'search.method: knapsack keeps the most important'),
         ({'search.halving': [2, 4], 'model.weights': 'w.pt'}, 'search.halving: applies to searches from fresh weights'),
         (
             {'search.halving': [2, 4], 'search.finalists': 1},
@@ -252,3 +253,12 @@ def test_every_field_has_a_help_and_its_default_is_allowed():
         assert field.fresh is None or field.kind.problem(field.fresh) is None
     flags = [field.flag for field in FIELDS]
     assert len(set(flags)) == len(flags)
+
+
+def test_a_knapsack_has_no_supernet_by_default():
+    options = {**LEAST, 'search.method': Given('--method', 'knapsack')}
+    assert Configuration.checked(None, options, trained=True)['training.epochs'] == 0
+    asked = {**options, 'training.epochs': Given('--epochs', 2)}
+    assert Configuration.checked(None, asked, trained=True)['training.epochs'] == 2
+    with pytest.raises(ConfigurationError, match='training.importance: none: --method knapsack chooses widths by'):
+        Configuration.checked(None, {**options, 'training.importance': Given('--importance', 'none')}, trained=True)
