@@ -34,7 +34,7 @@ from pathlib import Path
 
 import torch
 
-from nni_cafenet.cli.data.fashion_mnist import DEFAULT_FOLDER
+from nni_cafenet.testing import FASHION_MNIST_FOLDER
 from nni_cafenet.utils.files import write_text
 from proof.budgets import Budgets
 from proof.case import Case
@@ -81,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     add('--network', type=parse_stages, default=None, help='another network: widths of stages such as ' + FRONT_HEAVY)
     add('--ratio', type=float, default=17 / 32, help="uniform network's share of every width; its MACs are the budget")
     add('--size', type=int, default=14, help='height and width of the pictures')
-    add('--data', type=Path, default=DEFAULT_FOLDER, help='folder of Fashion-MNIST')
+    add('--data', type=Path, default=FASHION_MNIST_FOLDER, help='folder of Fashion-MNIST')
     add(
         '--rivals',
         action=argparse.BooleanOptionalAction,

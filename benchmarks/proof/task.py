@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 from nni_cafenet import FlopsSensitiveBins, WidthMutator, WidthSpace
-from nni_cafenet.cli.data.fashion_mnist import read_fashion_mnist
-from nni_cafenet.testing import StagedResNet
+from nni_cafenet.testing import StagedResNet, read_fashion_mnist
 
 BATCH = 64
 LEARNING_RATE = 0.1
