@@ -10,18 +10,17 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-__all__ = ['LONGEST', 'BoxTransform']
+from .pixels import longest_side
 
-LONGEST = 1333 / 800
-"""The longer side of a picture may be as many times the shorter side of the network's: that of torchvision's detectors."""
+__all__ = ['BoxTransform']
 
 
 class BoxTransform:
     """Transforms a picture and its boxes (N, 4): left, top, right, bottom in pixels.
 
-    ``limit``: height and width of the network, to which larger pictures are shrunk, keeping their proportions: the longer
-    side fits if it is at most `LONGEST` times the network's shorter one. None: no limit. ``crop``: the smallest share of
-    a picture that a random crop around boxes takes, as for SSD. ``flip``: mirror at random.
+    ``limit``: height and width of the network's input, to which larger pictures are shrunk, keeping their proportions (see
+    `longest_side`). None: no limit. ``crop``: the smallest share of a picture that a random crop around boxes takes, as for
+    SSD. ``flip``: mirror at random.
     """
 
     def __init__(self, limit: tuple[int, int] | None, *, crop: float | None = None, flip: bool = False) -> None:
@@ -52,9 +51,8 @@ class BoxTransform:
 
 
 def _shrunk(picture: Any, boxes: Any, limit: tuple[int, int]) -> tuple[Any, Any]:
-    shorter, longer = min(limit), max(max(limit), round(min(limit) * LONGEST))
     height, width = picture.height, picture.width
-    scale = min(shorter / min(height, width), longer / max(height, width))
+    scale = min(min(limit) / min(height, width), longest_side(*limit) / max(height, width))
     if scale >= 1:
         return picture, boxes
     size = [max(1, round(height * scale)), max(1, round(width * scale))]

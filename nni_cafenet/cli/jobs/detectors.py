@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from ...errors import ModelSpecError
+from ..data import longest_side
 from ..loading import torchvision_name
 
 __all__ = ['check_picture_size', 'picture_size', 'size_arguments']
-
-_LONGEST = 1333 / 800  # of torchvision's detectors
 
 
 def size_arguments(name: str, shape: Sequence[int] | None) -> dict[str, int]:
@@ -23,8 +21,8 @@ def size_arguments(name: str, shape: Sequence[int] | None) -> dict[str, int]:
     """
     if shape is None or len(shape) != 4 or not _resizes_by_arguments(name):
         return {}
-    shorter, longer = sorted(shape[2:])
-    return {'min_size': shorter, 'max_size': max(longer, round(shorter * _LONGEST))}
+    height, width = shape[2:]
+    return {'min_size': min(height, width), 'max_size': longest_side(height, width)}
 
 
 def picture_size(model: nn.Module) -> tuple[int, int] | None:
@@ -55,12 +53,6 @@ def _resizes_by_arguments(name: str) -> bool:
     from torchvision import models
 
     known = torchvision_name(name)
-    if known is None:
-        return False
-    builder = models.get_model_builder(known)
-    return builder.__module__.startswith('torchvision.models.detection') and not _has_fixed_size(builder)
-
-
-def _has_fixed_size(builder: Any) -> bool:
-    """Whether a builder makes an SSD, whose size is that of its anchors."""
-    return '.ssd' in inspect.unwrap(builder).__module__
+    home = '' if known is None else models.get_model_builder(known).__module__
+    # The size of an SSD is that of its anchors.
+    return home.startswith('torchvision.models.detection.') and not home.rpartition('.')[2].startswith('ssd')
