@@ -29,7 +29,7 @@ def home(tmp_path_factory):
     miniatures.imagenet(home / 'imagenet', classes=3, train=16, val=4)
     miniatures.cifar(home / 'cifar10', train=50, test=20)
     miniatures.celeba(home / 'celeba', pictures=50)
-    miniatures.coco(home / 'coco', train=30, val=8)
+    miniatures.coco(home / 'coco', train=24, val=6)
     return home
 
 
@@ -76,6 +76,7 @@ def test_the_cheapest(home, tmp_path, capsys, name):
 
 
 @pytest.mark.sweep
+@pytest.mark.timeout(1200)  # building the space of a detector takes most of a minute
 @pytest.mark.parametrize('name', recipe_names())
 def test_all(home, tmp_path, capsys, name):
     side = next(side for kind, side in SIDES.items() if name.startswith(kind))
