@@ -2,7 +2,7 @@
 
 Train (or bring) a YOLO, prune it to a share of its MACs, fine-tune it by its own trainer, and get pruned.pt:
 YOLO('pruned.pt') validates, predicts and exports as any other. Without --data the pictures are scenes of
-real Fashion-MNIST items with exact boxes, in YOLO's format (Debian: apt-get install dataset-fashion-mnist).
+real Fashion-MNIST items with exact boxes, in YOLO's format (Debian: apt-get install dataset-fashion-mnist), or of digits.
 
     pip install nni-cafenet ultralytics         # Ultralytics is under AGPL-3.0; nni-cafenet neither needs nor contains it
     python examples/prune_yolo.py --output yolo
@@ -27,9 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from nni_cafenet import Evolution, prune, register_layer
-from nni_cafenet.testing import compose_scenes, write_yolo
-
-CLASSES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot')
+from nni_cafenet.testing import real_classes, real_scenes, write_yolo
 
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -65,14 +63,12 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def made_data(folder: Path, count: int, size: int) -> Path:
-    """Write scenes of Fashion-MNIST in YOLO's format; training and validation show different items."""
-    from nni_cafenet.cli.data.fashion_mnist import read_fashion_mnist
-
+    """Write scenes in YOLO's format; training and validation show different items."""
     splits = {
-        split: compose_scenes(*read_fashion_mnist(split=part), number, size=size, seed=seed)  # type: ignore[arg-type]
-        for split, part, number, seed in (('train', 'train', count, 0), ('val', 'test', max(4, count // 4), 1))
+        'train': real_scenes('train', count, size=size),
+        'val': real_scenes('test', max(4, count // 4), size=size, seed=1),
     }
-    return write_yolo(folder, splits, CLASSES)
+    return write_yolo(folder, splits, real_classes())
 
 
 # --- pruning --------------------------------------------------------------------------------------

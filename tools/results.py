@@ -107,7 +107,7 @@ def page(results: Mapping[str, Any]) -> str:
 def _section(recipe: Recipe, result: Mapping[str, Any] | None) -> Iterator[str]:
     yield f'## {recipe.name}'
     yield ''
-    yield f'{recipe.network} ({format_count(recipe.macs)} MACs) on {recipe.data}, within {recipe.budget} MACs.'
+    yield f'{recipe.network} ({format_count(recipe.macs)} MACs) on {recipe.data}, within {recipe.within}.'
     yield ''
     yield '```sh'
     yield f'nni-cafenet search --recipe {recipe.name} --data {recipe.form} --output runs/{recipe.name.replace("/", "-")}'

@@ -1,5 +1,6 @@
 """Prune a trained model under a budget."""
 
+from .box_precision import BoxPrecision
 from .checks import check_score, task_of
 from .group_sensitivity import Sensitivity, sensitivity
 from .losses import LOSSES, main_output
@@ -11,6 +12,7 @@ from .training import Recipes, TrainerOptions, task_evaluator
 
 __all__ = [
     'LOSSES',
+    'BoxPrecision',
     'CafeNetPruner',
     'Pruned',
     'PrunedFamily',

@@ -85,7 +85,7 @@ class Task:
         _check_batch(batch, source)
         with torch.no_grad(), using_mode(model, training=False):
             if self.loss is None:
-                self.step(model, batch)
+                self._check_losses(model, batch, source)
                 output, target = self.outputs(model, batch)
             else:
                 output, target = _first_call(model, batch, source), _target(batch)
@@ -123,6 +123,16 @@ class Task:
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Any, Any]:
         """Return the output of a model in evaluation mode, and the target."""
         return (model(batch[0]) if self.loss is None else _called(model, batch)), _target(batch)
+
+    def _check_losses(self, model: nn.Module, batch: Any, source: str) -> None:
+        try:
+            self.step(model, batch)
+        except Exception as error:
+            raise ValueError(
+                f"loss='model': {type(model).__name__} gives no losses for the inputs and the target of the first batch of "
+                f'{source} ({type(error).__name__}: {first_line(error)}). Models that take both in training, and return a '
+                "dict of losses, have this loss, such as torchvision's detectors; give another model, or another loss."
+            ) from error
 
     def _check_loss(self, output: Any, target: Any, source: str) -> None:
         function: Any = self.loss

@@ -1,7 +1,23 @@
 """Small real data and small networks for tests, examples and the quickstart, which train in seconds on one core."""
 
+from .fashion_mnist import FASHION_MNIST_CLASSES, FASHION_MNIST_FOLDER, read_fashion_mnist
 from .handwritten_digits import digits
+from .item_scenes import real_classes, real_scenes
 from .networks import SmallResNet, StagedResNet
-from .scenes import Scene, compose_scenes, write_coco, write_yolo
+from .scene_files import write_coco, write_yolo
+from .scenes import Scene, compose_scenes
 
-__all__ = ['Scene', 'SmallResNet', 'StagedResNet', 'compose_scenes', 'digits', 'write_coco', 'write_yolo']
+__all__ = [
+    'FASHION_MNIST_CLASSES',
+    'FASHION_MNIST_FOLDER',
+    'Scene',
+    'SmallResNet',
+    'StagedResNet',
+    'compose_scenes',
+    'digits',
+    'read_fashion_mnist',
+    'real_classes',
+    'real_scenes',
+    'write_coco',
+    'write_yolo',
+]

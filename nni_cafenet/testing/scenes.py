@@ -1,12 +1,9 @@
-"""Scenes of several small pictures with exact boxes: detection data in COCO's and YOLO's formats, without a download."""
+"""Scenes of several small pictures with exact boxes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +11,7 @@ from PIL import Image
 
 from ..utils import check_number, check_whole_number
 
-__all__ = ['Scene', 'compose_scenes', 'write_coco', 'write_yolo']
+__all__ = ['Scene', 'compose_scenes']
 
 _INK = 16
 """Brightness from which on a pixel belongs to an item, not to its background."""
@@ -165,84 +162,3 @@ def _covered(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -
     height = min(one[3], other[3]) - max(one[1], other[1])
     areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
     return max(0, width) * max(0, height) / min(areas)
-
-
-def write_coco(folder: str | Path, scenes: Iterable[Scene], classes: Sequence[str]) -> Path:
-    """Write scenes as PNG files with a COCO annotation file.
-
-    Parameters
-    ----------
-    folder
-        The folder of the pictures; it is created.
-    scenes
-        The scenes.
-    classes
-        Names of the classes; category 1 is the first.
-
-    Returns
-    -------
-    Path
-        ``folder/annotations.json``.
-    """
-    folder = Path(folder)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, (name, scene) in enumerate(_written(folder, scenes), start=1):
-        height, width = scene.picture.shape[:2]
-        images.append({'id': number, 'file_name': name, 'width': width, 'height': height})
-        for (left, top, right, bottom), label in zip(scene.boxes.tolist(), scene.labels.tolist()):
-            box = [left, top, right - left, bottom - top]
-            annotations.append(
-                {'id': len(annotations) + 1, 'image_id': number, 'category_id': label + 1, 'iscrowd': 0}
-                | {'bbox': box, 'area': box[2] * box[3]}
-            )
-    categories = [{'id': index, 'name': name} for index, name in enumerate(classes, start=1)]
-    record = folder / 'annotations.json'
-    record.write_text(
-        json.dumps({'images': images, 'annotations': annotations, 'categories': categories}), encoding='utf-8'
-    )
-    return record
-
-
-def write_yolo(folder: str | Path, splits: Mapping[str, Iterable[Scene]], classes: Sequence[str]) -> Path:
-    """Write scenes in the format of Ultralytics: pictures, a text file of boxes beside each, and a YAML file.
-
-    Parameters
-    ----------
-    folder
-        The folder of the data set; it is created.
-    splits
-        ``{'train': scenes, 'val': scenes}``.
-    classes
-        Names of the classes.
-
-    Returns
-    -------
-    Path
-        ``folder/data.yaml``, which Ultralytics takes as ``data=``.
-    """
-    folder = Path(folder).absolute()
-    for split, scenes in splits.items():
-        (folder / 'labels' / split).mkdir(parents=True, exist_ok=True)
-        for name, scene in _written(folder / 'images' / split, scenes):
-            height, width = scene.picture.shape[:2]
-            lines = [
-                f'{label} {(left + right) / 2 / width:.6f} {(top + bottom) / 2 / height:.6f} '
-                f'{(right - left) / width:.6f} {(bottom - top) / height:.6f}\n'
-                for (left, top, right, bottom), label in zip(scene.boxes.tolist(), scene.labels.tolist())
-            ]
-            (folder / 'labels' / split / f'{Path(name).stem}.txt').write_text(''.join(lines), encoding='utf-8')
-    record = folder / 'data.yaml'
-    names = ''.join(f'  {index}: {json.dumps(name)}\n' for index, name in enumerate(classes))
-    places = ''.join(f'{split}: images/{split}\n' for split in splits)
-    record.write_text(f'path: {json.dumps(str(folder))}\n{places}names:\n{names}', encoding='utf-8')
-    return record
-
-
-def _written(folder: Path, scenes: Iterable[Scene]) -> Iterator[tuple[str, Scene]]:
-    """Write the pictures of scenes; yield the name of each file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, scene in enumerate(scenes):
-        name = f'{number:06d}.png'
-        Image.fromarray(scene.picture).save(folder / name)
-        yield name, scene

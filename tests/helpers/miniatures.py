@@ -1,6 +1,6 @@
 """Small data sets in the real formats, drawn by a seed from real pictures: scikit-learn's digits and its two photographs.
 
-``python tests/helpers/miniatures.py DIR`` writes all of them: DIR/imagenet, DIR/cifar10, DIR/cifar100 and DIR/celeba.
+``python tests/helpers/miniatures.py DIR`` writes all of them: DIR/imagenet, DIR/cifar10, DIR/coco and so on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
+
+from nni_cafenet.testing import real_classes, real_scenes, write_coco
 
 ATTRIBUTES = 40
 _FACE = (178, 218)  # width, height of CelebA's pictures
@@ -107,6 +109,12 @@ def celeba(folder: Path, *, pictures: int = 120) -> Path:
     return folder
 
 
+def coco(folder: Path, *, train: int = 60, val: int = 20, size: int = 64) -> Path:
+    """Write scenes of real items with boxes: pictures and annotation files."""
+    splits = {'train': real_scenes('train', train, size=size), 'val': real_scenes('test', val, size=size, seed=1)}
+    return write_coco(folder, splits, real_classes())
+
+
 def _table(path: Path, names: Sequence[str], rows: Sequence[Sequence[int]], headers: str = '') -> None:
     lines = [str(len(names)), headers] if headers else []
     lines += [' '.join([name, *(f'{each:2d}' for each in row)]) for name, row in zip(names, rows)]
@@ -119,3 +127,4 @@ if __name__ == '__main__':
     cifar(place / 'cifar10')
     cifar(place / 'cifar100', 'cifar100')
     celeba(place / 'celeba')
+    coco(place / 'coco')

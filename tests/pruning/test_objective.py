@@ -158,6 +158,10 @@ def test_a_model_that_returns_no_losses():
     task = Task(None)
     with pytest.raises(TypeError, match="loss='model': Losses returned int in training"):
         task.step(Losses(returns=3).train(), (X, Y))
+    with pytest.raises(
+        ValueError, match="loss='model': Losses gives no losses.*first batch of train .TypeError: .*returned int"
+    ):
+        task.check(Losses(returns=3).train(), (X, Y), 'train')
 
 
 # --- training -------------------------------------------------------------------------------------

@@ -1,19 +1,14 @@
-"""Scenes of real pictures: exact boxes, the same for the same seed, and the formats of COCO and YOLO."""
+"""Scenes of small pictures: exact boxes, the same for the same seed."""
 
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 from sklearn.datasets import load_digits
 
-from nni_cafenet.testing import compose_scenes, write_coco, write_yolo
-
-CLASSES = [f'digit "{number}"' for number in range(10)]
+from nni_cafenet.testing import compose_scenes
 
 
 @pytest.fixture(scope='module')
@@ -55,35 +50,6 @@ def test_the_same_seed_gives_the_same_scenes(items):
         np.testing.assert_array_equal(a.picture, b.picture)
         np.testing.assert_array_equal(a.boxes, b.boxes)
     assert any((a.picture != b.picture).any() for a, b in zip(one, other))
-
-
-def test_coco_format(items, tmp_path):
-    scenes = list(compose_scenes(*items, 4, size=32))
-    record = json.loads(write_coco(tmp_path / 'coco', scenes, CLASSES).read_text())
-    assert [category['name'] for category in record['categories']] == CLASSES
-    assert [each['id'] for each in record['annotations']] == list(range(1, sum(len(s.boxes) for s in scenes) + 1))
-    for image, scene in zip(record['images'], scenes):
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'coco' / image['file_name'])), scene.picture)
-        own = [each for each in record['annotations'] if each['image_id'] == image['id']]
-        boxes = np.array([each['bbox'] for each in own])
-        boxes[:, 2:] += boxes[:, :2]
-        np.testing.assert_array_equal(boxes, scene.boxes)
-        assert [each['category_id'] - 1 for each in own] == scene.labels.tolist()
-
-
-def test_yolo_format(items, tmp_path):
-    scenes = {split: list(compose_scenes(*items, 3, size=32, seed=seed)) for seed, split in enumerate(('train', 'val'))}
-    record = yaml.safe_load(write_yolo(tmp_path / 'y', scenes, CLASSES).read_text())
-    assert record['names'] == dict(enumerate(CLASSES))
-    for split, written in scenes.items():
-        folder = tmp_path / 'y' / record[split]
-        assert record['path'] == str(tmp_path / 'y')
-        for file, scene in zip(sorted(folder.iterdir()), written):
-            text = (tmp_path / 'y' / 'labels' / split / f'{file.stem}.txt').read_text().split('\n')[:-1]
-            rows = np.array([[float(number) for number in line.split()] for line in text])
-            middle, sides = rows[:, 1:3] * 32, rows[:, 3:] * 32
-            np.testing.assert_allclose(np.hstack([middle - sides / 2, middle + sides / 2]), scene.boxes, atol=1e-3)
-            assert rows[:, 0].tolist() == scene.labels.tolist()
 
 
 @pytest.mark.parametrize(

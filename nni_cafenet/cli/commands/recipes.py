@@ -58,7 +58,7 @@ def _table(recipes: list[Recipe]) -> str:
 def _page(recipe: Recipe) -> str:
     cost = {name: f'{macs / _EXA:.3g}' for name, macs in recipe.cost().items()}
     lines = [
-        f'{recipe.name}: {recipe.network} ({format_count(recipe.macs)} MACs) on {recipe.data}, within {recipe.budget} MACs',
+        f'{recipe.name}: {recipe.network} ({format_count(recipe.macs)} MACs) on {recipe.data}, within {recipe.within}',
         '',
         recipe.source.strip(),
         '',

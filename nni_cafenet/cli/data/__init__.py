@@ -1,6 +1,6 @@
 """Data sources for the command line."""
 
-from .pixels import Pixels
+from .pixels import Pixels, longest_side
 from .request import Data, DataRequest
 from .sources import FORMS, OF_FOLDERS, check_form, check_outputs, load_data, names_code
 
@@ -13,5 +13,6 @@ __all__ = [
     'check_form',
     'check_outputs',
     'load_data',
+    'longest_side',
     'names_code',
 ]

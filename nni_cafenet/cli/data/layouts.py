@@ -23,6 +23,11 @@ DIR/celeba/img_align_celeba/000001.jpg ...
 DIR/celeba/list_attr_celeba.txt
 DIR/celeba/list_eval_partition.txt
 DIR/celeba/identity_CelebA.txt, list_bbox_celeba.txt, list_landmarks_align_celeba.txt""",
+    'coco': """\
+DIR/annotations/instances_train2017.json      or instances_train.json
+DIR/annotations/instances_val2017.json        or instances_val.json
+DIR/train2017/PICTURE.jpg                     or train/ (a folder named as its file)
+DIR/val2017/PICTURE.jpg                       or val/""",
 }
 
 _SIGNS = {

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from ..loading import torchvision_name
 
-__all__ = ['Pixels']
+__all__ = ['Pixels', 'longest_side']
 
+_LONGEST = 1333 / 800
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -62,3 +63,8 @@ class Pixels:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.channels, self.height, self.width
+
+
+def longest_side(height: int, width: int) -> int:
+    """Return how long a picture may be whose shorter side is that of a detector's input: 1333/800 of it, as by default."""
+    return max(height, width, round(min(height, width) * _LONGEST))

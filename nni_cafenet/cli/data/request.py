@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,10 +36,11 @@ class DataRequest:
     fraction: float = 1.0
     recipe: TrainingRecipe = field(default_factory=TrainingRecipe)
 
-    def loader(self, dataset: Any, train: bool) -> Any:
+    def loader(self, dataset: Any, train: bool, collate: Callable[[Any], Any] | None = None) -> Any:
         """Return a loader of a data set, or of a part of it; in training it shuffles.
 
-        A data set of varied pictures has them as they are in ``plain``: scores are taken on those.
+        A data set of varied pictures has them as they are in ``plain``: scores are taken on those. ``collate`` makes a
+        batch of samples, if they are not to be stacked.
         """
         import torch
         from torch.utils.data import DataLoader
@@ -52,6 +54,7 @@ class DataRequest:
             # A last batch of one sample has no variance for batch normalization.
             drop_last=train and len(dataset) >= 2 * self.batch_size,
             num_workers=self.workers,
+            collate_fn=collate,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -77,7 +80,7 @@ class Data:
 
     ``shape`` is that of one input, without the batch; None if inputs are not tensors. ``classes`` are names; None if
     unknown. ``labels`` are class indices of the first batch, if integer. ``loss`` is the loss for the targets, if it is
-    not cross-entropy.
+    not cross-entropy, and ``metric`` the metric of validation, if it is not that of the loss.
     """
 
     train: Any
@@ -87,3 +90,4 @@ class Data:
     description: str
     labels: tuple[int, ...] = field(default=(), repr=False)
     loss: str | None = None
+    metric: Any = None

@@ -19,13 +19,14 @@ FORMS = {
     'cifar10:DIR': 'CIFAR-10 as torchvision keeps it in DIR',
     'cifar100:DIR': 'CIFAR-100 as torchvision keeps it in DIR',
     'celeba:DIR': 'CelebA as torchvision keeps it in DIR: 40 attributes of faces',
+    'coco:DIR': 'COCO, or boxes in its format: DIR/annotations, DIR/train2017, DIR/val2017; for detectors',
     'fashion-mnist[:DIR]': "Fashion-MNIST as torchvision keeps it in DIR; or in the folder of Debian's package",
     'package.module:function': 'a function that returns a training loader, or training and validation loaders',
     'file.py:function': 'the same in a file',
 }
 """Supported forms of a source and their meaning."""
 
-OF_FOLDERS = ('imagefolder', 'cifar10', 'cifar100', 'celeba', 'fashion-mnist')
+OF_FOLDERS = ('imagefolder', 'cifar10', 'cifar100', 'celeba', 'coco', 'fashion-mnist')
 """Sources that name a folder."""
 
 _WITHOUT_FOLDER = ('digits', 'fashion-mnist')
@@ -75,6 +76,10 @@ def _load(request: DataRequest) -> Data:
         from .celeba import celeba
 
         data = _named(source, celeba, place, request)
+    elif kind == 'coco':
+        from .coco import coco
+
+        data = _named(source, coco, place, request)
     elif kind == 'fashion-mnist':
         from .fashion_mnist import fashion_mnist
 

@@ -27,6 +27,7 @@ from ..loading import (
     takes_argument,
     torchvision_name,
 )
+from .detectors import check_picture_size, picture_size, size_arguments
 
 __all__ = ['Prepared', 'prepare_job', 'recipe_of', 'search_of', 'trainer_of']
 
@@ -67,8 +68,8 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
         found = find_weights(weights, torchvision_name=torchvision_name(name), key=key, unpickle=unpickle)
     data = load_data(_request(configuration))
     say(f'data: {data.description}')
-    if loss is None:
-        loss = data.loss
+    loss = data.loss if loss is None else loss
+    metric = data.metric if metric is None else metric
     if data.validate is None:
         raise DataError(
             f'data {configuration["data.source"]!r}: has no validation data, to compare networks on; return two '
@@ -82,7 +83,8 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
     if found is not None:
         for note in give_weights(model, found, weights):
             say(f'weights: {note}')
-    shape = _shape(configuration, data)
+    shape = _shape(configuration, data, model)
+    check_picture_size(name, model, shape)
     _check_outputs(configuration, data, model, shape)
     return Prepared(configuration, data, make, arguments, model, shape, loss, metric, recipe)
 
@@ -145,7 +147,8 @@ def _check_name(configuration: Configuration) -> None:
 
 
 def _arguments(configuration: Configuration, data: Data) -> dict[str, Any]:
-    arguments, classes = dict(configuration['model.args']), configuration['model.classes']
+    sizes = size_arguments(configuration['model.name'], configuration['model.input'])
+    arguments, classes = {**sizes, **configuration['model.args']}, configuration['model.classes']
     if 'num_classes' in arguments:
         return arguments
     if classes is None and data.classes is not None and takes_argument(configuration['model.name'], 'num_classes'):
@@ -157,10 +160,13 @@ def _called_with(arguments: dict[str, Any]) -> str:
     return f' ({", ".join(f"{key}={value!r}" for key, value in arguments.items())})' if arguments else ''
 
 
-def _shape(configuration: Configuration, data: Data) -> tuple[int, ...]:
+def _shape(configuration: Configuration, data: Data, model: nn.Module) -> tuple[int, ...]:
     asked = configuration['model.input']
     if asked is not None:
         return tuple(asked)
+    size = picture_size(model)
+    if data.shape is None and size is not None:
+        return (1, 3, *size)
     if data.shape is None:
         raise DataError(
             f'data {configuration["data.source"]!r}: its inputs are not tensors, so their size is unknown; give the size '

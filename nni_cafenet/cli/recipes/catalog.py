@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...utils import parse_count
+from ...options import CostLimit
 from ..yaml_files import read_yaml
 
 __all__ = ['FORWARDS_PER_STEP', 'NETWORKS', 'Published', 'Recipe', 'all_recipes', 'recipe_names']
@@ -76,6 +76,11 @@ class Recipe:
         """The budget of its job."""
         return str(self.job['budget'])
 
+    @property
+    def within(self) -> str:
+        """The budget in words: ``'300M MACs'``, ``'50% of these MACs'``."""
+        return f'{self.budget} {"of these " if self.budget.endswith("%") else ""}MACs'
+
     def cost(self) -> dict[str, int]:
         """Return the MACs of its stages, estimated: of the supernet, the search, and the trainings of networks.
 
@@ -84,7 +89,7 @@ class Recipe:
         compares, each on the batches for its statistics and on the held-out images.
         """
         training, search = self.job['training'], self.job['search']
-        budget = parse_count(self.job['budget'])
+        budget = CostLimit.of('macs', self.budget, 'budget').within(self.macs)
         sets = int(search.get('channel_sets_per_step', 2))
         seen = self.images * (1 - search['holdout'])
         supernet = (FORWARDS_PER_STEP + sets - 1) * _MEAN_SHARE * self.macs * seen * training['epochs']

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from nni_cafenet.cli.data import DataRequest, fashion_mnist as source, load_data
+from nni_cafenet.cli.data import DataRequest, load_data
 from nni_cafenet.cli.data.pixels import Pixels
 from nni_cafenet.errors import DataError
+from nni_cafenet.testing import fashion_mnist, read_fashion_mnist
 
 COUNTS = {'train': 12, 't10k': 5}
 
@@ -32,7 +33,7 @@ def write_part(folder, part, packed=True):
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(source, '_COUNTS', COUNTS)
+    monkeypatch.setattr(fashion_mnist, '_COUNTS', COUNTS)
 
 
 @pytest.mark.parametrize('packed', [True, False])
@@ -40,7 +41,7 @@ def few(monkeypatch):
 def test_reads_the_files_of_debian_and_of_torchvision(tmp_path, few, packed, below):
     written = {part: write_part(tmp_path / below, part, packed) for part in COUNTS}
     for split, part in (('train', 'train'), ('test', 't10k')):
-        pictures, labels = source.read_fashion_mnist(tmp_path, split)
+        pictures, labels = read_fashion_mnist(tmp_path, split)
         np.testing.assert_array_equal(pictures, written[part][0])
         np.testing.assert_array_equal(labels, written[part][1])
         assert labels.dtype == np.int64

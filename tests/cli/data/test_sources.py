@@ -83,6 +83,7 @@ def code(tmp_path, monkeypatch):
         'cifar10:/data/cifar',
         'cifar100:/data',
         'celeba:/data',
+        'coco:/data',
         'fashion-mnist',
         'fashion-mnist:/data',
         'my_data:loaders',

@@ -13,7 +13,14 @@ from nni_cafenet.cli.recipes import Recipe, recipe_names
 from nni_cafenet.utils import write_record
 
 CHEAP = ('cifar10/vgg19-199M', 'celeba/resnet18-296M')
-SIDES = {'imagenet': 64, 'cifar10': 32, 'celeba': 48}
+SIDES = {
+    'imagenet': 64,
+    'cifar10': 32,
+    'celeba': 48,
+    'coco/fasterrcnn': 64,
+    'coco/retinanet': 64,
+    'coco/ssdlite320': 320,
+}
 
 
 @pytest.fixture(scope='module')
@@ -22,6 +29,7 @@ def home(tmp_path_factory):
     miniatures.imagenet(home / 'imagenet', classes=3, train=16, val=4)
     miniatures.cifar(home / 'cifar10', train=50, test=20)
     miniatures.celeba(home / 'celeba', pictures=50)
+    miniatures.coco(home / 'coco', train=24, val=6)
     return home
 
 
@@ -68,9 +76,11 @@ def test_the_cheapest(home, tmp_path, capsys, name):
 
 
 @pytest.mark.sweep
+@pytest.mark.timeout(1200)  # building the space of a detector takes most of a minute
 @pytest.mark.parametrize('name', recipe_names())
 def test_all(home, tmp_path, capsys, name):
-    assert cli.main(words(home, name, tmp_path / 'run', SIDES[name.partition('/')[0]])) == 0
+    side = next(side for kind, side in SIDES.items() if name.startswith(kind))
+    assert cli.main(words(home, name, tmp_path / 'run', side)) == 0
     check(tmp_path / 'run', capsys, name)
 
 
