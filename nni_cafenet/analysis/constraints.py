@@ -123,6 +123,8 @@ class Constraints:
         ``{name: Symbol}`` of every parameter and buffer.
     attention_outputs
         Dimensions of outputs of attention (see `attention_ties`).
+    attention_products
+        Dimensions over which queries and keys are multiplied.
     unverified
         Dimensions that can change only if the model reads the places where it cuts them from attributes (see
         `width_attributes`), each with the reason if not. They count as fixed.
@@ -159,6 +161,7 @@ class Constraints:
     attributes: list[Attribute] = field(default_factory=list)
     channel_mixing: list[Ids] = field(default_factory=list)
     attention_outputs: list[Ids] = field(default_factory=list)
+    attention_products: list[Ids] = field(default_factory=list)
     unverified: list[tuple[Ids, str]] = field(default_factory=list)
     ordered: list[tuple[Ids, ChannelKernel]] = field(default_factory=list)
     margins: set[int] = field(default_factory=set)

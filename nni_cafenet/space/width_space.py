@@ -216,7 +216,7 @@ class WidthSpace(WidthChoices, NniProfiled, ModelSpace):
         Parameters
         ----------
         widths
-            ``{label: channels}``, each from 1 to the full width.
+            ``{label: channels}``, each from the least width at which the model runs (mostly 1) to the full width.
         channel_sets
             The channels of these widths; None: the leftmost ones.
 
