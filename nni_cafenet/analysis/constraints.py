@@ -148,6 +148,8 @@ class Constraints:
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     differs_in_training
         Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
+    constant
+        Attributes of modules that never follow a width, as (module, name).
     warned
         Layers with a failed rule that was reported: a model is followed more than once.
     """
@@ -173,6 +175,7 @@ class Constraints:
     splits: list[Cut] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False
+    constant: frozenset[tuple[str, str]] = frozenset()
     warned: set[str] = field(default_factory=set)
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
