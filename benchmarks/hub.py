@@ -27,7 +27,7 @@ from nni_cafenet.utils.tables import as_markdown
 from zoo.measures import first_line, stopwatch
 from zoo.models import scramble
 from zoo.nni_hub import CASES, HubCase
-from zoo.ours import check
+from zoo.ours import check, least_widths
 
 _HEADERS = ['space', 'sample', 'searched', 'choices', 'groups', 'MACs', 'can change', 'exact', 's', 'fixed']
 _MOST = 90
@@ -51,7 +51,7 @@ def row_of(name: str, case: HubCase, seed: int, *, own_labels: bool, draws: int)
         with stopwatch() as watch:
             space = case.at(sample, own_labels=own_labels)
         most = space.macs(space.full_widths)
-        least = space.macs(space.smallest_widths if space.listed else dict.fromkeys(space.labels, 1))
+        least = space.macs(least_widths(space))
         row |= {
             'choices': len(space.labels),
             'groups': len(space.groups),

@@ -28,10 +28,18 @@ def run(model: nn.Module, arguments: tuple[Any, ...], *, seed: int = 0) -> list[
 def run_counted(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[list[Tensor], int]:
     """Call a model as `run` does; return its output and the multiply-accumulates of the call (``FlopCounterMode / 2``).
 
-    Attention is not fused: not every release of torch counts the products of its kernels.
+    Attention is not fused: not every release of torch counts the products of its kernels. The parameters need no gradients
+    meanwhile: the counter fails where a module is called on a view of one (``token.expand(batch, -1, -1)``).
     """
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        output = run(model, arguments)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            output = run(model, arguments)
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
     return output, counter.get_total_flops() // 2
 
 

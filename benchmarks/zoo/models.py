@@ -68,7 +68,10 @@ class Case:
         """
         torch.manual_seed(0)
         if self.family == 'timm':
-            model = _timm().create_model(self.name.removeprefix('timm:'))
+            name = self.name.removeprefix('timm:')
+            pretrained = _timm().get_pretrained_cfg(name)
+            classes = {} if pretrained is None or pretrained.num_classes else {'num_classes': self.classes}
+            model = _timm().create_model(name, **classes)
             scramble(model)
             return model.eval()
         options: dict[str, Any] = {'init_weights': False} if self.name in ('googlenet', 'inception_v3') else {}

@@ -47,9 +47,9 @@ def build(case: Case) -> tuple[WidthSpace, dict[str, Any]]:
     with stopwatch() as watch:
         space = WidthSpace(model, example_input=case.arguments())
     growth = peak_memory() - before
-    full = np.array([list(space.full_widths.values())])
+    full, fewest = (np.array([list(widths.values())]) for widths in (space.full_widths, least_widths(space)))
     most, half, least = (
-        int(macs) for macs in space.macs(np.concatenate([full, np.maximum(full // 2, 1), np.ones_like(full)]))
+        int(macs) for macs in space.macs(np.concatenate([full, np.maximum(full // 2, fewest), fewest]))
     )
     row = {
         'tool_version': __version__,
@@ -108,7 +108,7 @@ def channel_sets(space: WidthSpace, draws: int) -> Iterator[tuple[str, dict[str,
     """Yield what is checked: the smallest widths, the largest, and random ones, each with random channel sets."""
     rng = np.random.default_rng(0)
     full = {group.label: group.full for group in space.groups}
-    wanted = [('the smallest widths', space.smallest_widths if space.listed else dict.fromkeys(full, 1))]
+    wanted = [('the smallest widths', least_widths(space))]
     wanted += [('the largest widths', dict(space.full_widths))]
     wanted += [(f'random widths {draw + 1}', _drawn(space, rng)) for draw in range(draws)]
     for name, widths in wanted:
@@ -120,7 +120,13 @@ def channel_sets(space: WidthSpace, draws: int) -> Iterator[tuple[str, dict[str,
 def _drawn(space: WidthSpace, rng: np.random.Generator) -> dict[str, int]:
     if space.listed:
         return {label: widths[int(rng.integers(len(widths)))] for label, widths in space.choices.items()}
-    return {label: int(rng.integers(1, width + 1)) for label, width in space.full_widths.items()}
+    least = least_widths(space)
+    return {label: int(rng.integers(least[label], width + 1)) for label, width in space.full_widths.items()}
+
+
+def least_widths(space: WidthSpace) -> dict[str, int]:
+    """Return the smallest widths at which the model runs, whatever the space's own smallest choices are."""
+    return space.smallest_widths if space.listed else {group.label: group.least_width for group in space.groups}
 
 
 def warm_up() -> None:

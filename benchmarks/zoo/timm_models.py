@@ -1,7 +1,8 @@
 """One small model of each architecture family of timm: names that begin with the same word are a family.
 
 Of each family, the one with the fewest parameters among those whose names say that they are small (timm 1.0). Families
-without a model of fewer than 150 million parameters are left out: aimv2, deepseek, gemma4.
+without a model of fewer than 150 million parameters are left out: aimv2, deepseek, gemma4. Models that timm makes without a
+classifier (eva02, qwen3, sam2) get one: without it, the stream of all layers is the output, which keeps its width.
 """
 
 from __future__ import annotations

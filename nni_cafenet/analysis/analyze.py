@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import nn
 
@@ -27,6 +27,7 @@ def analyze_model(
     *,
     include: Sequence[LayerPattern] | None = None,
     exclude: Sequence[LayerPattern] | None = None,
+    constant: Collection[tuple[str, str]] = (),
     check: bool = True,
 ) -> ChannelGraph:
     """Find the channel groups of a model that may and can change.
@@ -39,6 +40,8 @@ def analyze_model(
         What it is called with.
     include, exclude
         See `restrict`.
+    constant
+        Attributes of modules that follow no width, as (module, name): numbers of groups.
     check
         Verify the result with real forwards.
 
@@ -54,7 +57,8 @@ def analyze_model(
         )
     with untouched(model):
         example = with_known_batch(example, model)
-        constraints = follow(model, example, excluded_modules(model, exclude))  # trace the operators, run their rules
+        excluded = excluded_modules(model, exclude)
+        constraints = follow(model, example, excluded, constant)  # trace the operators, run their rules
         names = parameter_names(model)
 
         def group(reading: Constraints) -> ChannelGraph:

@@ -8,7 +8,7 @@ attention tied to its outputs, and attributes following. Real forwards decide (`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import nn
 from ..graph import Attribute
 from .constraints import Constraints, Ids
 
-__all__ = ['tie_around_attention', 'tie_attention', 'tie_multihead_attention']
+__all__ = ['tie_around_attention', 'tie_attention', 'tie_inside_attention']
 
 
 def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
@@ -48,12 +48,29 @@ def tie_around_attention(constraints: Constraints, model: nn.Module) -> Constrai
     return _tied(constraints, model, [*readers, *more]) if more else None
 
 
-def tie_multihead_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
-    """Tie the inside of every ``nn.MultiheadAttention`` to its query, to whose width it compares ``embed_dim``.
+def tie_inside_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+    """Tie what attention reads to its result: as `tie_around_attention`, but its last layer makes channels of its own.
 
-    The layers that read other attention are tied as in `tie_attention`. None if there is no such module.
+    Where no residual sum joins the two, ``reshape(batch, rows, channels)`` still takes the size of the result from the
+    input. ``nn.MultiheadAttention`` compares ``embed_dim`` to its query. None if there is no layer that reads attention.
     """
-    found: list[tuple[str, Ids, Ids]] = []
+    ties = [*_multihead(constraints, model)]
+    known = {name for name, _, _ in ties}
+    makers = _Makers(constraints)
+    for name, outputs, inputs in _readers(constraints, square=False):
+        if name in known:
+            continue
+        own = makers.of(name, inputs)
+        ties += [(name, read, inputs) for _, read in own]
+        if own:
+            ties += makers.as_wide({_parent(name), *(_parent(maker) for maker, _ in own)}, besides={name, *known})
+        elif _square(constraints, name):
+            ties.append((name, outputs, inputs))
+    return _tied(constraints, model, ties)
+
+
+def _multihead(constraints: Constraints, model: nn.Module) -> Iterator[tuple[str, Ids, Ids]]:
+    """Yield the layer that reads attention, with the inputs of the query, for every ``nn.MultiheadAttention``."""
     for path, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
             start = f'{path}.' if path else ''
@@ -62,11 +79,49 @@ def tie_multihead_attention(constraints: Constraints, model: nn.Module) -> Const
             output = constraints.parameters.get(f'{start}out_proj.weight')
             if query is None or output is None or query.dims[1] is None or output.dims[1] is None:
                 continue
-            found.append((f'{start}out_proj.weight', query.dims[1], output.dims[1]))
-    if not found:
-        return None
-    known = {name for name, _, _ in found}
-    return _tied(constraints, model, [*(each for each in _readers(constraints) if each[0] not in known), *found])
+            yield f'{start}out_proj.weight', query.dims[1], output.dims[1]
+
+
+class _Makers:
+    """The layers that make values, queries and keys, found by the channels that reach the products of attention."""
+
+    def __init__(self, constraints: Constraints) -> None:
+        self._component = constraints.component_of()
+        self._multiplied = np.zeros(constraints.count, dtype=bool)
+        for dim in constraints.attention_products:
+            self._multiplied[self._component[dim]] = True
+        self._weights: dict[str, tuple[Ids, Ids]] = {}
+        for name, axis in constraints.read:
+            outputs, inputs = constraints.parameters[name].dims[:2] if axis == 1 else (None, None)
+            if outputs is not None and inputs is not None:
+                self._weights[name] = (outputs, inputs)
+
+    def of(self, reader: str, inputs: Ids) -> list[tuple[str, Ids]]:
+        """Return the layers near a reader that make what it reads from as many channels, with their inputs."""
+        components = np.unique(self._component[inputs])
+        parent = _parent(reader)
+        around = [f'{path}.' for path in (parent, parent.rpartition('.')[0]) if path]
+        return [
+            (name, read)
+            for name, (made, read) in self._weights.items()
+            if name != reader
+            and len(read) == len(inputs)
+            and (_parent(name) == parent or name.startswith(tuple(around)))
+            and bool(np.isin(self._component[made], components).any())
+        ]
+
+    def as_wide(self, parents: Collection[str], besides: Collection[str]) -> list[tuple[str, Ids, Ids]]:
+        """Return name, outputs and inputs of the layers in modules that make queries and keys as wide as their inputs.
+
+        Those are square, or make both: the outputs of a layer are given part by part.
+        """
+        return [
+            (name, part, read)
+            for name, (made, read) in self._weights.items()
+            if name not in besides and _parent(name) in parents and len(made) % len(read) == 0
+            if len(made) == len(read) or (len(made) == 2 * len(read) and self._multiplied[self._component[made]].all())
+            for part in made.reshape(-1, len(read))
+        ]
 
 
 def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[str, Ids, Ids]]) -> Constraints | None:
@@ -86,8 +141,8 @@ def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[st
     return tied
 
 
-def _readers(constraints: Constraints) -> Iterator[tuple[str, Ids, Ids]]:
-    """Yield name, outputs and inputs of the weights of square linear layers that read attention alone."""
+def _readers(constraints: Constraints, *, square: bool = True) -> Iterator[tuple[str, Ids, Ids]]:
+    """Yield name, outputs and inputs of the weights that read attention alone: square linear layers, or any."""
     if not constraints.attention_outputs:
         return
     component = constraints.component_of()
@@ -96,9 +151,9 @@ def _readers(constraints: Constraints) -> Iterator[tuple[str, Ids, Ids]]:
         attention_outputs[component[dim]] = True
     for name, axis in constraints.read:
         weight = constraints.parameters[name]
-        if axis != 1 or len(weight.shape) != 2 or not _square(constraints, name):
+        if axis != 1 or (square and (len(weight.shape) != 2 or not _square(constraints, name))):
             continue
-        outputs, inputs = weight.dims
+        outputs, inputs = weight.dims[:2]
         if outputs is not None and inputs is not None and attention_outputs[component[inputs]].all():
             yield name, outputs, inputs
 

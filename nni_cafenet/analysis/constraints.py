@@ -123,6 +123,8 @@ class Constraints:
         ``{name: Symbol}`` of every parameter and buffer.
     attention_outputs
         Dimensions of outputs of attention (see `attention_ties`).
+    attention_products
+        Dimensions over which queries and keys are multiplied.
     unverified
         Dimensions that can change only if the model reads the places where it cuts them from attributes (see
         `width_attributes`), each with the reason if not. They count as fixed.
@@ -146,6 +148,8 @@ class Constraints:
         Whether the operators were recorded in one real run: the sizes of outputs may depend on values.
     differs_in_training
         Whether the model may call other operators in training mode than in evaluation mode, dropout aside.
+    constant
+        Attributes of modules that never follow a width, as (module, name).
     warned
         Layers with a failed rule that was reported: a model is followed more than once.
     """
@@ -159,6 +163,7 @@ class Constraints:
     attributes: list[Attribute] = field(default_factory=list)
     channel_mixing: list[Ids] = field(default_factory=list)
     attention_outputs: list[Ids] = field(default_factory=list)
+    attention_products: list[Ids] = field(default_factory=list)
     unverified: list[tuple[Ids, str]] = field(default_factory=list)
     ordered: list[tuple[Ids, ChannelKernel]] = field(default_factory=list)
     margins: set[int] = field(default_factory=set)
@@ -170,6 +175,7 @@ class Constraints:
     splits: list[Cut] = field(default_factory=list)
     recorded: bool = False
     differs_in_training: bool = False
+    constant: frozenset[tuple[str, str]] = frozenset()
     warned: set[str] = field(default_factory=set)
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)

@@ -59,15 +59,21 @@ def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -
         return group_channels(settle(follow(model, example, opaque)), parameter_names(model))
 
 
-def follow(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> Constraints:
+def follow(
+    model: nn.Module,
+    example: ExampleInput,
+    opaque: Sequence[str] = (),
+    constant: Collection[tuple[str, str]] = (),
+) -> Constraints:
     """Collect what the rules state about a model; as `trace`, not settled and solved yet.
 
-    Costs are those of one sample: if the example has several, the model is followed once more with one, since what is
-    computed from weights alone does not grow with the batch.
+    ``constant`` attributes of modules, given as (module, name), follow no width. Costs are those of one sample: if the
+    example has several, the model is followed once more with one, since what is computed from weights alone does not grow
+    with the batch.
     """
     if any(parameter.is_meta for parameter in model.parameters()):
         example = example.map(lambda tensor: tensor.to('meta'))
-    constraints = Constraints()
+    constraints = Constraints(constant=frozenset(constant))
     names = _register_tensors(model, constraints)
     with using_mode(model, training=False), layers_with_rules(model, example) as owned:
         seen = _follow(model, example, opaque, constraints, names) | owned

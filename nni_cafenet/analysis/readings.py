@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from ..graph import ChannelGraph, ExampleInput
-from .attention_ties import tie_around_attention, tie_attention, tie_multihead_attention
+from .attention_ties import tie_around_attention, tie_attention, tie_inside_attention
 from .choices import Picks, next_picks, settle
 from .constraints import Constraints
 from .verification import confirmed, repaired, verify_groups, warn_of
@@ -24,7 +24,7 @@ _MOST_TRIED = 8
 def candidate_readings(constraints: Constraints, model: nn.Module) -> list[Constraints]:
     """Return the readings that could be right, the freest first: the operators alone, then with attention tied."""
     free = replace(constraints, unverified=[]) if constraints.unverified else constraints
-    tied = [way(free, model) for way in (tie_attention, tie_around_attention, tie_multihead_attention)]
+    tied = [way(free, model) for way in (tie_attention, tie_inside_attention, tie_around_attention)]
     return [free, *(reading for reading in tied if reading is not None)]
 
 

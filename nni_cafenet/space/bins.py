@@ -107,12 +107,15 @@ class BinnedGroup:
         Channels per bin; the last bin may have fewer.
     choices
         The allowed widths, ascending: the smallest, the largest, and multiples of the bin between them.
+    least_width
+        Smallest width at which the model runs, in channels.
     """
 
     label: str
     full: int
     bin: int
     choices: tuple[int, ...]
+    least_width: int = 1
 
     @property
     def bins(self) -> int:
@@ -138,7 +141,7 @@ def bin_groups(
         smallest = min(max(smallest, step, _round_up(group.least_width, step)), group.width)
         between = range(size * (smallest // size + 1), largest, size)
         choices = {smallest, *between, max(smallest, largest)}
-        result.append(BinnedGroup(group.label, group.width, size, tuple(sorted(choices))))
+        result.append(BinnedGroup(group.label, group.width, size, tuple(sorted(choices)), group.least_width))
     return result
 
 

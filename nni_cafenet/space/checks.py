@@ -12,15 +12,21 @@ from torch import Tensor
 __all__ = ['as_rows', 'check_array', 'check_channel_sets', 'check_labels', 'check_widths']
 
 
-def check_widths(widths: Mapping[str, int], full: Mapping[str, int]) -> dict[str, int]:
+def check_widths(
+    widths: Mapping[str, int], full: Mapping[str, int], least: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Return validated widths in group order.
 
-    Raises ValueError if a label is unknown or missing, or a width is not a whole number from 1 to the full width.
+    Raises ValueError if a label is unknown or missing, or a width is not a whole number from the least width (default: 1)
+    to the full one.
     """
     check_labels(widths, full)
     for label, width in widths.items():
-        if not _is_whole(width) or not 1 <= width <= full[label]:
-            raise ValueError(f'widths[{label!r}]={width!r} must be a whole number from 1 to {full[label]}.')
+        smallest = 1 if least is None else least[label]
+        if not _is_whole(width) or not smallest <= width <= full[label]:
+            raise ValueError(
+                f'widths[{label!r}]={width!r} must be a whole number from {smallest} to {full[label]}{_why(smallest)}.'
+            )
     return {label: int(widths[label]) for label in full}
 
 
@@ -57,10 +63,15 @@ def check_channel_sets(
     return sets
 
 
-def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
+def _why(smallest: int) -> str:
+    return '' if smallest == 1 else '; the model does not run with fewer channels there'
+
+
+def check_array(widths: Any, full: Mapping[str, int], least: Mapping[str, int] | None = None) -> NDArray[np.int64]:
     """Return a validated int64 array of widths, one row per network, columns in group order.
 
-    Raises ValueError if its shape is wrong, a value is not a whole number, or a width is not from 1 to the full width.
+    Raises ValueError if its shape is wrong, a value is not a whole number, or a width is not from the least width (default:
+    1) to the full one.
     """
     array = as_rows(widths, len(full))
     if array.dtype.kind == 'f' and bool((array == np.rint(array)).all()):
@@ -68,12 +79,14 @@ def check_array(widths: Any, full: Mapping[str, int]) -> NDArray[np.int64]:
     if array.dtype.kind not in 'iu' and array.size:
         raise ValueError(f'widths has values of type {array.dtype}; they must be whole numbers.')
     most = np.fromiter(full.values(), dtype=np.int64, count=len(full))
-    wrong = (array < 1) | (array > most)
+    smallest = np.fromiter((least or dict.fromkeys(full, 1)).values(), dtype=np.int64, count=len(full))
+    wrong = (array < smallest) | (array > most)
     if bool(wrong.any()):
         row, column = (int(index) for index in np.argwhere(wrong)[0])
         label = list(full)[column]
         raise ValueError(
-            f'widths[{row}] has {array[row, column]} for {label!r}; it must be a whole number from 1 to {full[label]}.'
+            f'widths[{row}] has {array[row, column]} for {label!r}; it must be a whole number from '
+            f'{smallest[column]} to {full[label]}{_why(int(smallest[column]))}.'
         )
     return array.astype(np.int64)
 

@@ -144,7 +144,9 @@ class _Found:
             sizes = self._networks.sizes(whole)
         except Exception as error:
             pass_on(error)
-            raise _NoWidthError(f'makes no network: {first_line(error)}') from error
+            reason = first_line(error)
+            layers = self._networks.shown_groups() if 'divisible' in reason else ''
+            raise _NoWidthError(f'makes no network: {reason}' + (f'; {layers}' if layers else '')) from error
         widths = self._read.widths(sizes)
         self._known.append((whole, widths))
         return widths

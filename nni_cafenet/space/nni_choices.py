@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from nni.mutable import Mutable, SampleMissingError, SampleValidationError
 from nni.nas.space import BaseModelSpace, model_context
 from torch import nn
 
-from ..utils import pass_on, seeded
+from ..utils import ConvNd, pass_on, seeded
 
 __all__ = ['NniNetworks', 'full_network', 'has_choices', 'networks_of', 'refuse_choices']
 
@@ -91,6 +91,33 @@ class NniNetworks:
             ]
         return _settings_of(ends[0]) == _settings_of(ends[1])
 
+    def constant_groups(self) -> set[tuple[str, str]]:
+        """Return the numbers of groups that the choices leave as they are, as (module, attribute)."""
+        smallest = {label: values[0] for label, values in self.values.items()}
+        full = set(self._groups_at(self.largest) or ())
+        found = self._groups_at(smallest) if smallest and full else set()
+        if found is not None:
+            return {(module, name) for module, name, _ in full & found}
+        for label, values in self.values.items():  # some value makes no network, which is refused later
+            others = ({**self.largest, label: value} for value in values)
+            full &= next(known for known in map(self._groups_at, others) if known is not None)
+        return {(module, name) for module, name, _ in full}
+
+    def _groups_at(self, sample: Mapping[str, int]) -> set[tuple[str, str, int]] | None:
+        """Return the numbers of groups of a network; None if NNI makes no network of the sample."""
+        try:
+            with seeded(0):
+                return set(_groups_of(self.network(sample)))
+        except Exception as error:  # noqa: BLE001  the user's code may raise anything
+            pass_on(error)
+            return None
+
+    def shown_groups(self) -> str:
+        """Return the layers of the full network that have groups, in words."""
+        with seeded(0):
+            found = [f'{module} has {name}={number}' for module, name, number in _groups_of(self.full())]
+        return ', '.join(found[:_MOST]) + (f' and {len(found) - _MOST} more' if len(found) > _MOST else '')
+
     def refusal(self, reasons: Mapping[str, str]) -> TypeError:
         """Return the error for choices that are no widths, ``{label: reason}``."""
         return _refusal(self.space, reasons, self.fixed)
@@ -98,6 +125,14 @@ class NniNetworks:
 
 def _sizes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _groups_of(network: nn.Module) -> Iterator[tuple[str, str, int]]:
+    """Yield module, attribute and value of the numbers of groups of a network."""
+    for path, module in network.named_modules():
+        name = 'num_groups' if isinstance(module, nn.GroupNorm) else 'groups' if isinstance(module, ConvNd) else None
+        if name is not None and getattr(module, name) > 1:
+            yield path, name, getattr(module, name)
 
 
 def _settings_of(network: nn.Module) -> list[tuple[str, str, dict[str, str]]]:

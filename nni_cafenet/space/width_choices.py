@@ -86,9 +86,10 @@ class WidthChoices:
     def uniform_within(self, macs: int) -> dict[str, int]:
         """Scale every label alike, as wide as a number of MACs allows: the baseline of a search.
 
-        Widths are the full ones times one ratio, rounded to whole channels (1 or more), whatever the bins; in a `listed`
-        space to the nearest choice. The remaining MACs go to the labels in turn, one channel each, or the next choice, so
-        that comparisons are at equal cost. Raises ValueError if even the narrowest network costs more.
+        Widths are the full ones times one ratio, rounded to whole channels (no fewer than the model runs with), whatever
+        the bins; in a `listed` space to the nearest choice. The remaining MACs go to the labels in turn, one channel each,
+        or the next choice, so that comparisons are at equal cost. Raises ValueError if even the narrowest network costs
+        more.
         """
         macs = check_whole_number('macs', macs, 1)
         scaled = self._labels.scaled(np.linspace(1, 0, 2001)[:, None])

@@ -76,15 +76,17 @@ class GroupLabels(WidthLabels):
         self._groups = groups
         self.choices = {group.label: group.choices for group in groups}
         self.full = {group.label: group.full for group in groups}
+        self._least = {group.label: group.least_width for group in groups}
         self._full_row = np.array(list(self.full.values()), np.int64)
+        self._least_row = np.array(list(self._least.values()), np.int64)
 
     def check(self, widths: Widths) -> dict[str, int]:
-        """Accept every width from 1 to the full one."""
-        return check_widths(widths, self.full)
+        """Accept every width from the least at which the model runs to the full one."""
+        return check_widths(widths, self.full, self._least)
 
     def check_array(self, rows: Any) -> Array:
-        """Accept every width from 1 to the full one."""
-        return check_array(rows, self.full)
+        """Accept every width from the least at which the model runs to the full one."""
+        return check_array(rows, self.full, self._least)
 
     def of_groups(self, rows: Array) -> Array:
         """Return the widths themselves."""
@@ -100,8 +102,8 @@ class GroupLabels(WidthLabels):
         return dict(zip(self.full, self.check_array([row])[0].tolist()))
 
     def scaled(self, ratios: NDArray[np.float64]) -> Array:
-        """Round to whole channels, 1 or more."""
-        return np.maximum(np.rint(ratios * self._full_row), 1).astype(np.int64)
+        """Round to whole channels, no fewer than the model runs with."""
+        return np.maximum(np.rint(ratios * self._full_row), self._least_row).astype(np.int64)
 
     def widened(self, row: Array, index: int) -> Array:
         """Add a channel."""

@@ -149,7 +149,10 @@ class WidthSpace(WidthChoices, NniProfiled, ModelSpace):
             self._make = None if live else lambda: self._made_anew(model, args, kwargs)
         self._adopt(full_model)
         shares, divisors = RatioBounds(full_model, min_ratio, max_ratio), Divisors(full_model, divisor)
-        graph = analyze_model(full_model, self._example, include=include, exclude=exclude, check=verify)
+        constant = () if networks is None else networks.constant_groups()
+        graph = analyze_model(
+            full_model, self._example, include=include, exclude=exclude, constant=constant, check=verify
+        )
         if networks is None or not networks.values:
             bounds, steps = shares.of(graph.groups), divisors.of(graph.groups)
             groups = bin_groups(graph.groups, bins or FlopsSensitiveBins(), bounds, steps)
@@ -216,7 +219,7 @@ class WidthSpace(WidthChoices, NniProfiled, ModelSpace):
         Parameters
         ----------
         widths
-            ``{label: channels}``, each from 1 to the full width.
+            ``{label: channels}``, each from the least width at which the model runs (mostly 1) to the full width.
         channel_sets
             The channels of these widths; None: the leftmost ones.
 

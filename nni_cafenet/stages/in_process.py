@@ -17,6 +17,7 @@ from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
 from .limits import check_trainings
 from .scores_over_ranks import scores_over_ranks
+from .train_finalists import read_result
 
 __all__ = ['InProcess', 'Stages']
 
@@ -64,11 +65,15 @@ class InProcess:
         return scores_over_ranks(self.context.scorer.score, batch)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
-        """Train finalists one after the other."""
+        """Train finalists one after the other; those that an earlier run has trained take no place under its limit."""
         title = trainings_title(finalists)
         for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
+            train = partial(self.context.train_finalist, finalist, self.folder)
+            if read_result(finalist, self.folder.training(finalist.folder, finalist.epochs)) is not None:
+                yield train()
+                continue
             check_trainings(self.engine)
-            call = _Call(partial(self.context.train_finalist, finalist, self.folder))
+            call = _Call(train)
             self.engine.submit_models(call)
             if call.result is not None:
                 yield call.result

@@ -78,6 +78,22 @@ def test_stopwatch_tells_waiting_from_work(monkeypatch):
     assert watch.row() == {'seconds': 2.5, 'cpu_seconds': 0.25}
 
 
+def test_macs_where_a_module_is_called_on_a_view_of_a_parameter():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(1, 1, 3))
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.layer(self.token.expand(x.shape[0], -1, -1))
+
+    model = Token()
+    model.layer.bias.requires_grad_(False)
+    assert run_counted(model, (torch.ones(1, 3),))[1] == 12
+    assert [name for name, each in model.named_parameters() if not each.requires_grad] == ['layer.bias']
+
+
 @pytest.mark.parametrize(('platform', 'peak'), [('linux', 3 * 2**10), ('darwin', 3 * 2**20)])
 def test_peak_memory_is_in_mebibytes(monkeypatch, platform, peak):
     monkeypatch.setattr(sys, 'platform', platform)

@@ -27,6 +27,20 @@ def test_smallest_largest_and_random_widths_are_checked(space):
         space.activate({label: len(chosen) for label, chosen in sets.items()}, sets)  # valid, or it raises
 
 
+def test_no_width_is_checked_below_those_at_which_the_model_runs():
+    class Standardized(nn.Conv2d):
+        def forward(self, x):
+            rows = self.weight.reshape(1, len(self.weight), -1)
+            weight = nn.functional.batch_norm(rows, None, None, training=True).view_as(self.weight)
+            return nn.functional.conv2d(x, weight, self.bias)
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), Standardized(6, 4, 1), nn.Conv2d(4, 2, 1))
+    space = WidthSpace(model.double(), example_input=(1, 3, 6, 6))
+    found = {name: sets for name, _, sets in channel_sets(space, draws=1)}
+    assert [len(chosen) for chosen in found['the smallest widths'].values()] == [2, 1]
+    assert check(space, CASE, draws=1)['verdict'] == 'exact'
+
+
 def test_what_is_right_is_exact(space):
     row = check(space, CASE, draws=2)
     assert row == {'macs_exact': True, 'params_exact': True, 'error': 0.0, 'verdict': 'exact', 'why': ''}

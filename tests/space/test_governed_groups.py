@@ -18,6 +18,7 @@ from nni.nas.nn.pytorch import (
     MutableConvTranspose2d,
     MutableDropout,
     MutableEmbedding,
+    MutableGroupNorm,
     MutableLayerNorm,
     MutableLinear,
     MutableLSTM,
@@ -102,9 +103,25 @@ class Encoder(ModelSpace):
         return self.head(x + self.down(self.up(x).relu()))
 
 
+class Groups(ModelSpace):
+    """Constant numbers of groups: each group keeps the same channels."""
+
+    def __init__(self, a=(16, 8, 12), b=(24, 8), groups=4):
+        super().__init__()
+        a, b = nni.choice('a', list(a)), nni.choice('b', list(b))
+        self.stem, self.norm = MutableConv2d(1, a, 3, padding=1), MutableGroupNorm(groups, a)
+        self.mixed = MutableConv2d(a, b, 3, groups=groups)
+        self.depthwise, self.last = MutableConv2d(b, b, 3, groups=b), MutableGroupNorm(b, b)
+        self.fc = MutableLinear(b, 3)
+
+    def forward(self, x):
+        x = self.mixed(self.norm(self.stem(x)).relu()).relu()
+        return self.fc(self.last(self.depthwise(x)).relu().mean((2, 3)))
+
+
 TOKENS = torch.arange(10).view(2, 5)
 SPACES = {'chain': (Chain, PICTURE), 'expanded': (Expanded, PICTURE), 'decoder': (Decoder, PICTURE)}
-SPACES['encoder'] = (Encoder, TOKENS)
+SPACES |= {'encoder': (Encoder, TOKENS), 'groups': (Groups, PICTURE)}
 
 
 def samples(space):
@@ -318,6 +335,16 @@ def test_what_is_no_width_is_named(space, said):
     with pytest.raises(TypeError, match=f'One is a model space with choices that are no widths: .*{said}') as caught:
         WidthMutator().mutate(space, example_input=PICTURE)
     assert 'WidthMutator().mutate(One, sample={' in str(caught.value)
+
+
+@pytest.mark.parametrize('values', [(16, 10, 8), (16, 12, 6)])
+def test_widths_that_constant_groups_do_not_divide(values):
+    wrong = next(value for value in values if value % 4)
+    with pytest.raises(
+        TypeError, match=rf"'a': .*{wrong}.* makes no network: .*divisible.*; norm has num_groups=4, mixed"
+    ) as error:
+        WidthMutator().mutate(Groups(a=values), example_input=PICTURE)
+    assert "'b'" not in str(error.value).partition('Fix them')[0]
 
 
 def test_channels_that_cannot_change_are_named_with_the_reason():

@@ -798,25 +798,3 @@ def test_every_block(same_in_any_order, name, rank):
         for b in range(4):
             network = (rank, 12, [(name, a, b), ('conv', 1, 0)], 'pool')
             assert check(network, same_in_any_order) is not None, (a, b)
-
-
-@pytest.mark.sweep
-@pytest.mark.xfail(strict=True, reason='the einsum repeats the one channel left, so that either axis of the pairs runs')
-def test_two_pairs_before_an_einsum():
-    """Four channels as two pairs: the wrong axis is taken for the one that can change, and a warning tells other MACs."""
-
-    class Pairs(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = nn.Conv2d(3, 4, 3, padding=1)
-            self.weight = nn.Parameter(torch.rand(4, 2))
-
-        def forward(self, x):
-            x = self.stem(x).unflatten(1, (-1, 2)).amax(2)
-            return torch.einsum('bchw,oc->bohw', x, self.weight).mean((2, 3))
-
-    space = WidthSpace(Pairs(), example_input=(1, 3, 4, 4))
-    slim = space.slim(space.smallest_widths).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        slim(torch.ones(1, 3, 4, 4))
-    assert space.macs(space.smallest_widths) * 2 == counter.get_total_flops()

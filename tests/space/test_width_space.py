@@ -444,6 +444,32 @@ def test_lightning_evaluators_of_nni_train_the_models(space, experiment, tmp_pat
 # --- bad input ------------------------------------------------------------------------------------
 
 
+class Standardized(nn.Conv2d):
+    """Weights standardized over their inputs, of which there must be two."""
+
+    def forward(self, x):
+        rows = self.weight.reshape(1, len(self.weight), -1)
+        weight = nn.functional.batch_norm(rows, None, None, training=True).view_as(self.weight)
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
+def test_widths_at_which_the_model_does_not_run():
+    model = nn.Sequential(nn.Conv2d(3, 40, 1), nn.ReLU(), Standardized(40, 30, 1), nn.ReLU(), nn.Conv2d(30, 2, 1))
+    space = WidthSpace(model, example_input=(1, 3, 4, 4), min_ratio=0)
+    assert space.smallest_widths == {'0': 2, '2': 1}
+    assert space.groups[0].least_width == 2
+    narrowest = space.uniform_within(space.macs({'0': 2, '2': 1}))
+    assert narrowest == {'0': 2, '2': 1}
+    space.slim(narrowest)(torch.zeros(1, 3, 4, 4))
+    for method in (space.activate, space.slim, space.macs):
+        with pytest.raises(ValueError, match=r"widths\['0'\]=1 must be a whole number from 2 to 40; the model"):
+            method({'0': 1, '2': 1})
+    with pytest.raises(
+        ValueError, match=r"widths\[0\] has 1 for '0'; it must be a whole number from 2 to 40; the model"
+    ):
+        space.macs(np.array([[1, 1]]))
+
+
 @pytest.mark.parametrize('method', ['activate', 'slim', 'freeze', 'macs', 'params', 'to_array'])
 @pytest.mark.parametrize(
     ('change', 'message'),

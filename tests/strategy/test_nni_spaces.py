@@ -216,6 +216,16 @@ def test_limits_of_the_experiment_interrupt_a_run_that_can_be_continued(run, tmp
     assert [each.metric for each in again.trained] == [each.metric for each in whole.trained]
 
 
+def test_a_limit_counts_what_a_run_trains_itself(run, tmp_path):
+    left = []
+    for _ in range(4):  # the supernet, then two of the best and the uniform network
+        strategy = small(finalists=2, directory=tmp_path / 'run')
+        run(strategy, config=NasExperimentConfig('sequential', 'raw', 'local', max_trial_number=1))
+        left.append(3 - len(list((tmp_path / 'run').glob('finalists/*/result.json'))))
+    assert left == [3, 2, 1, 0]
+    assert strategy.finished
+
+
 def test_a_limit_on_latency(run, tmp_path):
     space = WidthMutator().mutate(Net, example_input=(1, 1, 8, 8))
     table = LatencyTable.measure(space, rounds=1, networks=1, held_out=2, points=2, progress=False)

@@ -19,8 +19,11 @@ def matrix_product(call: Call, left: Symbol, right: Symbol) -> Any:
     inner = call.same(left.dims[-1], right.dims[-2])
     if left.name is None and right.name is None:
         call.constraints.mix(inner)  # what the model divides the products by may follow their length
-        if right.dims[-1] is not None:
-            call.constraints.attention_outputs.append(right.dims[-1])
+        if inner is not None:
+            call.constraints.attention_products.append(inner)
+        outputs = left.dims[-2] if right.dims[-1] is None else right.dims[-1]  # channels come first in some
+        if outputs is not None:
+            call.constraints.attention_outputs.append(outputs)
     if right.name is not None:
         call.produces(right, len(right.shape) - 1)
         call.reads(right, len(right.shape) - 2)
@@ -71,6 +74,7 @@ def attention(
     leading = [_head(call, symbols, axis, enable_gqa) for axis in range(-len(query.shape), -2)]
     width = call.same(query.dims[-1], key.dims[-1])
     call.constraints.mix(width)  # the products are divided by the root of their length
+    call.constraints.attention_products.extend(dim for dim in (*leading, width) if dim is not None)
     call.constraints.mix(value.dims[-1])
     call.constraints.attention_outputs.extend(dim for dim in (*leading, value.dims[-1]) if dim is not None)
     batch = list(zip(query.shape[:-2], leading))
@@ -125,6 +129,8 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
     if len(tensors) == 2 and summed:
         width = dims[summed[0]]
         call.constraints.mix(width)
+        if width is not None:
+            call.constraints.attention_products.append(width)
         factors = [(sizes[x], dims[x]) for x in sizes if x not in alone and not (width is not None and x in summed)]
         call.cost(1, factors, vanishing=width)
     if len(tensors) == 2 and summed:

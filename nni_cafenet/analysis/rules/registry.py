@@ -274,13 +274,13 @@ class Call:
     def attribute(self, name: str, weight: Symbol, axis: int, divisor: int) -> bool:
         """Make an attribute of the module that owns ``weight`` follow one of its dimensions; False if it has none.
 
-        No module owns a weight that is computed from an input of the model.
+        No module owns a weight that is computed from an input of the model. Constant attributes follow nothing.
         """
         found = self._origin(weight, axis)
         if found is None or weight.of_input:
             return False
         path = layer_of(found[0])
-        if not hasattr(self.modules.get(path), name):
+        if not hasattr(self.modules.get(path), name) or (path, name) in self.constraints.constant:
             return False
         attribute = Attribute(path, name, *found, divisor)
         if attribute not in self.constraints.attributes:

@@ -23,8 +23,11 @@ def reshape(call: Call, x: Symbol, *sizes: Any, **__: Any) -> Dims:
     Of the parts of a channel dimension one changes: the only one that can, or the one with its size left open (-1: heads in
     ``x.view(batch, rows, -1, 64)``), or the last (see `settle`).
     """
-    named = sizes[-1] if sizes and isinstance(sizes[-1], (list, tuple)) else ()
-    left_open = list(named).index(-1) if len(named) == len(call.shape) and -1 in named else None
+    named = list(sizes[-1]) if sizes and isinstance(sizes[-1], (list, tuple)) else []
+    if call.operator == 'aten.unflatten':  # its sizes are those of one dimension
+        axis = sizes[0] % len(x.shape)
+        named = [*x.shape[:axis], *named, *x.shape[axis + 1 :]]
+    left_open = named.index(-1) if len(named) == len(call.shape) and -1 in named else None
     dims: list[Dim] = []
     for sources, targets in _blocks(x.shape, call.shape):
         dims.extend(_reshape_block(call, x, sources, targets, left_open))

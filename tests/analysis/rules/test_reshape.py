@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.contracts import exact
 from torch import nn
 
 from nni_cafenet import WidthSpace, load_slim
@@ -148,3 +149,22 @@ def test_pixels_shuffled_by_views(wired, draw):
 
     space = same_as_slim(wired(shuffled, a=Conv(3, 16, 1), b=Conv(4, 2, 1)), draw, (2, 3, 4, 4))
     assert dict(space.full_widths) == {'a': 4}
+
+
+@pytest.mark.parametrize(('channels', 'together'), [(4, 2), (8, 2), (6, 3)])
+def test_the_size_that_unflatten_leaves_open_is_the_one_that_changes(channels, together):
+    """An einsum repeats a single channel, so that the other axis would run too where one pair is left."""
+
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, channels, 3, padding=1)
+            self.weight = nn.Parameter(torch.rand(channels, channels // together))
+
+        def forward(self, x):
+            x = self.stem(x).unflatten(-3, (-1, together)).amax(2)
+            return torch.einsum('bchw,oc->bohw', x, self.weight).mean((2, 3))
+
+    space = WidthSpace(Pairs().double(), example_input=(1, 3, 4, 4))
+    assert space.full_widths == {'stem': channels // together}
+    exact(space, torch.randn(2, 3, 4, 4, dtype=torch.float64))
