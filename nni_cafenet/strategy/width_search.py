@@ -108,6 +108,10 @@ class WidthSearch(WithResult, OneShotStrategy):
     def _take_over(self, directory: Path, supernet: Mapping[str, Any]) -> None:
         """Fill the folder of a run that has not begun with what another run has done."""
 
+    def _settle_sizes(self, directory: Path) -> dict[str, int]:
+        """Settle the sizes of the run that were left open; return those to be recorded for later starts."""
+        return {}
+
     def _make_result(self, **common: Any) -> RunResult:
         """Return the result of the run, still empty."""
         return RunResult(**common)
@@ -251,6 +255,7 @@ class WidthSearch(WithResult, OneShotStrategy):
         """Return the folder of the run; budgets are in the space's amounts from here on, measured latencies too."""
         context, directory = known(self._context), known(self.directory)
         trainer = context.supernet.trainer
+        sizes = self._settle_sizes(directory)
         supernet = self._supernet_record()
         if self._is_first:
             self._take_over(directory, supernet)
@@ -265,6 +270,7 @@ class WidthSearch(WithResult, OneShotStrategy):
             search={**budgets_record(self._budgets, several=self.budget_specs.several), **self._search_record()},
             finalists=finalists_record(self.finalist_options, self._as_asked()),
             weights=digest(record_of(context.space.state_dict())),
+            sizes=sizes,
         )
         return RunFolder(directory, record, make=trainer.is_global_zero)
 
