@@ -116,6 +116,11 @@ class StageContext:
         evaluator, loader = self._of_finalists
         return training_batches(evaluator.trainer, loader)
 
+    @property
+    def finalist_epochs(self) -> int:
+        """The epochs of a finalist's training; 0 if they are not limited."""
+        return max(0, (self.finalist_evaluator or self.evaluator).trainer.max_epochs or 0)
+
     def train_finalist(
         self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
     ) -> TrainedFinalist:

@@ -24,6 +24,7 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
+    TimeLeft,
     check_source,
     computes_numbers,
     copy_run,
@@ -41,6 +42,7 @@ from .left_open import LeftOpen
 from .result import RunResult
 from .width_search import WidthSearch
 from .with_result import known
+from .work_left import work_left
 
 __all__ = ['CafeNet']
 
@@ -271,6 +273,11 @@ class CafeNet(WidthSearch):
     def _make_result(self, **common: Any) -> RunResult:
         return RunResult(**common, proposals=self.search.total, drawn=self.headroom_widths, make_slim=self._slim)
 
+    def _time_left(self, folder: RunFolder) -> TimeLeft | None:
+        context = known(self._context)
+        work = work_left(context, folder, self.search, self._budgets, self.headroom_widths)
+        return None if work is None else TimeLeft(work, folder.speed, show=self._is_first)
+
     # --- the stages -------------------------------------------------------------------------------
 
     def _prepare(self, stages: Stages) -> None:
@@ -283,12 +290,15 @@ class CafeNet(WidthSearch):
             score = partial(search_widths, score=stages.score, history=result.history, name=options.score)
             title = 'Search' if each.name is None else f'Search {each.name}'
             drawn = each.drawn()
-            score(one_batch(drawn), total=len(drawn), title=f'{title}: random widths')
+            random = f'{title}: random widths'
+            score(one_batch(drawn), total=len(drawn), title=random, hint=stages.expected(len(drawn)))
             _tell_headroom(each.headroom(result.history, None, options.score) if drawn else None)
             proposals = self.search.propose(space, each.budget, np.random.default_rng([options.seed, 1]))
-            score(proposals, total=self.search.total, title=title)
+            total = self.search.total
+            score(proposals, total=total, title=title, hint=stages.expected(total))
             fuller = each.fuller(result.best_within(each.budget, max(1, self.finalist_options.number)))
-            score(one_batch(fuller), total=len(fuller), title=f'{title}: what is left of the budget')
+            rest = f'{title}: what is left of the budget'
+            score(one_batch(fuller), total=len(fuller), title=rest, hint=stages.expected(len(fuller)))
             _tell_headroom(result.headroom_of(each))
         if self._is_first:
             result.history.export(folder.path, space.labels)

@@ -26,6 +26,7 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
+    TimeLeft,
     check_before_training,
     check_directory,
     check_supernet,
@@ -222,10 +223,14 @@ class WidthSearch(WithResult, OneShotStrategy):
     def _stages(self, folder: RunFolder) -> Stages:
         context: StageContext = known(self._context)
         if is_sequential(self.engine):
-            return InProcess(context, folder, self.engine)
+            return InProcess(context, folder, self.engine, self._time_left(folder))
         from ..trials import AsTrials
 
         return AsTrials(context, folder, self.engine, self.trial_directory)
+
+    def _time_left(self, folder: RunFolder) -> TimeLeft | None:
+        """Return an estimate of the time of the stages, if there is one."""
+        return None
 
     def _begun_result(self, folder: RunFolder) -> RunResult:
         context: StageContext = known(self._context)

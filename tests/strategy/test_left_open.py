@@ -40,6 +40,12 @@ def run(tmp_path, run_experiment):
     return run
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """As few widths as a test needs."""
+    monkeypatch.setattr('nni_cafenet.stages.default_sizes._FEWEST_WIDTHS', 12)
+
+
 def cafenet(tmp_path, **options):
     return CafeNet('50%', holdout=0.2, directory=tmp_path / 'run', **options)
 
@@ -48,19 +54,19 @@ def record(tmp_path):
     return json.loads((tmp_path / 'run' / 'run.json').read_text())
 
 
-def test_a_small_run_has_a_small_search_and_says_so(run, tmp_path, caplog):
+def test_a_small_run_has_a_small_search_and_says_so(run, few, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger='nni_cafenet'):
         strategy = run(cafenet(tmp_path))
     (said,) = [each.message for each in caplog.records if 'By default' in each.message]
-    assert '78 widths for each budget, not 800' in said
+    assert '12 widths for each budget, not 800' in said
     assert 'search=Evolution(population=40, generations=20) (--population, --generations)' in said
     assert 'finalist' not in said
-    assert strategy.search == Evolution(13, 6)
+    assert strategy.search == Evolution(6, 2)
     assert strategy.options.statistics_batches == 4  # of the batches of an epoch
-    assert len(strategy.history) < 100
-    assert record(tmp_path)['sizes'] == {'statistics_batches': 4, 'widths': 80}
+    assert len(strategy.history) < 20
+    assert record(tmp_path)['sizes'] == {'statistics_batches': 4, 'widths': 12}
     assert record(tmp_path)['scores']['statistics_batches'] == 4
-    assert 'population=13' in record(tmp_path)['search']['search']
+    assert 'population=6' in record(tmp_path)['search']['search']
 
 
 def test_given_numbers_are_kept_and_nothing_is_said(run, tmp_path, caplog):
@@ -71,13 +77,13 @@ def test_given_numbers_are_kept_and_nothing_is_said(run, tmp_path, caplog):
     assert record(tmp_path)['sizes'] == {}
 
 
-def test_another_question_of_the_same_run_keeps_scores_and_sizes(run, tmp_path, monkeypatch):
+def test_another_question_of_the_same_run_keeps_scores_and_sizes(run, few, tmp_path, monkeypatch):
     first = run(cafenet(tmp_path))
-    monkeypatch.setattr('nni_cafenet.stages.default_sizes._FEWEST_WIDTHS', 40)  # another version of this package
+    monkeypatch.setattr('nni_cafenet.stages.default_sizes._FEWEST_WIDTHS', 10)  # another version of this package
     again = run(cafenet(tmp_path))
     assert again.search == first.search
     assert [each.widths for each in again.history] == [each.widths for each in first.history]
-    more = run(cafenet(tmp_path, search=Evolution(14, 6)))
+    more = run(cafenet(tmp_path, search=Evolution(6, 3)))
     assert len(more.history) > len(first.history)
     assert more.options.statistics_batches == 4
     other = CafeNet('60%', holdout=0.2, directory=tmp_path / 'other', supernet_from=tmp_path / 'run')
