@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument('--model', default='resnet18', help='a classifier of torchvision (default: %(default)s)')
     parser.add_argument('--size', type=int, default=112, help='height and width of its input (default: %(default)s)')
     parser.add_argument('--shares', nargs='+', default=['50%', '25%'], help='budgets of MACs (default: 50%% 25%%)')
+    parser.add_argument('--divisor', type=int, default=1, help='numbers that widths are multiples of (default: 1)')
     parser.add_argument('--rounds', type=int, default=30, help='timed calls of each network (default: %(default)s)')
     parser.add_argument(
         '--warmup', type=int, default=3, help='untimed calls before each of them (default: %(default)s)'
@@ -49,20 +50,21 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> tuple[str, dict]:
     """Time all networks; return the table with its conditions, and the numbers behind it."""
-    space = WidthSpace(getattr(torchvision.models, options.model), example_input=(1, 3, options.size, options.size))
+    factory, example = getattr(torchvision.models, options.model), (1, 3, options.size, options.size)
+    space = WidthSpace(factory, example_input=example, divisor=options.divisor)
     widths = {'full': space.full_widths}
     widths.update({f'uniform, {share}': uniform_within(Budget.parse(share, space)) for share in options.shares})
     networks = {name: space.slim(each).eval() for name, each in widths.items()}
     clocks = {
         runtime: make_clock(argparse.Namespace(**vars(options), runtime=runtime, device='cpu')) for runtime in RUNTIMES
     }
-    example = space.example_input.with_batch(options.batch)
+    inputs = space.example_input.with_batch(options.batch)
     times: dict[str, list[int]] = {f'{name}, {runtime}': [] for name in networks for runtime in clocks}
     jobs, rng = [(name, runtime) for name in networks for runtime in clocks], np.random.default_rng(options.seed)
     for _ in tqdm(range(options.rounds), desc=options.model, unit='round'):
         for index in rng.permutation(len(jobs)):
             name, runtime = jobs[index]
-            timing = clocks[runtime].model(networks[name], example, warmup=options.warmup, repeats=1, name=name)
+            timing = clocks[runtime].model(networks[name], inputs, warmup=options.warmup, repeats=1, name=name)
             times[f'{name}, {runtime}'].append(timing.median)
     macs = {name: space.macs(each) for name, each in widths.items()}
     rows = [
@@ -77,6 +79,7 @@ def measure(options: argparse.Namespace) -> tuple[str, dict]:
     headers = ['network', 'MACs', 'of full', *(f'{title}, ms' for title in RUNTIMES.values())]
     conditions = '; '.join(clock.describe() for clock in clocks.values())
     what = f'{options.model}, {options.size} x {options.size}, batch {options.batch}'
+    what += '' if options.divisor == 1 else f', widths in multiples of {options.divisor}'
     text = (
         f'{as_markdown(headers, rows, align="lrrrr")}\n\n{what}; median of {options.rounds} rounds, in parentheses the '
         f'quartiles, then the full network over this one. {conditions}.'
