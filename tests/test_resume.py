@@ -279,7 +279,7 @@ computed at three temperatures (the second and third time on the outputs of the 
 MORE = 8
 """Steps that find out whether the score is a cross-entropy."""
 
-TRAINING = {'run.json', 'process.json', 'supernet.ckpt', 'curves.jsonl'}
+TRAINING = {'run.json', 'process.json', 'supernet.ckpt', 'curves.jsonl', 'speed.json'}
 TRAINED = TRAINING | {'curves.csv'}
 
 

@@ -169,6 +169,7 @@ def _search(space: WidthSpace, folder: Path, options: QuickstartOptions) -> Cafe
         budget=options.budget,
         search=Evolution(population=options.population, generations=options.generations),
         holdout=0.2,
+        statistics_batches=20,
         seed=options.seed,
         directory=folder,
     )

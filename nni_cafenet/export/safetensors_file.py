@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ __all__ = ['export_safetensors']
 
 
 def export_safetensors(slim: nn.Module, path: str | os.PathLike[str], widths: Mapping[str, int]) -> Path:
-    """Write the ``state_dict`` of a network as safetensors, with its widths in the metadata, and read it again.
+    """Write the ``state_dict`` of a network as safetensors, and read it again; the metadata has widths and a checksum.
 
+    `load_slim` reads it beside the ``widths.json`` of the network, under the name ``slim.safetensors``.
     Raises MissingExtraError without the package ``safetensors``, ExportError if the file holds other values.
     """
     path = checked_path(path, None)
@@ -28,7 +30,10 @@ def export_safetensors(slim: nn.Module, path: str | os.PathLike[str], widths: Ma
     except ImportError as error:
         raise MissingExtraError("safetensors needs a package: pip install 'nni-cafenet[safetensors]'") from error
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in slim.state_dict().items()}
-    content = save(state, {'format': 'pt', 'widths': json.dumps(dict(widths))})
+    facts = {'format': 'pt', 'widths': json.dumps(dict(widths))}
+    content = save(state, facts)
+    facts['sha256'] = hashlib.sha256(content[8 + int.from_bytes(content[:8], 'little') :]).hexdigest()  # of the tensors
+    content = save(state, facts)
     again = load(content)
     if again.keys() != state.keys() or not all(torch.equal(again[name], state[name]) for name in state):
         raise ExportError(f'{path} was not written: it would hold other values than the network')

@@ -21,8 +21,14 @@ class SearchOptions(Record):
         'on a supernet: evolution, or random (as many widths); without one: short-trainings of random widths, or the '
         'knapsack of the most important channels of trained weights',
     )
-    population: int = option(40, kinds.whole_number(2), 'widths per generation')
-    generations: int = option(20, kinds.whole_number(1), 'generations')
+    population: int | None = option(
+        None,
+        kinds.whole_number(2).or_none(),
+        'widths per generation (default: 40; fewer if the search would cost more than the training of the supernet)',
+    )
+    generations: int | None = option(
+        None, kinds.whole_number(1).or_none(), 'generations (default: 20; fewer as for population)'
+    )
     candidates: int = option(
         24,
         kinds.whole_number(2),

@@ -35,7 +35,7 @@ class SupernetOptions(Record):
 class ScoreOptions(Record):
     """How widths are scored on the supernet; `CafeNet` describes the options.
 
-    ``None`` for ``higher_is_better`` and ``channel_sets_per_score`` is replaced in `RunOptions`.
+    ``None`` for ``higher_is_better``, ``channel_sets_per_score`` and ``statistics_batches`` is replaced in `RunOptions`.
     """
 
     score: str = option(
@@ -60,5 +60,8 @@ class ScoreOptions(Record):
         0.1, kinds.number_between(0, 1, open=True), 'share of the training data held out for scores'
     )
     statistics_batches: int = option(
-        20, kinds.whole_number(0), 'training batches from which running statistics are re-estimated; 0: none'
+        None,
+        kinds.whole_number(0).or_none(),
+        'training batches from which running statistics are re-estimated; 0: none (default: 20; fewer if data and '
+        'training are small)',
     )

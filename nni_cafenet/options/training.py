@@ -43,10 +43,11 @@ class RecipeOptions(Record):
     distill: bool = option(
         True, kinds.flag(), "smaller networks of trained weights also learn the original network's outputs"
     )
-    finalists: int = option(
-        4,
-        kinds.whole_number(1),
-        'how many of the best widths are trained at the end; the best network is the result',
+    finalists: int | None = option(
+        None,
+        kinds.whole_number(1).or_none(),
+        'how many of the best widths are trained at the end; the best network is the result (default: 4; fewer if those '
+        'after the first would cost more than the training of the supernet)',
     )
     device: str = option(
         'auto', kinds.text('auto, cpu, cuda, cuda:1 or mps'), 'where to train: auto, cpu, cuda, cuda:1'

@@ -79,8 +79,8 @@ def prune(
     headroom: int | None = None,
     holdout: float = 0.1,
     score_data: Any = None,
-    statistics_batches: int = 20,
-    finalists: int = 4,
+    statistics_batches: int | None = None,
+    finalists: int | None = None,
     baseline: bool = True,
     seed: int = 0,
     directory: str | Path | None = None,
@@ -141,12 +141,13 @@ def prune(
         The space (see `WidthMutator`). Default of ``min_ratio``: 0.6 times the square root of the smallest budget's share
         of the MACs, such as 0.3 for ``'25%'``, so that a short training is spent on widths within reach of the budget.
     sharing, channel_sets_per_step, memory, search, score, temperature, headroom, holdout, score_data, statistics_batches
-        The search (see `CafeNet`). Default of ``search``: ``Evolution(population=40, generations=20, initial='uniform')``.
+        The search (see `CafeNet`). Default of ``search``: ``Evolution(initial='uniform')``.
         An evolution that starts from ``'uniform'`` starts from the widths of a `Knapsack` of the importance too, and the
         report shows these as a first look. ``search='knapsack'``, or a `Knapsack` of your own: its widths are the result,
         without a supernet unless ``epochs`` asks for one; without it the default of ``sharing`` is ``Fixed()``.
     finalists
-        Number of the best widths that are fine-tuned; the best network by the metric is the result.
+        Number of the best widths that are fine-tuned; the best network by the metric is the result. None (default): 4;
+        fewer if those after the first would cost more than the training of the supernet.
     baseline
         Fine-tune the uniformly scaled network of the budget as well. It is the result if no finalist is better.
     seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ['Evolution', 'binary_tournament', 'polynomial_mutation', 'survivors',
 
 UNIFORM = 'uniform'
 _UNIFORM_RATIOS = (0.9, 0.7, 0.5, 0.35, 0.25)
+_POPULATION, _GENERATIONS = 40, 20
 _RETRIES = 4  # mutations of a duplicate before a fresh sample replaces it
 
 
@@ -32,10 +34,12 @@ class Evolution(Searcher):
 
     Parameters
     ----------
-    population : int
-        Widths in a generation, 2 or more. The uniformly scaled network of the budget is in the first one.
-    generations : int
-        Generations to score, the first (random) one included: ``population * generations`` widths in all.
+    population : int, optional
+        Widths in a generation, 2 or more. The uniformly scaled network of the budget is in the first one. Default: 40.
+    generations : int, optional
+        Generations to score, the first (random) one included: ``population * generations`` widths in all. Default: 20.
+        In a run, what is left open becomes smaller if the search would cost more than the training of the supernet (see
+        `CafeNet`).
     initial : sequence, or 'uniform', optional
         What the first generation starts from: widths ``{label: width}``, a `Knapsack` (its widths under the budget of the
         search), or ``'uniform'``: networks with all groups scaled alike, to 0.9, 0.7, 0.5, 0.35 and 0.25 of their width. At
@@ -59,8 +63,8 @@ class Evolution(Searcher):
 
     def __init__(
         self,
-        population: int = 40,
-        generations: int = 20,
+        population: int | None = None,
+        generations: int | None = None,
         *,
         initial: Sequence[Mapping[str, int] | Knapsack | str] | str | None = None,
         crossover_probability: float = 0.9,
@@ -77,16 +81,34 @@ class Evolution(Searcher):
         )
         self.eta = check_number('eta', eta, 0)
         self.floor = check_number('floor', floor, 0, 1)
-        if isinstance(self.initial, list) and len(self.initial) > self.population:
+        self._population = _POPULATION if self.population is None else self.population
+        self._generations = _GENERATIONS if self.generations is None else self.generations
+        if isinstance(self.initial, list) and len(self.initial) > self._population:
             raise ValueError(
-                f'initial has {len(self.initial)} widths: allowed are at most population={self.population}; '
+                f'initial has {len(self.initial)} widths: allowed are at most population={self._population}; '
                 f'give fewer or a larger population'
             )
 
     @property
     def total(self) -> int:
         """The largest number of proposed widths: ``population * generations``."""
-        return self.population * self.generations
+        return self._population * self._generations
+
+    def at_most(self, total: int) -> Evolution:
+        """Return the searcher with at most ``total`` proposals, as far as their number was left open.
+
+        Population and generations keep their proportion of two to one. The population holds ``initial``.
+        """
+        population, generations = self._population, self._generations
+        if self.total > total:
+            least = max(2, len(self.initial)) if isinstance(self.initial, list) else 2
+            if self.population is None:
+                wanted = max(1, math.isqrt(total // 2)) if self.generations is None else generations
+                population = min(population, max(least, total // wanted))
+            if self.generations is None:
+                generations = min(generations, max(1, total // population))
+        options: dict[str, Any] = {**self.to_dict(), 'population': population, 'generations': generations}
+        return type(self)(**options)
 
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
         """Run a search; see :meth:`Searcher.propose`. Each batch is a generation."""
@@ -94,22 +116,22 @@ class Evolution(Searcher):
         seen: set[bytes] = set()
         parents = self._first_generation(space, seen, rng)
         fitness = read_fitness((yield space.as_dicts(parents)), len(parents))
-        for _ in range(self.generations - 1):
+        for _ in range(self._generations - 1):
             children = self._children(space, parents, fitness, seen, rng)
             if len(children) == 0:
                 return  # all widths within the budget were proposed
             scores = read_fitness((yield space.as_dicts(children)), len(children))
             candidates, fitness = np.concatenate([parents, children]), np.concatenate([fitness, scores])
-            best = survivors(fitness, self.population)
+            best = survivors(fitness, self._population)
             parents, fitness = candidates[best], fitness[best]
 
     def _first_generation(self, space: LevelSpace, seen: set[bytes], rng: np.random.Generator) -> IntArray:
         """Initial levels (population, groups), added to ``seen``."""
         given = move_within(space, self._initial_levels(space), self.floor, rng)
-        given = given[new_rows(given, seen, self.population)]
+        given = given[new_rows(given, seen, self._population)]
         uniform = uniform_levels(space)[None]
-        given = np.concatenate([given, uniform[new_rows(uniform, seen, self.population - len(given))]])
-        drawn = sample_levels(space, self.population - len(given), rng, self.floor, seen)
+        given = np.concatenate([given, uniform[new_rows(uniform, seen, self._population - len(given))]])
+        drawn = sample_levels(space, self._population - len(given), rng, self.floor, seen)
         return np.concatenate([given, drawn])
 
     def _initial_levels(self, space: LevelSpace) -> IntArray:
@@ -132,13 +154,13 @@ class Evolution(Searcher):
         rng: np.random.Generator,
     ) -> IntArray:
         """New levels (population, groups), added to ``seen``; fewer if the space is exhausted."""
-        half = -(-self.population // 2)
+        half = -(-self._population // 2)
         chosen = parents[binary_tournament(fitness, 2 * half, rng)]
         crossed = two_point_crossover(chosen[:half], chosen[half:], self.crossover_probability, rng)
         probability = self.mutation_probability
         if probability is None:
             probability = 1 / max(1, len(space.labels))
-        pending, kept = crossed[: self.population], []
+        pending, kept = crossed[: self._population], []
         for _ in range(1 + _RETRIES):
             pending = polynomial_mutation(pending, space.counts, probability, self.eta, rng)
             pending = move_within(space, pending, self.floor, rng)

@@ -20,13 +20,15 @@ def search_widths(
     total: int,
     name: str,
     title: str = 'Search',
+    hint: str = '',
 ) -> None:
     """Run a search to its end, with a progress bar of at most ``total`` widths.
 
     Widths in the history are not scored again. So a search resumes by running again on its history: with the same
-    random numbers and scores it proposes the same widths. New scores are added as soon as they are known.
+    random numbers and scores it proposes the same widths. New scores are added as soon as they are known. The bar shows
+    the ``hint`` until the first batch ends.
     """
-    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True) as bar:
+    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True, postfix=hint or None) as bar:
         batch = next(proposals, None)
         while batch is not None:
             unknown = [widths for widths in batch if widths not in history]

@@ -17,6 +17,8 @@ from .uniform import uniform_levels
 
 __all__ = ['Proposals', 'RandomSearch', 'Searcher', 'read_fitness']
 
+_DEFAULT_TOTAL = 800
+
 Proposals = Generator[list[dict[str, int]], list[float], None]
 
 
@@ -41,6 +43,10 @@ class Searcher(ABC):
     @abstractmethod
     def total(self) -> int:
         """The largest number of proposed widths; a search of a small space may end earlier."""
+
+    def at_most(self, total: int) -> Searcher:
+        """Return the searcher with at most ``total`` proposals, if their number was left open; else itself."""
+        return self
 
     @abstractmethod
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
@@ -89,8 +95,9 @@ class RandomSearch(Searcher):
 
     Parameters
     ----------
-    n : int
-        Number of widths, the uniformly scaled network of the budget among them.
+    n : int, optional
+        Number of widths, the uniformly scaled network of the budget among them. Default: 800; in a run, fewer if the
+        search would cost more than the training of the supernet (see `CafeNet`).
     floor : float
         Smallest share of the budget that a proposal uses, 0..1, as far as the space allows; our reading of
         BCNetV2 (candidates within 0.8 B..B).
@@ -103,15 +110,20 @@ class RandomSearch(Searcher):
         If an option is not allowed.
     """
 
-    def __init__(self, n: int = 1000, *, floor: float = 0.8, batch: int = 50) -> None:
-        self.n = check_whole_number('n', n, 1)
+    def __init__(self, n: int | None = None, *, floor: float = 0.8, batch: int = 50) -> None:
+        self.n = None if n is None else check_whole_number('n', n, 1)
         self.floor = check_number('floor', floor, 0, 1)
         self.batch = check_whole_number('batch', batch, 1)
 
     @property
     def total(self) -> int:
         """The largest number of proposed widths: ``n``."""
-        return self.n
+        return _DEFAULT_TOTAL if self.n is None else self.n
+
+    def at_most(self, total: int) -> RandomSearch:
+        """Return the searcher with ``n`` at most ``total``, if it was left open; else itself."""
+        n = max(1, min(self.total, total)) if self.n is None else self.n
+        return RandomSearch(n, floor=self.floor, batch=self.batch)
 
     def propose(self, domain: WidthDomain, budget: Budget, rng: np.random.Generator) -> Proposals:
         """Run a search; see :meth:`Searcher.propose`. Scores are ignored."""
@@ -119,7 +131,7 @@ class RandomSearch(Searcher):
         seen: set[bytes] = set()
         uniform = uniform_levels(space)[None]
         uniform = uniform[new_rows(uniform, seen)]
-        widths = space.as_dicts(np.concatenate([uniform, sample_levels(space, self.n - 1, rng, self.floor, seen)]))
+        widths = space.as_dicts(np.concatenate([uniform, sample_levels(space, self.total - 1, rng, self.floor, seen)]))
         for first in range(0, len(widths), self.batch):
             batch = widths[first : first + self.batch]
             read_fitness((yield batch), len(batch))

@@ -44,7 +44,8 @@ def load_slim(
     factory
         A factory of the full model, or a full model (which is modified).
     path
-        The folder that `save_slim` wrote.
+        The folder that `save_slim` wrote. In place of ``slim.pt`` it may hold ``slim.safetensors``, as ``nni-cafenet export
+        --safetensors`` writes it; that needs the package ``safetensors``.
     weights
         Load the weights; otherwise parameters are uninitialized.
     check
@@ -58,12 +59,14 @@ def load_slim(
     ------
     FileNotFoundError
         If the folder lacks one of the files.
+    ImportError
+        If the weights are in ``slim.safetensors``, and ``safetensors`` is not installed.
     ValueError
         If a file is damaged, the files belong to another model, or the outputs differ; the message lists differences.
     """
     folder = Path(path)
     record = _record(folder)
-    state = _tensors(folder, 'slim.pt', record)
+    state = _weights(folder, record)
     others = _tensors(folder, 'buffers.pt', record) if 'buffers.pt' in record['files'] else {}
     model = factory if isinstance(factory, nn.Module) else factory()
     problems = [
@@ -87,7 +90,9 @@ def load_slim(
     _assign_other_tensors(model, others, record.get('unset', []))
     wrong = next(_wrong_sizes(model), None)
     if wrong is not None:
-        raise ValueError(f'{folder / "widths.json"} does not match slim.pt: {wrong}. Save the network again.')
+        raise ValueError(
+            f'{folder / "widths.json"} does not match the weights beside it: {wrong}. Save the network again.'
+        )
     if weights:
         model.load_state_dict(state)
         if check and record.get('check') is not None:
@@ -116,6 +121,33 @@ def _record(folder: Path) -> dict[str, Any]:
     if not right:
         raise _damaged(file, 'its checksum does not match its content')
     return dict(record)
+
+
+def _weights(folder: Path, record: Mapping[str, Any]) -> Any:
+    if not (folder / 'slim.pt').is_file() and (folder / 'slim.safetensors').is_file():
+        return _safe_tensors(folder / 'slim.safetensors', record)
+    return _tensors(folder, 'slim.pt', record)
+
+
+def _safe_tensors(file: Path, record: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Read a safetensors file, and verify the widths and the checksum in its metadata, if there are any."""
+    try:
+        from safetensors.torch import load
+    except ImportError as error:
+        raise ImportError(f'{file} needs the package safetensors: pip install safetensors.') from error
+    content = _content(file)
+    start = 8 + int.from_bytes(content[:8], 'little')
+    try:
+        state: dict[str, torch.Tensor] = load(content)
+        facts = json.loads(content[8:start]).get('__metadata__') or {}
+        widths = json.loads(facts.get('widths', 'null'))
+    except Exception as error:  # safetensors has an error class of its own
+        raise _damaged(file, type(error).__name__) from error
+    if widths not in (None, record.get('widths')):
+        raise ValueError(f'{file} holds weights of other widths than widths.json: export the network of this folder.')
+    if facts.get('sha256', '') not in ('', hashlib.sha256(content[start:]).hexdigest()):
+        raise _damaged(file, 'its checksum does not match its content')
+    return state
 
 
 def _tensors(folder: Path, name: str, record: Mapping[str, Any]) -> Any:

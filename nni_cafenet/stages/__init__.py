@@ -2,6 +2,7 @@
 
 from .captured_results import CapturedResults, reports_may_fail, taken_reports
 from .context import StageContext, named
+from .default_sizes import BACKWARD, MOST_FINALISTS, Workload, training_batches
 from .equal_cost import EqualCost, default_drawn, one_batch
 from .evaluator_factory import EvaluatorFactory
 from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
@@ -16,21 +17,25 @@ from .latency_table import check_directory, table_of_run
 from .limits import within_duration
 from .metrics_monitor import MetricsMonitor, check_loggers
 from .nni_space import width_space_of
-from .options import RunOptions
+from .options import MOST_STATISTICS_BATCHES, RunOptions
 from .overtraining_check import evaluating, overtraining
 from .preflight import check_before_training
 from .presets import with_preset
 from .progress_bar import EpochBar
 from .ranking_metric import Metric
 from .run_copy import check_source, copy_run
-from .stage_records import check_supernet, stages_record
+from .stage_records import check_supernet, read_stages, stages_record
+from .time_left import TimeLeft, Work
 from .train_finalists import read_result, train_finalist
 from .train_supernet import SupernetStage
 from .training_curves import read_curves
 
 __all__ = [
+    'BACKWARD',
     'BASELINE',
     'JOB_RECORD',
+    'MOST_FINALISTS',
+    'MOST_STATISTICS_BATCHES',
     'CapturedResults',
     'EpochBar',
     'EqualCost',
@@ -44,8 +49,11 @@ __all__ = [
     'StageContext',
     'Stages',
     'SupernetStage',
+    'TimeLeft',
     'TrainedFinalist',
     'TrainedModel',
+    'Work',
+    'Workload',
     'check_before_training',
     'check_checkpoint',
     'check_directory',
@@ -67,6 +75,7 @@ __all__ = [
     'read_choice',
     'read_curves',
     'read_result',
+    'read_stages',
     'reports_may_fail',
     'restore_first_seeds',
     'short_trainings_table',
@@ -74,6 +83,7 @@ __all__ = [
     'table_of_run',
     'taken_reports',
     'train_finalist',
+    'training_batches',
     'trainings_title',
     'width_space_of',
     'widths_table',

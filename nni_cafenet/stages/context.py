@@ -19,6 +19,7 @@ from ..options import FinalistOptions
 from ..search import Scorer
 from ..space import WidthSpace
 from ..supernet import check_evaluator, training_loader, validation_loader
+from .default_sizes import training_batches
 from .evaluator_factory import EvaluatorFactory
 from .finalists import Finalist, TrainedFinalist, candidate_names, finalist_names
 from .folder import RunFolder
@@ -110,6 +111,16 @@ class StageContext:
         score = self.options.score
         return Metric(HELDOUT_LOSS if score == 'loss' else score, self.options.higher_is_better)
 
+    def finalist_batches(self) -> int | None:
+        """Return the number of batches of a finalist's training; None if it is not known before."""
+        evaluator, loader = self._of_finalists
+        return training_batches(evaluator.trainer, loader)
+
+    @property
+    def finalist_epochs(self) -> int:
+        """The epochs of a finalist's training; 0 if they are not limited."""
+        return max(0, (self.finalist_evaluator or self.evaluator).trainer.max_epochs or 0)
+
     def train_finalist(
         self, finalist: Finalist, folder: RunFolder, callbacks: Sequence[pl.Callback] = ()
     ) -> TrainedFinalist:
@@ -184,10 +195,15 @@ class StageContext:
 
     @cached_property
     def _evaluator_record(self) -> dict[str, Any]:
-        evaluator = self.finalist_evaluator or self.evaluator
-        own = self.loader if evaluator is self.evaluator else training_loader(evaluator)
+        evaluator, own = self._of_finalists
         loaders = {'train_dataloaders': own, 'val_dataloaders': validation_loader(evaluator)}
         return {**evaluator_record(evaluator), **{name: loader_record(each) for name, each in loaders.items()}}
+
+    @cached_property
+    def _of_finalists(self) -> tuple[Lightning, Any]:
+        """The evaluator of finalists and its training loader."""
+        evaluator = self.finalist_evaluator or self.evaluator
+        return evaluator, self.loader if evaluator is self.evaluator else training_loader(evaluator)
 
     @cached_property
     def _score_data(self) -> Any:

@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / 'curves.jsonl'
 
     @property
+    def speed(self) -> Path:
+        """The seconds of a forward, for estimates of time; see `TimeLeft`."""
+        return self.path / 'speed.json'
+
+    @property
     def uniform_loss(self) -> Path:
         """Held-out loss of the uniform network during supernet training, as JSON lines."""
         return self.path / 'uniform_loss.jsonl'

@@ -17,6 +17,7 @@ from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
 from .limits import check_trainings
 from .scores_over_ranks import scores_over_ranks
+from .time_left import StepClock, TimeLeft
 from .train_finalists import read_result
 
 __all__ = ['InProcess', 'Stages']
@@ -31,6 +32,9 @@ class Stages(Protocol):
     def score(self, batch: Sequence[Mapping[str, int]], /) -> Iterator[Scored]:
         """Score a batch of widths; yield results in order."""
 
+    def expected(self, widths: int, /) -> str:
+        """Return the time that scoring widths is expected to take, for a progress bar; ``''`` if unknown."""
+
     def train_finalists(self, finalists: Sequence[Finalist], /) -> Iterator[TrainedFinalist]:
         """Train finalists; yield each one whose training finishes."""
 
@@ -43,12 +47,15 @@ class Stages(Protocol):
 
 
 class InProcess:
-    """Executes the stages in this process, by NNI's ``engine``."""
+    """Executes the stages in this process, by NNI's ``engine``; ``times`` estimates how long they take."""
 
-    def __init__(self, context: StageContext, folder: RunFolder, engine: ExecutionEngine) -> None:
+    def __init__(
+        self, context: StageContext, folder: RunFolder, engine: ExecutionEngine, times: TimeLeft | None = None
+    ) -> None:
         self.context = context
         self.folder = folder
         self.engine = engine
+        self._times = times
 
     def train_supernet(self) -> None:
         """Train the supernet, or resume from its checkpoint."""
@@ -58,25 +65,49 @@ class InProcess:
             check_trainings(self.engine)
             self.engine.submit_models(supernet.model_space())
 
-        supernet.train(self.folder, fit)
+        supernet.train(self.folder, fit, [] if self._times is None else [StepClock(self._times.stepped)])
+        if self._times is not None:
+            self._times.resumed()
 
     def score(self, batch: Sequence[Mapping[str, int]]) -> Iterator[Scored]:
         """Score a batch of widths, each rank its share; yield results in order."""
-        return scores_over_ranks(self.context.scorer.score, batch)
+        score = self.context.scorer.score
+        return scores_over_ranks(score if self._times is None else self._times.watched(score), batch)
+
+    def expected(self, widths: int) -> str:
+        """Return the time that scoring widths is expected to take, for a progress bar."""
+        return '' if self._times is None else self._times.of_search(widths)
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other; those that an earlier run has trained take no place under its limit."""
-        title = trainings_title(finalists)
-        for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
-            train = partial(self.context.train_finalist, finalist, self.folder)
-            if read_result(finalist, self.folder.training(finalist.folder, finalist.epochs)) is not None:
-                yield train()
-                continue
-            check_trainings(self.engine)
-            call = _Call(train)
-            self.engine.submit_models(call)
-            if call.result is not None:
-                yield call.result
+        title, hint = trainings_title(finalists), self._hint(finalists)
+        with tqdm(
+            total=len(finalists), desc=title, unit='network', dynamic_ncols=True, disable=not finalists, postfix=hint
+        ) as bar:
+            for finalist in finalists:
+                result = self._trained(finalist)
+                if result is not None:
+                    yield result
+                bar.set_postfix_str('', refresh=False)
+                bar.update()
+
+    def _trained(self, finalist: Finalist) -> TrainedFinalist | None:
+        """Train a finalist, or read its result; None if the engine has ended."""
+        train = partial(self.context.train_finalist, finalist, self.folder)
+        if self._is_trained(finalist):
+            return train()
+        check_trainings(self.engine)
+        call = _Call(train)
+        self.engine.submit_models(call)
+        return call.result
+
+    def _is_trained(self, finalist: Finalist) -> bool:
+        return read_result(finalist, self.folder.training(finalist.folder, finalist.epochs)) is not None
+
+    def _hint(self, finalists: Sequence[Finalist]) -> str | None:
+        """Return the time that full trainings are expected to take."""
+        left = [each for each in finalists if each.epochs is None and not self._is_trained(each)]
+        return None if self._times is None else self._times.of_finalists(len(left)) or None
 
     @property
     def resume_hint(self) -> str:

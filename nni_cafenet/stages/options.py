@@ -13,7 +13,9 @@ from ..search import better_when_higher
 from ..supernet import LocallyFree, Sharing, TrainingOptions
 from ..utils import check_instance
 
-__all__ = ['RunOptions']
+__all__ = ['MOST_STATISTICS_BATCHES', 'RunOptions']
+
+MOST_STATISTICS_BATCHES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class RunOptions(SupernetOptions, ScoreOptions):
     """How the supernet is trained and widths are scored; the same in every process of a run.
 
     What is left open is filled in: ``higher_is_better`` by the name of the score, ``channel_sets_per_score`` by the
-    channel sets of a training step.
+    channel sets of a training step, ``statistics_batches`` by 20.
     """
 
     sharing: Sharing = field(default_factory=LocallyFree)
@@ -33,6 +35,7 @@ class RunOptions(SupernetOptions, ScoreOptions):
         left_open = {
             'higher_is_better': better_when_higher(self.score),
             'channel_sets_per_score': self.channel_sets_per_step,
+            'statistics_batches': MOST_STATISTICS_BATCHES,
             'sharing': LocallyFree(),
             'training': TrainingOptions(),
         }

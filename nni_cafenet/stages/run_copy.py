@@ -15,7 +15,16 @@ __all__ = ['check_source', 'copy_run']
 
 _FILES = (
     *('supernet.json', 'supernet.ckpt', 'initial.pt', 'setup.json', 'curves.jsonl', 'uniform_loss.jsonl'),
-    *('history*.jsonl', 'searched.json', 'latency*.json*', 'finalists.json', 'finalists', 'short_trainings', 'search'),
+    *(
+        'history*.jsonl',
+        'searched.json',
+        'speed.json',
+        'latency*.json*',
+        'finalists.json',
+        'finalists',
+        'short_trainings',
+        'search',
+    ),
 )
 _LAST = 'run.json'
 """Written last: a folder without it holds no run."""

@@ -33,14 +33,16 @@ def stages_record(
     search: Mapping[str, Any],
     finalists: Mapping[str, Any],
     weights: str = '',
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the fingerprints of all stages, JSON-serializable.
 
     ``weights`` is the digest of those that the supernet starts from. They may differ from start to start, since scripts
-    draw them at random; a run continues with those of its first start, and says so.
+    draw them at random; a run continues with those of its first start, and says so. ``sizes`` are those that the user
+    left open, for later starts to keep.
     """
     record = {'supernet': supernet, 'scores': scores, 'search': search, 'finalists': finalists, 'weights': weights}
-    plain: dict[str, Any] = json.loads(json.dumps({'format': FORMAT, **record}))
+    plain: dict[str, Any] = json.loads(json.dumps({'format': FORMAT, **record, 'sizes': sizes or {}}))
     return plain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,26 +18,31 @@ from ..options import BudgetSpecs, FinalistOptions, Halving, SearchOptions
 from ..search import Evolution, Headroom, Scored, Scorer, Searcher, search_widths, uniform_within
 from ..stages import (
     BASELINE,
+    MOST_FINALISTS,
     Finalist,
     RunFolder,
     RunOptions,
     StageContext,
     Stages,
+    TimeLeft,
     check_source,
     computes_numbers,
     copy_run,
     finalist_name,
     named,
     one_batch,
+    read_stages,
     with_preset,
 )
 from ..supernet import Combination, Divergence, Sharing, TrainingOptions, WidthSampling
 from ..utils import check_instance, check_path
 from .engine import is_sequential
 from .finalist_trainings import FinalistTrainings
+from .left_open import LeftOpen
 from .result import RunResult
 from .width_search import WidthSearch
 from .with_result import known
+from .work_left import work_left
 
 __all__ = ['CafeNet']
 
@@ -82,7 +88,9 @@ class CafeNet(WidthSearch):
     ema
         Decay of a moving average of the supernet's weights, such as 0.999, on which widths are scored. Default: None.
     search
-        The searcher; default ``Evolution(population=40, generations=20)``.
+        The searcher; default ``Evolution()``: 40 widths in each of 20 generations. Fewer if the search would cost more
+        than the training of the supernet, counted in forwards of a batch, down to 80 in all; a log line says so. Numbers
+        that you give are kept.
     score
         What widths are ranked by: ``'loss'`` (default; finer than accuracy) or a metric that the evaluator's
         ``validation_step`` logs, such as ``'val_acc'``.
@@ -104,12 +112,14 @@ class CafeNet(WidthSearch):
     score_data
         A loader of training data for scores, instead of a held-out part.
     statistics_batches
-        Training batches from which running statistics are re-estimated for each width; 0: off.
+        Training batches from which running statistics are re-estimated for each width; 0: off. None (default): 20, but
+        no more than an epoch has, and fewer together with the widths of the search, down to 4.
     seed
         Seed of widths, channel sets, the split of the data, the search, and the training of finalists.
     finalists
         Number of the best widths that the evaluator trains after the search, besides the uniformly scaled network of the
         same MACs; ``export_top_models`` then ranks the trained networks. 0 (default): none, widths are ranked by score.
+        None: 4; fewer if those after the first would cost more than the training of the supernet.
     finalist_halving
         Short trainings that choose among the finalists: the epochs of each rung, such as ``(2, 4)``, or a `Halving`. All
         ``finalists`` are trained for 2 epochs, the better half for 4, and the better half of those in full, beside the
@@ -166,9 +176,9 @@ class CafeNet(WidthSearch):
         headroom: int | None = None,
         holdout: float = 0.1,
         score_data: Any = None,
-        statistics_batches: int = 20,
+        statistics_batches: int | None = None,
         seed: int = 0,
-        finalists: int = 0,
+        finalists: int | None = 0,
         finalist_halving: Halving | Sequence[int] | None = None,
         finalist_weights: str = 'fresh',
         finalist_evaluator: Any = None,
@@ -196,6 +206,7 @@ class CafeNet(WidthSearch):
         self.search = check_instance('search', searcher, Searcher)
         self.supernet_from = None if supernet_from is None else check_path('supernet_from', supernet_from)
         self.headroom_widths = SearchOptions.check('headroom', headroom)
+        self._left_open = LeftOpen(statistics_batches is None, finalists is None)
         super().__init__(
             budgets,
             options=RunOptions.checked(
@@ -214,7 +225,7 @@ class CafeNet(WidthSearch):
                 training=training,
             ),
             finalists=FinalistOptions(
-                number=finalists,
+                number=MOST_FINALISTS if finalists is None else finalists,
                 weights=finalist_weights,
                 metric=metric,
                 higher_is_better=metric_higher_is_better,
@@ -245,11 +256,27 @@ class CafeNet(WidthSearch):
         if self.supernet_from is not None:
             copy_run(self.supernet_from, directory, supernet)
 
+    def _settle_sizes(self, directory: Path) -> dict[str, int]:
+        context, source = known(self._context), directory if self.supernet_from is None else self.supernet_from
+        found = read_stages(directory / 'run.json') or read_stages(source / 'run.json') or {}
+        sizes = self._left_open.settled(context, self.search, found.get('sizes', {}))
+        self.search = sizes.search
+        self.options = dataclasses.replace(self.options, statistics_batches=sizes.statistics_batches)
+        context.options = context.supernet.options = self.options
+        self.finalist_options = dataclasses.replace(self.finalist_options, number=sizes.finalists)
+        context.finalists = dataclasses.replace(context.finalists, number=sizes.finalists)
+        return sizes.record
+
     def _search_record(self) -> dict[str, Any]:
         return {'search': named(self.search), 'headroom_widths': self.headroom_widths}
 
     def _make_result(self, **common: Any) -> RunResult:
         return RunResult(**common, proposals=self.search.total, drawn=self.headroom_widths, make_slim=self._slim)
+
+    def _time_left(self, folder: RunFolder) -> TimeLeft | None:
+        context = known(self._context)
+        work = work_left(context, folder, self.search, self._budgets, self.headroom_widths)
+        return None if work is None else TimeLeft(work, folder.speed, show=self._is_first)
 
     # --- the stages -------------------------------------------------------------------------------
 
@@ -263,12 +290,15 @@ class CafeNet(WidthSearch):
             score = partial(search_widths, score=stages.score, history=result.history, name=options.score)
             title = 'Search' if each.name is None else f'Search {each.name}'
             drawn = each.drawn()
-            score(one_batch(drawn), total=len(drawn), title=f'{title}: random widths')
+            random = f'{title}: random widths'
+            score(one_batch(drawn), total=len(drawn), title=random, hint=stages.expected(len(drawn)))
             _tell_headroom(each.headroom(result.history, None, options.score) if drawn else None)
             proposals = self.search.propose(space, each.budget, np.random.default_rng([options.seed, 1]))
-            score(proposals, total=self.search.total, title=title)
+            total = self.search.total
+            score(proposals, total=total, title=title, hint=stages.expected(total))
             fuller = each.fuller(result.best_within(each.budget, max(1, self.finalist_options.number)))
-            score(one_batch(fuller), total=len(fuller), title=f'{title}: what is left of the budget')
+            rest = f'{title}: what is left of the budget'
+            score(one_batch(fuller), total=len(fuller), title=rest, hint=stages.expected(len(fuller)))
             _tell_headroom(result.headroom_of(each))
         if self._is_first:
             result.history.export(folder.path, space.labels)

@@ -26,6 +26,7 @@ from ..stages import (
     RunOptions,
     StageContext,
     Stages,
+    TimeLeft,
     check_before_training,
     check_directory,
     check_supernet,
@@ -107,6 +108,10 @@ class WidthSearch(WithResult, OneShotStrategy):
 
     def _take_over(self, directory: Path, supernet: Mapping[str, Any]) -> None:
         """Fill the folder of a run that has not begun with what another run has done."""
+
+    def _settle_sizes(self, directory: Path) -> dict[str, int]:
+        """Settle the sizes of the run that were left open; return those to be recorded for later starts."""
+        return {}
 
     def _make_result(self, **common: Any) -> RunResult:
         """Return the result of the run, still empty."""
@@ -218,10 +223,14 @@ class WidthSearch(WithResult, OneShotStrategy):
     def _stages(self, folder: RunFolder) -> Stages:
         context: StageContext = known(self._context)
         if is_sequential(self.engine):
-            return InProcess(context, folder, self.engine)
+            return InProcess(context, folder, self.engine, self._time_left(folder))
         from ..trials import AsTrials
 
         return AsTrials(context, folder, self.engine, self.trial_directory)
+
+    def _time_left(self, folder: RunFolder) -> TimeLeft | None:
+        """Return an estimate of the time of the stages, if there is one."""
+        return None
 
     def _begun_result(self, folder: RunFolder) -> RunResult:
         context: StageContext = known(self._context)
@@ -251,6 +260,7 @@ class WidthSearch(WithResult, OneShotStrategy):
         """Return the folder of the run; budgets are in the space's amounts from here on, measured latencies too."""
         context, directory = known(self._context), known(self.directory)
         trainer = context.supernet.trainer
+        sizes = self._settle_sizes(directory)
         supernet = self._supernet_record()
         if self._is_first:
             self._take_over(directory, supernet)
@@ -265,6 +275,7 @@ class WidthSearch(WithResult, OneShotStrategy):
             search={**budgets_record(self._budgets, several=self.budget_specs.several), **self._search_record()},
             finalists=finalists_record(self.finalist_options, self._as_asked()),
             weights=digest(record_of(context.space.state_dict())),
+            sizes=sizes,
         )
         return RunFolder(directory, record, make=trainer.is_global_zero)
 

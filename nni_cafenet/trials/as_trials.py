@@ -149,6 +149,10 @@ class AsTrials:
             self._scores.add(scored)
             yield dataclasses.replace(scored, shown={})
 
+    def expected(self, widths: int) -> str:
+        """Return ``''``: how long scores take depends on how many trials run at once."""
+        return ''
+
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train each finalist in its own trial; those that fail twice are logged and left out.
 

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     )
     from .units import (
         format_count as format_count,
+        format_duration as format_duration,
         format_time as format_time,
         parse_count as parse_count,
         parse_time as parse_time,

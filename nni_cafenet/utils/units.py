@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-__all__ = ['format_count', 'format_time', 'parse_count', 'parse_time']
+__all__ = ['format_count', 'format_duration', 'format_time', 'parse_count', 'parse_time']
 
 _LETTERS = ('', 'K', 'M', 'G', 'T', 'P')
 _FACTORS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'B': 10**9, 'T': 10**12, 'P': 10**15}
@@ -40,6 +40,19 @@ def format_count(count: float) -> str:
         power += 1
     decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f'{sign}{scaled:.{decimals}f}{_LETTERS[power]}'
+
+
+def format_duration(seconds: float) -> str:
+    """Format a time that somebody waits for, to two digits at most: seconds, minutes, hours or days.
+
+    >>> format_duration(0.2), format_duration(75), format_duration(200), format_duration(5_000), format_duration(200_000)
+    ('1 s', '75 s', '3 min', '1.4 h', '56 h')
+    """
+    for unit, size in (('s', 1), ('min', 60)):
+        if seconds < 90 * size:
+            return f'{max(1, round(seconds / size))} {unit}'
+    hours = seconds / 3600
+    return f'{hours:.1f} h' if hours < 9.95 else f'{hours:.0f} h' if hours < 100 else f'{hours / 24:.0f} d'
 
 
 def parse_count(text: str | float) -> int:

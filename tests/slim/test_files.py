@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from nni_cafenet import WidthSpace, load_slim, save_slim
+from nni_cafenet.export import export_safetensors
+from nni_cafenet.slim import files
 from nni_cafenet.testing import SmallResNet
 
 
@@ -65,6 +70,74 @@ def test_saving_again_replaces(space, saved):
     assert torch.equal(load_slim(SmallResNet, folder).eval()(X), slim(X))
     assert json.loads((folder / 'widths.json').read_text())['accuracy'] == 0.5
     assert sorted(path.name for path in folder.iterdir()) == ['slim.pt', 'widths.json']
+
+
+RUN = """
+import sys
+sys.modules['nni'] = sys.modules['nni_cafenet'] = None  # an import fails
+import torch
+from torch import nn
+from load_slim import load_slim
+torch.manual_seed(1)
+model = load_slim(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4)), 'slim')
+x, expected = torch.load('expected.pt')
+assert torch.equal(model(x), expected)
+print(model[0].out_features)
+"""
+
+
+def test_weights_may_be_safetensors_without_the_package(tmp_path):
+    pytest.importorskip('safetensors')
+    full = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+    slim = WidthSpace(full, example_input=(1, 3), verify=False).save_slim(tmp_path / 'slim', {'0': 5})
+    export_safetensors(slim, tmp_path / 'slim' / 'slim.safetensors', {'0': 5})
+    (tmp_path / 'slim' / 'slim.pt').unlink()
+    torch.save((torch.ones(2, 3), slim(torch.ones(2, 3))), tmp_path / 'expected.pt')
+    shutil.copy(files.__file__, tmp_path / 'load_slim.py')
+    command = [sys.executable, '-c', RUN]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, env={'PATH': ''})
+    assert done.stdout == '5\n', done.stderr
+
+
+@pytest.fixture
+def safe(space, saved):
+    pytest.importorskip('safetensors')
+    slim, folder = saved
+    file = folder / 'slim.safetensors'
+    export_safetensors(slim, file, space.smallest_widths)
+    (folder / 'slim.pt').unlink()
+    return slim, file
+
+
+def test_a_safetensors_file_is_checked(space, safe):
+    slim, file = safe
+    assert torch.equal(load_slim(SmallResNet, file.parent).eval()(X), slim(X))
+    content = file.read_bytes()
+    for damaged in (content[:-1] + bytes([content[-1] ^ 1]), content[:-9], b''):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r'slim\.safetensors is damaged'):
+            load_slim(SmallResNet, file.parent)
+    export_safetensors(slim, file, space.full_widths)
+    with pytest.raises(ValueError, match='other widths than widths.json'):
+        load_slim(SmallResNet, file.parent)
+
+
+def test_a_safetensors_file_of_another_tool_is_taken(safe):
+    import safetensors.torch
+
+    slim, file = safe
+    safetensors.torch.save_file(slim.state_dict(), file)
+    assert torch.equal(load_slim(SmallResNet, file.parent).eval()(X), slim(X))
+
+
+def test_a_missing_package_is_named(safe, monkeypatch):
+    _, file = safe
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    with pytest.raises(ImportError, match=r'slim\.safetensors needs the package safetensors: pip install safetensors'):
+        load_slim(SmallResNet, file.parent)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r'has no slim\.pt'):
+        load_slim(SmallResNet, file.parent)
 
 
 def test_a_failed_save_leaves_the_old_files(space, saved):

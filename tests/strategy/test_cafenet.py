@@ -186,6 +186,7 @@ def test_end_to_end(run, space, tmp_path):
         'history.csv',
         'searched.json',
         'result.json',
+        'speed.json',
     }
     assert json.loads((directory / 'history.json').read_text()) == [record.to_json() for record in history]
     rows = list(csv.DictReader((directory / 'history.csv').open(newline='')))

@@ -21,6 +21,7 @@ __all__ = ['NOT_COMPARED', 'contents', 'differences', 'leftovers']
 
 NOT_COMPARED = {
     r'process\.json': 'the process that did the run last, and since when',
+    r'speed\.json': 'the seconds of a forward',
     r'\..*\.(tmp|\d+)|.*\.new': 'leftovers of a killed process, which are counted apart',
 }
 """Files that legitimately differ, as regular expressions of their names."""

@@ -24,7 +24,7 @@ examples:
   nni-cafenet export out --onnx slim.onnx --torchscript slim.pt
   nni-cafenet export family --network 50% --onnx half.onnx
   nni-cafenet export received --onnx slim.onnx --trust           run the code that the folder names
-  nni-cafenet export out --safetensors slim.safetensors
+  nni-cafenet export out --safetensors slim.safetensors          load_slim reads it beside widths.json, without slim.pt
   nni-cafenet export out/trained/fresh-0 --onnx slim.onnx        a network trained by nni-cafenet train-slim
 
 ONNX needs pip install 'nni-cafenet[onnx]', safetensors 'nni-cafenet[safetensors]'. Files are written atomically.

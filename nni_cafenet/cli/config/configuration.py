@@ -179,12 +179,12 @@ def _conflicts(made: Configuration, fresh: bool, trained: bool) -> Iterator[tupl
         yield 'search.full', 'applies to searches from fresh weights; omit it'
     if rungs is not None and not fresh and not short:
         yield 'search.halving', 'applies to searches from fresh weights; omit it'
-    elif rungs is not None and not short and made['search.finalists'] < 2:
+    elif rungs is not None and not short and made['search.finalists'] == 1:
         yield 'search.halving', 'chooses among finalists; give --finalists 2 or more, or --method short-trainings'
     elif short and fresh and made['training.finetune_epochs']:
         last = Halving(rungs or (2, 4, 8), made['search.keep']).sizes(made['search.candidates'])[-1]
         finalists = made['search.finalists']
-        if finalists > last and finalists != _BY_PATH['search.finalists'].default:
+        if finalists is not None and finalists > last:
             yield 'search.finalists', f'{finalists}: the last rung of short-trainings has {last}; give fewer'
 
 

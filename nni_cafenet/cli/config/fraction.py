@@ -11,6 +11,8 @@ __all__ = ['with_fraction']
 
 _HELD_OUT = 0.1
 _FEWEST = {'population': 4, 'generations': 2, 'candidates': 4, 'statistics_batches': 1}
+_LEFT_OPEN = {'population': 40, 'generations': 20, 'statistics_batches': 20}
+"""What a job without these options has at most."""
 
 
 def with_fraction(configuration: Configuration, fraction: float) -> Configuration:
@@ -30,5 +32,6 @@ def with_fraction(configuration: Configuration, fraction: float) -> Configuratio
             changes[f'training__{name}'] = fraction * configuration[f'training.{name}']
     for name, least in _FEWEST.items():
         asked = configuration[f'search.{name}']
+        asked = _LEFT_OPEN[name] if asked is None else asked
         changes[f'search__{name}'] = min(asked, max(least, round(fraction * asked)))
     return configuration.with_values(**changes)

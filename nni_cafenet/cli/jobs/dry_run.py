@@ -9,13 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ...options import COSTS, BudgetSpecs
+from ...options import COSTS, BudgetSpecs, FinalistOptions
 from ...pruning import Recipes
 from ...search import Budget
 from ...space import WidthMutator, WidthSpace
-from ...stages import RunOptions, SupernetStage, default_drawn
+from ...stages import MOST_FINALISTS, RunOptions, StageContext, SupernetStage, default_drawn
+from ...strategy import LeftOpen
 from ...utils import format_count, seeded, suppress_training_logs
-from ..config import Configuration
 from ..recipes import FORWARDS_PER_STEP
 from .job_space import space_options
 from .prepare import Prepared, search_of
@@ -59,7 +59,25 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
         channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
         holdout=asked['search.holdout'],
+        statistics_batches=asked['search.statistics_batches'],
         seed=asked['seed'],
+    )
+    epochs, trained = asked['training.epochs'], asked['training.finetune_epochs']
+    statistics, finalists = asked['search.statistics_batches'], asked['search.finalists']
+    number = (MOST_FINALISTS if finalists is None else finalists) if trained else 0
+    context = StageContext(
+        space,
+        recipes.supernet(epochs),
+        options,
+        FinalistOptions(number=number),
+        recipes.slim('Training', trained),
+        BudgetSpecs.of(asked['budget']).names,
+    )
+    left_open = LeftOpen(statistics is None, finalists is None and number > 0)
+    sizes = left_open.settled(context, search_of(asked), {})
+    yield (
+        f'search: {sizes.search.total:,} widths for each budget, {sizes.statistics_batches} statistics batches, '
+        f'{sizes.finalists} finalists'
     )
     clock = _Clock()
     stage = SupernetStage(space, recipes.few_steps(_STEPS, clock), options)
@@ -70,28 +88,27 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
     recipes.few_steps(_STEPS, clock).evaluate(space.slim(space.full_widths, weights=False))
     seconds = _Seconds(supernet, clock.seconds)
     steps = len(prepared.data.train)
-    epochs, trained = asked['training.epochs'], asked['training.finetune_epochs']
     yield f'steps: {supernet_steps:,} an epoch of the supernet, {supernet_steps * epochs:,} in all; {steps:,} of a network'
     yield f'first steps: {seconds.supernet:.3g} s for the supernet, {seconds.full:.3g} s for the full network'
     full = space.macs(space.full_widths)
     share = sum(budgets) / full
     each = seconds.full * share  # of a training step of a network of every budget
-    widths = _scored(asked) * options.channel_sets_per_score
+    drawn = asked['search.headroom']
+    proposed = sizes.search.total
+    widths = proposed + (default_drawn(proposed) if drawn is None else drawn)
     parts = {
         'supernet': supernet_steps * epochs * seconds.supernet,
-        'search': widths * (asked['search.statistics_batches'] + heldout_steps) * each / FORWARDS_PER_STEP,
-        'networks': steps * trained * (each * (asked['search.finalists'] + asked['search.baseline'])),
+        'search': widths
+        * options.channel_sets_per_score
+        * (sizes.statistics_batches + heldout_steps)
+        * each
+        / FORWARDS_PER_STEP,
+        'networks': steps * trained * (each * (sizes.finalists + asked['search.baseline'])),
     }
     if asked['search.full']:
         parts['full network'] = steps * trained * seconds.full
     text = ', '.join(f'{name} {_as_hours(value)}' for name, value in parts.items())
     yield f'expected: {_as_hours(sum(parts.values()))} ({text})'
-
-
-def _scored(asked: Configuration) -> int:
-    """Return the number of widths that a search scores."""
-    proposed, drawn = search_of(asked).total, asked['search.headroom']
-    return int(proposed + (default_drawn(proposed) if drawn is None else drawn))
 
 
 def _as_hours(seconds: float) -> str:

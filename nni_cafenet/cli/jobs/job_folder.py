@@ -131,6 +131,7 @@ QUESTIONS = (
     'search.score',
     'search.temperature',
     'search.headroom',
+    'search.statistics_batches',
     'search.finalists',
     'search.baseline',
     'search.full',

@@ -31,8 +31,6 @@ _SETTINGS = (
     'training.importance',
     'training.distill',
     'search.method',
-    'search.population',
-    'search.generations',
     'search.candidates',
     'search.halving',
     'seed',
@@ -65,7 +63,7 @@ def report_of(prepared: Prepared, found: Found) -> RunReport:
     return RunReport(
         title=f'{name} {found.verb} {_shown(asked["budget"])}',
         model=name,
-        settings={path: _shown(asked[path]) for path in _SETTINGS},
+        settings=_settings(asked),
         full_widths=found.networks[0].widths,
         networks=found.networks,
         metric=found.metric,
@@ -91,7 +89,7 @@ def named_report(prepared: Prepared, report: RunReport, folder: Path) -> RunRepo
         report,
         title=f'{name} pruned to {_shown(asked["budget"])}',
         model=name,
-        settings={path: _shown(asked[path]) for path in _SETTINGS},
+        settings=_settings(asked),
         loading=_loading(prepared, folder),
     )
 
@@ -103,10 +101,27 @@ def layers_of(model: nn.Module, shape: Sequence[int]) -> tuple[LayerCost, ...]:
     return tuple(LayerCost(layer, macs) for layer, macs in layers.items())
 
 
+def _settings(asked: Configuration) -> dict[str, str]:
+    """The settings of a job; what was left open as the run has settled it."""
+    record = _record(asked)
+    settled = {
+        'search': record['search'].get('search'),
+        'search.statistics_batches': record['scores'].get('statistics_batches'),
+        'search.finalists': record['finalists'].get('finalists'),
+    }
+    return {
+        **{path: _shown(asked[path]) for path in _SETTINGS},
+        **{path: _shown(value) for path, value in settled.items() if value is not None},
+    }
+
+
+def _record(asked: Configuration) -> dict[str, Any]:
+    return read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start again')
+
+
 def _budgets(asked: Configuration) -> dict[str, int]:
     """The limits on MACs, by name of budget."""
-    record = read_record(Path(asked['output']) / 'run.json', remedy='give another folder to start again')
-    limits = record['search']['budget']
+    limits = _record(asked)['search']['budget']
     several = isinstance(limits, list)
     names = asked['budget'] if several else [asked['budget']]
     return {

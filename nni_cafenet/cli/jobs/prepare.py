@@ -107,7 +107,8 @@ def search_of(configuration: Configuration) -> Any:
     if configuration['search.method'] == 'knapsack':
         return 'knapsack'
     if configuration['search.method'] == 'random':
-        return RandomSearch(population * generations)
+        left_open = population is None and generations is None
+        return RandomSearch(None if left_open else Evolution(population, generations).total)
     initial = None if configuration['model.weights'] is None else 'uniform'
     return Evolution(population=population, generations=generations, initial=initial)
 

@@ -16,6 +16,7 @@ from ...report import NetworkRecord
 from ...search import Budget, Scored
 from ...slim import save_slim
 from ...space import WidthMutator, WidthSpace
+from ...stages import MOST_FINALISTS
 from ...strategy import CafeNet, RunResult, ShortTrainings
 from ...utils import seeded, suppress_training_logs
 from ..config import Configuration
@@ -84,7 +85,7 @@ def _strategy(
     if asked['search.method'] == 'short-trainings':
         rungs = (2, 4, 8) if rungs is None else rungs
         last = Halving(rungs, keep).sizes(asked['search.candidates'])[-1]
-        options['finalists'] = min(options['finalists'], last)
+        options['finalists'] = min(MOST_FINALISTS if options['finalists'] is None else options['finalists'], last)
         return ShortTrainings(asked['budget'], asked['search.candidates'], rungs, keep, **options), training
     strategy = CafeNet(
         asked['budget'],

@@ -37,7 +37,7 @@ def problems(path, options=None):
 def test_options_go_before_the_file_and_both_before_defaults(file):
     path = file('budget: 25%\nseed: 7\nsearch:\n  population: 10\n')
     made = Configuration.checked(path, {**LEAST, 'seed': Given('--seed', 3)})
-    assert (made['budget'], made['seed'], made['search.population'], made['search.generations']) == ('25%', 3, 10, 20)
+    assert (made['budget'], made['seed'], made['search.population'], made['search.keep']) == ('25%', 3, 10, 0.5)
 
 
 def test_defaults_follow_the_weights():
@@ -185,7 +185,7 @@ def test_written_as_yaml_it_is_the_same(tmp_path_factory, budget, bins, lr, args
 def test_differences_leave_out_what_changes_nothing():
     made = Configuration.checked(None, LEAST)
     other = made.with_values(seed=1, device='cpu', output='elsewhere', data__workers=2, search__population=5)
-    assert made.differences(other) == ['search.population: 40 there, 5 now', 'seed: 0 there, 1 now']
+    assert made.differences(other) == ['search.population: null there, 5 now', 'seed: 0 there, 1 now']
 
 
 def test_a_record_from_before_a_field_that_changes_nothing():

@@ -96,11 +96,12 @@ def test_a_dry_run_says_what_it_means(home, tmp_path, capsys):
         'full network',
         'smallest network',
         'budget 50%',
+        'search',
         'steps',
         'first steps',
         'expected',
     ]
-    assert lines[5] == 'steps: 2 an epoch of the supernet, 2 in all; 3 of a network'  # a fifth is held out
+    assert lines[6] == 'steps: 2 an epoch of the supernet, 2 in all; 3 of a network'  # a fifth is held out
 
 
 def test_a_dry_run_without_the_data(tmp_path, capsys):
