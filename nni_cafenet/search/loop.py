@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tqdm.auto import tqdm
 
+from ..ranks import is_first
 from .history import History, Scored
 from .searcher import Proposals
 
@@ -26,7 +27,7 @@ def search_widths(
     Widths in the history are not scored again. So a search resumes by running again on its history: with the same
     random numbers and scores it proposes the same widths. New scores are added as soon as they are known.
     """
-    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True) as bar:
+    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True, disable=not is_first()) as bar:
         batch = next(proposals, None)
         while batch is not None:
             unknown = [widths for widths in batch if widths not in history]

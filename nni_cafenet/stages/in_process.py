@@ -10,6 +10,7 @@ from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from tqdm.auto import tqdm
 
+from ..ranks import is_first
 from ..search import Scored
 from ..utils import resume_hint
 from .context import StageContext
@@ -65,8 +66,8 @@ class InProcess:
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other."""
-        title = trainings_title(finalists)
-        for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=not finalists):
+        title, hidden = trainings_title(finalists), not finalists or not is_first()
+        for finalist in tqdm(finalists, desc=title, unit='network', dynamic_ncols=True, disable=hidden):
             check_trainings(self.engine)
             call = _Call(partial(self.context.train_finalist, finalist, self.folder))
             self.engine.submit_models(call)

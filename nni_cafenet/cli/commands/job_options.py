@@ -138,12 +138,15 @@ def begin(command: str, configuration: Configuration, source: str | None = None)
     folder = JobFolder(configuration['output'])
     with loading():
         folder.check(command, configuration)
-        from ..jobs import prepare_job
+        from ...ranks import from_first, on_all
+        from ..jobs import prepare_job, start_devices
 
-        prepared = prepare_job(configuration, echo)
+        start_devices(configuration, echo)
+        prepared = on_all(lambda: prepare_job(configuration, echo))
     if folder.started:
         echo(f'resuming the run in {folder.path}')
-    folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
+    record = JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes)
+    from_first(lambda: folder.keep(record))
     return prepared if source is None else dataclasses.replace(prepared, source=absolute_path(source))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         other_networks as other_networks,
     )
     from .dry_run import resolved_lines as resolved_lines
+    from .job_devices import start_devices as start_devices
     from .job_folder import QUESTIONS as QUESTIONS, JobFolder as JobFolder, JobRecord as JobRecord
     from .job_report import named_report as named_report, report_of as report_of
     from .job_space import space_options as space_options

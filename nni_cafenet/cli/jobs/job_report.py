@@ -38,6 +38,8 @@ _SETTINGS = (
     'seed',
     'device',
     'precision',
+    'devices',
+    'nodes',
 )
 
 

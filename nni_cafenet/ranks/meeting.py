@@ -1,0 +1,48 @@
+"""The processes of a run meet before its long work, so that differences between them are found at the start."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from .agreement import gathered, rank_and_ranks
+
+__all__ = ['meet']
+
+_GRACE = 10.0
+"""Seconds that a process has to end by itself after the one that started it."""
+
+
+def meet(trainer: pl.Trainer) -> None:
+    """Start the other processes of a trainer, if its strategy does that by running the script again, and connect them.
+
+    Nothing happens without other processes, or if they have met. Strategies that fork or spawn start their processes
+    when the training starts.
+    """
+    launcher = trainer.strategy.launcher
+    if trainer.world_size == 1 or rank_and_ranks()[1] > 1 or not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    external = launcher.cluster_environment.creates_processes_externally
+    launcher.launch(lambda: None, trainer=trainer)
+    if not external:
+        atexit.register(launcher.kill, signal.SIGTERM)
+    trainer.strategy.setup_environment()
+    first = gathered(os.getpid())[0]
+    if os.getppid() == first:
+        threading.Thread(target=_end_with, args=(first,), daemon=True, name='nni-cafenet-parent').start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process after its parent: a collective on a GPU would wait for it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    time.sleep(_GRACE)
+    print('nni-cafenet: the first process of the run has ended, so this one ends, too', file=sys.stderr, flush=True)
+    os._exit(1)
