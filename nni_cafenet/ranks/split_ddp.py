@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
+from torch import Tensor
 
 from .split_batches import derive_random_state, rank_loader
 
@@ -25,6 +26,12 @@ class SplitDDP(DDPStrategy):
     def process_dataloader(self, dataloader: object) -> object:
         """Return the loader of this process's share."""
         return rank_loader(dataloader, self.global_rank, self.world_size) if self.world_size > 1 else dataloader
+
+    def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = 'mean') -> Any:
+        """Reduce a tensor; the mean of whole numbers, such as sizes of batches, is not rounded."""
+        if isinstance(tensor, Tensor) and not tensor.is_floating_point():
+            tensor = tensor.double()
+        return super().reduce(tensor, group, reduce_op)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Give each process random numbers of its own, once an epoch."""
