@@ -72,9 +72,9 @@ def command(folder: Path, *more: str) -> list[str]:
 
 def torchrun(processes: int, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     paths = [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')]
+    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
     return subprocess.run(
-        f'{sys.executable} -W ignore -m torch.distributed.run --standalone --nproc-per-node {processes} -m nni_cafenet'.split()
-        + words,
+        [sys.executable, '-W', 'ignore', *launcher, '-m', 'nni_cafenet', *words],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(paths), **environment},
         capture_output=True,
         text=True,
@@ -124,7 +124,9 @@ def test_it_ends_with_the_result_of_one_process_to_rounding(runs):
     torch.testing.assert_close(weights, others, rtol=1e-3, atol=1e-4)
     for mine, theirs in zip(trained, measured, strict=True):
         assert mine['val_loss'] == pytest.approx(theirs['val_loss'], rel=1e-3)
-        assert 125 * theirs['val_acc'] == pytest.approx(round(125 * theirs['val_acc']), abs=1e-3)  # each sample counts once
+        assert 125 * theirs['val_acc'] == pytest.approx(
+            round(125 * theirs['val_acc']), abs=1e-3
+        )  # each sample counts once
 
 
 def test_progress_is_that_of_the_first_rank_alone(runs):

@@ -52,8 +52,8 @@ class RecipeOptions(Record):
     devices: int | None = option(
         None,
         kinds.whole_number(1).or_none(),
-        'devices on each machine, a process each, which share out every batch; on a CPU: processes (default: what torchrun or '
-        'srun has started, else 1)',
+        'devices on each machine, a process each, which share out every batch; on a CPU: processes (default: what '
+        'torchrun or srun has started, else 1)',
     )
     nodes: int | None = option(
         None, kinds.whole_number(1).or_none(), 'machines (default: what torchrun or srun has started, else 1)'
@@ -61,8 +61,8 @@ class RecipeOptions(Record):
     strategy: str = option(
         'auto',
         kinds.ddp(),
-        'how devices work together: ddp; ddp_find_unused_parameters_true for models that leave parameters unused; auto: ddp '
-        'for several devices',
+        'how devices work together: ddp; ddp_find_unused_parameters_true for models that leave parameters unused; auto: '
+        'ddp for several devices',
     )
     precision: str = option(
         '32-true',

@@ -178,7 +178,9 @@ def check_given(evaluator: Any, given: set[str], trainer: TrainerOptions) -> Non
             f'{", ".join(sorted(given))}: given beside evaluator, which has its own. Leave one of them out.'
         )
     if trainer != TrainerOptions():
-        raise ValueError("device, devices, nodes, strategy and precision are those of the evaluator's trainer: set them there.")
+        raise ValueError(
+            "device, devices, nodes, strategy and precision are those of the evaluator's trainer: set them there."
+        )
 
 
 def run_folder(directory: str | Path | None) -> Path:

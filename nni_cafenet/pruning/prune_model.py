@@ -161,10 +161,10 @@ def prune(
         Device and precision of training, if there is no ``evaluator``: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``;
         ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
     devices, nodes, strategy
-        Devices on each machine, and machines: a process for each device, started by Lightning, torchrun or srun. Each batch
-        of the loaders is shared out among all devices, so the learning rate need not change. ``'auto'`` and ``'ddp'`` are
-        Lightning's DDP; ``'ddp_find_unused_parameters_true'`` is for models that leave parameters unused in a step. Default:
-        what torchrun or srun has started, else one device.
+        Devices on each machine, and machines: a process for each device, started by Lightning, torchrun or srun. Each
+        batch of the loaders is shared out among all devices, so the learning rate need not change. ``'auto'`` and
+        ``'ddp'`` are Lightning's DDP; ``'ddp_find_unused_parameters_true'`` is for models that leave parameters unused in
+        a step. Default: what torchrun or srun has started, else one device.
 
     Returns
     -------
@@ -204,7 +204,12 @@ def prune(
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
     meet(evaluator.trainer)
     folder = from_first(lambda: run_folder(directory))
-    with interruptible(folder), named_lost_ranks(), suppress_training_logs() if own else contextlib.nullcontext(), seeded(seed):
+    with (
+        interruptible(folder),
+        named_lost_ranks(),
+        suppress_training_logs() if own else contextlib.nullcontext(),
+        seeded(seed),
+    ):
         options = {
             'include': include,
             'exclude': exclude,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments import SLURMEnvironment
 
 from ..options import RecipeOptions
 from ..ranks import STRATEGIES, Launched
@@ -21,9 +21,9 @@ _OF_ONE_NODE = ('MASTER_ADDR', 'MASTER_PORT', 'NODE_RANK')
 class TrainerOptions:
     """Devices and precision of training; a ValueError if there is no such device, or not as many.
 
-    A device is ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` or ``'mps'``; precision is named as in Lightning. ``devices``
-    is the number of processes on each of ``nodes`` machines, a device each; None: what torchrun or srun has started, else 1.
-    On a CPU they may be more than its cores. For ``strategy``, see `prune`.
+    A device is ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` or ``'mps'``; precision is named as in Lightning.
+    ``devices`` is the number of processes on each of ``nodes`` machines, a device each; None: what torchrun or srun has
+    started, else 1. On a CPU they may be more than its cores. For ``strategy``, see `prune`.
     """
 
     device: str = 'auto'
@@ -70,8 +70,8 @@ class TrainerOptions:
         if launched.by and started is not None and self.ranks != started:
             how = {'torchrun': '--nnodes and --nproc-per-node', 'srun': '--nodes and --ntasks-per-node'}
             raise ValueError(
-                f'devices={self.on_this_node}, nodes={self.number_of_nodes}: {launched.by} has started {started} processes, '
-                f'not {self.ranks}. Omit devices and nodes, or start as many by {how.get(launched.by, "them")}.'
+                f'devices={self.on_this_node}, nodes={self.number_of_nodes}: {launched.by} has started {started} '
+                f'processes, not {self.ranks}. Omit devices and nodes, or start as many by {how.get(launched.by, "them")}.'
             )
         missing = [name for name in _OF_ONE_NODE if name not in os.environ]
         if not launched.by and self.number_of_nodes > 1 and missing:
@@ -115,7 +115,7 @@ class TrainerOptions:
         accelerator = 'gpu' if kind == 'cuda' else kind
         if self.ranks == 1 and self.strategy == 'auto':
             return {'accelerator': accelerator, 'devices': [int(index)] if index else 1, 'precision': self.precision}
-        arguments = {
+        arguments: dict[str, Any] = {
             'accelerator': accelerator,
             'devices': [int(index)] if index else self.on_this_node,
             'num_nodes': self.number_of_nodes,
@@ -123,6 +123,8 @@ class TrainerOptions:
             'use_distributed_sampler': False,  # the strategy divides batches
             'precision': self.precision,
         }
-        if Launched.here().by == 'srun':  # a job that Slurm starts again resumes by its command, not by Lightning's files
+        if (
+            Launched.here().by == 'srun'
+        ):  # a job that Slurm starts again resumes by its command, not by Lightning's files
             arguments['plugins'] = [SLURMEnvironment(auto_requeue=False)]
         return arguments

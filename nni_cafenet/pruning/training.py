@@ -74,9 +74,9 @@ class Recipes:
         return self._training('Supernet', epochs, ['cafenet/loss'], [])
 
     def few_steps(self, steps: int, watch: Any) -> Lightning:
-        """Return an evaluator that trains for a few steps only, without validation, watched by a callback."""
+        """Return an evaluator that trains for a few steps on one device, without validation, watched by a callback."""
         limits = {'max_epochs': 1, 'limit_train_batches': steps, 'limit_val_batches': 0}
-        return self._taught.make(**limits, callbacks=[watch])
+        return self._taught.make_alone(**limits, callbacks=[watch])
 
     def slim(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
         """Return an evaluator that trains slim networks."""

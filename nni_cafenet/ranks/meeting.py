@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -15,6 +15,8 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from .agreement import gathered, rank_and_ranks
 
 __all__ = ['meet']
+
+_logger = logging.getLogger(__name__)
 
 _GRACE = 10.0
 """Seconds that a process has to end by itself after the one that started it."""
@@ -44,5 +46,5 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     time.sleep(_GRACE)
-    print('nni-cafenet: the first process of the run has ended, so this one ends, too', file=sys.stderr, flush=True)
+    _logger.error('The first process of the run has ended, so this one ends, too.')
     os._exit(1)

@@ -23,9 +23,10 @@ _LEAST = 2
 def rank_loader(loader: Any, rank: int, ranks: int, *, together: bool = True, name: str = 'the loader') -> Any:
     """Return a loader of a rank's share of each batch.
 
-    The first process draws the order of the samples, unless this one reads its share alone (not ``together``). All shares of a batch together are the batch; they differ by one
-    sample at most if its size is not a multiple of ``ranks``. The last batch may be too small to be shared out; a rank
-    then takes samples of its share of the batch before it. Raises ValueError for loaders whose batches cannot be divided.
+    The first process draws the order of the samples, unless this one reads its share alone (not ``together``). All shares
+    of a batch together are the batch; they differ by one sample at most if its size is not a multiple of ``ranks``. The
+    last batch may be too small to be shared out; a rank then takes samples of its share of the batch before it. Raises
+    ValueError for loaders whose batches cannot be divided.
     """
     batches = getattr(loader, 'batch_sampler', None)
     if (

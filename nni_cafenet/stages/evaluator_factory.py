@@ -57,11 +57,11 @@ class EvaluatorFactory:
         """Return the training loader of an evaluator from `make`; None for a data module."""
         return evaluator.train_dataloaders
 
-    def make_alone(self) -> Lightning:
+    def make_alone(self, **trainer: Any) -> Lightning:
         """Return a fresh evaluator that runs in this process alone, on one device."""
         kept = self.trainer_option('devices', 1)
         one = {'devices': kept if isinstance(kept, list) and len(kept) == 1 else 1, 'num_nodes': 1, 'strategy': 'auto'}
-        made = self.make(**one)
+        made = self.make(**trainer, **one)
         _alone(made.module)
         return made
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import ClusterEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar, Timer
 from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.plugins import Precision
-from pytorch_lightning.plugins.environments import ClusterEnvironment
 from torch import nn
 
 from ..errors import FirstBatchError, first_line
@@ -197,7 +197,9 @@ def _trainer(evaluators: EvaluatorFactory, callbacks: list[pl.Callback], root: s
             options[limit] = 1
     plugins = options.pop('plugins', None) or []
     options['plugins'] = [
-        each for each in (plugins if isinstance(plugins, list) else [plugins]) if isinstance(each, (Precision, ClusterEnvironment))
+        each
+        for each in (plugins if isinstance(plugins, list) else [plugins])
+        if isinstance(each, (Precision, ClusterEnvironment))
     ]
     if any(isinstance(each, Precision) for each in options['plugins']):
         options.pop('precision', None)

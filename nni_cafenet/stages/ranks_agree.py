@@ -6,10 +6,10 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from .._version import __version__
@@ -25,7 +25,11 @@ _PATIENCE = 30.0
 
 def check_ranks(record: Mapping[str, Any]) -> None:
     """Raise `RanksError` in all processes if the fingerprint of one differs from that of the first."""
-    versions = {'nni_cafenet': __version__, 'torch': str(torch.__version__), 'pytorch_lightning': pl.__version__}
+    versions = {
+        'nni_cafenet': __version__,
+        'torch': str(torch.__version__),
+        'pytorch_lightning': version('pytorch_lightning'),
+    }
     mine = json.loads(json.dumps({**record, 'versions': {**versions, 'python': platform.python_version()}}))
     found = gathered((platform.node(), mine))
     for rank, (node, other) in enumerate(found):

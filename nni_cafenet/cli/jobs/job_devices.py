@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ...pruning import SILENT, TrainerOptions
@@ -10,7 +11,7 @@ from ...stages import check_ranks
 from ..config import Configuration
 from .prepare import trainer_of
 
-__all__ = ['start_devices']
+__all__ = ['batch_text', 'devices_text', 'start_devices']
 
 
 def start_devices(configuration: Configuration, say: Callable[[str], None]) -> None:
@@ -20,14 +21,27 @@ def start_devices(configuration: Configuration, say: Callable[[str], None]) -> N
         return
     from pytorch_lightning import Trainer
 
-    say(_devices(options))
+    say(devices_text(options))
     meet(Trainer(**SILENT, **options.as_arguments()))
     # Whatever has no effect on the result may differ, except for the folder that all of them share.
     check_ranks({'options': {**configuration.nested(), 'device': '', 'devices': '', 'nodes': ''}})
 
 
-def _devices(options: TrainerOptions) -> str:
+def devices_text(options: TrainerOptions) -> str:
+    """Return which devices a job uses, and who starts its processes."""
+    if options.ranks == 1:
+        return f'devices: 1 ({options.kind})'
     how = Launched.here().by
     kind = 'processes on CPUs' if options.kind == 'cpu' else f'{options.kind} devices'
     nodes = f' on {options.number_of_nodes} machines' if options.number_of_nodes > 1 else ''
-    return f'devices: {options.ranks} {kind}{nodes}, started by {how if how in ("torchrun", "srun") else "this command"}'
+    return (
+        f'devices: {options.ranks} {kind}{nodes}, started by {how if how in ("torchrun", "srun") else "this command"}'
+    )
+
+
+def batch_text(asked: Configuration, batch: int) -> str:
+    """Return how many samples a step of the optimizer sees, of batches of ``batch`` over all devices."""
+    ranks, accumulated = trainer_of(asked).ranks, asked['training.accumulate']
+    parts = [f'{accumulated} batches of {batch:,}'] if accumulated > 1 else []
+    parts += [f'{math.ceil(batch / ranks):,} of a batch on each of {ranks} devices'] if ranks > 1 else []
+    return f'effective batch size: {batch * accumulated:,}{" (" + ", ".join(parts) + ")" if parts else ""}'
