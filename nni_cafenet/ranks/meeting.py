@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
 import threading
 import time
 
@@ -19,7 +18,7 @@ __all__ = ['meet']
 _logger = logging.getLogger(__name__)
 
 _GRACE = 10.0
-"""Seconds that a process has to end by itself after the one that started it."""
+"""Seconds that processes have to end by themselves once the first one ends."""
 
 
 def meet(trainer: pl.Trainer) -> None:
@@ -34,11 +33,21 @@ def meet(trainer: pl.Trainer) -> None:
     external = launcher.cluster_environment.creates_processes_externally
     launcher.launch(lambda: None, trainer=trainer)
     if not external:
-        atexit.register(launcher.kill, signal.SIGTERM)
+        atexit.register(_end_others, launcher)
     trainer.strategy.setup_environment()
     first = gathered(os.getpid())[0]
     if os.getppid() == first:
         threading.Thread(target=_end_with, args=(first,), daemon=True, name='nni-cafenet-parent').start()
+
+
+def _end_others(launcher: _SubprocessScriptLauncher) -> None:
+    """Let the processes that this one has started end, before it ends itself."""
+    end = time.monotonic() + _GRACE
+    while time.monotonic() < end and any(process.poll() is None for process in launcher.procs):
+        time.sleep(0.1)
+    for process in launcher.procs:
+        if process.poll() is None:
+            process.kill()
 
 
 def _end_with(parent: int) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = '''
+SCRIPT = """
 import json, sys
 from pathlib import Path
 
@@ -34,7 +34,7 @@ if __name__ == '__main__':
     record = {'ranks': ranks, 'widths': pruned.widths, 'metric': pruned.metric, 'report': str(pruned.report)}
     record['weights'] = [float(each.double().sum()) for each in pruned.model.parameters()]
     (Path(sys.argv[1]) / f'rank{rank}.json').write_text(json.dumps(record))
-'''
+"""
 
 
 def test_both_processes_return_the_same_network_and_one_writes_it(tmp_path):
