@@ -1,6 +1,7 @@
 """Prune a trained network to half and to a quarter of its MACs: real images, no download, about two minutes on two cores.
 
 python examples/prune_trained.py --output pruned
+python examples/prune_trained.py --output pruned --devices 2      # GPUs, or processes on a CPU: this script runs in each
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--output', type=Path, default=Path('pruned'), help='folder (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of everything (default: %(default)s)')
+    parser.add_argument('--devices', type=int, help='devices to train on (default: one)')
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
@@ -50,6 +52,7 @@ def main() -> None:
         validate=test,  # for the report only
         search=Evolution(population=20, generations=5),
         seed=options.seed,
+        devices=options.devices,
         directory=options.output,  # killed? The same command continues from there
     )
     print(family.report)

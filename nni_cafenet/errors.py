@@ -19,6 +19,8 @@ __all__ = [
     'MissingExtraError',
     'ModelSpecError',
     'OutputsError',
+    'RankLostError',
+    'RanksError',
     'ResumeError',
     'RunInterrupted',
     'SerializationError',
@@ -115,6 +117,14 @@ class UnprotectedManagerError(CafeNetError, RuntimeError):
 
 class LimitReachedError(CafeNetError, RuntimeError):
     """The experiment's limits (number of trials, duration) allow no further trials."""
+
+
+class RanksError(CafeNetError, RuntimeError):
+    """One of several processes of a run failed, or differs from the others. The message names its rank."""
+
+
+class RankLostError(RanksError):
+    """Another process of a run has ended, or no longer answers."""
 
 
 class SerializationError(CafeNetError, TypeError):

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'nni_cafenet'
 PAGE = ROOT / 'docs' / 'rooms.md'
 ORDER = (
-    'errors utils options fingerprints nni_compat graph export slicing analysis slim space channel_importance supernet '
-    'latency search stages report trials strategy pruning testing cli'
+    'errors utils options ranks fingerprints nni_compat graph export slicing analysis slim space channel_importance '
+    'supernet latency search stages report trials strategy pruning testing cli'
 ).split()
 """From the ground up: a room, or a file that stands alone, knows only those before it."""
 

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from torch import nn
 
+from ..ranks import splits_batches
 from .code import class_code, is_library
 from .values import Describer, digest
 
@@ -59,6 +60,8 @@ def evaluator_record(evaluator: Lightning) -> dict[str, Any]:
     record = {'module': type(module).__qualname__, **_settings(module, describe)}
     trainer = evaluator.trainer
     record.update({name: describe(getattr(trainer, name, None)) for name in _TRAINER})
+    if splits_batches(trainer):
+        record['world_size'] = 1  # its batches are those of a single process
     callbacks = [each for each in trainer.callbacks if not _is_silent(each)]
     if callbacks:
         record['callbacks'] = [describe(each) for each in callbacks]

@@ -15,7 +15,7 @@ __all__ = ['DataOptions', 'SpaceOptions']
 class DataOptions(Record):
     """How the command line loads data."""
 
-    batch_size: int = option(64, kinds.whole_number(1), 'samples per batch')
+    batch_size: int = option(64, kinds.whole_number(1), 'samples per batch, shared out among all devices')
     fraction: float = option(
         1.0,
         kinds.number_between(1e-6, 1),

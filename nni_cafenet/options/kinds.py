@@ -20,6 +20,7 @@ __all__ = [
     'budgets',
     'choice',
     'choices',
+    'ddp',
     'epochs',
     'flag',
     'is_list',
@@ -122,6 +123,22 @@ def number_above(low: float, metavar: str = 'N') -> Kind:
 def choice(*names: str) -> Kind:
     """One of some words."""
     return Kind(f'one of {", ".join(names)}', lambda value: isinstance(value, str) and value in names)
+
+
+def ddp() -> Kind:
+    """A strategy for several devices; others of Lightning are refused with the reason."""
+    names = ('auto', 'ddp', 'ddp_find_unused_parameters_true')
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        if any(word in str(value).lower() for word in ('fsdp', 'deepspeed', 'model_parallel')):
+            raise ValueError('it divides parameters among devices, and a step of the supernet slices whole parameters')
+        if any(word in str(value).lower() for word in ('spawn', 'fork', 'notebook')):
+            raise ValueError('its processes cannot meet before the training; start a script, or torchrun')
+        raise ValueError
+
+    return Kind(f'one of {", ".join(names)}', _Checked(check, str))
 
 
 def choices(*names: str) -> Kind:

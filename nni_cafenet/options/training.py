@@ -52,6 +52,21 @@ class RecipeOptions(Record):
     device: str = option(
         'auto', kinds.text('auto, cpu, cuda, cuda:1 or mps'), 'where to train: auto, cpu, cuda, cuda:1'
     )
+    devices: int | None = option(
+        None,
+        kinds.whole_number(1).or_none(),
+        'devices on each machine, a process each, which share out every batch; on a CPU: processes (default: what '
+        'torchrun or srun has started, else 1)',
+    )
+    nodes: int | None = option(
+        None, kinds.whole_number(1).or_none(), 'machines (default: what torchrun or srun has started, else 1)'
+    )
+    strategy: str = option(
+        'auto',
+        kinds.ddp(),
+        'how devices work together: ddp; ddp_find_unused_parameters_true for models that leave parameters unused; auto: '
+        'ddp for several devices',
+    )
     precision: str = option(
         '32-true',
         kinds.choice('32-true', '16-mixed', 'bf16-mixed'),

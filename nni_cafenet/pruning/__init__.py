@@ -8,10 +8,12 @@ from .nni_pruner import CafeNetPruner
 from .prune_model import prune
 from .pruned import Pruned, PrunedFamily
 from .recipe_evaluator import training_evaluator
-from .training import Recipes, TrainerOptions, task_evaluator
+from .trainer_options import TrainerOptions
+from .training import SILENT, Recipes, task_evaluator
 
 __all__ = [
     'LOSSES',
+    'SILENT',
     'BoxPrecision',
     'CafeNetPruner',
     'Pruned',

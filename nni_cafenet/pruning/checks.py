@@ -22,7 +22,7 @@ from ..supernet import check_evaluator
 from ..utils import absolute_path, is_temporary_file, seeded, tensors_in
 from .losses import name_of, shape_of
 from .objective import Task
-from .training import TrainerOptions
+from .trainer_options import TrainerOptions
 
 __all__ = [
     'RECORD',
@@ -178,7 +178,9 @@ def check_given(evaluator: Any, given: set[str], trainer: TrainerOptions) -> Non
             f'{", ".join(sorted(given))}: given beside evaluator, which has its own. Leave one of them out.'
         )
     if trainer != TrainerOptions():
-        raise ValueError("device and precision are those of the evaluator's trainer: set them there.")
+        raise ValueError(
+            "device, devices, nodes, strategy and precision are those of the evaluator's trainer: set them there."
+        )
 
 
 def run_folder(directory: str | Path | None) -> Path:

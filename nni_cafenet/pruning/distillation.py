@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
@@ -69,8 +70,6 @@ class _Teacher:
     def __init__(self, network: nn.Module, weight: float) -> None:
         self.weight = weight
         self._network = copy.deepcopy(network).eval().requires_grad_(False)
-        self._batch: Any = None
-        self._answers: list[Any] = []
         self._warned = False
 
     def __deepcopy__(self, memo: Any) -> _Teacher:
@@ -78,9 +77,11 @@ class _Teacher:
 
     def teach(self, output: Any, batch: Any, calls: list[_Call]) -> Any:
         """Add the distance to the teacher to the loss that a training step returned."""
-        if self._batch is not batch:
-            self._batch, self._answers = batch, [self._answer(call) for call in calls]
-        distances = [distance(call.output, answer) for call, answer in zip(calls, self._answers)]
+        known_batch, answers = _answers.get(self, (None, []))
+        if known_batch is not batch:
+            answers = [self._answer(call) for call in calls]
+            _answers[self] = batch, answers
+        distances = [distance(call.output, answer) for call, answer in zip(calls, answers)]
         known = [each for each in distances if each is not None]
         if not known:
             self._warn()
@@ -102,6 +103,10 @@ class _Teacher:
                 'No distillation takes place: the training step does not call the model, or the model returns no tensors '
                 'in training that match those in evaluation (detectors return losses). Use distill=False.'
             )
+
+
+_answers: WeakKeyDictionary[_Teacher, tuple[Any, list[Any]]] = WeakKeyDictionary()
+"""The batch that a teacher saw last, and its outputs; not among its attributes, which tell what it is."""
 
 
 class _Call:

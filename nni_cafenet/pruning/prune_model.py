@@ -17,9 +17,10 @@ from torch import nn
 from ..channel_importance import check_rule
 from ..graph import ExampleInput, LayerPattern, Outputs
 from ..options import BudgetSpecs, RecipeOptions, SupernetOptions, TrainingRecipe
+from ..ranks import from_first, is_first, meet, named_lost_ranks, on_all
 from ..search import Budget, Searcher
 from ..space import Bins, Divisor, FlopsSensitiveBins, WidthMutator, WidthSpace
-from ..stages import keep_settings, locked_folder
+from ..stages import check_ranks, keep_settings, locked_folder
 from ..strategy import CafeNet
 from ..supernet import Fixed, Sharing, training_loader
 from ..utils import check_instance, check_path, interruptible, read_record, seeded, suppress_training_logs
@@ -41,7 +42,8 @@ from .ordering import ordered
 from .pruned import Pruned, PrunedFamily
 from .results import Results
 from .task_module import OptimizerFactory
-from .training import Recipes, TrainerOptions, task_evaluator
+from .trainer_options import TrainerOptions
+from .training import Recipes, task_evaluator
 
 __all__ = ['prune']
 
@@ -87,6 +89,9 @@ def prune(
     supernet_from: str | Path | None = None,
     device: str = 'auto',
     precision: str = '32-true',
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: str = 'auto',
 ) -> Pruned | PrunedFamily:
     """Prune a trained network to a smaller one within a budget.
 
@@ -160,6 +165,11 @@ def prune(
     device, precision
         Device and precision of training, if there is no ``evaluator``: ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'``;
         ``'32-true'``, ``'16-mixed'``, ``'bf16-mixed'``.
+    devices, nodes, strategy
+        Devices on each machine, and machines: a process for each device, started by Lightning, torchrun or srun. Each
+        batch of the loaders is shared out among all devices, so the learning rate need not change. ``'auto'`` and
+        ``'ddp'`` are Lightning's DDP; ``'ddp_find_unused_parameters_true'`` is for models that leave parameters unused in
+        a step. Default: what torchrun or srun has started, else one device.
 
     Returns
     -------
@@ -182,7 +192,7 @@ def prune(
     seed = SupernetOptions.check('seed', seed)
     budgets = BudgetSpecs.of(budget)
     check_rule(importance)
-    trainer = TrainerOptions(str(device), precision)
+    trainer = TrainerOptions(str(device), precision, devices, nodes, strategy)
     original, held_norms = plain_copy(model)
     if epochs or finetune_epochs:
         check_trainable(original)
@@ -198,8 +208,14 @@ def prune(
     else:
         given = {'train': train, 'validate': validate, 'loss': loss, 'optimizer': optimizer, 'recipe': recipe}
         check_given(evaluator, {name for name, value in given.items() if value is not None}, trainer)
-    folder = run_folder(directory)
-    with interruptible(folder), suppress_training_logs() if own else contextlib.nullcontext(), seeded(seed):
+    meet(evaluator.trainer)
+    folder = from_first(lambda: run_folder(directory))
+    with (
+        interruptible(folder),
+        named_lost_ranks(),
+        suppress_training_logs() if own else contextlib.nullcontext(),
+        seeded(seed),
+    ):
         options = {
             'include': include,
             'exclude': exclude,
@@ -208,7 +224,7 @@ def prune(
             'outputs': outputs,
         }
         earlier = folder if supernet_from is None else check_path('supernet_from', supernet_from)
-        ratio_there = _ratio_there(earlier) if min_ratio is None else None
+        ratio_there = from_first(lambda: _ratio_there(earlier)) if min_ratio is None else None
         ratio = min_ratio if ratio_there is None else ratio_there
         space, ratio = _space(original, example, budgets, ratio, {'bins': bins or FlopsSensitiveBins(), **options})
         space.held_norms = held_norms
@@ -216,7 +232,7 @@ def prune(
         order, values = ordered(
             space, importance, recipes=recipes, loader=partial(training_loader, evaluator), seed=seed
         )
-        strategy = CafeNet(
+        run = CafeNet(
             budgets,
             sharing=Fixed() if sharing is None and not epochs and is_knapsack(search) else sharing,
             channel_sets_per_step=channel_sets_per_step,
@@ -240,7 +256,7 @@ def prune(
             supernet_from=supernet_from,
         )
         supernet = recipes.supernet(epochs)
-        strategy.initialize(RawFormatModelSpace(space.train(), supernet), SequentialExecutionEngine())
+        run.initialize(RawFormatModelSpace(space.train(), supernet), SequentialExecutionEngine())
         asked = {
             'importance': importance if isinstance(importance, str) else repr(importance),
             'epochs': epochs,
@@ -251,13 +267,29 @@ def prune(
         if held_norms:
             asked['held_norms'] = ' '.join(sorted(held_norms))
         settings = {'format': 1, 'model': fingerprint(original), **asked}
-        keep_settings(earlier / RECORD, settings, make=False)
-        keep_settings(folder / RECORD, settings)
+        check_ranks(settings)
+        on_all(lambda: keep_settings(earlier / RECORD, settings, make=False))
+        from_first(lambda: keep_settings(folder / RECORD, settings))
         asked['finetune_epochs'] = finetune_epochs
-        strategy.run()
-        results = Results(space, strategy, recipes, folder, original, order)
-        with locked_folder(folder):
-            return results.write({name: str(value) for name, value in asked.items()})
+        run.run()
+        results = Results(space, run, recipes, folder, original, order)
+        return _written(results, {name: str(value) for name, value in asked.items()})
+
+
+def _written(results: Results, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
+    """Measure and write the networks in the first process; the others take what it has measured."""
+    mine: list[Pruned | PrunedFamily] = []
+
+    def write() -> dict[str, Any]:
+        with locked_folder(results.folder):
+            mine.append(results.write(settings))
+        return results.measurements()
+
+    measured = from_first(write)
+    if not is_first():
+        results.known = measured
+        mine.append(results.write(settings))
+    return mine[0]
 
 
 def _space(

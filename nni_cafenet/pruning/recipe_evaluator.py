@@ -10,7 +10,8 @@ from torch import nn
 from ..options import RecipeOptions, TrainingRecipe
 from ..utils import check_instance, suppress_training_logs
 from .checks import task_of
-from .training import Recipes, TrainerOptions, task_evaluator
+from .trainer_options import TrainerOptions
+from .training import Recipes, task_evaluator
 
 __all__ = ['training_evaluator']
 
@@ -27,6 +28,9 @@ def training_evaluator(
     supernet: bool = False,
     device: str = 'auto',
     precision: str = '32-true',
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: str = 'auto',
 ) -> Lightning:
     """Return an NNI evaluator that trains a network, or a supernet, by a recipe.
 
@@ -48,7 +52,7 @@ def training_evaluator(
         As in `prune`.
     supernet
         For the supernet: it is not compiled, and its average (``ema``) is that of `CafeNet`.
-    device, precision
+    device, precision, devices, nodes, strategy
         As in `prune`.
 
     Raises
@@ -60,7 +64,7 @@ def training_evaluator(
     """
     check_instance('recipe', recipe, TrainingRecipe, "TrainingRecipe(optimizer='sgd', lr=0.1)")
     epochs = RecipeOptions.check('epochs', epochs)
-    trainer = TrainerOptions(str(device), precision)
+    trainer = TrainerOptions(str(device), precision, devices, nodes, strategy)
     task = task_of(loss, metric, model, train, validate, recipe=recipe, seed=0)
     with suppress_training_logs():
         evaluator = task_evaluator(task, train, validate, trainer=trainer, recipe=recipe)

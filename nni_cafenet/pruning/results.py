@@ -54,6 +54,8 @@ class Results:
     folder: Path
     original: nn.Module
     order: ChannelOrder
+    known: Mapping[str, Any] | None = None
+    """The measurements of the process that has written; None: this one measures and writes."""
 
     def write(self, settings: Mapping[str, str]) -> Pruned | PrunedFamily:
         """Write and return the pruned networks; `settings` are added to those of the strategy in the report."""
@@ -61,7 +63,8 @@ class Results:
         best = [self._best(name, budget) for name, budget in zip(names, self.strategy.budgets)]
         models = [self._written(name, network) for name, network in zip(names, best)]
         report = self._report(best, settings)
-        write_report(self.folder, report)
+        if self.known is None:
+            write_report(self.folder, report)
         members = tuple(
             Pruned(
                 model=model,
@@ -90,8 +93,9 @@ class Results:
                 f'The network {network.title} has non-finite weights or outputs. Lower the learning rate of optimizer= '
                 'and prune again.'
             )
-        costs = {'macs': scored.macs, 'params': scored.params}
-        save_slim(model, self._folder_of(name), scored.widths, example_input=self.space.example_input, **costs)
+        if self.known is None:
+            costs = {'macs': scored.macs, 'params': scored.params}
+            save_slim(model, self._folder_of(name), scored.widths, example_input=self.space.example_input, **costs)
         return model.eval(), kept
 
     # --- the networks -----------------------------------------------------------------------------
@@ -175,13 +179,22 @@ class Results:
         )
 
     def _measured(self, name: str, measure: Callable[[], Any]) -> Any:
-        """Return a cached measurement, or measure it."""
-        path = self.folder / 'measured.json'
-        known = read_record(path, remedy='delete it to measure again') if path.exists() else {}
+        """Return a cached measurement, or measure it; None if another process measures, and has not measured it."""
+        if self.known is not None:
+            return self.known.get(name)
+        known = self.measurements()
         if name not in known:
             known[name] = measure()
-            write_record(path, known)
+            write_record(self._cache, known)
         return known[name]
+
+    def measurements(self) -> dict[str, Any]:
+        """Return all cached measurements."""
+        return read_record(self._cache, remedy='delete it to measure again') if self._cache.exists() else {}
+
+    @property
+    def _cache(self) -> Path:
+        return self.folder / 'measured.json'
 
     @cached_property
     def _metric(self) -> str:
@@ -226,6 +239,8 @@ class Results:
             return {}
         key = f'{name}, {digest([clock.describe(), self._batch])}'
         times = self._measured(key, lambda: self._timed(clock, network))
+        if times is None:
+            return {}
         return {'measured_ns': times['median'], 'measured_range': (times['low'], times['high'])}
 
     def _timed(self, clock: Clock, network: nn.Module) -> dict[str, int]:

@@ -87,19 +87,19 @@ class TaskModule(LightningModule):
         """Log the loss and the metrics of a batch."""
         size = batch_size(batch)
         if self.task.loss is None:
-            self.log('val_loss', self.task.step(self.model, batch), batch_size=size)
+            self.log('val_loss', self.task.step(self.model, batch), batch_size=size, sync_dist=True)
         if self.task.loss is None and not self.task.metrics:
             return
         output, target = self.task.outputs(self.model, batch)
         if self.task.loss is not None:
-            self.log('val_loss', self.task.loss(output, target), batch_size=size)
+            self.log('val_loss', self.task.loss(output, target), batch_size=size, sync_dist=True)
         for name, function in self.task.metrics.items():
             if name in self.metrics:
                 metric = self.metrics[name]
                 metric.update(output, target)  # type: ignore[operator]
                 self.log(f'val_{name}', metric, batch_size=size)
             else:
-                self.log(f'val_{name}', float(function(output, target)), batch_size=size)
+                self.log(f'val_{name}', float(function(output, target)), batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its learning rate schedule."""

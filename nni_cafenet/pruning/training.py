@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
 from torch import nn
 
@@ -17,8 +16,9 @@ from .distillation import distilling
 from .objective import Task
 from .recipe import trainer_arguments
 from .task_module import OptimizerFactory, TaskModule
+from .trainer_options import TrainerOptions
 
-__all__ = ['SILENT', 'Recipes', 'TrainerOptions', 'task_evaluator']
+__all__ = ['SILENT', 'Recipes', 'task_evaluator']
 
 SILENT: dict[str, Any] = {
     'logger': False,
@@ -28,36 +28,6 @@ SILENT: dict[str, Any] = {
     'num_sanity_val_steps': 0,
 }
 """Trainer options: this package shows its own progress bars and stores state in the run's folder."""
-
-
-@dataclass(frozen=True)
-class TrainerOptions:
-    """Device and precision of training; a ValueError if the device is unknown or not available.
-
-    Devices are ``'auto'``, ``'cpu'``, ``'cuda'``, ``'cuda:1'`` and ``'mps'``; precision is named as in Lightning.
-    """
-
-    device: str = 'auto'
-    precision: str = '32-true'
-
-    def __post_init__(self) -> None:
-        kind, colon, index = self.device.partition(':') if isinstance(self.device, str) else ('', '', '')
-        if kind not in ('auto', 'cpu', 'cuda', 'mps') or (colon and not (kind == 'cuda' and index.isdigit())):
-            raise ValueError(f"device={self.device!r} must be 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
-        if kind == 'cuda' and not torch.cuda.is_available():
-            raise ValueError(f"device={self.device!r}: torch finds no CUDA device. Use device='cpu'.")
-        if colon and int(index) >= torch.cuda.device_count():
-            raise ValueError(
-                f'device={self.device!r}: there are only {torch.cuda.device_count()} CUDA devices, starting at cuda:0.'
-            )
-        if kind == 'mps' and not torch.backends.mps.is_available():
-            raise ValueError(f"device={self.device!r}: torch finds no such device. Use device='cpu'.")
-
-    def as_arguments(self) -> dict[str, Any]:
-        """Return the options as arguments of Lightning's trainer."""
-        kind, _, index = self.device.partition(':')
-        devices: Any = [int(index)] if index else 1
-        return {'accelerator': 'gpu' if kind == 'cuda' else kind, 'devices': devices, 'precision': self.precision}
 
 
 def task_evaluator(
@@ -104,9 +74,9 @@ class Recipes:
         return self._training('Supernet', epochs, ['cafenet/loss'], [])
 
     def few_steps(self, steps: int, watch: Any) -> Lightning:
-        """Return an evaluator that trains for a few steps only, without validation, watched by a callback."""
+        """Return an evaluator that trains for a few steps on one device, without validation, watched by a callback."""
         limits = {'max_epochs': 1, 'limit_train_batches': steps, 'limit_val_batches': 0}
-        return self._taught.make(**limits, callbacks=[watch])
+        return self._taught.make_alone(**limits, callbacks=[watch])
 
     def slim(self, name: str, epochs: int, metrics: Sequence[str] = ()) -> Lightning:
         """Return an evaluator that trains slim networks."""
@@ -129,5 +99,5 @@ class Recipes:
         return module
 
     def validation(self) -> Lightning:
-        """Return an evaluator for validation, without distillation."""
-        return self._plain.make()
+        """Return an evaluator for validation by one process, without distillation."""
+        return self._plain.make_alone()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tqdm.auto import tqdm
 
+from ..ranks import is_first
 from .history import History, Scored
 from .searcher import Proposals
 
@@ -28,7 +29,9 @@ def search_widths(
     random numbers and scores it proposes the same widths. New scores are added as soon as they are known. The bar shows
     the ``hint`` until the first batch ends.
     """
-    with tqdm(total=total, desc=title, unit='width', dynamic_ncols=True, postfix=hint or None) as bar:
+    with tqdm(
+        total=total, desc=title, unit='width', dynamic_ncols=True, postfix=hint or None, disable=not is_first()
+    ) as bar:
         batch = next(proposals, None)
         while batch is not None:
             unknown = [widths for widths in batch if widths not in history]

@@ -23,6 +23,7 @@ from .preflight import check_before_training
 from .presets import with_preset
 from .progress_bar import EpochBar
 from .ranking_metric import Metric
+from .ranks_agree import check_ranks, check_shared
 from .run_copy import check_source, copy_run
 from .stage_records import check_supernet, read_stages, stages_record
 from .time_left import TimeLeft, Work
@@ -58,6 +59,8 @@ __all__ = [
     'check_checkpoint',
     'check_directory',
     'check_loggers',
+    'check_ranks',
+    'check_shared',
     'check_source',
     'check_supernet',
     'computes_numbers',

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from nni.nas.evaluator.pytorch import Lightning, Trainer
+from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
+from torchmetrics import Metric
 
+from ..ranks import STRATEGIES
 from ..utils import loader_generators
 
 __all__ = ['EvaluatorFactory']
@@ -36,10 +38,15 @@ class EvaluatorFactory:
         """The module in its initial state; do not change it."""
         return self._module
 
+    @property
+    def splits_batches(self) -> bool:
+        """Whether the processes of a training share out the batches of its loaders."""
+        return self.trainer_option('strategy', None) in STRATEGIES.values()
+
     def bare(self) -> Lightning:
         """Return a copy with the user's data and a minimal trainer, for a dry run."""
         return Lightning(
-            copy.deepcopy(self._module),
+            _alone(copy.deepcopy(self._module)),
             Trainer(logger=False, enable_checkpointing=False, accelerator='cpu', devices=1),
             train_dataloaders=self._evaluator.train_dataloaders,
             val_dataloaders=self._evaluator.val_dataloaders,
@@ -49,6 +56,14 @@ class EvaluatorFactory:
     def loader(self, evaluator: Lightning) -> Any:
         """Return the training loader of an evaluator from `make`; None for a data module."""
         return evaluator.train_dataloaders
+
+    def make_alone(self, **trainer: Any) -> Lightning:
+        """Return a fresh evaluator that runs in this process alone, on one device."""
+        kept = self.trainer_option('devices', 1)
+        one = {'devices': kept if isinstance(kept, list) and len(kept) == 1 else 1, 'num_nodes': 1, 'strategy': 'auto'}
+        made = self.make(**trainer, **one)
+        _alone(made.module)
+        return made
 
     def make(self, **trainer: Any) -> Lightning:
         """Return a fresh evaluator with these options of its trainer, and reset the generators of its loaders."""
@@ -65,3 +80,15 @@ class EvaluatorFactory:
             fit_kwargs=dict(self._fit_kwargs),
             detect_interrupt=self._evaluator.detect_interrupt,
         )
+
+
+def _alone(module: LightningModule) -> LightningModule:
+    """Let the metrics of a module count what this process sees, and not wait for others."""
+    for metric in module.modules():
+        if isinstance(metric, Metric):
+            metric.distributed_available_fn = _never
+    return module
+
+
+def _never() -> bool:
+    return False

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from nni.nas.evaluator.pytorch import Lightning, LightningModule
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, LearningRateMonitor, ProgressBar, Timer
@@ -25,6 +26,7 @@ from pytorch_lightning.plugins import Precision
 from torch import nn
 
 from ..errors import FirstBatchError, first_line
+from ..ranks import rank_and_ranks, rank_loader
 from ..supernet import preserved_data_state
 from ..utils import seeded, suppress_training_logs
 from .captured_results import taken_reports
@@ -121,6 +123,8 @@ def _one_epoch(
         module.set_model(make())
         train, validate = (evaluator.train_dataloaders, evaluator.val_dataloaders) if data is None else data(evaluator)
         loaders = [train, validate, evaluator.datamodule]
+        if evaluators.splits_batches and rank_and_ranks()[1] > 1:
+            train, validate = (rank_loader(each, *rank_and_ranks(), together=False) for each in (train, validate))
         with preserved_data_state(*loaders), taken_reports() as reports:
             trainer = _trainer(evaluators, [*callbacks, watch], root, train)
             where: dict[str, Any] = {'train_dataloaders': train, 'val_dataloaders': validate}
@@ -193,9 +197,11 @@ def _trainer(evaluators: EvaluatorFactory, callbacks: list[pl.Callback], root: s
             options[limit] = 1
     plugins = options.pop('plugins', None) or []
     options['plugins'] = [
-        each for each in (plugins if isinstance(plugins, list) else [plugins]) if isinstance(each, Precision)
+        each
+        for each in (plugins if isinstance(plugins, list) else [plugins])
+        if isinstance(each, (Precision, ClusterEnvironment))
     ]
-    if options['plugins']:
+    if any(isinstance(each, Precision) for each in options['plugins']):
         options.pop('precision', None)
     trainer = _OneBatch(**options)
     trainer.steps_of_training = _steps(evaluators, train)

@@ -45,6 +45,12 @@ class RunFolder:
         if record is not None:
             self.record = open_record(path / 'run.json', record, make=make, begun=self.checkpoint.exists())
 
+    def for_reading(self) -> RunFolder:
+        """Return the folder as the other processes of the run see it: they do not write to it."""
+        found = RunFolder(self.path, make=False)
+        found.record = self.record
+        return found
+
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Lock the folder for a block; see `locked_folder`."""
         return locked_folder(self.path) if self._make else contextlib.nullcontext()

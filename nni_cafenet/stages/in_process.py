@@ -10,6 +10,7 @@ from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from tqdm.auto import tqdm
 
+from ..ranks import is_first
 from ..search import Scored
 from ..utils import resume_hint
 from .context import StageContext
@@ -80,9 +81,9 @@ class InProcess:
 
     def train_finalists(self, finalists: Sequence[Finalist]) -> Iterator[TrainedFinalist]:
         """Train finalists one after the other; those that an earlier run has trained take no place under its limit."""
-        title, hint = trainings_title(finalists), self._hint(finalists)
+        title, hint, hidden = trainings_title(finalists), self._hint(finalists), not finalists or not is_first()
         with tqdm(
-            total=len(finalists), desc=title, unit='network', dynamic_ncols=True, disable=not finalists, postfix=hint
+            total=len(finalists), desc=title, unit='network', dynamic_ncols=True, disable=hidden, postfix=hint
         ) as bar:
             for finalist in finalists:
                 result = self._trained(finalist)

@@ -31,7 +31,14 @@ class EpochBar(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Create the bar."""
         epoch = trainer.current_epoch
-        self._bar = tqdm(total=trainer.max_epochs, initial=epoch, desc=self.name, unit='epoch', dynamic_ncols=True)
+        self._bar = tqdm(
+            total=trainer.max_epochs,
+            initial=epoch,
+            desc=self.name,
+            unit='epoch',
+            dynamic_ncols=True,
+            disable=not trainer.is_global_zero,
+        )
         self._start: float | None = time.monotonic()
         self._shown = self._start
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
-from torch import distributed
-
+from ..ranks import gathered, rank_and_ranks
 from ..search import Scored
 
 __all__ = ['scores_over_ranks']
@@ -20,14 +18,13 @@ def scores_over_ranks(
     Each rank scores every n-th width. A score depends on its widths alone, so one process finds the same. All ranks must
     ask for the same batch. An error on one rank is raised on all.
     """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    rank, ranks = rank_and_ranks()
+    if ranks == 1:
         yield from map(score, batch)
         return
-    rank, ranks = distributed.get_rank(), distributed.get_world_size()
     for start in range(0, len(batch), ranks):
         mine = batch[start + rank : start + rank + 1]
-        found: list[Any] = [None] * ranks
-        distributed.all_gather_object(found, [_attempt(score, widths) for widths in mine])
+        found = gathered([_attempt(score, widths) for widths in mine])
         for scored in (each for one in found for each in one):
             if isinstance(scored, BaseException):
                 raise scored

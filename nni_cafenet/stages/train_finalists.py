@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from ..graph import ExampleInput
+from ..ranks import from_first, is_first
 from ..slim import save_slim
 from ..supernet import RestoreRandomState, SaveEveryEpoch
 from ..utils import read_record, seeded, write_record
@@ -49,17 +50,18 @@ def train_finalist(
     metric. With an example input, a network with a non-finite output gets the metric NaN. A metric that is
     neither logged nor reported raises ValueError once the network is saved; a damaged checkpoint raises `ResumeError`.
     """
-    done = read_result(finalist, folder, metric)
     checkpoint = folder / 'checkpoint.ckpt'
+    done, resumes = from_first(lambda: (read_result(finalist, folder, metric), checkpoint.exists()))
     if done is not None:
-        checkpoint.unlink(missing_ok=True)  # the process may have been killed before
+        if is_first():
+            checkpoint.unlink(missing_ok=True)  # the process may have been killed before
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with seeded(seed):
         model = make()
         evaluator = evaluators.make()
         trainer = evaluator.trainer
-        if checkpoint.exists():
+        if resumes:
             check_checkpoint(checkpoint)
             evaluator.fit_kwargs['ckpt_path'] = str(checkpoint)
         reported = [metric] if shown is None else [shown, metric]
@@ -75,23 +77,23 @@ def train_finalist(
             )
             with keyboard_interrupts(trainer):
                 evaluator.evaluate(model)
-    result = TrainedFinalist(finalist, math.nan, _logged(trainer))
+    metrics, reported_last = from_first(lambda: (_logged(trainer), _reported(reports.final)))  # all must rank alike
     if trainer.is_global_zero:
         scored = finalist.scored
         costs = {'macs': scored.macs, 'params': scored.params}
         save_slim(model.cpu(), folder, scored.widths, example_input=example, **costs)
-    finite = computes_numbers(model.cpu(), example)
+    finite = from_first(lambda: computes_numbers(model.cpu(), example))
     if not finite:
         _logger.warning('%s diverged: its weights or outputs are not finite. It is not returned.', finalist.title)
     record = {
         **finalist.to_json(),
         'finite': finite,
         'ranked_by': metric.name,
-        'reported': _reported(reports.final),
-        'metrics': result.metrics,
+        'reported': reported_last,
+        'metrics': metrics,
     }
     value = _value(record, metric, folder)
-    result = TrainedFinalist(finalist, value, result.metrics)
+    result = TrainedFinalist(finalist, value, metrics)
     if trainer.is_global_zero:
         write_record(folder / 'result.json', {**record, 'metric': None if math.isnan(value) else value})
         checkpoint.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import TrainingDivergedError, truncated
 from ..options import BudgetSpecs, FinalistOptions, Halving, SearchOptions
+from ..ranks import from_first
 from ..search import Evolution, Headroom, Scored, Scorer, Searcher, search_widths, uniform_within
 from ..stages import (
     BASELINE,
@@ -258,7 +259,7 @@ class CafeNet(WidthSearch):
 
     def _settle_sizes(self, directory: Path) -> dict[str, int]:
         context, source = known(self._context), directory if self.supernet_from is None else self.supernet_from
-        found = read_stages(directory / 'run.json') or read_stages(source / 'run.json') or {}
+        found = from_first(lambda: read_stages(directory / 'run.json') or read_stages(source / 'run.json')) or {}
         sizes = self._left_open.settled(context, self.search, found.get('sizes', {}))
         self.search = sizes.search
         self.options = dataclasses.replace(self.options, statistics_batches=sizes.statistics_batches)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import TrainingDivergedError
 from ..options import Halving, halve
+from ..ranks import from_first
 from ..stages import (
     Finalist,
     RunFolder,
@@ -46,7 +47,7 @@ class FinalistTrainings:
 
     def train(self, choose: Callable[[], list[Finalist]], *, keep_choice: bool) -> None:
         """Train the finalists that ``choose`` returns; ``keep_choice``: unless an earlier process has chosen them."""
-        choice = read_choice(self._folder) if keep_choice else None
+        choice = from_first(lambda: read_choice(self._folder)) if keep_choice else None
         if choice is not None:
             self._result.short, finalists = choice.short, choice.finalists
         else:
@@ -94,7 +95,8 @@ class FinalistTrainings:
         epochs = finalists[0].epochs if finalists else None
         inherited = self._context.finalists.weights == 'inherited'
         root = self._folder.root_of(epochs)
-        found, trainings = with_folders(finalists, self._asked.training_record(epochs), root, inherited=inherited)
+        training = self._asked.training_record(epochs)
+        found, trainings = from_first(lambda: with_folders(finalists, training, root, inherited=inherited))
         if self._first:
             write_trainings(root, trainings)
         return found

@@ -16,6 +16,7 @@ from nni.nas.space import ExecutableModelSpace
 from ..errors import LimitReachedError, RunInterrupted
 from ..fingerprints import digest, record_of
 from ..options import BudgetSpecs, FinalistOptions
+from ..ranks import from_first, is_first, meet, named_lost_ranks, on_all, quiet_unless_first
 from ..search import Budget, History
 from ..space import WidthSpace
 from ..stages import (
@@ -29,12 +30,15 @@ from ..stages import (
     TimeLeft,
     check_before_training,
     check_directory,
+    check_ranks,
+    check_shared,
     check_supernet,
     restore_first_seeds,
     stages_record,
     table_of_run,
     within_duration,
 )
+from ..supernet import check_evaluator
 from ..trials import check_serializable
 from ..utils import absolute_path, check_path, resume_hint, sigterm_as_interrupt
 from .engine import default_directory, is_sequential, width_space
@@ -143,26 +147,30 @@ class WidthSearch(WithResult, OneShotStrategy):
             'as it is. Run NasExperiment(space, evaluator, strategy), or choose widths: space.activate(widths).'
         )
 
+    @named_lost_ranks()
     def _initialize(self, model_space: ExecutableModelSpace, engine: Any) -> ExecutableModelSpace:  # type: ignore[override]
         space = self.mutate_model(width_space(model_space, engine))
         self._check_folders()
         for spec in self.budget_specs:
             Budget.check(spec, space)
         evaluator = model_space.evaluator
-        if not is_sequential(engine):
+        if is_sequential(engine):
+            check_evaluator(evaluator)
+            meet(evaluator.trainer)
+        else:
             self._check_travels(space, evaluator)
         self._context = context = StageContext(
             space, evaluator, self.options, self.finalist_options, self.finalist_evaluator, self.budget_names
         )
         try:
             with sigterm_as_interrupt():
-                context.finalists = check_before_training(context)
+                context.finalists = on_all(lambda: check_before_training(context))
         except KeyboardInterrupt as error:
             raise self._interrupted(error, 'The run has not begun. Start it again.') from None
         for spec in self.budget_specs:
             check_directory(spec, self.directory, context.supernet.trainer)
         if self.directory is None:
-            self.directory = absolute_path(default_directory(engine, context))
+            self.directory = from_first(lambda: absolute_path(default_directory(engine, context)))
         self._mutated_model_space = context.supernet.model_space()
         return self._mutated_model_space
 
@@ -178,7 +186,7 @@ class WidthSearch(WithResult, OneShotStrategy):
 
     def _run(self) -> None:
         self.begun = True
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), named_lost_ranks(), quiet_unless_first():
             try:
                 folder = self._opened_folder()
                 _logger.info('The run is kept in %s; started again with this directory, it continues.', folder.path)
@@ -234,9 +242,12 @@ class WidthSearch(WithResult, OneShotStrategy):
 
     def _begun_result(self, folder: RunFolder) -> RunResult:
         context: StageContext = known(self._context)
-        path = folder.history if self._is_first else None
+        higher = self.options.higher_is_better
+        history = from_first(lambda: History(folder.history, higher_is_better=higher))
         if self._is_first:
             remove_result(folder.path)
+        else:
+            history.path = None  # the first process writes
         return self._make_result(
             space=context.space,
             directory=folder.path,
@@ -246,7 +257,7 @@ class WidthSearch(WithResult, OneShotStrategy):
             metric=context.metric,
             short_metric=context.short_metric,
             seed=self.options.seed,
-            history=History(path, higher_is_better=self.options.higher_is_better),
+            history=history,
         )
 
     @property
@@ -262,9 +273,9 @@ class WidthSearch(WithResult, OneShotStrategy):
         trainer = context.supernet.trainer
         sizes = self._settle_sizes(directory)
         supernet = self._supernet_record()
-        if self._is_first:
-            self._take_over(directory, supernet)
-        check_supernet(directory / 'run.json', supernet)
+        check_ranks(supernet)
+        from_first(lambda: self._take_over(directory, supernet))
+        on_all(lambda: check_supernet(directory / 'run.json', supernet))
         self._budgets = [
             Budget.parse(spec, context.space, table_of_run(spec, context.space, directory, trainer))
             for spec in self.budget_specs
@@ -277,7 +288,10 @@ class WidthSearch(WithResult, OneShotStrategy):
             weights=digest(record_of(context.space.state_dict())),
             sizes=sizes,
         )
-        return RunFolder(directory, record, make=trainer.is_global_zero)
+        check_ranks({**record, 'weights': ''})  # those of the first process count
+        folder = from_first(lambda: RunFolder(directory, record, make=trainer.is_global_zero))
+        check_shared(folder.path / 'run.json')
+        return folder if is_first() else folder.for_reading()
 
     def _as_asked(self) -> StageContext:
         """Return the context with the data of the run; if trials do the work, the data of its start."""

@@ -65,7 +65,7 @@ def test_functions_have_the_defaults_of_the_records(function):
 def test_fields_have_the_kinds_and_the_help_of_the_records():
     known = {id(each.kind): each for _, each in OPTIONS}
     found = [field for field in FIELDS if id(field.kind) in known]
-    assert len(found) == 35 + len(TrainingRecipe.options())
+    assert len(found) == 38 + len(TrainingRecipe.options())
     for field in found:
         each = known[id(field.kind)]
         assert (field.help, field.default) == (each.help, each.default)

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...ranks import Launched
 from ...utils import suppress_training_logs
 
 __all__ = ['check_output_file', 'command_line', 'echo', 'loading']
 
 
 def echo(text: str) -> None:
-    """Print progress to stderr; stdout is for results."""
-    print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
+    """Print progress to stderr, in the first process of a run; stdout is for results."""
+    if Launched.here().is_first:
+        print(f'nni-cafenet: {text}', file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

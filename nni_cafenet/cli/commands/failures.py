@@ -12,15 +12,18 @@ from ...errors import (
     CafeNetError,
     ExperimentEndedError,
     LimitReachedError,
+    RankLostError,
+    RanksError,
     TrainingDivergedError,
     TrialFailedError,
     first_line,
 )
+from ...ranks import Launched
 
 __all__ = ['status_of']
 
 _FAILED, _BAD_INPUT = 1, 2
-_FAILURES = (TrainingDivergedError, TrialFailedError, ExperimentEndedError, LimitReachedError)
+_FAILURES = (TrainingDivergedError, TrialFailedError, ExperimentEndedError, LimitReachedError, RankLostError)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SHOW_ALL = 'NNI_CAFENET_TRACEBACK'
 _HOME = str(Path(__file__).parents[2])
@@ -28,6 +31,8 @@ _HOME = str(Path(__file__).parents[2])
 
 def status_of(error: Exception) -> int:
     """Print an error and return the exit status: 2 for bad arguments or input, 1 for other failures."""
+    if isinstance(error, RanksError) and not isinstance(error, RankLostError) and not Launched.here().is_first:
+        return _BAD_INPUT  # the first process tells it
     if os.environ.get(_SHOW_ALL):
         traceback.print_exception(type(error), error, error.__traceback__)
     root = _with_errno(error)
@@ -68,4 +73,6 @@ def _with_errno(error: BaseException | None) -> OSError | None:
 
 
 def _tell(text: str) -> None:
-    print(f'nni-cafenet: {text}', file=sys.stderr)
+    launched = Launched.here()
+    rank = '' if launched.is_first else f'rank {launched.rank}: '
+    print(f'nni-cafenet: {rank}{text}', file=sys.stderr, flush=True)

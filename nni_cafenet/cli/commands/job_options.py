@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CafeNetError, ConfigurationError, ConsentError
+from ...ranks import Launched
 from ...utils import absolute_path
 from ..config import (
     Configuration,
@@ -88,15 +89,18 @@ def configuration_of(options: argparse.Namespace, command: str) -> Configuration
         if options.source is not None:
             raise ConfigurationError('--fraction tries a whole job, and --from continues one; give one of them')
         configuration = with_fraction(configuration, options.fraction)
-    if options.save_config is not None:
+    if options.save_config is not None and Launched.here().is_first:
         check_output_file('--save-config', Path(options.save_config))
         from ...utils import write_text
 
         write_text(options.save_config, configuration.to_yaml())
         echo(f'wrote {options.save_config}')
     if options.dry_run:
+        if not Launched.here().is_first:
+            return None
         print(configuration.to_yaml(), end='')
         if trained or configuration['model.weights'] is not None:
+            _show_devices(configuration)
             return None
     place = options.config or options.source
     if place is not None:
@@ -113,14 +117,26 @@ def configuration_of(options: argparse.Namespace, command: str) -> Configuration
     return configuration
 
 
+def _show_devices(configuration: Configuration) -> None:
+    """Print devices and batch size of a configuration as comments; data and model are not read."""
+    try:
+        with loading():
+            from ..jobs import batch_text, devices_text, trainer_of
+
+            _comment(devices_text(trainer_of(configuration)))
+            _comment(batch_text(configuration, configuration['data.batch_size']))
+    except ValueError as error:
+        _comment(f'not resolved: {error}')
+
+
 def _resolve(configuration: Configuration) -> None:
     """Print what a configuration means as comments of its YAML; or why it cannot be known yet."""
     try:
         with loading():
-            from ..jobs import prepare_job, resolved_lines
+            from ..jobs import prepare_dry_run, resolved_lines
 
-            prepared = prepare_job(configuration, echo)
-            for line in resolved_lines(prepared):
+            prepared = prepare_dry_run(configuration, echo)
+            for line in resolved_lines(configuration, prepared):
                 _comment(line)
     except (CafeNetError, ValueError, TypeError, OSError) as error:
         _comment(f'not resolved: {error}')
@@ -138,12 +154,15 @@ def begin(command: str, configuration: Configuration, source: str | None = None)
     folder = JobFolder(configuration['output'])
     with loading():
         folder.check(command, configuration)
-        from ..jobs import prepare_job
+        from ...ranks import from_first, on_all
+        from ..jobs import prepare_job, start_devices
 
-        prepared = prepare_job(configuration, echo)
+        start_devices(configuration, echo)
+        prepared = on_all(lambda: prepare_job(configuration, echo))
     if folder.started:
         echo(f'resuming the run in {folder.path}')
-    folder.keep(JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes))
+    record = JobRecord(command, configuration, prepared.arguments, prepared.input, prepared.data.classes)
+    from_first(lambda: folder.keep(record))
     return prepared if source is None else dataclasses.replace(prepared, source=absolute_path(source))
 
 

@@ -61,11 +61,14 @@ def run_prune(configuration: Any, source: str | None = None) -> int:
     """Run the job and print its report; ``source`` is the run whose supernet it takes."""
     prepared = begin('prune', configuration, source)
     from ...pruning import Pruned
+    from ...ranks import is_first
     from ...report import write_report
     from ..jobs import named_report, run_prune_job
 
     with suppress_training_logs():
         result = run_prune_job(prepared)
+        if not is_first():
+            return 0
         members = [result] if isinstance(result, Pruned) else list(result)
         report = named_report(prepared, result.report, members[0].directory)
         page = write_report(configuration['output'], report)

@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
 
     with suppress_training_logs():
         result = run_search_job(prepared)
+        if result is None:  # of a process that only helps
+            return 0
         page = write_report(configuration['output'], report_of(prepared, result.found))
     print(result.table)
     for folder in result.found.folders:

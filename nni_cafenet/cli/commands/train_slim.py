@@ -45,6 +45,9 @@ _FIELDS = (
     'training.metric',
     'seed',
     'device',
+    'devices',
+    'nodes',
+    'strategy',
     'precision',
 )
 
@@ -106,16 +109,21 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigurationError('--epochs: the run has no such setting; give 1 or more')
     folder = absolute_path(options.output or job.path / 'trained' / f'{options.start}-{asked["seed"]}')
     with loading():
-        from ..jobs import other_networks, prepare_job, run_slim_training, trainings_table
+        from ...ranks import is_first, on_all
+        from ..jobs import other_networks, prepare_job, run_slim_training, start_devices, trainings_table
+
+        start_devices(asked, echo)
 
         for kind in (each for each in _KINDS[1:] if each in options.which):
             networks += other_networks(job, kind)
-        prepared = prepare_job(asked, echo)
+        prepared = on_all(lambda: prepare_job(asked, echo))
         results = []
         for network in networks:
             echo(f'training {network.name or "the slim network"} from {options.start} weights')
             target = folder / network.name
             results.append(run_slim_training(prepared, record, network, target, inherited=options.start == 'inherited'))
+    if not is_first():
+        return 0
     print(trainings_table(results))
     echo(f'widths.json, slim.pt and result.json in {", ".join(str(each.folder) for each in results)}')
     return 0

@@ -181,6 +181,9 @@ FIELDS = (
     ),
     Field.of(SupernetOptions, 'seed'),
     Field.of(RecipeOptions, 'device', changes_nothing=True),
+    Field.of(RecipeOptions, 'devices', changes_nothing=True),
+    Field.of(RecipeOptions, 'nodes', changes_nothing=True),
+    Field.of(RecipeOptions, 'strategy', changes_nothing=True),
     Field.of(RecipeOptions, 'precision'),
     Field(
         'recipe',

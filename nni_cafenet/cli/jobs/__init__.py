@@ -14,11 +14,12 @@ if TYPE_CHECKING:
         comparison_table as comparison_table,
         other_networks as other_networks,
     )
-    from .dry_run import resolved_lines as resolved_lines
+    from .dry_run import prepare_dry_run as prepare_dry_run, resolved_lines as resolved_lines
+    from .job_devices import batch_text as batch_text, devices_text as devices_text, start_devices as start_devices
     from .job_folder import QUESTIONS as QUESTIONS, JobFolder as JobFolder, JobRecord as JobRecord
     from .job_report import named_report as named_report, report_of as report_of
     from .job_space import space_options as space_options
-    from .prepare import Prepared as Prepared, prepare_job as prepare_job
+    from .prepare import Prepared as Prepared, prepare_job as prepare_job, trainer_of as trainer_of
     from .prune_job import run_prune_job as run_prune_job
     from .saved_network import SavedNetwork as SavedNetwork
     from .search_job import run_search_job as run_search_job

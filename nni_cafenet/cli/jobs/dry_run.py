@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ from ...space import WidthMutator, WidthSpace
 from ...stages import MOST_FINALISTS, RunOptions, StageContext, SupernetStage, default_drawn
 from ...strategy import LeftOpen
 from ...utils import format_count, seeded, suppress_training_logs
+from ..config import Configuration
 from ..recipes import FORWARDS_PER_STEP
+from .job_devices import batch_text, devices_text
 from .job_space import space_options
-from .prepare import Prepared, search_of
+from .prepare import Prepared, prepare_job, search_of, trainer_of
 from .training import recipes_of
 
-__all__ = ['resolved_lines']
+__all__ = ['prepare_dry_run', 'resolved_lines']
 
 _STEPS = 4
 
@@ -34,9 +37,21 @@ class _Seconds:
     full: float
 
 
-def resolved_lines(prepared: Prepared) -> Iterator[str]:
-    """Yield lines on a job from fresh weights: ``'name: value'``; a few steps are trained, and nothing is written."""
-    asked, recipe = prepared.configuration, prepared.recipe
+def prepare_dry_run(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
+    """Prepare a job with the batches that one of its devices gets."""
+    share = math.ceil(configuration['data.batch_size'] / trainer_of(configuration).ranks)
+    return prepare_job(configuration.with_values(data__batch_size=share), say)
+
+
+def resolved_lines(configuration: Configuration, prepared: Prepared) -> Iterator[str]:
+    """Yield lines on a job from fresh weights: ``'name: value'``; a few steps are trained, and nothing is written.
+
+    ``prepared`` is that of `prepare_dry_run`.
+    """
+    asked, recipe = configuration, prepared.recipe
+    yield devices_text(trainer_of(asked))
+    own = prepared.data.train.batch_size  # loaders of users may keep their batch
+    yield batch_text(asked, own if _divisor(asked, prepared) == 1 else asked['data.batch_size'])
     with suppress_training_logs(), seeded(asked['seed']):
         space = WidthMutator(**space_options(asked)).mutate(prepared.make, example_input=prepared.input)
         yield f'learning rate: {recipe.peak_lr:g} ({recipe.optimizer}, {recipe.schedule}), weight decay: {recipe.decay:g}'
@@ -50,11 +65,20 @@ def resolved_lines(prepared: Prepared) -> Iterator[str]:
             macs.append(limits.get('macs', space.macs(space.full_widths)))
             yield f'budget {spec.name}: {", ".join(f"{limit:,} {COSTS[cost]}" for cost, limit in limits.items())}'
         recipes, _ = recipes_of(prepared)
-        yield from _hours(prepared, space, recipes, macs)
+        yield from _hours(asked, prepared, space, recipes, macs)
 
 
-def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: list[int]) -> Iterator[str]:
-    asked = prepared.configuration
+def _divisor(asked: Configuration, prepared: Prepared) -> int:
+    """Return how many loaders like that of a dry run make up that of the job: loaders of users may keep their batch."""
+    ranks = trainer_of(asked).ranks
+    share = math.ceil(asked['data.batch_size'] / ranks)
+    return ranks if ranks > 1 and prepared.data.train.batch_size == share else 1
+
+
+def _hours(
+    asked: Configuration, prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: list[int]
+) -> Iterator[str]:
+    ranks, divisor = trainer_of(asked).ranks, _divisor(asked, prepared)
     options = RunOptions.checked(
         channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
@@ -81,13 +105,13 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
     )
     clock = _Clock()
     stage = SupernetStage(space, recipes.few_steps(_STEPS, clock), options)
-    supernet_steps, heldout_steps = len(stage.data.train), len(stage.data.heldout)
+    supernet_steps, heldout_steps = _steps(stage.data.train, divisor), len(stage.data.heldout)
     stage.evaluator.evaluate(space)
     supernet = clock.seconds
     clock = _Clock()
     recipes.few_steps(_STEPS, clock).evaluate(space.slim(space.full_widths, weights=False))
-    seconds = _Seconds(supernet, clock.seconds)
-    steps = len(prepared.data.train)
+    seconds = _Seconds(supernet * divisor / ranks, clock.seconds * divisor / ranks)
+    steps = _steps(prepared.data.train, divisor)
     yield f'steps: {supernet_steps:,} an epoch of the supernet, {supernet_steps * epochs:,} in all; {steps:,} of a network'
     yield f'first steps: {seconds.supernet:.3g} s for the supernet, {seconds.full:.3g} s for the full network'
     full = space.macs(space.full_widths)
@@ -98,9 +122,11 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
     widths = proposed + (default_drawn(proposed) if drawn is None else drawn)
     parts = {
         'supernet': supernet_steps * epochs * seconds.supernet,
+        # A device scores its share of the widths, on whole batches.
         'search': widths
+        / divisor
         * options.channel_sets_per_score
-        * (sizes.statistics_batches + heldout_steps)
+        * (sizes.statistics_batches * divisor + heldout_steps)
         * each
         / FORWARDS_PER_STEP,
         'networks': steps * trained * (each * (sizes.finalists + asked['search.baseline'])),
@@ -109,6 +135,11 @@ def _hours(prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: lis
         parts['full network'] = steps * trained * seconds.full
     text = ', '.join(f'{name} {_as_hours(value)}' for name, value in parts.items())
     yield f'expected: {_as_hours(sum(parts.values()))} ({text})'
+
+
+def _steps(loader: Any, divisor: int) -> int:
+    """Return the steps of an epoch by batches of ``divisor`` of the loader's."""
+    return len(loader) // divisor if loader.drop_last else math.ceil(len(loader) / divisor)
 
 
 def _as_hours(seconds: float) -> str:

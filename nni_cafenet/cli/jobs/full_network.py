@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from functools import partial
 from pathlib import Path
 
 from ...graph import ExampleInput
 from ...pruning import Recipes
+from ...ranks import is_first
 from ...search import Scored
 from ...space import WidthSpace
 from ...stages import EvaluatorFactory, Finalist, Metric, locked_folder, train_finalist
@@ -29,7 +31,7 @@ def train_full(prepared: Prepared, recipes: Recipes, metric: str, space: WidthSp
     if not asked['search.full'] or not epochs:
         return None
     widths = space.full_widths
-    with locked_folder(output):
+    with locked_folder(output) if is_first() else contextlib.nullcontext():
         trained = train_finalist(
             Finalist(FULL, Scored(widths, space.macs(widths), space.params(widths), math.nan, {})),
             output / 'trained' / FULL,

@@ -36,6 +36,8 @@ _SETTINGS = (
     'seed',
     'device',
     'precision',
+    'devices',
+    'nodes',
 )
 
 

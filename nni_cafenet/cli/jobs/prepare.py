@@ -90,8 +90,8 @@ def prepare_job(configuration: Configuration, say: Callable[[str], None]) -> Pre
 
 
 def trainer_of(configuration: Configuration) -> TrainerOptions:
-    """Return the device and precision of training; a ValueError if there is no such device."""
-    return TrainerOptions(configuration['device'], configuration['precision'])
+    """Return devices and precision of training; a ValueError if there are no such devices."""
+    return TrainerOptions(*(configuration[name] for name in ('device', 'precision', 'devices', 'nodes', 'strategy')))
 
 
 def recipe_of(configuration: Configuration) -> TrainingRecipe:

@@ -41,5 +41,8 @@ def run_prune_job(prepared: Prepared) -> Pruned | PrunedFamily:
         supernet_from=prepared.source,
         device=asked['device'],
         precision=asked['precision'],
+        devices=asked['devices'],
+        nodes=asked['nodes'],
+        strategy=asked['strategy'],
         **space_options(asked),
     )

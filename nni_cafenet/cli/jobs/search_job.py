@@ -12,6 +12,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from ...options import Halving
 from ...pruning import Recipes
+from ...ranks import from_first, is_first, named_lost_ranks
 from ...report import NetworkRecord
 from ...search import Budget, Scored
 from ...slim import save_slim
@@ -37,8 +38,12 @@ class SearchResult:
     found: Found
 
 
-def run_search_job(prepared: Prepared) -> SearchResult:
-    """Run or resume the job; arguments are checked before any training."""
+@named_lost_ranks()
+def run_search_job(prepared: Prepared) -> SearchResult | None:
+    """Run or resume the job; arguments are checked before any training.
+
+    Of several processes, the first one returns the result, and the others None.
+    """
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
     with suppress_training_logs(), seeded(asked['seed']):
@@ -46,11 +51,16 @@ def run_search_job(prepared: Prepared) -> SearchResult:
         strategy, evaluator = _strategy(asked, recipes, metric, prepared.source)
         strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
         strategy.run()
-        saved = [
-            _save(strategy.result, space, Path(asked['output']), name, budget)
-            for name, budget in zip(strategy.budget_names, strategy.budgets)
-        ]
+        saved = []
+        if is_first():
+            saved = [
+                _save(strategy.result, space, Path(asked['output']), name, budget)
+                for name, budget in zip(strategy.budget_names, strategy.budgets)
+            ]
+        from_first(lambda: None)  # the others wait
         value = train_full(prepared, recipes, metric, space)
+        if not is_first():
+            return None
         networks = [_record(space, 'full', 'full', space.full_widths, prepared, value)]
         networks += [
             _record(space, each.finalist.title, 'baseline', each.finalist.scored.widths, prepared, each.metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import nn
 from ...errors import TrainingDivergedError
 from ...graph import ExampleInput
 from ...options import TrainingRecipe
+from ...ranks import from_first, is_first, named_lost_ranks
 from ...search import Scored
 from ...space import WidthMutator
 from ...stages import EvaluatorFactory, Finalist, Metric, keep_settings, locked_folder, train_finalist
@@ -41,6 +43,7 @@ class SlimTraining:
     folder: Path
 
 
+@named_lost_ranks()
 def run_slim_training(
     prepared: Prepared, record: JobRecord, network: SavedNetwork, folder: Path, *, inherited: bool
 ) -> SlimTraining:
@@ -52,8 +55,8 @@ def run_slim_training(
     asked = prepared.configuration
     recipes, metric = recipes_of(prepared)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_settings(folder / RECORD, _settings(asked, network, inherited))
-    with suppress_training_logs(), locked_folder(folder):
+    from_first(lambda: keep_settings(folder / RECORD, _settings(asked, network, inherited)))
+    with suppress_training_logs(), locked_folder(folder) if is_first() else contextlib.nullcontext():
         trained = train_finalist(
             Finalist(network.name or 'slim', Scored(network.widths, network.macs, network.params, math.nan, {})),
             folder,

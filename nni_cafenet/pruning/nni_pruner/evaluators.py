@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 
 from ...search import batch_size
 from ...utils import map_tensors, seeded
-from ..training import SILENT, TrainerOptions
+from ..trainer_options import TrainerOptions
+from ..training import SILENT
 from .self_training import check_training, network_copy, training_of
 
 __all__ = ['NasEvaluator', 'as_nas_evaluator']

@@ -20,7 +20,7 @@ from ...utils import suppress_training_logs
 from ..checks import on_cpu
 from ..prune_model import prune
 from ..pruned import Pruned
-from ..training import TrainerOptions
+from ..trainer_options import TrainerOptions
 from .config_list import ConfigList, LayerRules, exactly
 from .evaluators import as_nas_evaluator
 from .masks import Masks, apply_masks, masks_of

@@ -86,13 +86,16 @@ def test_all(home, tmp_path, capsys, name):
 
 def test_a_dry_run_says_what_it_means(home, tmp_path, capsys):
     output = tmp_path / 'run'
-    assert cli.main([*words(home, CHEAP[0], output, 16), '--dry-run']) == 0
+    assert cli.main([*words(home, CHEAP[0], output, 16), '--dry-run', '--devices', '2']) == 0
     out = capsys.readouterr().out
     lines = [line[2:] for line in out.splitlines() if line.startswith('# ')]
     assert not output.exists()
-    assert lines[0] == 'learning rate: 0.1 (sgd, cosine), weight decay: 5e-05'
-    assert lines[1] == 'input: 3 x 16 x 16'
-    assert [line.partition(':')[0] for line in lines[2:]] == [
+    assert lines[0] == 'devices: 2 processes on CPUs, started by this command'
+    assert lines[1].startswith('effective batch size: ')
+    assert lines[1].endswith(' of a batch on each of 2 devices)')
+    assert lines[2] == 'learning rate: 0.1 (sgd, cosine), weight decay: 5e-05'
+    assert lines[3] == 'input: 3 x 16 x 16'
+    assert [line.partition(':')[0] for line in lines[4:]] == [
         'full network',
         'smallest network',
         'budget 50%',
@@ -101,7 +104,7 @@ def test_a_dry_run_says_what_it_means(home, tmp_path, capsys):
         'first steps',
         'expected',
     ]
-    assert lines[6] == 'steps: 2 an epoch of the supernet, 2 in all; 3 of a network'  # a fifth is held out
+    assert lines[8] == 'steps: 2 an epoch of the supernet, 2 in all; 3 of a network'  # a fifth is held out
 
 
 def test_a_dry_run_without_the_data(tmp_path, capsys):

@@ -15,7 +15,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from nni_cafenet import WidthSpace
 from nni_cafenet.pruning.nni_pruner.evaluators import as_nas_evaluator
-from nni_cafenet.pruning.training import SILENT, TrainerOptions
+from nni_cafenet.pruning.trainer_options import TrainerOptions
+from nni_cafenet.pruning.training import SILENT
 from nni_cafenet.stages.evaluator_factory import EvaluatorFactory
 
 X, Y = torch.randn(24, 4, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3

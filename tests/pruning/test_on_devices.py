@@ -1,0 +1,56 @@
+"""`prune` on two devices: a script that Lightning runs a second time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from nni_cafenet import RandomSearch, prune
+from nni_cafenet.ranks import rank_and_ranks
+from nni_cafenet.testing import SmallResNet, digits
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images, labels = digits('train').tensors
+    pruned = prune(
+        SmallResNet(width=4), '50%', example_input=(1, 1, 8, 8),
+        train=DataLoader(TensorDataset(images[:96], labels[:96]), 32, shuffle=True),
+        validate=DataLoader(TensorDataset(images[96:141], labels[96:141]), 32),
+        epochs=1, finetune_epochs=1, search=RandomSearch(4), headroom=0, finalists=1, statistics_batches=1,
+        device='cpu', devices=2, directory=Path(sys.argv[1]) / 'run',
+    )
+    rank, ranks = rank_and_ranks()
+    record = {'ranks': ranks, 'widths': pruned.widths, 'metric': pruned.metric, 'report': str(pruned.report)}
+    record['weights'] = [float(each.double().sum()) for each in pruned.model.parameters()]
+    (Path(sys.argv[1]) / f'rank{rank}.json').write_text(json.dumps(record))
+"""
+
+
+def test_both_processes_return_the_same_network_and_one_writes_it(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(SCRIPT)
+    paths = [str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')]
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', str(script), str(tmp_path)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1))
+    assert first['ranks'] == 2
+    assert first == second
+    assert {'widths.json', 'slim.pt', 'report.html'} <= {path.name for path in (tmp_path / 'run').iterdir()}
+    assert done.stderr.count('Supernet: 100%') <= 2  # the bar of one process, drawn again at its end
