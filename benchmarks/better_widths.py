@@ -35,7 +35,7 @@ from pathlib import Path
 
 import torch
 
-from nni_cafenet.cli.data.fashion_mnist import DEFAULT_FOLDER
+from nni_cafenet.testing import FASHION_MNIST_FOLDER
 from nni_cafenet.utils.files import write_text
 from proof.budgets import Budgets
 from proof.case import Case
@@ -95,7 +95,7 @@ def parse_arguments() -> argparse.Namespace:
         'MACs, 1/4); its MACs are the budget',
     )
     add('--size', type=int, default=None, help='height and width of the pictures, 14 unless given (mobile: 28)')
-    add('--data', type=Path, default=DEFAULT_FOLDER, help='folder of Fashion-MNIST')
+    add('--data', type=Path, default=FASHION_MNIST_FOLDER, help='folder of Fashion-MNIST')
     add(
         '--rivals',
         action=argparse.BooleanOptionalAction,

@@ -66,7 +66,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def made_data(folder: Path, count: int, size: int) -> Path:
     """Write scenes of Fashion-MNIST in YOLO's format; training and validation show different items."""
-    from nni_cafenet.cli.data.fashion_mnist import read_fashion_mnist
+    from nni_cafenet.testing import read_fashion_mnist
 
     splits = {
         split: compose_scenes(*read_fashion_mnist(split=part), number, size=size, seed=seed)  # type: ignore[arg-type]

@@ -30,8 +30,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nni_cafenet import Evolution, WidthSpace, export_onnx, prune
-from nni_cafenet.cli.data.fashion_mnist import DEFAULT_FOLDER, read_fashion_mnist
-from nni_cafenet.testing import StagedResNet
+from nni_cafenet.testing import FASHION_MNIST_FOLDER, StagedResNet, read_fashion_mnist
 
 SIDE = 28
 
@@ -40,7 +39,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--output', type=Path, default=Path('quantized'), help='folder of all files (default: %(default)s)')
-    add('--data', type=Path, default=DEFAULT_FOLDER, help='the four files of Fashion-MNIST, or a folder with train/CLASS '
+    add('--data', type=Path, default=FASHION_MNIST_FOLDER, help='the files of Fashion-MNIST, or a folder with train/CLASS '
         'and test/CLASS of pictures, which are resized to 28 x 28 and made gray (default: %(default)s)')  # fmt: skip
     add('--budget', default='50%', help="what the slim network may cost: '50%%', '2M' (default: 50%%)")
     add('--pictures', type=int, default=12_000, help='training pictures used (default: %(default)s)')

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
 from nni_cafenet import WidthSpace
-from nni_cafenet.cli.data.fashion_mnist import read_fashion_mnist
+from nni_cafenet.testing import read_fashion_mnist
 
 from .networks import Network
 

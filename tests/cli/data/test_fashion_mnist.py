@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from nni_cafenet.cli.data import DataRequest, fashion_mnist as source, load_data
+from nni_cafenet.cli.data import DataRequest, load_data
 from nni_cafenet.cli.data.pixels import Pixels
 from nni_cafenet.errors import DataError
+from nni_cafenet.testing import items as source
 
 COUNTS = {'train': 12, 't10k': 5}
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import miniatures
 
 from nni_cafenet import cli
 from nni_cafenet.cli.recipes import Recipe, recipe_names
+from nni_cafenet.testing import read_items, write_celeba, write_cifar, write_imagenet
 from nni_cafenet.utils import write_record
 
 CHEAP = ('cifar10/vgg19-199M', 'celeba/resnet18-296M')
@@ -19,9 +19,10 @@ SIDES = {'imagenet': 64, 'cifar10': 32, 'celeba': 48}
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp('miniatures')
-    miniatures.imagenet(home / 'imagenet', classes=3, train=16, val=4)
-    miniatures.cifar(home / 'cifar10', train=50, test=20)
-    miniatures.celeba(home / 'celeba', pictures=50)
+    items = read_items('digits')
+    write_imagenet(home / 'imagenet', items, classes=3, train=16, val=4)
+    write_cifar(home / 'cifar10', items, train=50, test=20)
+    write_celeba(home / 'celeba', items, train=35, valid=10, test=5)
     return home
 
 
