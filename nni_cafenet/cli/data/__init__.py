@@ -2,16 +2,27 @@
 
 from .pixels import Pixels
 from .request import Data, DataRequest
-from .sources import FORMS, OF_FOLDERS, check_form, check_outputs, load_data, names_code
+from .sources import (
+    FORMS,
+    NAMED,
+    absolute_source,
+    check_form,
+    check_outputs,
+    load_data,
+    missing_place,
+    names_code,
+)
 
 __all__ = [
     'FORMS',
-    'OF_FOLDERS',
+    'NAMED',
     'Data',
     'DataRequest',
     'Pixels',
+    'absolute_source',
     'check_form',
     'check_outputs',
     'load_data',
+    'missing_place',
     'names_code',
 ]

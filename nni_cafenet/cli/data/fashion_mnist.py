@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
 from ...testing import FASHION_MNIST_CLASSES, FASHION_MNIST_FOLDER, read_fashion_mnist
+from .layouts import found_instead
 from .pixels import Pixels
 from .request import Data, DataRequest
 from .transforms import training_transform
@@ -21,7 +24,12 @@ _MEAN, _STD = 0.2860, 0.3530  # of the training pictures, pixels from 0 to 1
 def fashion_mnist(place: str, request: DataRequest) -> Data:
     """Return Fashion-MNIST from a folder, without downloading; raise `DataError` if files are missing or damaged."""
     shape = request.pixels.shape if request.pixels is not None and request.exact else (1, 28, 28)
-    train, test = (read_fashion_mnist(place or FASHION_MNIST_FOLDER, split) for split in _SPLITS)
+    folder = Path(place or FASHION_MNIST_FOLDER)
+    try:
+        train, test = (read_fashion_mnist(folder, split) for split in _SPLITS)
+    except DataError as error:
+        instead = found_instead('fashion-mnist', folder)
+        raise DataError(f'{error}. {folder} {instead}' if 'looks like' in instead else str(error)) from error
     varied = _varied(*train, shape, request) if request.recipe.augments else _as_they_are(*train, shape)
     tests = _as_they_are(*test, shape)
     return Data(

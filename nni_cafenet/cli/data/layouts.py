@@ -18,6 +18,9 @@ DIR/cifar-10-batches-py/test_batch""",
 DIR/cifar-100-python/meta
 DIR/cifar-100-python/train
 DIR/cifar-100-python/test""",
+    'webdataset': """\
+DIR/train-000000.tar ...       each with KEY.jpg, KEY.cls (the class, a number as text)
+DIR/val-000000.tar ...         or all in one, of which a share is for validation""",
     'celeba': """\
 DIR/celeba/img_align_celeba/000001.jpg ...
 DIR/celeba/list_attr_celeba.txt
@@ -31,9 +34,11 @@ _SIGNS = {
     'celeba': ('celeba', 'img_align_celeba', 'list_attr_celeba.txt'),
     'fashion-mnist': ('FashionMNIST', 'train-images-idx3-ubyte', 'train-images-idx3-ubyte.gz'),
     'coco': ('annotations', 'train2017', 'val2017'),
+    'datasets': ('dataset_dict.json', 'dataset_info.json', '*.parquet'),
+    'webdataset': ('*.tar', '*/*.tar'),
     'imagefolder': ('train', 'val'),
 }
-"""Files and folders by which a data set is recognized."""
+"""Patterns of files and folders by which a data set is recognized."""
 
 
 def layout_of(kind: str, folder: Path) -> str:
@@ -48,7 +53,7 @@ def found_instead(kind: str, folder: Path) -> str:
         return 'is not there'
     if not folder.is_dir():
         return 'is a file'
-    other = next((name for name, signs in _SIGNS.items() if any((folder / sign).exists() for sign in signs)), None)
+    other = next((name for name, signs in _SIGNS.items() if any(any(folder.glob(sign)) for sign in signs)), None)
     if other not in (None, kind):
         return f'looks like {other}:{folder}'
     names = sorted(entry.name for entry in folder.iterdir())

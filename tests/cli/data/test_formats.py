@@ -25,6 +25,9 @@ def home(tmp_path_factory):
     write_cifar(home / 'cifar10', items, train=50, test=20)
     write_cifar(home / 'cifar100', items, 'cifar100', train=100, test=100)
     write_celeba(home / 'celeba', items, train=21, valid=6, test=3)
+    for name in ('shards/train-0.tar', 'hub/dataset_dict.json'):
+        (home / name).parent.mkdir()
+        (home / name).touch()
     return home
 
 
@@ -133,6 +136,10 @@ def test_a_fraction(home):
         ('celeba:nothing', r'does not contain CelebA: it is empty. It needs'),
         ('cifar10:nowhere', r'does not contain CIFAR-10: it is not there'),
         ('imagefolder:celeba', r'It looks like celeba:.*A folder of pictures is\n  .*train/CLASS/PICTURE.jpg'),
+        ('imagefolder:shards', r'It looks like webdataset:.*A folder of pictures is\n'),
+        ('cifar10:hub', r'does not contain CIFAR-10: it looks like datasets:'),
+        ('webdataset:celeba', r'looks like celeba:.* Shards are\n'),
+        ('fashion-mnist:cifar10', r'does not contain Fashion-MNIST.*looks like cifar10:'),
         ('imagefolder:nothing', r'holds no pictures.*A folder of pictures is\n'),
     ],
 )
