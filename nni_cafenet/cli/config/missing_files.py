@@ -30,8 +30,7 @@ def _missing(given: Mapping[str, Given]) -> Iterator[str]:
             where, value = given[path].where, given[path].value
             yield f'{where}: {value}: there is no module {place!r}; install it, or start in its folder'
     data = given.get('data.source')
-    what = '' if data is None else missing_place(data.value)
-    if what:
+    if data is not None and (what := missing_place(data.value)):
         yield f'{data.where}: {data.value}: {what}'
     weights = given.get('model.weights')
     if weights is not None and not Path(weights.value).is_file():

@@ -45,17 +45,17 @@ def hub_dataset(place: str, request: DataRequest) -> Data:
         _columns(HubName(name.name, name.config, image, label), validate)
         tests, _ = _labels(validate, label, classes)
         number, note = check_labels(labels, tests), f' (splits {names[0]} and {names[1]})'
-    whole = Pixels.of((3, 1, 1))
-    samples = [_Samples(part, image, each) for part, each in ((train, labels), (validate, tests))]
-    for each in samples:
-        check_some(len(each.labels), _Pictures(each, whole, None).read, request.seed)
-    pixels, size = chosen_pixels(request, len(labels), samples[0].size_of)
+    first, second = _Samples(train, image, labels), _Samples(validate, image, tests)
+    for each in (first, second):
+        check_some(len(each.labels), each.picture, request.seed)
+    pixels, size = chosen_pixels(request, len(labels), first.size_of)
     classes = classes or tuple(map(str, range(number)))
     return picture_data(
         request,
         pixels,
-        *samples,
-        make=_Pictures,
+        first,
+        second,
+        _Pictures,
         classes=classes,
         description=f'{len(labels):,} pictures for training and {len(tests):,} for validation{note}, '
         f'{len(classes)} classes, resized to {pixels.height} x {pixels.width}{size}',
