@@ -70,15 +70,15 @@ def picture_data(
 
 
 def chosen_pixels(request: DataRequest, count: int, size_of: Callable[[int], tuple[int, int]]) -> tuple[Pixels, str]:
-    """Return the size that pictures get, and a note if it is that of the pictures themselves.
+    """Return the size that pictures get, and a note if it is that of the pictures themselves, or they are enlarged.
 
-    That is the case if the size that the model was made for is unknown or larger, and neither was a size given nor are
+    It is their own if the size that the model was made for is unknown or larger, and neither was a size given nor are
     there weights that were trained on another one. ``size_of`` returns height and width of a picture.
     """
     given = request.pixels
-    if given is not None and (request.exact or request.trained):
-        return given, ''
     height, width = (int(np.median(sides)) for sides in zip(*(size_of(index) for index in _some(count, request.seed))))
+    if given is not None and (request.exact or request.trained):
+        return given, given.enlarged_from(height, width)
     side = min(height, width)
     if given is not None and side >= min(given.height, given.width):
         return given, ''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 
 import pytest
@@ -72,6 +73,17 @@ def test_the_size_is_that_of_the_pictures_unless_weights_say_otherwise(home):
     assert load_data(DataRequest(source, Pixels.of((3, 224, 224)), trained=True)).shape == (3, 224, 224)
     assert load_data(DataRequest(source, Pixels.of((3, 224, 224)), exact=True)).shape == (3, 224, 224)
     assert load_data(DataRequest(source, Pixels.of((3, 64, 64)))).shape == (3, 64, 64)  # pictures are larger
+
+
+def test_enlarged_pictures_are_told(home):
+    source = f'imagefolder:{home / "imagenet"}'
+    told = r'resized to 224 x 224 \(enlarged from \d+ x \d+, \d\.\d times the MACs; --input 1 3 (\d+) \1\)$'
+    for options in ({'exact': True}, {'trained': True}):
+        assert re.search(told, load_data(DataRequest(source, Pixels.of((3, 224, 224)), **options)).description)
+    cifar = load_data(DataRequest(f'cifar10:{home / "cifar10"}', Pixels.of((3, 64, 64)), exact=True))
+    assert cifar.description.endswith('64 x 64 (enlarged from 32 x 32, 4.0 times the MACs; --input 1 3 32 32)')
+    same = load_data(DataRequest(f'cifar10:{home / "cifar10"}', Pixels.of((3, 32, 32)), exact=True))
+    assert same.description.endswith('32 x 32')
 
 
 @pytest.mark.parametrize('name', ['imagenet', 'cifar10', 'celeba'])
