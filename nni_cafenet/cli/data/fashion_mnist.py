@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...testing import FASHION_MNIST_CLASSES, FASHION_MNIST_FOLDER, read_fashion_mnist
-from .layouts import found_instead
+from .layouts import looks_like
 from .pixels import Pixels
 from .request import Data, DataRequest
 from .transforms import training_transform
@@ -29,8 +29,8 @@ def fashion_mnist(place: str, request: DataRequest) -> Data:
     try:
         train, test = (read_fashion_mnist(folder, split) for split in _SPLITS)
     except DataError as error:
-        instead = found_instead('fashion-mnist', folder)
-        raise DataError(f'{error}. {folder} {instead}' if 'looks like' in instead else str(error)) from error
+        instead = looks_like('fashion-mnist', folder)
+        raise DataError(f'{error}. {folder} {instead}' if instead else str(error)) from error
     varied = _varied(*train, shape, request) if request.recipe.augments else _as_they_are(*train, shape)
     tests = _as_they_are(*test, shape)
     return Data(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from .image_files import check_images, find_images, image_size, open_image
-from .layouts import found_instead, layout_of
+from .layouts import layout_of, looks_like
 from .pictures import Pictures, chosen_pixels, held_out, picture_data
 from .pixels import Pixels
 from .request import Data, DataRequest
@@ -34,8 +34,8 @@ def image_folder(place: str, request: DataRequest) -> Data:
     try:
         train, validate, cut = _parts(folder, request)
     except DataError as error:
-        instead = found_instead('imagefolder', folder)
-        remark = f' It {instead}.' if 'looks like' in instead else ''
+        instead = looks_like('imagefolder', folder)
+        remark = f' It {instead}.' if instead else ''
         raise DataError(f'{error}.{remark} A folder of pictures is\n{layout_of("imagefolder", folder)}') from error
     files = [file for part in (train, validate) for files in part.values() for file in files]
     check_images(files)

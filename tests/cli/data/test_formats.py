@@ -148,6 +148,8 @@ def test_a_fraction(home):
         ('celeba:nothing', r'does not contain CelebA: it is empty. It needs'),
         ('cifar10:nowhere', r'does not contain CIFAR-10: it is not there'),
         ('imagefolder:celeba', r'It looks like celeba:.*A folder of pictures is\n  .*train/CLASS/PICTURE.jpg'),
+        ('cifar10:', r'does not contain CIFAR-10: it looks like the folder above cifar10:.*/cifar10'),
+        ('imagefolder:', r'It looks like the folder above imagefolder:.*/imagenet\.'),
         ('imagefolder:shards', r'It looks like webdataset:.*A folder of pictures is\n'),
         ('cifar10:hub', r'does not contain CIFAR-10: it looks like datasets:'),
         ('webdataset:celeba', r'looks like celeba:.* Shards are\n'),

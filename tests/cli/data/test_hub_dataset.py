@@ -140,6 +140,9 @@ def test_what_cannot_be_loaded(tmp_path):
         DataError, match=r"(?s)data 'datasets:no/such,.*it cannot be loaded .*name a folder that save_to_disk"
     ):
         load('no/such,config=x')
+    (tmp_path / 'wrong' / 'cifar-10-batches-py').mkdir(parents=True)
+    with pytest.raises(DataError, match=r'It looks like cifar10:'):
+        load(tmp_path / 'wrong')
     (tmp_path / 'a.txt').write_text('text')
     with pytest.raises(DataError, match=r'no column of the type Image: text \(string\); name one'):
         load(tmp_path)
