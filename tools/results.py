@@ -180,11 +180,10 @@ def page(results: Mapping[str, Any]) -> str:
     lines = [_INTRO]
     for recipe in all_recipes():
         lines += [*_section(recipe, results.get(recipe.name)), '']
-    if 'miniature' in results:
-        lines.append(_MINIATURE)
-        for name, result in sorted(results['miniature'].items()):
-            lines += [*_miniature(Recipe.load(name), result), '']
-    return '\n'.join(lines)
+    lines.append(_MINIATURE)
+    for name, result in sorted(results.get('miniature', {}).items()):
+        lines += [*_miniature(Recipe.load(name), result), '']
+    return '\n'.join(lines).rstrip('\n') + '\n'
 
 
 def _section(recipe: Recipe, result: Mapping[str, Any] | None) -> Iterator[str]:
