@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..utils import persistent_iterator, put_persistent_iterator
+from ..utils import restart_workers
 
 __all__ = ['preserved_data_state']
 
@@ -25,11 +25,9 @@ def preserved_data_state(*data: Any) -> Iterator[None]:
     """Restore, after a block that reads loaders or data modules, the state that reading changes.
 
     Generators of numpy, torch and Python in attributes of loaders, samplers, data sets and transforms get their states
-    back. Persistent workers started in the block end.
+    back. Loaders with persistent workers start new ones afterwards: Lightning ends those that it has used.
     """
     found = list(_objects_in(data))
-    loaders = [each for each in found if isinstance(each, DataLoader)]
-    iterators = [persistent_iterator(loader) for loader in loaders]
     states = [_state_of(each) for each in found]
     try:
         yield
@@ -37,8 +35,7 @@ def preserved_data_state(*data: Any) -> Iterator[None]:
         for each, state in zip(found, states):
             if state is not None:
                 _put_state(each, state)
-        for loader, iterator in zip(loaders, iterators):
-            put_persistent_iterator(loader, iterator)
+        restart_workers(*(each for each in found if isinstance(each, DataLoader)))
 
 
 def _objects_in(root: Any) -> Iterator[Any]:

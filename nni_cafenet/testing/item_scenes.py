@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import DataError
-from .fashion_mnist import FASHION_MNIST_CLASSES, read_fashion_mnist
-from .handwritten_digits import digits
+from .items import read_items
 from .scenes import Scene, compose_scenes
 
 __all__ = ['real_classes', 'real_scenes']
 
-_SIDE = 24  # of a digit
+_SIDE = 24  # of a digit, enlarged
 
 
 def real_scenes(
@@ -48,19 +46,12 @@ def real_scenes(
 
 def real_classes() -> tuple[str, ...]:
     """Return the names of the ten classes of `real_scenes`, by label."""
-    try:
-        read_fashion_mnist(split='test')
-    except DataError:
-        return tuple(f'digit {number}' for number in range(10))
-    return FASHION_MNIST_CLASSES
+    return read_items()['test'].classes
 
 
 def _items(split: Literal['train', 'test']) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    try:
-        return read_fashion_mnist(split=split)
-    except DataError:  # not installed
-        images, labels = digits(split).tensors
-    pixels = images[:, 0] - images.min()
-    gray = (pixels * (255 / pixels.max())).round().numpy().astype(np.uint8)
-    enlarged = [Image.fromarray(each).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR) for each in gray]
-    return np.stack([np.asarray(each) for each in enlarged]), labels.numpy()
+    found = read_items()[split]
+    if found.pictures.shape[1] >= _SIDE:
+        return found.pictures, found.labels
+    enlarged = [Image.fromarray(each).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR) for each in found.pictures]
+    return np.stack([np.asarray(each) for each in enlarged]), found.labels

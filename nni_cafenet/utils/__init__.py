@@ -71,7 +71,6 @@ if TYPE_CHECKING:
         draws_of as draws_of,
         is_in_backward as is_in_backward,
         is_transformed as is_transformed,
-        persistent_iterator as persistent_iterator,
         put_flat_weights as put_flat_weights,
         put_persistent_iterator as put_persistent_iterator,
         storage_uses as storage_uses,

@@ -26,7 +26,6 @@ __all__ = [
     'draws_of',
     'is_in_backward',
     'is_transformed',
-    'persistent_iterator',
     'put_flat_weights',
     'put_persistent_iterator',
     'storage_uses',
@@ -145,11 +144,6 @@ _BACKWARD_FRAMES = {
 
 
 # --- data -----------------------------------------------------------------------------------------
-
-
-def persistent_iterator(loader: DataLoader[Any]) -> Any:
-    """Return the iterator whose worker processes a loader keeps; None without one."""
-    return getattr(loader, '_iterator', None)
 
 
 def put_persistent_iterator(loader: DataLoader[Any], iterator: Any) -> None:

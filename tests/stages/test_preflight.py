@@ -260,3 +260,10 @@ def test_workers_that_would_persist_end():
     train = loader(num_workers=1, persistent_workers=True)
     check_before_training(setup(train=train))
     assert train._iterator is None
+
+
+def test_workers_that_read_before_start_anew():
+    train = loader(num_workers=1, persistent_workers=True)
+    next(iter(train))
+    check_before_training(setup(train=train))
+    assert len(list(train)) == len(train)  # Lightning has ended those from before

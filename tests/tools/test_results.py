@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nni_cafenet.cli.config import Configuration, Given
-from nni_cafenet.cli.jobs import JobFolder, JobRecord
+from nni_cafenet.cli.jobs import Compared, JobFolder, JobRecord
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / 'tools' / 'results.py'))
@@ -49,3 +49,26 @@ def test_a_run_that_departs_from_its_recipe_is_refused(tmp_path, more, says, mon
         return
     with pytest.raises(ValueError, match=says):
         TOOL['record_of'](str(tmp_path))
+
+
+def test_a_run_on_miniature_data_has_a_table_of_its_own(tmp_path, monkeypatch):
+    more = {'training.epochs': 3, 'model.input': [1, 3, 48, 48], 'model.args': {'width_mult': 0.5}, 'budget': '45%'}
+    given = {'recipe': NAME, 'data.source': 'digits', 'output': str(tmp_path), **more}
+    made = Configuration.checked(None, {path: Given(path, value) for path, value in given.items()})
+    JobFolder(tmp_path).keep(JobRecord('search', made, {}, (1, 3, 48, 48), None))
+    values = {0: 0.25, 1: 0.75}
+    monkeypatch.setattr(
+        'nni_cafenet.cli.jobs.compared_networks', lambda job: [Compared('full', {}, 1000, 10, values=values)]
+    )
+    name, record = TOOL['miniature_record'](str(tmp_path))
+    assert name == NAME
+    assert record['seeds'] == [1]
+    assert 0.05 < record['most_frequent'] < 0.2
+    text = TOOL['page']({'miniature': {name: record}})
+    assert section(text).count('ours: not run yet') == 3  # it is no result of the recipe
+    table = text.partition(f'### {NAME}, miniature data\n')[2]
+    assert (
+        "--set 'model.args={\"width_mult\": 0.5}' 'model.input=[1, 3, 48, 48]' training.epochs=3 budget=45%\n" in table
+    )
+    assert '--which searched uniform full --seed 1\n' in table
+    assert '| full | 1.00K | 50.00 ± 35.36 | 0 1 | ours, miniature data |' in table

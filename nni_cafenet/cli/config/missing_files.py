@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...utils import is_temporary_file
-from ..data import OF_FOLDERS, names_code
+from ..data import missing_place, names_code
 from .configuration import Given
 
 __all__ = ['list_missing_files', 'list_outputs_in_the_way', 'output_in_the_way']
@@ -30,11 +30,8 @@ def _missing(given: Mapping[str, Given]) -> Iterator[str]:
             where, value = given[path].where, given[path].value
             yield f'{where}: {value}: there is no module {place!r}; install it, or start in its folder'
     data = given.get('data.source')
-    if data is not None:
-        kind, colon, place = data.value.partition(':')
-        if colon and place and kind in OF_FOLDERS and not Path(place).is_dir():
-            what = 'is a file; name a folder' if Path(place).exists() else 'is not there'
-            yield _line(data, f'{place} {what}')
+    if data is not None and (what := missing_place(data.value)):
+        yield f'{data.where}: {data.value}: {what}'
     weights = given.get('model.weights')
     if weights is not None and not Path(weights.value).is_file():
         named = weights.value.isidentifier()  # torchvision's weights, such as DEFAULT

@@ -2,17 +2,28 @@
 
 from .pixels import Pixels, longest_side
 from .request import Data, DataRequest
-from .sources import FORMS, OF_FOLDERS, check_form, check_outputs, load_data, names_code
+from .sources import (
+    FORMS,
+    NAMED,
+    absolute_source,
+    check_form,
+    check_outputs,
+    load_data,
+    missing_place,
+    names_code,
+)
 
 __all__ = [
     'FORMS',
-    'OF_FOLDERS',
+    'NAMED',
     'Data',
     'DataRequest',
     'Pixels',
+    'absolute_source',
     'check_form',
     'check_outputs',
     'load_data',
     'longest_side',
+    'missing_place',
     'names_code',
 ]

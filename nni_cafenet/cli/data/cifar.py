@@ -54,7 +54,7 @@ def cifar(kind: str, place: str, request: DataRequest) -> Data:
         shape=shape,
         classes=tuple(train.classes),
         description=f'{len(train):,} pictures of {_NAMES[kind]} for training and {len(test):,} for validation, '
-        f'{shape[1]} x {shape[2]}',
+        f'{shape[1]} x {shape[2]}{pixels.enlarged_from(_SIZE, _SIZE)}',
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
 from ...testing import FASHION_MNIST_CLASSES, FASHION_MNIST_FOLDER, read_fashion_mnist
+from .layouts import looks_like
 from .pixels import Pixels
 from .request import Data, DataRequest
 from .transforms import training_transform
@@ -15,13 +18,19 @@ from .transforms import training_transform
 __all__ = ['fashion_mnist']
 
 _SPLITS: tuple[Literal['train', 'test'], ...] = ('train', 'test')
+_SIDE = 28
 _MEAN, _STD = 0.2860, 0.3530  # of the training pictures, pixels from 0 to 1
 
 
 def fashion_mnist(place: str, request: DataRequest) -> Data:
     """Return Fashion-MNIST from a folder, without downloading; raise `DataError` if files are missing or damaged."""
-    shape = request.pixels.shape if request.pixels is not None and request.exact else (1, 28, 28)
-    train, test = (read_fashion_mnist(place or FASHION_MNIST_FOLDER, split) for split in _SPLITS)
+    shape = request.pixels.shape if request.pixels is not None and request.exact else (1, _SIDE, _SIDE)
+    folder = Path(place or FASHION_MNIST_FOLDER)
+    try:
+        train, test = (read_fashion_mnist(folder, split) for split in _SPLITS)
+    except DataError as error:
+        instead = looks_like('fashion-mnist', folder)
+        raise DataError(f'{error}. {folder} {instead}' if instead else str(error)) from error
     varied = _varied(*train, shape, request) if request.recipe.augments else _as_they_are(*train, shape)
     tests = _as_they_are(*test, shape)
     return Data(
@@ -30,7 +39,7 @@ def fashion_mnist(place: str, request: DataRequest) -> Data:
         shape=shape,
         classes=FASHION_MNIST_CLASSES,
         description=f'{len(varied):,} pictures of Fashion-MNIST for training and {len(tests):,} for validation, '
-        f'{shape[1]} x {shape[2]}',
+        f'{shape[1]} x {shape[2]}{Pixels.of(shape).enlarged_from(_SIDE, _SIDE)}',
     )
 
 

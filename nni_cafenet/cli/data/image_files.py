@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ...errors import DataError, first_line
 
@@ -17,6 +17,7 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', 
 """The extensions that torchvision reads."""
 
 _SHOWN = 5
+_Source = str | os.PathLike[str] | IO[bytes]
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
@@ -61,18 +62,20 @@ def check_images(files: Sequence[Path]) -> None:
         )
 
 
-def open_image(path: str | os.PathLike[str], channels: int = 3) -> Any:
-    """Return a decoded image in color or gray; raise `DataError` with the file name if it is unreadable."""
+def open_image(path: _Source, channels: int = 3, title: str = '') -> Any:
+    """Return a decoded image in color or gray; raise `DataError` with its title (default: the path) if it is unreadable."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             return image.convert('RGB' if channels == 3 else 'L')
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f'the picture {path} cannot be read ({first_line(error)}); repair or remove it') from error
+        raise DataError(
+            f'the picture {title or path} cannot be read ({first_line(error)}); repair or remove it'
+        ) from error
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def image_size(path: _Source) -> tuple[int, int]:
     """Return height and width of an image, without decoding it."""
     from PIL import Image
 

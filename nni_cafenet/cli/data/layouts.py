@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ['found_instead', 'layout_of']
+__all__ = ['found_instead', 'layout_of', 'looks_like']
 
 _LAYOUTS = {
     'imagefolder': """\
@@ -18,6 +18,9 @@ DIR/cifar-10-batches-py/test_batch""",
 DIR/cifar-100-python/meta
 DIR/cifar-100-python/train
 DIR/cifar-100-python/test""",
+    'webdataset': """\
+DIR/train-000000.tar ...       each with KEY.jpg, KEY.cls (the class, a number as text)
+DIR/val-000000.tar ...         or all in one, of which a share is for validation""",
     'celeba': """\
 DIR/celeba/img_align_celeba/000001.jpg ...
 DIR/celeba/list_attr_celeba.txt
@@ -36,9 +39,11 @@ _SIGNS = {
     'celeba': ('celeba', 'img_align_celeba', 'list_attr_celeba.txt'),
     'fashion-mnist': ('FashionMNIST', 'train-images-idx3-ubyte', 'train-images-idx3-ubyte.gz'),
     'coco': ('annotations', 'train2017', 'val2017'),
+    'datasets': ('dataset_dict.json', 'dataset_info.json', '*.parquet'),
+    'webdataset': ('*.tar', '*/*.tar'),
     'imagefolder': ('train', 'val'),
 }
-"""Files and folders by which a data set is recognized."""
+"""Patterns of files and folders by which a data set is recognized."""
 
 
 def layout_of(kind: str, folder: Path) -> str:
@@ -53,10 +58,25 @@ def found_instead(kind: str, folder: Path) -> str:
         return 'is not there'
     if not folder.is_dir():
         return 'is a file'
-    other = next((name for name, signs in _SIGNS.items() if any((folder / sign).exists() for sign in signs)), None)
-    if other not in (None, kind):
-        return f'looks like {other}:{folder}'
+    remark = looks_like(kind, folder)
+    if remark:
+        return remark
     names = sorted(entry.name for entry in folder.iterdir())
     if not names:
         return 'is empty'
     return f'has {", ".join(names[:4])}{" ..." if len(names) > 4 else ""}'
+
+
+def looks_like(kind: str, folder: Path) -> str:
+    """Return a remark on a folder that is one of another data set, or the one above; an empty text for others."""
+    if not folder.is_dir():
+        return ''
+    inner = next((each for each in sorted(folder.iterdir()) if each.is_dir() and _has_signs(kind, each)), None)
+    if inner is not None and not _has_signs(kind, folder):
+        return f'looks like the folder above {kind}:{inner}'
+    other = next((name for name in _SIGNS if _has_signs(name, folder)), None)
+    return f'looks like {other}:{folder}' if other not in (None, kind) else ''
+
+
+def _has_signs(kind: str, folder: Path) -> bool:
+    return any(any(folder.glob(sign)) for sign in _SIGNS[kind])

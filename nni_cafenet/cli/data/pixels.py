@@ -59,6 +59,16 @@ class Pixels:
         scale = self.resize / min(self.height, self.width)
         return replace(self, height=height, width=width, resize=round(scale * min(height, width)))
 
+    def enlarged_from(self, height: int, width: int) -> str:
+        """Return a note if pictures of a size are enlarged, with the remedy; else an empty text."""
+        side = min(height, width)
+        if side >= min(self.height, self.width):
+            return ''
+        cost = self.height * self.width / side**2
+        return (
+            f' (enlarged from {height} x {width}, {cost:.1f} times the MACs; --input 1 {self.channels} {side} {side})'
+        )
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""

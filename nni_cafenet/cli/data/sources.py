@@ -6,12 +6,31 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
-from ...errors import DataError
+from ...errors import DataError, MissingExtraError
+from ...utils import absolute_path
 from ..loading import CodeName
+from .hub_name import HubName, check_datasets
 from .request import Data, DataRequest
+from .shards import find_shards
 
-__all__ = ['FORMS', 'OF_FOLDERS', 'check_form', 'check_outputs', 'load_data', 'names_code']
+__all__ = [
+    'FORMS',
+    'NAMED',
+    'OF_FOLDERS',
+    'absolute_source',
+    'check_form',
+    'check_outputs',
+    'load_data',
+    'missing_place',
+    'names_code',
+]
+
+_R = TypeVar('_R')
+_T = TypeVar('_T')
+
 
 FORMS = {
     'digits': "scikit-learn's digits, 8 x 8, for a first try",
@@ -21,6 +40,8 @@ FORMS = {
     'celeba:DIR': 'CelebA as torchvision keeps it in DIR: 40 attributes of faces',
     'coco:DIR': 'COCO, or boxes in its format: DIR/annotations, DIR/train2017, DIR/val2017; for detectors',
     'fashion-mnist[:DIR]': "Fashion-MNIST as torchvision keeps it in DIR; or in the folder of Debian's package",
+    'webdataset:SHARDS': 'tar files of pictures and classes: a folder, or a pattern such as train-{000..099}.tar',
+    'datasets:NAME': 'pictures of a data set of Hugging Face: a folder, or a name of the hub (extra: datasets)',
     'package.module:function': 'a function that returns a training loader, or training and validation loaders',
     'file.py:function': 'the same in a file',
 }
@@ -28,6 +49,9 @@ FORMS = {
 
 OF_FOLDERS = ('imagefolder', 'cifar10', 'cifar100', 'celeba', 'coco', 'fashion-mnist')
 """Sources that name a folder."""
+
+NAMED = (*OF_FOLDERS, 'webdataset', 'datasets')
+"""Sources that name a folder, shards, or a data set of the hub behind a colon."""
 
 _WITHOUT_FOLDER = ('digits', 'fashion-mnist')
 
@@ -37,18 +61,48 @@ def check_form(source: str) -> None:
     kind, colon, place = source.partition(':')
     if source in _WITHOUT_FOLDER or names_code(source):
         return
-    if kind in OF_FOLDERS and colon:
+    if kind in NAMED and colon:
         if not place:
-            raise DataError(f'data {source!r}: names no folder; write {kind}:DIR')
+            form = next(form for form in FORMS if form.startswith(kind)).replace('[', '').replace(']', '')
+            raise DataError(f'data {source!r}: names no {"folder" if kind in OF_FOLDERS else "data"}; write {form}')
+        if kind == 'datasets':
+            _named(source, lambda place, _: HubName.of(place), place, None)
         return
-    near = difflib.get_close_matches(kind.lower(), ('digits', *OF_FOLDERS), n=1)
+    near = difflib.get_close_matches(kind.lower(), ('digits', *NAMED), n=1)
     remedy = f'did you mean {near[0]!r}? ' if near else ''
     raise DataError(f'data {source!r}: is not a source; {remedy}allowed: {", ".join(FORMS)}')
 
 
 def names_code(source: str) -> bool:
     """Whether a source is a function in user code."""
-    return _name(source).is_one and source.partition(':')[0] not in OF_FOLDERS
+    return _name(source).is_one and source.partition(':')[0] not in NAMED
+
+
+def missing_place(source: str) -> str:
+    """Return what is not there of the folder, shards or package that a source needs, and the remedy; empty if it is."""
+    kind, colon, place = source.partition(':')
+    if not colon or not place:
+        return ''
+    try:
+        if kind == 'webdataset':
+            find_shards(place)
+        elif kind == 'datasets':
+            check_datasets()
+    except (DataError, MissingExtraError) as error:
+        return str(error)
+    if kind in OF_FOLDERS and not Path(place).is_dir():
+        what = 'is a file; name a folder' if Path(place).exists() else 'is not there'
+        return f'{place} {what}; check the path, it counts from {Path.cwd()}'
+    return ''
+
+
+def absolute_source(source: str) -> str:
+    """Return a source with an absolute path, if it names a path behind a colon."""
+    kind, _, place = source.partition(':')
+    if kind == 'datasets':
+        name = HubName.of(place)
+        return f'datasets:{replace(name, name=str(absolute_path(name.name)))}' if name.is_folder else source
+    return f'{kind}:{absolute_path(place)}'
 
 
 def load_data(request: DataRequest) -> Data:
@@ -68,6 +122,14 @@ def _load(request: DataRequest) -> Data:
         from .image_folder import image_folder
 
         return _named(source, image_folder, place, request)
+    if kind == 'webdataset':
+        from .web_dataset import web_dataset
+
+        return _named(source, web_dataset, place, request)
+    if kind == 'datasets':
+        from .hub_dataset import hub_dataset
+
+        return _named(source, hub_dataset, place, request)
     if kind in ('cifar10', 'cifar100'):
         from .cifar import cifar
 
@@ -126,7 +188,7 @@ def _refuse_variation(request: DataRequest) -> None:
     if request.recipe.augments:
         name = request.recipe.augments[0]
         raise DataError(
-            f'data {request.source!r}: training.{name} varies pictures of {", ".join(OF_FOLDERS)}, and '
+            f'data {request.source!r}: training.{name} varies pictures of {", ".join(NAMED)}, and '
             'these inputs come as they are; omit it, or vary them in your own function'
         )
 
@@ -135,7 +197,7 @@ def _name(source: str) -> CodeName:
     return CodeName(source, 'data', DataError)
 
 
-def _named(source: str, load: Callable[[str, DataRequest], Data], place: str, request: DataRequest) -> Data:
+def _named(source: str, load: Callable[[str, _R], _T], place: str, request: _R) -> _T:
     """Load data; prefix errors with the name of the source."""
     try:
         return load(place, request)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...utils import absolute_path
 from ..config import Configuration
-from ..data import OF_FOLDERS
+from ..data import NAMED, absolute_source
 
 __all__ = ['with_whole_paths']
 
@@ -33,5 +33,5 @@ def _code(spec: str) -> str:
 
 
 def _source(spec: str) -> str:
-    kind, colon, place = spec.partition(':')
-    return f'{kind}:{absolute_path(place)}' if colon and kind in OF_FOLDERS else _code(spec)
+    kind, colon, _ = spec.partition(':')
+    return absolute_source(spec) if colon and kind in NAMED else _code(spec)

@@ -9,14 +9,13 @@ import shutil
 
 import pytest
 import torch
-from helpers import miniatures
 
 from nni_cafenet import TrainingRecipe
 from nni_cafenet.cli.data import DataRequest, load_data
 from nni_cafenet.cli.data.pixels import Pixels
 from nni_cafenet.errors import DataError, MissingExtraError
 from nni_cafenet.supernet import TrainingData
-from nni_cafenet.testing import compose_scenes, real_scenes, write_coco
+from nni_cafenet.testing import compose_scenes, read_items, real_scenes, write_coco, write_imagenet
 
 SIDE = 60
 
@@ -28,7 +27,7 @@ def home(tmp_path_factory):
         f'{split}2017': real_scenes('test', 8, size=SIDE, seed=seed) for seed, split in enumerate(('train', 'val'))
     }
     write_coco(home / 'coco', splits, [f'class {number}' for number in range(10)])
-    miniatures.imagenet(home / 'imagenet', classes=2, train=2, val=2)
+    write_imagenet(home / 'imagenet', read_items('digits'), classes=2, train=2, val=2)
     return home
 
 

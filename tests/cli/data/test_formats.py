@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 
 import pytest
 import torch
-from helpers import miniatures
 from torch.utils.data import Subset
 
 from nni_cafenet import TrainingRecipe
@@ -15,15 +15,20 @@ from nni_cafenet.cli.data import DataRequest, load_data
 from nni_cafenet.cli.data.pixels import Pixels
 from nni_cafenet.errors import DataError
 from nni_cafenet.supernet import TrainingData
+from nni_cafenet.testing import read_items, write_celeba, write_cifar, write_imagenet
 
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp('miniatures')
-    miniatures.imagenet(home / 'imagenet', classes=3, train=6, val=3)
-    miniatures.cifar(home / 'cifar10', train=50, test=20)
-    miniatures.cifar(home / 'cifar100', 'cifar100', train=100, test=100)
-    miniatures.celeba(home / 'celeba', pictures=30)
+    items = read_items('digits')
+    write_imagenet(home / 'imagenet', items, classes=3, train=6, val=3, size=96)
+    write_cifar(home / 'cifar10', items, train=50, test=20)
+    write_cifar(home / 'cifar100', items, 'cifar100', train=100, test=100)
+    write_celeba(home / 'celeba', items, train=21, valid=6, test=3)
+    for name in ('shards/train-0.tar', 'hub/dataset_dict.json'):
+        (home / name).parent.mkdir()
+        (home / name).touch()
     return home
 
 
@@ -58,7 +63,7 @@ def test_the_size_is_that_of_the_pictures_unless_weights_say_otherwise(home):
     source = f'imagefolder:{home / "imagenet"}'
     data = load_data(DataRequest(source, Pixels.of((3, 224, 224))))
     side = data.shape[1]
-    assert 96 <= side < 128
+    assert 96 <= side <= 144
     assert data.shape == (3, side, side)
     assert data.description.endswith(
         f'resized to {side} x {side} (the size of the pictures; the model was made for 224 x 224; --input gives another)'
@@ -68,6 +73,17 @@ def test_the_size_is_that_of_the_pictures_unless_weights_say_otherwise(home):
     assert load_data(DataRequest(source, Pixels.of((3, 224, 224)), trained=True)).shape == (3, 224, 224)
     assert load_data(DataRequest(source, Pixels.of((3, 224, 224)), exact=True)).shape == (3, 224, 224)
     assert load_data(DataRequest(source, Pixels.of((3, 64, 64)))).shape == (3, 64, 64)  # pictures are larger
+
+
+def test_enlarged_pictures_are_told(home):
+    source = f'imagefolder:{home / "imagenet"}'
+    told = r'resized to 224 x 224 \(enlarged from \d+ x \d+, \d\.\d times the MACs; --input 1 3 (\d+) \1\)$'
+    for options in ({'exact': True}, {'trained': True}):
+        assert re.search(told, load_data(DataRequest(source, Pixels.of((3, 224, 224)), **options)).description)
+    cifar = load_data(DataRequest(f'cifar10:{home / "cifar10"}', Pixels.of((3, 64, 64)), exact=True))
+    assert cifar.description.endswith('64 x 64 (enlarged from 32 x 32, 4.0 times the MACs; --input 1 3 32 32)')
+    same = load_data(DataRequest(f'cifar10:{home / "cifar10"}', Pixels.of((3, 32, 32)), exact=True))
+    assert same.description.endswith('32 x 32')
 
 
 @pytest.mark.parametrize('name', ['imagenet', 'cifar10', 'celeba'])
@@ -132,6 +148,12 @@ def test_a_fraction(home):
         ('celeba:nothing', r'does not contain CelebA: it is empty. It needs'),
         ('cifar10:nowhere', r'does not contain CIFAR-10: it is not there'),
         ('imagefolder:celeba', r'It looks like celeba:.*A folder of pictures is\n  .*train/CLASS/PICTURE.jpg'),
+        ('cifar10:', r'does not contain CIFAR-10: it looks like the folder above cifar10:.*/cifar10'),
+        ('imagefolder:', r'It looks like the folder above imagefolder:.*/imagenet\.'),
+        ('imagefolder:shards', r'It looks like webdataset:.*A folder of pictures is\n'),
+        ('cifar10:hub', r'does not contain CIFAR-10: it looks like datasets:'),
+        ('webdataset:celeba', r'looks like celeba:.* Shards are\n'),
+        ('fashion-mnist:cifar10', r'does not contain Fashion-MNIST.*looks like cifar10:'),
         ('imagefolder:nothing', r'holds no pictures.*A folder of pictures is\n'),
     ],
 )

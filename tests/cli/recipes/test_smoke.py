@@ -6,10 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import miniatures
 
 from nni_cafenet import cli
 from nni_cafenet.cli.recipes import Recipe, recipe_names
+from nni_cafenet.testing import (
+    read_items,
+    real_classes,
+    real_scenes,
+    write_celeba,
+    write_cifar,
+    write_coco,
+    write_imagenet,
+)
 from nni_cafenet.utils import write_record
 
 CHEAP = ('cifar10/vgg19-199M', 'celeba/resnet18-296M')
@@ -26,10 +34,14 @@ SIDES = {
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp('miniatures')
-    miniatures.imagenet(home / 'imagenet', classes=3, train=16, val=4)
-    miniatures.cifar(home / 'cifar10', train=50, test=20)
-    miniatures.celeba(home / 'celeba', pictures=50)
-    miniatures.coco(home / 'coco', train=24, val=6)
+    items = read_items('digits')
+    write_imagenet(home / 'imagenet', items, classes=3, train=16, val=4)
+    write_cifar(home / 'cifar10', items, train=50, test=20)
+    write_celeba(home / 'celeba', items, train=35, valid=10, test=5)
+    scenes = {
+        split: real_scenes(part, count, size=64) for split, part, count in (('train', 'train', 24), ('val', 'test', 6))
+    }
+    write_coco(home / 'coco', scenes, real_classes())
     return home
 
 
