@@ -46,8 +46,8 @@ class RecipeOptions(Record):
     finalists: int | None = option(
         None,
         kinds.whole_number(1).or_none(),
-        'how many of the best widths are trained at the end; the best network is the result (default: 4; fewer if those '
-        'after the first would cost more than the training of the supernet)',
+        'how many of the best widths are trained at the end; the best network is the result (default: 4; fewer, '
+        'but 2 or more, if those after the first would cost more than the training of the supernet)',
     )
     device: str = option(
         'auto', kinds.text('auto, cpu, cuda, cuda:1 or mps'), 'where to train: auto, cpu, cuda, cuda:1'

@@ -152,7 +152,7 @@ def prune(
         without a supernet unless ``epochs`` asks for one; without it the default of ``sharing`` is ``Fixed()``.
     finalists
         Number of the best widths that are fine-tuned; the best network by the metric is the result. None (default): 4;
-        fewer if those after the first would cost more than the training of the supernet.
+        fewer, but 2 or more, if those after the first would cost more than the training of the supernet.
     baseline
         Fine-tune the uniformly scaled network of the budget as well. It is the result if no finalist is better.
     seed

@@ -18,6 +18,7 @@ BACKWARD = 2
 
 MOST_FINALISTS = 4
 
+_FEWEST_FINALISTS = 2  # one alone leaves nothing to choose among
 _FEWEST_WIDTHS = 80
 _FEWEST_BATCHES = 4
 _WIDTHS_PER_PROPOSAL = (6, 5)
@@ -79,13 +80,14 @@ class Workload:
         return None if self.heldout is None else widths * self.channel_sets * (statistics_batches + self.heldout)
 
     def finalists(self, batches: int | None, budgets: int = 1) -> int:
-        """Return how many networks of each budget to train, for ``batches`` of a training.
+        """Return the number of networks of each budget to train, for ``batches`` of a training.
 
-        The best one is always trained; the others cost no more than the supernet.
+        The best two are always trained; those after the first cost no more than the supernet otherwise.
         """
         if not self.training or not batches:
             return MOST_FINALISTS
-        return min(MOST_FINALISTS, 1 + self.training // ((1 + BACKWARD) * batches * budgets))
+        affordable = 1 + self.training // ((1 + BACKWARD) * batches * budgets)
+        return max(_FEWEST_FINALISTS, min(MOST_FINALISTS, affordable))
 
 
 def training_batches(trainer: pl.Trainer, loader: Any) -> int | None:

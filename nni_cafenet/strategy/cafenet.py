@@ -120,7 +120,7 @@ class CafeNet(WidthSearch):
     finalists
         Number of the best widths that the evaluator trains after the search, besides the uniformly scaled network of the
         same MACs; ``export_top_models`` then ranks the trained networks. 0 (default): none, widths are ranked by score.
-        None: 4; fewer if those after the first would cost more than the training of the supernet.
+        None: 4; fewer, but 2 or more, if those after the first would cost more than the training of the supernet.
     finalist_halving
         Short trainings that choose among the finalists: the epochs of each rung, such as ``(2, 4)``, or a `Halving`. All
         ``finalists`` are trained for 2 epochs, the better half for 4, and the better half of those in full, beside the

@@ -75,7 +75,7 @@ class LeftOpen:
             cost = work.search(sizes.search.total, sizes.statistics_batches) if sizes.search.total < search.total else 0
             beyond = bool(work.training and cost and cost > work.training)
             _logger.warning(
-                'By default, no stage costs more than the training of the supernet (%s forwards of a batch). So this run '
+                'By default, the sizes of a run follow the training of the supernet (%s forwards of a batch). So this run '
                 'has %s.%s For more, give the number: %s.',
                 f'{work.training:,}',
                 '; '.join(fewer),

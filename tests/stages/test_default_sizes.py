@@ -46,7 +46,7 @@ def test_given_widths_leave_the_statistics_batches_that_an_epoch_has():
 
 def test_finalists_after_the_first_cost_no_more_than_the_training():
     assert SMALL.finalists(20 * 30) == 1 + SMALL.training // (3 * 20 * 30) == 2
-    assert SMALL.finalists(20 * 30, budgets=3) == 1
+    assert SMALL.finalists(20 * 30, budgets=3) == 2
     assert SMALL.finalists(1) == 4
 
 
