@@ -87,8 +87,9 @@ class Headroom:
             said.append(f"Agreement of the scores at temperatures (Kendall's tau): {taus}.")
         if self.warns:
             said.append(
-                'Warning: temperatures order these widths differently, a sign that the supernet is over-confident. Train '
-                'it for fewer epochs or with more regularization, hold out more data, and train several finalists.'
+                'Warning: temperatures order these widths differently. Either the supernet is over-confident: train it for '
+                'fewer epochs or with more regularization, and hold out more data. Or it is not trained enough, if its '
+                'held-out loss still falls: train it for more epochs. Let several finalists and the uniform network decide.'
             )
         return said
 
