@@ -30,8 +30,6 @@ RUNGS = (4, 2, 1)
 
 CONTROLS = ('well-shaped', 'over-trained')
 """Cases without rivals."""
-LARGER = 'mobile'
-"""The case whose trainings are too long for rows of other temperatures."""
 
 UNIFORM, SUPERNET, RANDOM, RIVAL = 'uniform', 'supernet search', 'random', 'short trainings'
 
@@ -71,7 +69,7 @@ class Case:
         if self.task.name in CONTROLS:
             return [SUPERNET, *ranked]
         rivals = [RANDOM, *([RIVAL] if self.options.rivals else [])]
-        return [SUPERNET, *rivals] if self.task.name == LARGER else [SUPERNET, *ranked, *rivals]
+        return [SUPERNET, *ranked, *rivals]
 
     def run(self) -> None:
         """Do what has not been done."""

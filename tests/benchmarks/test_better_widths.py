@@ -65,7 +65,7 @@ def test_a_tiny_larger_case(tmp_path, monkeypatch, prove):
     table = prove('mobile')
     assert 'network MobileNetV2 x 0.5 with blocks 1-16-1-1 2-24-1-2' in table
     results = json.loads((tmp_path / 'proof' / 'mobile' / 'results.json').read_text())
-    assert list(results) == ['uniform', 'supernet search', 'random', 'short trainings']
+    assert {'uniform', 'supernet search', 'random', 'short trainings'} < set(results)
     for name, row in results.items():
         assert max(row['macs']) <= results['uniform']['macs'][0], name
 
