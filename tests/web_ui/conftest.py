@@ -214,10 +214,18 @@ class WebUI:
         return WebDriverWait(self.driver, seconds, 0.05).until(find, f'{self.driver.current_url} has no {selector}')[0]
 
     def _click(self, path: str) -> None:
+        from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
-        find = lambda driver: driver.find_elements('xpath', path)  # noqa: E731
-        WebDriverWait(self.driver, 20, 0.05).until(find, f'{self.driver.current_url} has no {path}')[0].click()
+        def clicked(driver) -> bool:
+            found = driver.find_elements('xpath', path)
+            if found:
+                found[0].click()
+            return bool(found)
+
+        drawn_anew = [StaleElementReferenceException]  # between finding and clicking
+        wait = WebDriverWait(self.driver, 40, 0.05, ignored_exceptions=drawn_anew)
+        wait.until(clicked, f'{self.driver.current_url} has no {path}')
 
     def _tab(self, name: str) -> None:
         self._click(f'//button[@name="{name}"]')
