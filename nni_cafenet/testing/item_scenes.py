@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .items import read_items
+from .items import read_part
 from .scenes import Scene, compose_scenes
 
 __all__ = ['real_classes', 'real_scenes']
@@ -46,11 +46,11 @@ def real_scenes(
 
 def real_classes() -> tuple[str, ...]:
     """Return the names of the ten classes of `real_scenes`, by label."""
-    return read_items()['test'].classes
+    return read_part('test').classes
 
 
 def _items(split: Literal['train', 'test']) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    found = read_items()[split]
+    found = read_part(split)
     if found.pictures.shape[1] >= _SIDE:
         return found.pictures, found.labels
     enlarged = [Image.fromarray(each).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR) for each in found.pictures]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .fashion_mnist import FASHION_MNIST_CLASSES, FASHION_MNIST_FOLDER, read_fashion_mnist
 
-__all__ = ['Items', 'read_items']
+__all__ = ['Items', 'read_items', 'read_part']
 
 _SPLITS: tuple[Literal['train', 'test'], ...] = ('train', 'test')
 _TEST_DIGITS = 600
@@ -56,11 +56,16 @@ def read_items(source: Literal['fashion-mnist', 'digits'] | None = None) -> dict
     """
     if source not in ('fashion-mnist', 'digits', None):
         raise ValueError(f"source={source!r} must be 'fashion-mnist', 'digits', or None.")
+    return {split: read_part(split, source) for split in _SPLITS}
+
+
+def read_part(split: Literal['train', 'test'], source: Literal['fashion-mnist', 'digits'] | None = None) -> Items:
+    """Read the pictures of training or those of tests; see `read_items`."""
     if source == 'fashion-mnist' or (source is None and FASHION_MNIST_FOLDER.is_dir()):
-        return {split: Items(*read_fashion_mnist(split=split), FASHION_MNIST_CLASSES) for split in _SPLITS}
+        return Items(*read_fashion_mnist(split=split), FASHION_MNIST_CLASSES)
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     pictures = (pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    parts = {'train': slice(_TEST_DIGITS, None), 'test': slice(_TEST_DIGITS)}
-    return {name: Items(pictures[part], labels[part], tuple('0123456789')) for name, part in parts.items()}
+    part = slice(_TEST_DIGITS) if split == 'test' else slice(_TEST_DIGITS, None)
+    return Items(pictures[part], labels[part], tuple('0123456789'))

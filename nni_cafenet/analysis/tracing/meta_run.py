@@ -105,9 +105,13 @@ def sizes_depend_on_values(model: nn.Module, example: ExampleInput) -> bool:
 
     Detectors choose boxes by score. An export of a large one takes ten seconds before it fails there.
     """
-    found: list[Exception] = []
-    _run_on_meta(model, example, strict=False, failures=found)
-    return bool(found) and isinstance(found[0], (_SizeOfValuesError, NotImplementedError))
+    try:
+        _listed(model, example, strict=False)
+    except (_SizeOfValuesError, NotImplementedError):
+        return True
+    except Exception as error:  # noqa: BLE001 - the user's code may do anything
+        pass_on(error)
+    return False
 
 
 def run_on_meta(
@@ -137,50 +141,54 @@ def _indexes_without_values(graph: fx.Graph) -> bool:
 
 
 def _run_on_meta(
+    model: nn.Module, example: ExampleInput, *modes: contextlib.AbstractContextManager[Any] | None
+) -> tuple[ListedOperators, dict[str, str]] | None:
+    try:
+        return _listed(model, example, *modes)
+    except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
+        pass_on(error)
+        _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
+        return None
+
+
+def _listed(
     model: nn.Module,
     example: ExampleInput,
     *modes: contextlib.AbstractContextManager[Any] | None,
     strict: bool = True,
-    failures: list[Exception] | None = None,
-) -> tuple[ListedOperators, dict[str, str]] | None:
+) -> tuple[ListedOperators, dict[str, str]]:
+    """Return what `run_on_meta` does, or raise whatever ends the run."""
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     devices = {tensor.device for tensor in (*own.values(), *example.tensors())}
     if len(devices) > 1:
-        return None  # real operators raise an error
+        raise _CannotTellError('its tensors are on several devices')  # real operators raise an error
     here = devices <= {torch.get_default_device(), torch.device('meta')}
     fresh = torch.device('meta') if here else contextlib.nullcontext()  # where the model's code makes tensors
-    try:
-        tensors = {name: torch.empty_like(tensor, device='meta', requires_grad=False) for name, tensor in own.items()}
-        calls = FlatModel(model, example.map(lambda tensor: torch.empty_like(tensor, device='meta')))
-        given = {FlatModel.PREFIX + name: tensor for name, tensor in tensors.items()}
-        listing = _Listing(strict)
-        names = {listing.place(tensor).name: name for name, tensor in tensors.items()}
-        for tensor in calls.tensors:
-            listing.place(tensor)
-        with contextlib.ExitStack() as stack:
-            state = stack.enter_context(untouched(model))
-            listing.before_write = state.before_write
-            for context in (
-                suppress_torch_output(),
-                fresh,
-                *(mode or contextlib.nullcontext() for mode in modes),
-                enable_python_dispatcher(),
-                listing,
-            ):
-                stack.enter_context(context)
-            returned = call_with(calls, given, calls.tensors, {})
-            if any(isinstance(leaf, Tensor) for leaf in tensors_in(state.restore())):
-                raise _CannotTellError('it keeps tensors')
-        listing.graph.output(tuple(listing.node_of(tensor) for tensor in returned))
-        for held in modes:
-            for tensor, values in held.made if isinstance(held, HeldLists) else ():
-                listing.node_of(tensor).meta['held'] = values
-    except Exception as error:  # noqa: BLE001 - the user's code may do anything, and torch's modes may be others elsewhere
-        pass_on(error)
-        if failures is not None:
-            failures.append(error)
-        _logger.debug('%s is exported: %s', type(model).__name__, first_line(error, 200, type(error).__name__))
-        return None
+    tensors = {name: torch.empty_like(tensor, device='meta', requires_grad=False) for name, tensor in own.items()}
+    calls = FlatModel(model, example.map(lambda tensor: torch.empty_like(tensor, device='meta')))
+    given = {FlatModel.PREFIX + name: tensor for name, tensor in tensors.items()}
+    listing = _Listing(strict)
+    names = {listing.place(tensor).name: name for name, tensor in tensors.items()}
+    for tensor in calls.tensors:
+        listing.place(tensor)
+    with contextlib.ExitStack() as stack:
+        state = stack.enter_context(untouched(model))
+        listing.before_write = state.before_write
+        for context in (
+            suppress_torch_output(),
+            fresh,
+            *(mode or contextlib.nullcontext() for mode in modes),
+            enable_python_dispatcher(),
+            listing,
+        ):
+            stack.enter_context(context)
+        returned = call_with(calls, given, calls.tensors, {})
+        if any(isinstance(leaf, Tensor) for leaf in tensors_in(state.restore())):
+            raise _CannotTellError('it keeps tensors')
+    listing.graph.output(tuple(listing.node_of(tensor) for tensor in returned))
+    for held in modes:
+        for tensor, values in held.made if isinstance(held, HeldLists) else ():
+            listing.node_of(tensor).meta['held'] = values
     return ListedOperators(listing.graph, calls.outputs), names
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, first_line
 from .hub_name import HubName, check_datasets
-from .layouts import looks_like
+from .layouts import remark_on
 from .pictures import Pictures, check_labels, check_some, chosen_pixels, held_out, picture_data
 from .pixels import Pixels
 from .request import Data, DataRequest
@@ -73,8 +73,7 @@ def _loaded(name: HubName) -> dict[str, Any]:
         else:
             found = datasets.load_dataset(name.name, name.config)
     except Exception as error:
-        instead = looks_like('datasets', Path(name.name))
-        remark = f' It {instead}.' if instead else ''
+        remark = remark_on('datasets', Path(name.name))
         raise DataError(
             f'it cannot be loaded ({type(error).__name__}: {first_line(error, 200)}); name a folder that save_to_disk '
             f'wrote, a folder of parquet files or pictures, or a data set of the hub: NAME, or NAME,config=CONFIG.{remark}'

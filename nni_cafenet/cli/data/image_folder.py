@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from .image_files import check_images, find_images, image_size, open_image
-from .layouts import layout_of, looks_like
+from .layouts import layout_of, remark_on
 from .pictures import Pictures, chosen_pixels, held_out, picture_data
 from .pixels import Pixels
 from .request import Data, DataRequest
@@ -34,8 +34,7 @@ def image_folder(place: str, request: DataRequest) -> Data:
     try:
         train, validate, cut = _parts(folder, request)
     except DataError as error:
-        instead = looks_like('imagefolder', folder)
-        remark = f' It {instead}.' if instead else ''
+        remark = remark_on('imagefolder', folder)
         raise DataError(f'{error}.{remark} A folder of pictures is\n{layout_of("imagefolder", folder)}') from error
     files = [file for part in (train, validate) for files in part.values() for file in files]
     check_images(files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ['found_instead', 'layout_of', 'looks_like']
+__all__ = ['found_instead', 'layout_of', 'looks_like', 'remark_on']
 
 _LAYOUTS = {
     'imagefolder': """\
@@ -76,6 +76,12 @@ def looks_like(kind: str, folder: Path) -> str:
         return f'looks like the folder above {kind}:{inner}'
     other = next((name for name in _SIGNS if _has_signs(name, folder)), None)
     return f'looks like {other}:{folder}' if other not in (None, kind) else ''
+
+
+def remark_on(kind: str, folder: Path) -> str:
+    """Return what a folder `looks_like` as a sentence after another one; an empty text if it says nothing."""
+    instead = looks_like(kind, folder)
+    return f' It {instead}.' if instead else ''
 
 
 def _has_signs(kind: str, folder: Path) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from helpers import detectors
 
 from nni_cafenet import cli
 from nni_cafenet.testing import real_scenes, write_coco
-from nni_cafenet.utils import write_record
 
 RECIPES = {
     'retinanet': 'coco/retinanet_resnet50_fpn-50%',
@@ -27,15 +25,6 @@ def home(tmp_path_factory):
         'val': real_scenes('test', 6, size=48, items=(1, 3), seed=1),
     }
     return write_coco(tmp_path_factory.mktemp('coco'), splits, [str(number) for number in range(10)])
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    def write_records(folder, report):
-        write_record(Path(folder) / 'report.json', report.to_json())
-        return Path(folder) / 'report.html'
-
-    monkeypatch.setattr('nni_cafenet.report.write_report', write_records)
 
 
 @pytest.mark.parametrize('name', RECIPES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from nni_cafenet.testing import (
     write_coco,
     write_imagenet,
 )
-from nni_cafenet.utils import write_record
 
 CHEAP = ('cifar10/vgg19-199M', 'celeba/resnet18-296M')
 SIDES = {
@@ -43,17 +41,6 @@ def home(tmp_path_factory):
     }
     write_coco(home / 'coco', scenes, real_classes())
     return home
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    """Write the records of a report alone: its pictures have tests of their own."""
-
-    def write_records(folder, report):
-        write_record(Path(folder) / 'report.json', report.to_json())
-        return Path(folder) / 'report.html'
-
-    monkeypatch.setattr('nni_cafenet.report.write_report', write_records)
 
 
 def words(home, name, output, side):
