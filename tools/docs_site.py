@@ -47,7 +47,8 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding='utf-8')))
     tour = '\n'.join(cells((ROOT / TOUR).read_text(encoding='utf-8')))
     files.append(File.generated(config, TOUR.replace('.py', '.md'), content=tour))
-    for path in [*sorted((ROOT / 'examples').glob('*.*')), ROOT / 'CITATION.cff', ROOT / 'LICENSE']:
+    examples = [path for path in sorted((ROOT / 'examples').rglob('*.*')) if '__pycache__' not in path.parts]
+    for path in [*examples, ROOT / 'CITATION.cff', ROOT / 'LICENSE']:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, 'reference.md', content=reference()))
     return files
