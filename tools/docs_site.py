@@ -47,11 +47,16 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding='utf-8')))
     tour = '\n'.join(cells((ROOT / TOUR).read_text(encoding='utf-8')))
     files.append(File.generated(config, TOUR.replace('.py', '.md'), content=tour))
-    examples = [path for path in sorted((ROOT / 'examples').rglob('*.*')) if '__pycache__' not in path.parts]
-    for path in [*examples, ROOT / 'CITATION.cff', ROOT / 'LICENSE']:
+    for path in downloads():
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, 'reference.md', content=reference()))
     return files
+
+
+def downloads() -> list[Path]:
+    """Return the files of the checkout that the site offers as they are."""
+    examples = [path for path in sorted((ROOT / 'examples').rglob('*.*')) if '__pycache__' not in path.parts]
+    return [*examples, ROOT / 'CITATION.cff', ROOT / 'LICENSE']
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
