@@ -4,6 +4,8 @@ Network, widths, trainings from scratch and supernets are those of benchmarks/ra
 Each width is scored from the outputs of the supernet on the same held-out pictures, with re-estimated running statistics:
 
   loss, T=1, 2, 3, 5   cross-entropy of the outputs, divided by a temperature
+  fitted               cross-entropy at the temperature that makes it smallest, found for each width and channel set
+  1.5, 2, 3 x fitted   at that temperature times 1.5, 2 or 3
   accuracy             share of pictures that are classified correctly
   loss T=2 + accuracy  the loss at temperature 2, less the accuracy
   margin               max(0, 1 + largest other output - output of the true class), its mean
@@ -58,11 +60,23 @@ from ranking_measures import Truth, regret, spread
 
 SUPERNETS = [each for each in ranking.SUPERNETS if each.length == 1]
 BASE = 'loss, T=2'
+TEMPERATURES = torch.logspace(-3, 5, 97, base=2.0)
+"""Temperatures among which the fitted one is found."""
 
 
 def at_temperature(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of each picture of outputs divided by a temperature."""
     return lambda outputs, labels: cross_entropy(outputs / temperature, labels, reduction='none')
+
+
+def at_fitted(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of each picture at a multiple of the temperature that makes the mean loss smallest."""
+
+    def losses(outputs: Tensor, labels: Tensor) -> Tensor:
+        fitted = min(TEMPERATURES, key=lambda t: float(cross_entropy(outputs / t, labels)))
+        return at_temperature(factor * float(fitted))(outputs, labels)
+
+    return losses
 
 
 def correct(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -95,6 +109,10 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     BASE: at_temperature(2),
     'loss, T=3': at_temperature(3),
     'loss, T=5': at_temperature(5),
+    'fitted': at_fitted(1),
+    '1.5 x fitted': at_fitted(1.5),
+    '2 x fitted': at_fitted(2),
+    '3 x fitted': at_fitted(3),
     'accuracy': lambda outputs, labels: -correct(outputs, labels),
     'loss T=2 + accuracy': lambda outputs, labels: at_temperature(2)(outputs, labels) - correct(outputs, labels),
     'margin': margin,

@@ -183,8 +183,8 @@ class Case:
 
     def _supernet_fact(self) -> str:
         records = [self.search(SUPERNET, seed) for seed in range(self.options.supernet_seeds)]
-        used = sorted({str(each['temperature']) for each in records})
-        return f'{self._seconds_fact(SUPERNET)}, scores at temperature {", ".join(used)}'
+        used = [each['temperature'] for each in records]
+        return f'{self._seconds_fact(SUPERNET)}, winners scored at temperature {min(used):.2f} to {max(used):.2f}'
 
     def _seconds_fact(self, arm: str) -> str:
         seconds = [self.search(arm, seed)['seconds'] for seed in range(self.options.supernet_seeds)]

@@ -110,6 +110,14 @@ def _pictures(folder: Path, size: int, train: int, heldout: int) -> Pictures:
     )
 
 
+@functools.cache
+def unused_pictures(task: Task, count: int = 10_000) -> tuple[Tensor, Tensor]:
+    """Return training pictures that are neither trained on nor held out for scores."""
+    everything = _pictures(task.data, task.size, task.train, task.heldout + count)
+    images, labels = everything.heldout
+    return images[task.heldout :], labels[task.heldout :]
+
+
 def recipe(
     parameters: Any, steps: int, rate: float = LEARNING_RATE
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -298,7 +298,7 @@ class Results:
             'budget': '; '.join(budget.describe() for budget in strategy.budgets),
             'search': repr(strategy.search),
             'score': options.score,
-            'temperature of scores': ', '.join(f'{each:g}' for each in strategy.history.temperatures),
+            'temperature of scores': _temperatures(strategy.history.temperatures),
             'channel sets': f'{options.channel_sets_per_step} a step, {options.sharing!r}',
             'seed': str(options.seed),
             **clock,
@@ -326,6 +326,17 @@ class Results:
             for each in self.space.graph.fixed
         ]
         return (*kept, *fixed)
+
+
+def _temperatures(found: Sequence[float]) -> str:
+    """Describe the temperatures of a history.
+
+    >>> _temperatures([2.0]), _temperatures([0.81, 0.9, 1.07])
+    ('2', 'fitted to each width, 0.81 to 1.07')
+    """
+    if len(found) < 2:
+        return ', '.join(f'{each:g}' for each in found)
+    return f'fitted to each width, {min(found):.2f} to {max(found):.2f}'
 
 
 def _candidate(scored: Scored, chosen: set[Any]) -> CandidateRecord:

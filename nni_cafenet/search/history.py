@@ -33,7 +33,8 @@ class Scored:
     epochs
         Epochs of the short training that gave the score; 0: the supernet's.
     temperature, by_temperature
-        Divisor of the logits, and the scores at all temperatures, its own included; empty if temperature does not apply.
+        Divisor of the logits of the best channel sets, and the scores at fixed temperatures; empty if temperature does not
+        apply.
     parts
         Scores on up to 8 parts of the held-out data, to estimate noise; empty if the score is not a mean over batches.
     shown
@@ -60,7 +61,7 @@ class Scored:
             'params': self.params,
             'widths': self.widths,
             'scores': [_null(score) for score in self.scores],
-            'temperature': self.temperature,
+            'temperature': _null(self.temperature),
             'by_temperature': {repr(key): _null(score) for key, score in self.by_temperature.items()},
             'parts': [_null(score) for score in self.parts],
             'channel_sets': self.channel_sets,
@@ -78,7 +79,7 @@ class Scored:
             score=_number(record['score']),
             channel_sets=record['channel_sets'],
             scores=tuple(map(_number, record['scores'])),
-            temperature=float(record['temperature']),
+            temperature=_number(record['temperature']),
             epochs=int(record.get('epochs', 0)),
             by_temperature={float(key): _number(score) for key, score in record['by_temperature'].items()},
             parts=tuple(map(_number, record['parts'])),
@@ -127,8 +128,8 @@ class History:
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures of the scores: a single one in a run."""
-        return sorted({record.temperature for record in self})
+        """The temperatures of the scores: one if it was given, many if it was fitted to each width."""
+        return sorted({record.temperature for record in self if math.isfinite(record.temperature)})
 
     @property
     def leader(self) -> Scored | None:
@@ -166,7 +167,7 @@ class History:
             widths = [record.widths[label] for label in labels]
             epochs = [record.epochs] if trained else []
             writer.writerow(
-                [record.score, f'{record.temperature:g}', *scores, *epochs, record.macs, record.params, *widths, sets]
+                [record.score, f'{record.temperature:.4g}', *scores, *epochs, record.macs, record.params, *widths, sets]
             )
         write_text(folder / 'history.csv', text.getvalue())
 

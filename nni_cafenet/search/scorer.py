@@ -26,7 +26,7 @@ from .logged_means import Logged, Mean, batch_size
 from .model_outputs import Logits, recorded_outputs, replayed_outputs
 from .score_steps import Step, draws_nothing, loss_step, statistics_step
 from .shown_metric import ShownMetric
-from .temperature import DEFAULT_TEMPERATURE, temperatures_with
+from .temperature import FIT_GRID, TEMPERATURES, fit_temperature
 
 __all__ = ['Scorer']
 
@@ -49,8 +49,8 @@ class Scorer:
         ``'loss'``: the loss of the user's ``training_step`` in evaluation mode. Any other name: that metric, as the
         user's ``validation_step`` logs it.
     temperature
-        Divisor of the model's logits while widths are scored; None: 2 if the score is the cross-entropy of the model's
-        output (see `find_logits`), else 1.
+        Divisor of the model's logits while widths are scored; None: the one that fits best (see `fit_temperature`) for each
+        channel set if the score is the cross-entropy of the model's output (see `find_logits`), else 1.
     channel_sets_per_step
         Channel sets tried per width, the leftmost one first; the best one represents it.
     seed
@@ -92,21 +92,29 @@ class Scorer:
         return self.module.space
 
     @property
-    def temperature(self) -> float:
-        """The temperature of the scores.
+    def temperature(self) -> float | None:
+        """The temperature of the scores; None if it is fitted to each channel set.
 
         Raises ValueError if one other than 1 was requested, and the score is not the cross-entropy of the model's
         output.
         """
         asked, logits = self.asked_temperature, self._logits
         if isinstance(logits, Logits):
-            return DEFAULT_TEMPERATURE if asked is None else asked
+            return asked
         if asked is not None and asked != 1:
             raise ValueError(
                 f'temperature={asked:g}: it divides the logits of a cross-entropy, and {logits}. Use temperature=1, or '
                 'None, which chooses.'
             )
         return 1.0
+
+    @property
+    def _temperatures(self) -> tuple[float, ...]:
+        """The temperatures at which losses are computed; a step has its usual effects at the first."""
+        own = self.temperature
+        if own is None:
+            return tuple(dict.fromkeys((*TEMPERATURES, *FIT_GRID)))
+        return tuple(dict.fromkeys((own, *TEMPERATURES)))
 
     @cached_property
     def _logits(self) -> Logits | str:
@@ -134,7 +142,7 @@ class Scorer:
         """Score a width by the best of its channel sets."""
         temperature, sets = self.temperature, self._channel_sets(widths)
         found = [self._score_set(widths, channel_sets) for channel_sets in sets]
-        scores = [each.at[temperature] for each in found]
+        scores = [each.score for each in found]
         best = self._best(scores)
         return Scored(
             widths=dict(widths),
@@ -143,8 +151,8 @@ class Scorer:
             score=scores[best],
             channel_sets={label: chosen.tolist() for label, chosen in sets[best].items()},
             scores=tuple(scores),
-            temperature=temperature,
-            by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
+            temperature=found[best].temperature,
+            by_temperature=self._best_by_temperature(found, temperature) if isinstance(self._logits, Logits) else {},
             parts=found[best].parts,
             shown=found[best].shown,
         )
@@ -153,9 +161,10 @@ class Scorer:
         sign = 1 if self.higher_is_better else -1
         return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
 
-    def _best_by_temperature(self, found: Sequence[_SetScore]) -> dict[float, float]:
-        """Return the score at each temperature, of the best channel set at that temperature."""
-        columns = {each: [scores.at[each] for scores in found] for each in sorted(found[0].at)}
+    def _best_by_temperature(self, found: Sequence[_SetScore], given: float | None) -> dict[float, float]:
+        """Return the score at each recorded temperature, of the best channel set at that temperature."""
+        recorded = sorted({*TEMPERATURES, *([] if given is None else [given])})
+        columns = {each: [scores.at[each] for scores in found] for each in recorded}
         return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
 
     def slim(self, scored: Scored) -> nn.Module:
@@ -218,10 +227,25 @@ class Scorer:
                 for temperature, loss in self._at_temperatures(run, known=known):
                     if loss is not None:
                         means[temperature].add(loss, batch_size(batch))
-        self.shown, own = shown.name, means[self.temperature]
-        return _SetScore(
-            {temperature: mean.value() for temperature, mean in means.items()}, own.parts(), shown.values()
-        )
+        self.shown = shown.name
+        at = {temperature: mean.value() for temperature, mean in means.items()}
+        return self._set_score(at, lambda temperature: means[temperature].parts(), shown.values())
+
+    def _set_score(
+        self,
+        at: dict[float, float],
+        parts: Callable[[float], tuple[float, ...]],
+        shown: Mapping[str, float] | None = None,
+    ) -> _SetScore:
+        """Choose the score of a channel set among those at all temperatures; ``parts`` returns those of one of them."""
+        temperature = self.temperature
+        if not at:  # the step skipped all batches
+            return _SetScore(math.nan, math.nan, dict.fromkeys(self._temperatures, math.nan), ())
+        if temperature is not None:
+            return _SetScore(at[temperature], temperature, at, parts(temperature), dict(shown or {}))
+        fitted, score = fit_temperature({each: at[each] for each in FIT_GRID})
+        nearest = min(FIT_GRID, key=lambda each: abs(math.log(each / fitted)) if fitted > 0 else 0.0)
+        return _SetScore(score, fitted, at, parts(nearest), dict(shown or {}))
 
     def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
         output = self._silently(_no_log, step, batch, index)
@@ -240,8 +264,12 @@ class Scorer:
             for temperature, calls in self._at_temperatures(run, known=False):
                 logged[temperature].add(calls, batch_size(batch))
         scores = {temperature: each.value(self.metric) for temperature, each in logged.items()}
-        mean = logged[self.temperature].mean(self.metric)
-        return _SetScore(scores, () if mean is None else mean.parts())
+
+        def parts(temperature: float) -> tuple[float, ...]:
+            mean = logged[temperature].mean(self.metric)
+            return () if mean is None else mean.parts()
+
+        return self._set_score(scores, parts)
 
     def _validate(self, log: LogCalls, batch: Any, index: int) -> None:
         self._silently(log, self.module.training_module.validation_step, batch, index)
@@ -254,7 +282,7 @@ class Scorer:
         return value if isinstance(value, Tensor) else None
 
     def _at_temperatures(self, run: Callable[[], _T], *, known: bool) -> Iterator[tuple[float, _T]]:
-        """Run a step at the temperature of the scores, then again at the others without the model's forward.
+        """Run a step at the first temperature, then again at the others without the model's forward.
 
         Effects of the repetitions on metrics, attributes and random generators are undone, unless the step is ``known``
         to have none.
@@ -267,7 +295,7 @@ class Scorer:
         def divide(temperature: float) -> Callable[[int, Any], Any]:
             return lambda call, output: logits.divided(call, output, temperature)
 
-        own, *others = temperatures_with(self.temperature)
+        own, *others = self._temperatures
         before = None if known else SideEffects(self.module.training_module, exclude=self.space)
         with recorded_outputs(self.space, divide(own)) as outputs:
             result = run()
@@ -299,8 +327,10 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _SetScore:
-    """The score of a channel set ``at`` each temperature and on parts of the held-out data, and a metric to be shown."""
+    """The score of a channel set at a temperature, ``at`` all temperatures and on parts of the data; a metric to show."""
 
+    score: float
+    temperature: float
     at: dict[float, float]
     parts: tuple[float, ...]
     shown: dict[str, float] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import torch
 import torchmetrics
 from hypothesis import Phase, given, settings, strategies as st
 from nni.nas.evaluator.pytorch import ClassificationModule, LightningModule
+from scipy.optimize import minimize_scalar
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -19,7 +20,8 @@ from torch.nn.functional import cross_entropy
 from nni_cafenet import EqualBins, Fixed, LocallyFree, WidthMutator
 from nni_cafenet.search.history import better_when_higher
 from nni_cafenet.search.logged_means import batch_size
-from nni_cafenet.search.scorer import Scorer, _SetScore
+from nni_cafenet.search.model_outputs import Logits
+from nni_cafenet.search.scorer import Scorer
 from nni_cafenet.supernet.bn_statistics import estimate_statistics
 from nni_cafenet.supernet.lightning_module import MinMinModule, loss_of
 from nni_cafenet.supernet.side_effects import SideEffects
@@ -136,7 +138,7 @@ def by_hand(scorer, widths, sets, statistics=STATISTICS, temperature=2):
 
 @pytest.mark.parametrize('number', range(4))
 def test_the_loss_is_that_of_a_slim_model_made_by_hand(make, number):
-    scorer = make(Plain())
+    scorer = make(Plain(), temperature=2)
     widths = widths_of(scorer, number)
     scored = scorer.score(widths)
     loss, _ = by_hand(scorer, widths, scored.channel_sets)
@@ -148,7 +150,7 @@ def test_the_loss_is_that_of_a_slim_model_made_by_hand(make, number):
 
 
 def test_without_re_estimation(make):
-    scorer = make(Plain(), statistics=[])
+    scorer = make(Plain(), statistics=[], temperature=2)
     widths = widths_of(scorer, 0)
     scored = scorer.score(widths)
     assert scored.score == pytest.approx(by_hand(scorer, widths, scored.channel_sets, [])[0], rel=1e-5)
@@ -161,7 +163,7 @@ def test_a_metric_that_the_validation_step_logs(make, number):
     widths = widths_of(scorer, number)
     scored = scorer.score(widths)
     assert scored.score == pytest.approx(by_hand(scorer, widths, scored.channel_sets)[1])
-    by_value = make(Plain(), score='val_loss')
+    by_value = make(Plain(), score='val_loss', temperature=2)
     assert not by_value.higher_is_better
     scored = by_value.score(widths)
     # batches of 40 and 10 count by their samples
@@ -267,7 +269,7 @@ def test_scoring_leaves_the_supernet_as_it_was(make):
 
 @pytest.mark.parametrize('statistics', [STATISTICS, []], ids=['re-estimated', 'as trained'])
 def test_the_slim_model_has_the_recorded_score(make, statistics):
-    scorer = make(Plain(), statistics=statistics, channel_sets_per_step=1)
+    scorer = make(Plain(), statistics=statistics, channel_sets_per_step=1, temperature=2)
     for number in range(3):
         scored = scorer.score(widths_of(scorer, number))
         slim = scorer.slim(scored).eval()
@@ -282,7 +284,7 @@ def test_the_slim_model_has_the_recorded_score(make, statistics):
 
 
 def test_the_best_channel_set_stands_for_the_width(make):
-    scorer = make(Plain(), channel_sets_per_step=5)
+    scorer = make(Plain(), channel_sets_per_step=5, temperature=2)
     better = 0
     for number in range(4):
         widths = widths_of(scorer, number)
@@ -323,7 +325,7 @@ def test_nan_in_one_channel_set_loses_and_in_all_is_recorded(make):
             return super().training_step(batch, batch_idx) * (math.nan if self.sick(call) else 1)
 
     user = Sick(lambda call: False)
-    scorer = make(user, statistics=[])
+    scorer = make(user, statistics=[], temperature=2)
     assert scorer.temperature == 2
     user.calls, user.sick = itertools.count(), lambda call: call < 6  # two batches, three temperatures: a channel set
     scored = scorer.score(widths_of(scorer, 0))
@@ -359,7 +361,7 @@ def test_the_context_is_entered_for_every_step(make):
             dtypes.append(self.model(batch[0]).dtype)
             return super().training_step(batch, batch_idx)
 
-    scorer = make(Watching(), context=lambda: torch.autocast('cpu', torch.bfloat16))
+    scorer = make(Watching(), context=lambda: torch.autocast('cpu', torch.bfloat16), temperature=2)
     scorer.score(widths_of(scorer, 0))
     assert set(dtypes) == {torch.bfloat16}
     assert scorer.temperature == 2
@@ -413,19 +415,17 @@ class SlowScorer(Scorer):
 
     def _losses(self):
         space = self.space
-        forward, random, temperatures = (
-            space.forward,
-            random_state(),
-            {1.0, 2.0, 3.0} if self.temperature == 2 else {1.0},
-        )
-        at = {}
-        for temperature in sorted(temperatures, key=lambda each: each == self.temperature):
+        forward, random, at, parts = space.forward, random_state(), {}, {}
+        first, *others = self._temperatures
+        for temperature in [*others, first]:  # a step's effects are those at the first temperature
             load_random_state(random)
-            space.forward = lambda *args, by=temperature: forward(*args) / by
+            if isinstance(self._logits, Logits):
+                space.forward = lambda *args, by=temperature: forward(*args) / by
             losses = [float(loss_of(self._whole_step(batch, index))) for index, batch in enumerate(self.heldout)]
             at[temperature] = sum(loss * len(labels) for loss, (_, labels) in zip(losses, self.heldout)) / 50
+            parts[temperature] = tuple(losses)  # so few batches are a part each
         space.forward = forward
-        return _SetScore(at, tuple(losses))  # the scores' own temperature came last; so few batches are a part each
+        return self._set_score(at, parts.__getitem__)
 
 
 class Drawing(nn.CrossEntropyLoss):
@@ -494,7 +494,7 @@ def test_a_score_is_that_of_the_slow_way_bit_for_bit(make, user, score, number):
     ],
 )
 def test_what_a_score_does_not_need_is_left_out_where_the_step_is_that_of_nni(make, user, losses, metrics):
-    scorer, seen = make(USERS[user](), channel_sets_per_step=1), {'loss': 0, 'metric': 0}
+    scorer, seen = make(USERS[user](), channel_sets_per_step=1, temperature=2), {'loss': 0, 'metric': 0}
 
     def count(name):
         return lambda *_: seen.update({name: seen[name] + 1})
@@ -595,8 +595,54 @@ def test_a_temperature_leaves_no_trace(make):
 
 
 def test_the_temperature_of_a_loss_that_validation_logs(make):
-    scorer = make(score='val_loss')
+    scorer = make(score='val_loss', temperature=2)
     assert scorer.temperature == 2
     scored = scorer.score(widths_of(scorer, 0))
     assert scored.by_temperature.keys() == {1, 2, 3}
     assert scored.score == scored.by_temperature[2] != scored.by_temperature[1]
+
+
+@pytest.mark.parametrize('score', ['loss', 'val_loss'])
+def test_by_default_the_temperature_fits_each_width(make, score):
+    scorer = make(Plain(), score=score, channel_sets_per_step=1)
+    assert scorer.temperature is None
+    for number in range(4):
+        scored = scorer.score(widths_of(scorer, number))
+
+        def loss(log, widths=scored.widths, sets=scored.channel_sets):
+            return by_hand(scorer, widths, sets, temperature=math.exp(log))[0]
+
+        best = minimize_scalar(loss, bounds=(math.log(0.125), math.log(8)), method='bounded')
+        assert scored.score == pytest.approx(best.fun, abs=2e-3)
+        assert math.log(scored.temperature) == pytest.approx(best.x, abs=0.05)
+        assert scored.by_temperature.keys() == {1, 2, 3}
+        assert scored.score <= min(scored.by_temperature.values()) + 2e-3
+        assert sum(scored.parts) / len(scored.parts) == pytest.approx(scored.score, rel=0.2)
+        assert type(scored).from_json(scored.to_json()) == scored
+
+
+def test_the_scale_of_logits_does_not_count_by_default(make):
+    def scaled(scale):
+        scorer = make(Plain(), channel_sets_per_step=1)
+        last = scorer.space.full_model.fc
+        with torch.no_grad():
+            last.weight.mul_(scale)
+            last.bias.mul_(scale)
+        return scorer
+
+    widths = widths_of(make(), 0)
+    scored = {scale: scaled(scale).score(widths) for scale in (0.7, 1, 1.7, 3)}
+    for scale, each in scored.items():
+        assert each.score == pytest.approx(scored[1].score, abs=1e-3)
+        assert each.temperature == pytest.approx(scale * scored[1].temperature, rel=0.03)
+    assert scored[0.7].by_temperature[1] != pytest.approx(scored[3].by_temperature[1], abs=5e-3)
+
+
+def test_where_every_batch_is_skipped_there_is_no_score(make):
+    class Never(Plain):
+        def training_step(self, batch, batch_idx):
+            return None
+
+    scored = make(Never(), statistics=[]).score(widths_of(make(), 0))
+    assert math.isnan(scored.score)
+    assert type(scored).from_json(scored.to_json()).by_temperature == {}

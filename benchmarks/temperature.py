@@ -1,0 +1,250 @@
+"""Which temperature ranks widths best, for supernets that are trained too little, well, or too much?
+
+A network of `better_widths.py`, random widths of its budget and the uniform ones; each is trained from scratch (the truth),
+and measured on training pictures that neither trainings nor supernets nor scores see: no test picture is used here, so a rule
+may be chosen by this table. Supernets are trained by the package's default for several numbers of steps, and score the same
+widths, with the score of the best of two channel sets, by
+
+  T=1, 2, 3            the cross-entropy of the outputs divided by a temperature
+  fitted               the cross-entropy at the temperature that makes it smallest, found for each width
+  2, 3 x fitted        at twice and three times that temperature: the scale of a width's outputs does not count
+  2, 3 x fitted, one   at twice and three times the temperature that fits the mean over all widths
+  accuracy             share of pictures that are classified correctly
+
+Numbers: Kendall tau of the scores to the loss of the truth, and the regret of the best width by score: its true accuracy
+less that of the best of all, in points. Mean ± standard deviation over supernet seeds.
+
+Everything runs on the CPU. Results are kept as they come: a run that was killed continues when the same command is given
+again. In the output folder: temperature.md (what is printed), truth.jsonl and outputs/ (the outputs of supernets).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+from tqdm import tqdm
+
+from better_widths import FRONT_HEAVY, WELL_SHAPED
+from nni_cafenet import LocallyFree, WidthSpace
+from nni_cafenet.search.budget import Budget
+from nni_cafenet.search.model_outputs import recorded_outputs
+from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.supernet import MinMinModule
+from nni_cafenet.testing import FASHION_MNIST_FOLDER
+from nni_cafenet.utils.files import write_text
+from nni_cafenet.utils.rng import seeded
+from nni_cafenet.utils.silence import suppress_training_logs
+from nni_cafenet.utils.tables import as_table
+from nni_cafenet.utils.torch_files import load_torch, save_torch
+from proof.arms import SILENT, random_widths
+from proof.figures import Floats, mean_and_spread, tau
+from proof.networks import Mobile, Staged, parse_stages
+from proof.records import Records
+from proof.task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch, unused_pictures
+
+CHANNEL_SETS = 2
+STATISTICS_BATCHES = 20
+GRID = torch.logspace(-3, 5, 97, base=2.0)
+"""Temperatures among which the fitted one is found."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network, and how long its supernets are trained: pairs of steps and training pictures (0: all)."""
+
+    network: Staged | Mobile
+    ratio: float
+    size: int
+    steps: int
+    supernets: tuple[tuple[int, int], ...]
+
+
+STUDIES = {
+    'front-heavy': Study(
+        Staged(parse_stages(FRONT_HEAVY)), 17 / 32, 14, 500, ((250, 0), (500, 0), (1_500, 0), (3_000, 1_000))
+    ),
+    'well-shaped': Study(
+        Staged(parse_stages(WELL_SHAPED)), 17 / 32, 14, 500, ((250, 0), (500, 0), (1_500, 0), (3_000, 1_000))
+    ),
+    'mobile': Study(Mobile(), 1 / 4, 28, 750, ((750, 0), (2_250, 0))),
+}
+
+
+def main() -> None:
+    options = parse_arguments()
+    torch.set_num_threads(1)
+    warnings.filterwarnings('ignore')
+    parts = [report(name, options) for name in options.study]
+    page = '\n'.join(parts)
+    write_text(options.output / 'temperature.md', page)
+    print(page, end='')
+
+
+def parse_arguments() -> argparse.Namespace:
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        pass
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Formatter, allow_abbrev=False)
+    add = parser.add_argument
+    add('--study', nargs='+', choices=tuple(STUDIES), default=list(STUDIES), help='networks')
+    add('--widths', type=int, default=40, help='widths beside the uniform ones')
+    add('--training-seeds', type=int, default=2, help='trainings from scratch of each')
+    add('--supernet-seeds', type=int, default=3, help='supernets of each length')
+    add('--data', type=Path, default=FASHION_MNIST_FOLDER, help='folder of Fashion-MNIST')
+    add('--output', type=Path, default=Path('temperature'), help='folder for results; a run there is continued')
+    options = parser.parse_args()
+    for name, least in {'widths': 4, 'training_seeds': 1, 'supernet_seeds': 1}.items():
+        if getattr(options, name) < least:
+            parser.error(f'--{name.replace("_", "-")} {getattr(options, name)}: give {least} or more')
+    return options
+
+
+def report(name: str, options: argparse.Namespace) -> str:
+    """Do what has not been done for a network; return its table."""
+    study, folder = STUDIES[name], options.output / name
+    task = Task(name, study.network, study.ratio, options.data, size=study.size, steps=study.steps)
+    space = task.space()
+    uniform = task.uniform_widths(space)
+    budget = Budget.parse(space.macs(uniform), space)
+    widths = [uniform, *random_widths(space, budget, options.widths, 0)]
+    records = Records(folder / 'truth.jsonl', ('widths', 'seed'))
+    truth = []
+    jobs = list(itertools.product(range(options.training_seeds), widths))
+    for seed, each in tqdm(jobs, desc=f'{name}, truth', mininterval=5):
+
+        def train(each: dict[str, int] = each, seed: int = seed) -> dict[str, float]:
+            model = train_from_scratch(task, space, each, 1 + seed)
+            accuracy, loss = evaluate(model, *unused_pictures(task))
+            return {'accuracy': accuracy, 'loss': loss}
+
+        truth.append(records.get_or_run({'widths': list(each.values()), 'seed': seed}, train))
+    shape = options.training_seeds, len(widths)
+    accuracy, loss = (np.array([each[key] for each in truth]).reshape(shape) for key in ('accuracy', 'loss'))
+    ways = list(itertools.product(range(options.supernet_seeds), study.supernets))
+    for seed, (steps, images) in tqdm(ways, desc=f'{name}, supernets', mininterval=5):
+        path = outputs_path(folder, steps, images, seed)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_torch(outputs_of(task, steps, images, widths, seed), path)
+    parts = [
+        f'### {name}',
+        '',
+        f'{len(widths)} widths, each trained {shape[0]} times: {accuracy.mean(0).min():.2f} to ',
+    ]
+    parts[-1] += f'{accuracy.mean(0).max():.2f} %, uniform {accuracy.mean(0)[0]:.2f} %'
+    for steps, images in study.supernets:
+        found = []
+        for seed in range(options.supernet_seeds):
+            saved = load_torch(outputs_path(folder, steps, images, seed), remedy='delete it')
+            found.append(measures(saved['outputs'].float(), saved['labels'], accuracy.mean(0), loss.mean(0)))
+        rows = [[score, *(mean_and_spread([each[score][i] for each in found]) for i in range(3))] for score in found[0]]
+        of = f' on {images:,} pictures' if images else ''
+        parts += ['', f'Supernets of {steps:,} steps{of}:', '']
+        parts += [as_table(['score', 'tau to loss', 'regret (points)', 'temperature'], rows)]
+    return '\n'.join(parts) + '\n'
+
+
+def outputs_path(folder: Path, steps: int, images: int, seed: int) -> Path:
+    return folder / 'outputs' / f'{steps}-{images}-{seed}.pt'
+
+
+def outputs_of(task: Task, steps: int, images: int, widths: list[dict[str, int]], seed: int) -> dict[str, Tensor]:
+    """Train a supernet; return its outputs (widths, channel sets, pictures, classes) and the labels."""
+    pictures, labels = task.pictures().train
+    count = images or len(pictures)
+    data = TensorDataset(pictures[:count], labels[:count])
+    with suppress_training_logs(), seeded(seed):
+        space = task.space()
+        loader = DataLoader(data, batch_size=BATCH, shuffle=True)
+        trainer = pl.Trainer(max_epochs=epochs_of(steps, count), limit_val_batches=0, **SILENT)
+        module = MinMinModule(
+            PictureModule(), sharing=LocallyFree(offset=1), channel_sets_per_step=CHANNEL_SETS, seed=seed
+        )
+        module.set_model(space)
+        trainer.fit(module, loader)
+        statistics = list(itertools.islice(loader, STATISTICS_BATCHES))
+    return scored_outputs(module, space, task, statistics, widths, seed)
+
+
+def scored_outputs(
+    module: MinMinModule,
+    space: WidthSpace,
+    task: Task,
+    statistics: Sequence[list[Tensor]],
+    widths: list[dict[str, int]],
+    seed: int,
+) -> dict[str, Tensor]:
+    heldout = [list(batch) for batch in zip(*(part.split(500) for part in task.pictures().heldout))]
+    scorer = Scorer(
+        module,
+        sharing=LocallyFree(offset=1),
+        heldout=heldout,
+        statistics=statistics,
+        channel_sets_per_step=CHANNEL_SETS,
+        seed=seed,
+        context=module.trainer.precision_plugin.forward_context,
+    )
+    scorer.temperature  # noqa: B018  found with forwards of its own
+    rows = []
+    for item in widths:
+        with recorded_outputs(space) as calls:
+            tried = len(scorer.score(item).scores)
+        runs = [calls[i : i + len(calls) // tried][-len(heldout) :] for i in range(0, len(calls), len(calls) // tried)]
+        rows.append([torch.cat(run) for run in runs])
+    most = max(map(len, rows))  # a width at its bound has one channel set only
+    padded = [torch.stack(row + row[:1] * (most - len(row))) for row in rows]
+    return {'outputs': torch.stack(padded).half(), 'labels': torch.cat([batch[1] for batch in heldout])}
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def measures(outputs: Tensor, labels: Tensor, accuracy: Floats, loss: Floats) -> dict[str, tuple[float, float, float]]:
+    """Return ``{score: (tau to the true loss, regret, mean temperature)}``."""
+    curves = losses_at(outputs, labels)  # (widths, sets, temperatures)
+    fitted = curves.argmin(2)
+    one = curves.amin(1).mean(0).argmin()
+    found: dict[str, tuple[Tensor, float]] = {}
+    for t in (1, 2, 3):
+        found[f'T={t}'] = curves[:, :, index_of(t)].amin(1), t
+    for factor in (1, 1.5, 2, 3):
+        index = (fitted + round(12 * float(np.log2(factor)))).clamp_max(len(GRID) - 1)
+        name = 'fitted' if factor == 1 else f'{factor} x fitted'
+        found[name] = curves.gather(2, index[:, :, None])[:, :, 0].amin(1), float(GRID[index].mean())
+    for factor in (2, 3):
+        index = min(int(one) + round(12 * float(np.log2(factor))), len(GRID) - 1)
+        found[f'{factor} x fitted, one'] = curves[:, :, index].amin(1), float(GRID[index])
+    right = (outputs.argmax(3) == labels).float().mean(2)
+    found['accuracy'] = -right.amax(1), 1.0
+    result = {}
+    for name, (score, temperature) in found.items():
+        values = score.double().numpy()
+        result[name] = tau(values, loss), float(accuracy.max() - accuracy[values.argmin()]), temperature
+    return result
+
+
+def index_of(temperature: float) -> int:
+    return int((GRID - temperature).abs().argmin())
+
+
+def losses_at(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy (widths, channel sets, temperatures) of outputs at all temperatures of the grid."""
+    rows = [
+        torch.stack([torch.stack([cross_entropy(each / t, labels) for t in GRID]) for each in sets]) for sets in outputs
+    ]
+    return torch.stack(rows)
+
+
+if __name__ == '__main__':
+    main()
