@@ -1,18 +1,18 @@
 """Which temperature ranks widths best, for supernets that are trained too little, well, or too much?
 
-A network of `better_widths.py`, random widths of its budget and the uniform ones; each is trained from scratch (the truth),
-and measured on training pictures that neither trainings nor supernets nor scores see: no test picture is used here, so a rule
-may be chosen by this table. Supernets are trained by the package's default for several numbers of steps, and score the same
-widths, with the score of the best of two channel sets, by
+Networks of `better_widths.py`, random widths of their budgets and the uniform ones. Each width is trained from scratch (the
+truth), and measured on training pictures that neither trainings nor supernets nor scores see. No test picture is used, so
+the package's rule may be chosen by this table. Supernets are trained by the package's default for several numbers of steps,
+and score the same widths, the better of two channel sets counts, by
 
-  T=1, 2, 3            the cross-entropy of the outputs divided by a temperature
-  fitted               the cross-entropy at the temperature that makes it smallest, found for each width
-  2, 3 x fitted        at twice and three times that temperature: the scale of a width's outputs does not count
-  2, 3 x fitted, one   at twice and three times the temperature that fits the mean over all widths
-  accuracy             share of pictures that are classified correctly
+  T=1, 2, 3              the cross-entropy of the outputs divided by a temperature
+  fitted                 the cross-entropy at the temperature that makes it smallest, for each width: the package's default
+  1.5, 2, 3 x fitted     at that temperature times 1.5, 2 or 3: as above, the scale of a width's outputs does not count
+  1, 2, 3 x fitted, one  the same from the temperature that fits the mean over all widths
+  accuracy               share of pictures that are classified correctly
 
-Numbers: Kendall tau of the scores to the loss of the truth, and the regret of the best width by score: its true accuracy
-less that of the best of all, in points. Mean ± standard deviation over supernet seeds.
+Numbers: Kendall tau of the scores to the loss of the truth; the regret of the best width by score, in points of its true
+accuracy below that of the best of all; and the mean temperature. Mean ± standard deviation over supernet seeds.
 
 Everything runs on the CPU. Results are kept as they come: a run that was killed continues when the same command is given
 again. In the output folder: temperature.md (what is printed), truth.jsonl and outputs/ (the outputs of supernets).
@@ -85,8 +85,7 @@ def main() -> None:
     options = parse_arguments()
     torch.set_num_threads(1)
     warnings.filterwarnings('ignore')
-    parts = [report(name, options) for name in options.study]
-    page = '\n'.join(parts)
+    page = '\n'.join(Run(name, options).page() for name in options.study)
     write_text(options.output / 'temperature.md', page)
     print(page, end='')
 
@@ -110,53 +109,63 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def report(name: str, options: argparse.Namespace) -> str:
-    """Do what has not been done for a network; return its table."""
-    study, folder = STUDIES[name], options.output / name
-    task = Task(name, study.network, study.ratio, options.data, size=study.size, steps=study.steps)
-    space = task.space()
-    uniform = task.uniform_widths(space)
-    budget = Budget.parse(space.macs(uniform), space)
-    widths = [uniform, *random_widths(space, budget, options.widths, 0)]
-    records = Records(folder / 'truth.jsonl', ('widths', 'seed'))
-    truth = []
-    jobs = list(itertools.product(range(options.training_seeds), widths))
-    for seed, each in tqdm(jobs, desc=f'{name}, truth', mininterval=5):
+class Run:
+    """A study: its truth, its supernets and its table."""
 
-        def train(each: dict[str, int] = each, seed: int = seed) -> dict[str, float]:
-            model = train_from_scratch(task, space, each, 1 + seed)
-            accuracy, loss = evaluate(model, *unused_pictures(task))
-            return {'accuracy': accuracy, 'loss': loss}
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        study = STUDIES[name]
+        self.name, self.options, self.study, self.folder = name, options, study, options.output / name
+        self.task = Task(name, study.network, study.ratio, options.data, size=study.size, steps=study.steps)
+        self.space = self.task.space()
+        uniform = self.task.uniform_widths(self.space)
+        budget = Budget.parse(self.space.macs(uniform), self.space)
+        self.widths = [uniform, *random_widths(self.space, budget, options.widths, 0)]
 
-        truth.append(records.get_or_run({'widths': list(each.values()), 'seed': seed}, train))
-    shape = options.training_seeds, len(widths)
-    accuracy, loss = (np.array([each[key] for each in truth]).reshape(shape) for key in ('accuracy', 'loss'))
-    ways = list(itertools.product(range(options.supernet_seeds), study.supernets))
-    for seed, (steps, images) in tqdm(ways, desc=f'{name}, supernets', mininterval=5):
-        path = outputs_path(folder, steps, images, seed)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_torch(outputs_of(task, steps, images, widths, seed), path)
-    parts = [
-        f'### {name}',
-        '',
-        f'{len(widths)} widths, each trained {shape[0]} times: {accuracy.mean(0).min():.2f} to ',
-    ]
-    parts[-1] += f'{accuracy.mean(0).max():.2f} %, uniform {accuracy.mean(0)[0]:.2f} %'
-    for steps, images in study.supernets:
+    def truth(self) -> tuple[Floats, Floats]:
+        """Return accuracy and loss (training seeds, widths) of trainings from scratch."""
+        records = Records(self.folder / 'truth.jsonl', ('widths', 'seed'))
+        jobs = list(itertools.product(range(self.options.training_seeds), self.widths))
         found = []
-        for seed in range(options.supernet_seeds):
-            saved = load_torch(outputs_path(folder, steps, images, seed), remedy='delete it')
-            found.append(measures(saved['outputs'].float(), saved['labels'], accuracy.mean(0), loss.mean(0)))
-        rows = [[score, *(mean_and_spread([each[score][i] for each in found]) for i in range(3))] for score in found[0]]
-        of = f' on {images:,} pictures' if images else ''
-        parts += ['', f'Supernets of {steps:,} steps{of}:', '']
-        parts += [as_table(['score', 'tau to loss', 'regret (points)', 'temperature'], rows)]
-    return '\n'.join(parts) + '\n'
+        for seed, widths in tqdm(jobs, desc=f'{self.name}, truth', mininterval=5):
 
+            def train(widths: dict[str, int] = widths, seed: int = seed) -> dict[str, float]:
+                model = train_from_scratch(self.task, self.space, widths, 1 + seed)
+                accuracy, loss = evaluate(model, *unused_pictures(self.task))
+                return {'accuracy': accuracy, 'loss': loss}
 
-def outputs_path(folder: Path, steps: int, images: int, seed: int) -> Path:
-    return folder / 'outputs' / f'{steps}-{images}-{seed}.pt'
+            found.append(records.get_or_run({'widths': list(widths.values()), 'seed': seed}, train))
+        shape = self.options.training_seeds, len(self.widths)
+        accuracy, loss = (np.array([each[key] for each in found]).reshape(shape) for key in ('accuracy', 'loss'))
+        return accuracy, loss
+
+    def outputs(self) -> dict[tuple[int, int], list[dict[str, Tensor]]]:
+        """Return ``{(steps, pictures) of supernets: [what `outputs_of` does, for each seed]}``."""
+        found: dict[tuple[int, int], list[dict[str, Tensor]]] = {length: [] for length in self.study.supernets}
+        jobs = list(itertools.product(range(self.options.supernet_seeds), self.study.supernets))
+        for seed, (steps, images) in tqdm(jobs, desc=f'{self.name}, supernets', mininterval=5):
+            path = self.folder / 'outputs' / f'{steps}-{images}-{seed}.pt'
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_torch(outputs_of(self.task, steps, images, self.widths, seed), path)
+            found[steps, images].append(load_torch(path, remedy='delete it'))
+        return found
+
+    def page(self) -> str:
+        """Do what has not been done; return the tables."""
+        accuracy, loss = self.truth()
+        means = accuracy.mean(0)
+        parts = [
+            f'### {self.name}',
+            f'{len(means)} widths, each trained {len(accuracy)} times: {means.min():.2f} to {means.max():.2f} %, '
+            f'uniform {means[0]:.2f} %; {self.options.supernet_seeds} supernets of each length',
+        ]
+        for (steps, images), saved in self.outputs().items():
+            found = [measures(each['outputs'].float(), each['labels'], means, loss.mean(0)) for each in saved]
+            rows = [[name, *map(mean_and_spread, zip(*(each[name] for each in found)))] for name in found[0]]
+            of = f' on {images:,} pictures' if images else ''
+            table = as_table(['score', 'tau to loss', 'regret (points)', 'temperature'], rows)
+            parts += [f'Supernets of {steps:,} steps{of}:', table]
+        return '\n\n'.join(parts) + '\n'
 
 
 def outputs_of(task: Task, steps: int, images: int, widths: list[dict[str, int]], seed: int) -> dict[str, Tensor]:
@@ -222,7 +231,7 @@ def measures(outputs: Tensor, labels: Tensor, accuracy: Floats, loss: Floats) ->
         index = (fitted + round(12 * float(np.log2(factor)))).clamp_max(len(GRID) - 1)
         name = 'fitted' if factor == 1 else f'{factor} x fitted'
         found[name] = curves.gather(2, index[:, :, None])[:, :, 0].amin(1), float(GRID[index].mean())
-    for factor in (2, 3):
+    for factor in (1, 2, 3):
         index = min(int(one) + round(12 * float(np.log2(factor))), len(GRID) - 1)
         found[f'{factor} x fitted, one'] = curves[:, :, index].amin(1), float(GRID[index])
     right = (outputs.argmax(3) == labels).float().mean(2)

@@ -32,8 +32,8 @@ def fit_temperature(losses: Mapping[float, float]) -> tuple[float, float]:
     Parameters
     ----------
     losses
-        ``{temperature: loss}`` at `FIT_GRID`. Between its points the loss is a polynomial in the logarithm of the temperature,
-        through the smallest loss and up to two neighbors on either side: within 0.001 of the smallest loss.
+        ``{temperature: loss}`` at `FIT_GRID`. Between its points the loss is a polynomial in the logarithm of the
+        temperature, through the smallest loss and up to two neighbors on either side: within 0.001 of the smallest loss.
 
     Returns
     -------
