@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.random_pictures import read_random_pictures
 
 import better_widths
 from proof import arms, budgets, case, networks, peers, task as proof_task
@@ -18,13 +19,6 @@ from proof.peers import ONE_SHOT, Peers
 TINY = (
     '--network 6-6,4-4 --ratio 0.5 --size 6 --steps 4 --widths 20 --supernet-seeds 2 --training-seeds 1 --ranked 4'
 ).split()
-
-
-def read_random_pictures(folder, part):
-    """Return what `read_fashion_mnist` does, of noise."""
-    count = {'train': 400, 'test': 100}[part]
-    rng = np.random.default_rng(count)
-    return rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count)
 
 
 @pytest.fixture

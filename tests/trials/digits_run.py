@@ -127,6 +127,7 @@ def make(
         sharing=LocallyFree(2),
         search=Evolution(population=6, generations=3),
         statistics_batches=2,
+        temperature=2,  # three losses a batch, by which the steps of gates are counted
         holdout=0.2,
         finalists=2,
         finalist_evaluator=evaluator('finalist', fails=fails),
