@@ -18,6 +18,7 @@ import torch
 from nni_cafenet.errors import ResumeError
 from nni_cafenet.search.history import History
 from nni_cafenet.search.scorer import Scorer
+from nni_cafenet.search.temperature import FIT_GRID, TEMPERATURES
 from nni_cafenet.utils.json_records import read_record
 
 SCRIPT = '''
@@ -272,9 +273,9 @@ def kill(script, home, where, number, directory=None):
     return (home / 'id').read_text()
 
 
-SCORE_STEPS = 2 * (2 + 3 * 2)
+SCORE_STEPS = 2 * (2 + len({*TEMPERATURES, *FIT_GRID}) * 2)
 """Steps of the user a score takes: two channel sets, each two batches for statistics and two for the score, which is
-computed at three temperatures (the second and third time on the outputs of the first)."""
+computed at several temperatures (after the first time on its outputs)."""
 
 MORE = 8
 """Steps that find out whether the score is a cross-entropy."""
