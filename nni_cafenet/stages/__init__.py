@@ -24,8 +24,8 @@ from .presets import with_preset
 from .progress_bar import EpochBar
 from .ranking_metric import Metric
 from .ranks_agree import check_ranks, check_shared
+from .resume_check import check_supernet, read_stages, stages_record
 from .run_copy import check_source, copy_run
-from .stage_records import check_supernet, read_stages, stages_record
 from .time_left import TimeLeft, Work
 from .train_finalists import read_result, train_finalist
 from .train_supernet import SupernetStage

@@ -16,7 +16,7 @@ from ..fingerprints import digest
 from ..supernet import read_checkpoint
 from ..utils import check_not_truncated, child_path, read_record, write_record
 from .folder_lock import locked_folder
-from .stage_records import changes_of, open_record, read_stages
+from .resume_check import changes_of, open_record, read_stages
 
 __all__ = ['JOB_RECORD', 'RunFolder', 'check_checkpoint', 'keep_settings', 'new_run_path']
 

@@ -15,7 +15,7 @@ import torch
 from .._version import __version__
 from ..errors import FolderError, RanksError
 from ..ranks import gathered, on_all
-from .stage_records import changes_of
+from .resume_check import changes_of
 
 __all__ = ['check_ranks', 'check_shared']
 

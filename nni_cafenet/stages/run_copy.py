@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FolderError, first_line
-from .stage_records import check_supernet
+from .resume_check import check_supernet
 
 __all__ = ['check_source', 'copy_run']
 

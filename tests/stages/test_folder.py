@@ -11,7 +11,7 @@ import torch
 
 from nni_cafenet.errors import CafeNetError, FolderError, ResumeError
 from nni_cafenet.stages.folder import RunFolder, check_checkpoint, new_run_path
-from nni_cafenet.stages.stage_records import stages_record
+from nni_cafenet.stages.resume_check import stages_record
 from nni_cafenet.supernet.plain_checkpoint import plain
 from nni_cafenet.utils.json_records import read_record
 from nni_cafenet.utils.torch_files import save_torch

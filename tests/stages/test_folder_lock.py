@@ -13,7 +13,7 @@ from nni_cafenet.errors import CafeNetError, FolderInUseError
 from nni_cafenet.stages import folder_lock as lock
 from nni_cafenet.stages.folder import RunFolder
 from nni_cafenet.stages.folder_lock import locked_folder
-from nni_cafenet.stages.stage_records import stages_record
+from nni_cafenet.stages.resume_check import stages_record
 
 pytest.importorskip('fcntl', reason='nothing is locked on this system')
 

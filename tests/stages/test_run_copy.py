@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from nni_cafenet.errors import FolderError, ResumeError
+from nni_cafenet.stages.resume_check import stages_record
 from nni_cafenet.stages.run_copy import check_source, copy_run
-from nni_cafenet.stages.stage_records import stages_record
 from nni_cafenet.utils.json_records import read_record, write_record
 
 SUPERNET = {'macs': 5, 'seed': 0}

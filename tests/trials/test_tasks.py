@@ -15,7 +15,7 @@ from nni_cafenet.errors import ResumeError
 from nni_cafenet.stages.context import StageContext
 from nni_cafenet.stages.finalists import Finalist
 from nni_cafenet.stages.folder import RunFolder
-from nni_cafenet.stages.stage_records import stages_record
+from nni_cafenet.stages.resume_check import stages_record
 from nni_cafenet.trials import tasks
 from nni_cafenet.trials.file_queue import FileQueue
 from nni_cafenet.trials.tasks import rounded, run_task

@@ -1,4 +1,4 @@
-"""Fingerprints of the stages of a run, in ``run.json``.
+"""Whether a run may continue in its folder, and which stages it reuses: fingerprints in ``run.json``.
 
 The supernet's record covers model, data, evaluator and code; a run with any other is refused. The later stages may change
 and reuse what exists: another budget or searcher reuses the scores, another score the supernet, more finalists the trained

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nni_cafenet.errors import DamagedFileError, ResumeError
-from nni_cafenet.stages.stage_records import changes_of, open_record, stages_record
+from nni_cafenet.stages.resume_check import changes_of, open_record, stages_record
 from nni_cafenet.utils.json_records import read_record, write_record
 
 RECORD = stages_record(
