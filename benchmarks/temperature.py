@@ -12,7 +12,8 @@ and score the same widths, the better of two channel sets counts, by
   accuracy               share of pictures that are classified correctly
 
 Numbers: Kendall tau of the scores to the loss of the truth; the regret of the best width by score, in points of its true
-accuracy below that of the best of all; and the mean temperature. Mean ± standard deviation over supernet seeds.
+accuracy below that of the best of all; and the mean temperature. Mean ± standard deviation over supernet seeds. A line says
+which group's width the fitted temperature follows most: weight sharing sets the scale of outputs.
 
 Everything runs on the CPU. Results are kept as they come: a run that was killed continues when the same command is given
 again. In the output folder: temperature.md (what is printed), truth.jsonl and outputs/ (the outputs of supernets).
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -164,8 +166,19 @@ class Run:
             rows = [[name, *map(mean_and_spread, zip(*(each[name] for each in found)))] for name in found[0]]
             of = f' on {images:,} pictures' if images else ''
             table = as_table(['score', 'tau to loss', 'regret (points)', 'temperature'], rows)
-            parts += [f'Supernets of {steps:,} steps{of}:', table]
+            parts += [f'Supernets of {steps:,} steps{of}:', table, self.scale(saved)]
         return '\n\n'.join(parts) + '\n'
+
+    def scale(self, saved: Sequence[dict[str, Tensor]]) -> str:
+        """Say with the width of which group the fitted temperature of leftmost channels goes most."""
+        table = np.array([list(each.values()) for each in self.widths])
+        fitted = [losses_at(each['outputs'][:, :1].float(), each['labels']).argmin(2)[:, 0] for each in saved]
+        found = np.array([[spearmanr(each, column).statistic for column in table.T] for each in fitted])
+        most = int(np.nan_to_num(np.abs(found.mean(0))).argmax())
+        return (
+            f"The fitted temperature follows the width of {self.space.labels[most]} most: Spearman's rho "
+            f'{mean_and_spread(found[:, most])}.'
+        )
 
 
 def outputs_of(task: Task, steps: int, images: int, widths: list[dict[str, int]], seed: int) -> dict[str, Tensor]:
