@@ -63,7 +63,9 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def made_data(folder: Path, count: int, size: int) -> Path:
-    """Write scenes in YOLO's format; training and validation show different items."""
+    """Write scenes in YOLO's format, unless they are there; training and validation show different items."""
+    if (folder / 'data.yaml').exists():
+        return folder / 'data.yaml'
     splits = {
         'train': real_scenes('train', count, size=size),
         'val': real_scenes('test', max(4, count // 4), size=size, seed=1),
@@ -143,7 +145,9 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     try:
-        file = options.data or made_data(options.output.absolute() / 'data', options.scenes, options.size)
+        file = options.data or made_data(
+            options.output.absolute() / f'data-{options.scenes}-{options.size}', options.scenes, options.size
+        )
     except (OSError, ValueError) as error:
         sys.exit(f'{error}\nOr give --data, a .yaml of your own.')
     shared = {

@@ -8,11 +8,13 @@ from .kinds import Kind, budgets, choice, flag, is_list, number_of, text, whole_
 from .recipe import TrainingRecipe
 from .record import Option, Record, option
 from .search import SearchOptions
+from .step_cost import FORWARDS_PER_BACKWARD
 from .supernet import ScoreOptions, SupernetOptions
 from .training import RecipeOptions
 
 __all__ = [
     'COSTS',
+    'FORWARDS_PER_BACKWARD',
     'BudgetSpec',
     'BudgetSpecs',
     'CostLimit',

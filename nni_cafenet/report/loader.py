@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import slim
+from ..slim import joined_loader
 from ..utils import write_text
 
 __all__ = ['loading_lines', 'write_loader']
@@ -40,5 +40,4 @@ def loading_lines(
 
 def write_loader(folder: str | Path) -> None:
     """Write ``load_slim.py``, a file with `nni_cafenet.load_slim` that needs torch only, into a folder."""
-    source = Path(next(iter(slim.__path__))) / 'files.py'
-    write_text(Path(folder) / f'{_LOADER}.py', source.read_text(encoding='utf-8'))
+    write_text(Path(folder) / f'{_LOADER}.py', joined_loader())

@@ -2,7 +2,7 @@
 
 from .captured_results import CapturedResults, reports_may_fail, taken_reports
 from .context import StageContext, named
-from .default_sizes import BACKWARD, MOST_FINALISTS, Workload, training_batches
+from .default_sizes import MOST_FINALISTS, Workload, training_batches
 from .equal_cost import EqualCost, default_drawn, one_batch
 from .evaluator_factory import EvaluatorFactory
 from .finalist_results import TrainedModel, finalists_table, short_trainings_table, widths_table
@@ -26,13 +26,13 @@ from .ranking_metric import Metric
 from .ranks_agree import check_ranks, check_shared
 from .resume_check import check_supernet, read_stages, stages_record
 from .run_copy import check_source, copy_run
+from .step_clock import StepClock, StepTime
 from .time_left import TimeLeft, Work
 from .train_finalists import read_result, train_finalist
 from .train_supernet import SupernetStage
 from .training_curves import read_curves
 
 __all__ = [
-    'BACKWARD',
     'BASELINE',
     'JOB_RECORD',
     'MOST_FINALISTS',
@@ -49,6 +49,8 @@ __all__ = [
     'RunOptions',
     'StageContext',
     'Stages',
+    'StepClock',
+    'StepTime',
     'SupernetStage',
     'TimeLeft',
     'TrainedFinalist',

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from ..options import FORWARDS_PER_BACKWARD
 from ..supernet import each_batch
 from .train_supernet import SupernetStage
 
-__all__ = ['BACKWARD', 'MOST_FINALISTS', 'Workload', 'training_batches']
-
-BACKWARD = 2
-"""Forwards that a backward pass costs."""
+__all__ = ['MOST_FINALISTS', 'Workload', 'training_batches']
 
 MOST_FINALISTS = 4
 
@@ -46,7 +44,7 @@ class Workload:
         options = stage.options
         batches = training_batches(stage.trainer, stage.data.train)
         widths = len(options.training.sampling.draw(stage.space, np.random.default_rng(0)))
-        step = widths * (options.channel_sets_per_step + BACKWARD)
+        step = widths * (options.channel_sets_per_step + FORWARDS_PER_BACKWARD)
         return cls(
             None if batches is None else batches * step,
             _batches_in(stage.data.train, stage.trainer.limit_train_batches),
@@ -86,7 +84,7 @@ class Workload:
         """
         if not self.training or not batches:
             return MOST_FINALISTS
-        affordable = 1 + self.training // ((1 + BACKWARD) * batches * budgets)
+        affordable = 1 + self.training // ((1 + FORWARDS_PER_BACKWARD) * batches * budgets)
         return max(_FEWEST_FINALISTS, min(MOST_FINALISTS, affordable))
 
 

@@ -18,7 +18,7 @@ from .finalists import Finalist, TrainedFinalist, trainings_title
 from .folder import RunFolder
 from .limits import check_trainings
 from .scores_over_ranks import scores_over_ranks
-from .time_left import StepClock, TimeLeft
+from .time_left import TimeLeft
 from .train_finalists import read_result
 
 __all__ = ['InProcess', 'Stages']
@@ -66,7 +66,7 @@ class InProcess:
             check_trainings(self.engine)
             self.engine.submit_models(supernet.model_space())
 
-        supernet.train(self.folder, fit, [] if self._times is None else [StepClock(self._times.stepped)])
+        supernet.train(self.folder, fit, [] if self._times is None else [self._times.clock()])
         if self._times is not None:
             self._times.resumed()
 

@@ -62,7 +62,7 @@ class LeftOpen:
         fewer, more = list[str](), list[str]()
         if sizes.search.total < search.total:
             fewer.append(f'{sizes.search.total} widths for each budget, not {search.total}')
-            more.append('search=Evolution(population=40, generations=20) (--population, --generations)')
+            more.append(f'search={_with_all_widths(search)} (--population, --generations)')
         if self.statistics_batches and sizes.statistics_batches < min(
             MOST_STATISTICS_BATCHES, work.epoch or MOST_STATISTICS_BATCHES
         ):
@@ -82,3 +82,10 @@ class LeftOpen:
                 ' These are the fewest that make a search, though it costs more.' if beyond else '',
                 ', '.join(more),
             )
+
+
+def _with_all_widths(search: Searcher) -> str:
+    """Return a searcher as its user would write it to have as many widths as by default."""
+    given, full = search.to_dict(), search.at_most(search.total).to_dict()
+    options = ', '.join(f'{name}={value!r}' for name, value in full.items() if value != given[name])
+    return f'{type(search).__name__}({options})'

@@ -12,7 +12,7 @@ from PIL import Image
 from ..utils import check_whole_number
 from .composition import Drawn, choose, draw, photograph_cut
 from .items import Items
-from .miniatures import new_folder
+from .new_folder import new_folder
 
 __all__ = ['write_celeba']
 
@@ -53,7 +53,7 @@ def write_celeba(
     Parameters
     ----------
     folder
-        The folder above ``celeba``; it is created, and must not exist.
+        The folder above ``celeba``; it is created, and must not exist, or be empty.
     items
         What the pictures show, of `read_items`, with 10 classes; validation and test pictures show those of ``'test'``.
     train, valid, test
@@ -69,7 +69,7 @@ def write_celeba(
     Raises
     ------
     ValueError
-        If the folder exists, or an argument is out of range.
+        If the folder holds something, or an argument is out of range.
     """
     classes = items['train'].classes
     if len(classes) != 10:

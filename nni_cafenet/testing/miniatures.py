@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +13,9 @@ from PIL import Image
 from ..utils import check_whole_number
 from .composition import Drawn, choose, draw, photograph_cut
 from .items import Items
+from .new_folder import new_folder
 
-__all__ = ['new_folder', 'write_cifar', 'write_imagenet']
+__all__ = ['write_cifar', 'write_imagenet']
 
 _SIDE = 32
 
@@ -38,7 +35,7 @@ def write_imagenet(
     Parameters
     ----------
     folder
-        The folder; it is created, and must not exist.
+        The folder; it is created, and must not exist, or be empty.
     items
         What the pictures show, of `read_items`: ``'train'`` in ``train``, ``'test'`` in ``val``.
     train, val
@@ -59,7 +56,7 @@ def write_imagenet(
     Raises
     ------
     ValueError
-        If the folder exists, or an argument is out of range.
+        If the folder holds something, or an argument is out of range.
     """
     names = items['train'].classes
     classes = len(names) if classes is None else classes
@@ -94,7 +91,7 @@ def write_cifar(
     Parameters
     ----------
     folder
-        The folder above ``cifar-10-batches-py`` or ``cifar-100-python``; it is created, and must not exist.
+        The folder above ``cifar-10-batches-py`` or ``cifar-100-python``; it is created, and must not exist, or be empty.
     items
         What the pictures show, of `read_items`, with 10 classes.
     kind
@@ -112,7 +109,7 @@ def write_cifar(
     Raises
     ------
     ValueError
-        If the folder exists, or an argument is out of range.
+        If the folder holds something, or an argument is out of range.
     """
     if kind not in ('cifar10', 'cifar100'):
         raise ValueError(f"kind={kind!r} must be 'cifar10' or 'cifar100'.")
@@ -147,22 +144,6 @@ def write_cifar(
             meta, labels = 'meta', {'fine_label_names': pairs}
         (inner / meta).write_bytes(pickle.dumps(labels, protocol=2))
     return Path(folder)
-
-
-@contextmanager
-def new_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder, which takes its name once it is complete; a ValueError if there is one of this name."""
-    folder = Path(folder)
-    if folder.exists():
-        raise ValueError(f'{folder} exists already; give another folder, or remove it.')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f'.{folder.name}.{secrets.token_hex(4)}.tmp'
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _picture(rng: np.random.Generator, items: Items, labels: Sequence[int], size: tuple[int, int]) -> Image.Image:

@@ -38,6 +38,22 @@ def scramble(model: nn.Module) -> nn.Module:
     return model
 
 
+def two_convolutions() -> nn.Module:
+    """Two convolutions with batch normalization for digits (1, 8, 8): two groups, of 8 and 12 channels."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, stride=2),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 10),
+    )
+
+
 def make_family(name: str) -> nn.Module:
     options = {'init_weights': False} if name == 'googlenet' else {}
     torch.manual_seed(0)

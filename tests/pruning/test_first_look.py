@@ -3,8 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import torch
-from torch import nn
+from helpers.models import two_convolutions
 from torch.utils.data import DataLoader, Subset
 
 from nni_cafenet import EqualBins, Evolution, Knapsack, RandomSearch, prune
@@ -18,18 +17,7 @@ IMPORTANCE = {'a': [2.0, 1.0]}
 
 @pytest.fixture(scope='module')
 def model():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 12, 3, stride=2),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(12, 10),
-    )
+    return two_convolutions()
 
 
 def pruned(model, directory, budget='50%', **options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from helpers.models import two_convolutions
 from torch.utils.data import DataLoader, Subset
 
 from nni_cafenet import EqualBins, RandomSearch, TrainingRecipe, prune
@@ -34,24 +34,9 @@ class Crash(BaseException):
     pass
 
 
-def net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 12, 3, stride=2),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(12, 10),
-    )
-
-
 def run(directory, **options):
     return prune(
-        net(),
+        two_convolutions(),
         '50%',
         example_input=(1, 1, 8, 8),
         train=DataLoader(Subset(digits('train'), range(160)), 20, shuffle=True),

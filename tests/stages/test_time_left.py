@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nni_cafenet.stages.progress_bar import EpochBar
-from nni_cafenet.stages.time_left import StepClock, TimeLeft, Work
+from nni_cafenet.stages.step_clock import StepTime
+from nni_cafenet.stages.time_left import TimeLeft, Work
+from nni_cafenet.utils import write_record
 
-WORK = Work(supernet=4_000.0, step=4.0, width=10.0, widths=60, scored=0, finalist=200.0, finalists=3)
+WORK = Work(steps=1_000, networks=1, forwards=2, width=10.0, widths=60, scored=0, finalist=100, share=0.5, finalists=3)
+STEP = StepTime(whole=0.4, forward=0.1, rest=0.05)
 
 
 @pytest.fixture
@@ -22,19 +27,19 @@ def lines(capsys):
 
 def test_one_line_before_anything_long(times, capsys):
     left = times()
-    left.stepped(0.4, left=1.0)
-    left.stepped(9.9, left=1.0)
+    left.stepped(STEP, left=1.0)
+    left.stepped(StepTime(9.0, 2.0, 1.0), left=1.0)
     assert lines(capsys) == ['Expected: supernet ~7 min, search ~60 s, finalists ~60 s.']
 
 
 def test_a_resumed_run_counts_what_is_left(times, capsys):
-    times().stepped(0.4, left=0.25)
+    times().stepped(STEP, left=0.25)
     assert lines(capsys) == ['Expected: supernet ~2 min, search ~60 s, finalists ~60 s.']
-    again = times(Work(4_000.0, 4.0, 10.0, 20, 40, 200.0, 1))
+    again = times(replace(WORK, widths=20, scored=40, finalists=1))
     again.resumed()
     assert lines(capsys) == ['Expected: search ~20 s, finalists ~20 s.']
     assert again.of_search(60) == 'expected: ~20 s'
-    done = times(Work(4_000.0, 4.0, 10.0, 0, 60, 200.0, 0))
+    done = times(replace(WORK, widths=0, scored=60, finalists=0))
     done.resumed()
     assert lines(capsys) == []
     assert done.of_search(60) == done.of_finalists(0) == ''
@@ -42,19 +47,19 @@ def test_a_resumed_run_counts_what_is_left(times, capsys):
 
 def test_without_a_timed_step_the_first_score_counts(times, capsys, monkeypatch):
     now = iter([0.0, 1.0, 5.0, 9.0])
-    monkeypatch.setattr('nni_cafenet.stages.time_left.time.perf_counter', lambda: next(now))
+    monkeypatch.setattr('nni_cafenet.stages.time_left.perf_counter', lambda: next(now))
     left = times()
     left.resumed()
     assert left.of_search(60) == ''
     score = left.watched(dict)
     assert score({'a': 1}) == {'a': 1}
-    assert lines(capsys) == ['Expected: search ~60 s, finalists ~60 s.']
+    assert lines(capsys) == ['Expected: search ~60 s, finalists ~45 s.']
     assert left.watched(dict) is dict
-    assert left.of_finalists(3) == 'expected: ~60 s'
+    assert left.of_finalists(3) == 'expected: ~45 s'
 
 
 def test_a_damaged_file_or_a_full_disk_changes_nothing(times, tmp_path, capsys, monkeypatch):
-    (tmp_path / 'speed.json').write_text('{"seconds_per_forward": 1')
+    (tmp_path / 'speed.json').write_text('{"whole": 1')
     left = times()
     left.resumed()
     assert lines(capsys) == []
@@ -63,18 +68,24 @@ def test_a_damaged_file_or_a_full_disk_changes_nothing(times, tmp_path, capsys, 
         raise OSError('no space')
 
     monkeypatch.setattr('nni_cafenet.stages.time_left.write_record', full)
-    left.stepped(0.4, left=1.0)
+    left.stepped(STEP, left=1.0)
     assert len(lines(capsys)) == 1
 
 
 def test_only_one_process_shows_it(times, capsys, tmp_path):
-    times(show=False).stepped(0.4, left=1.0)
+    times(show=False).stepped(STEP, left=1.0)
     assert lines(capsys) == []
     assert not (tmp_path / 'speed.json').exists()
 
 
+def test_a_file_of_another_version_is_timed_anew(times, tmp_path, capsys):
+    write_record(tmp_path / 'speed.json', {'seconds_per_forward': 1.0})
+    times().resumed()
+    assert lines(capsys) == []
+
+
 def test_what_has_no_known_length_is_left_out(times, capsys):
-    times(Work(None, 4.0, 10.0, 60, 0, None, 3)).stepped(0.4, left=1.0)
+    times(replace(WORK, steps=None, finalist=None)).stepped(STEP, left=1.0)
     assert lines(capsys) == ['Expected: search ~60 s.']
 
 
@@ -101,20 +112,6 @@ def fit(callbacks, batches=8, **options):
         **options,
     )
     trainer.fit(Module(), DataLoader(TensorDataset(torch.ones(batches, 1)), batch_size=1))
-
-
-@pytest.mark.parametrize(('batches', 'counts'), [(8, 5), (3, 3), (1, 1)])
-def test_the_first_steps_of_a_training_are_timed(monkeypatch, batches, counts):
-    """The first step takes 1 s, all others 0.1 s; an epoch may be shorter than what is timed."""
-    now = iter([0.0, *(1 + 0.1 * step for step in range(50))])
-    monkeypatch.setattr('nni_cafenet.stages.time_left.time.perf_counter', lambda: next(now))
-    found = []
-    clock = StepClock(lambda seconds, left: found.append((seconds, left)))
-    fit([clock], batches, max_epochs=2)
-    assert len(clock._times) == counts
-    ((seconds, left),) = found
-    assert seconds == pytest.approx(0.1 if counts > 1 else 1.0)
-    assert left == 1.0
 
 
 def test_a_bar_of_epochs_shows_its_time_before_the_first_one_ends(monkeypatch):

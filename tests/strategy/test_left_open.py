@@ -59,7 +59,8 @@ def test_a_small_run_has_a_small_search_and_says_so(run, few, tmp_path, caplog):
         strategy = run(cafenet(tmp_path))
     (said,) = [each.message for each in caplog.records if 'By default' in each.message]
     assert '12 widths for each budget, not 800' in said
-    assert 'search=Evolution(population=40, generations=20) (--population, --generations)' in said
+    usual = Evolution().at_most(Evolution().total)
+    assert f'Evolution(population={usual.population}, generations={usual.generations})' in said
     assert 'finalist' not in said
     assert strategy.search == Evolution(6, 2)
     assert strategy.options.statistics_batches == 4  # of the batches of an epoch
@@ -94,3 +95,10 @@ def test_open_finalists_follow_the_training(run, tmp_path):
     strategy = run(cafenet(tmp_path, search=RandomSearch(4), finalists=None))
     assert [each.finalist.name for each in strategy.result.trained] == ['1', '2', 'uniform']
     assert record(tmp_path)['sizes']['finalists'] == 2
+
+
+def test_the_numbers_to_give_are_those_of_the_searcher_in_use(run, few, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger='nni_cafenet'):
+        run(cafenet(tmp_path, search=RandomSearch()))
+    (said,) = [each.message for each in caplog.records if 'By default' in each.message]
+    assert f'search=RandomSearch(n={RandomSearch().total})' in said

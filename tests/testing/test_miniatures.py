@@ -53,6 +53,7 @@ def test_the_same_seed_writes_the_same_files(items, tmp_path, name):
 @pytest.mark.parametrize('name', WRITERS)
 def test_a_folder_that_is_there_is_kept(items, tmp_path, name):
     (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'notes.txt').write_text('mine')
     with pytest.raises(ValueError, match='data exists already; give another folder'):
         WRITERS[name](tmp_path / 'data', items)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,3 +56,52 @@ def test_yolo_format(items, tmp_path):
             middle, sides = rows[:, 1:3] * 32, rows[:, 3:] * 32
             np.testing.assert_allclose(np.hstack([middle - sides / 2, middle + sides / 2]), scene.boxes, atol=1e-3)
             assert rows[:, 0].tolist() == scene.labels.tolist()
+
+
+KILLED = """
+import os, signal, sys
+from nni_cafenet import testing
+
+def scenes():
+    yield from testing.real_scenes('train', 2, size=64)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+splits = {'train': scenes(), 'val': testing.real_scenes('test', 2, size=64)}
+getattr(testing, sys.argv[1])(sys.argv[2], splits, testing.real_classes())
+"""
+
+
+@pytest.mark.parametrize('name', ['write_coco', 'write_yolo'])
+def test_a_writer_that_was_killed_leaves_no_folder_and_can_be_repeated(items, tmp_path, name):
+    paths = [str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')]
+    done = subprocess.run(
+        [sys.executable, '-c', KILLED, name, str(tmp_path / 'data')],
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)},
+        timeout=120,
+    )
+    assert done.returncode < 0
+    assert not (tmp_path / 'data').exists()
+    write = {'write_coco': write_coco, 'write_yolo': write_yolo}[name]
+    write(tmp_path / 'data', {'train': compose_scenes(*items, 2, size=32)}, CLASSES)
+    assert (tmp_path / 'data').exists()
+
+
+@pytest.mark.parametrize('write', [write_coco, write_yolo])
+def test_a_writer_that_failed_leaves_nothing(items, tmp_path, write):
+    def scenes():
+        yield from compose_scenes(*items, 2, size=32)
+        raise OSError('full')
+
+    with pytest.raises(OSError, match='full'):
+        write(tmp_path / 'data', {'train': scenes()}, CLASSES)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('write', [write_coco, write_yolo])
+def test_an_empty_folder_is_filled_and_another_one_kept(items, tmp_path, write):
+    (tmp_path / 'data').mkdir()
+    write(tmp_path / 'data', {'train': compose_scenes(*items, 2, size=32)}, CLASSES)
+    before = sorted((tmp_path / 'data').rglob('*'))
+    with pytest.raises(ValueError, match='data exists already'):
+        write(tmp_path / 'data', {'train': compose_scenes(*items, 3, size=32)}, CLASSES)
+    assert sorted((tmp_path / 'data').rglob('*')) == before

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
-
-import pytorch_lightning as pl
 
 from ...options import COSTS, BudgetSpecs, FinalistOptions
 from ...pruning import Recipes
 from ...search import Budget
 from ...space import WidthMutator, WidthSpace
-from ...stages import MOST_FINALISTS, RunOptions, StageContext, SupernetStage, default_drawn
+from ...stages import MOST_FINALISTS, RunOptions, StageContext, StepClock, StepTime, SupernetStage, default_drawn
 from ...strategy import LeftOpen
 from ...utils import format_count, seeded, suppress_training_logs
 from ..config import Configuration
-from ..recipes import FORWARDS_PER_STEP
 from .job_devices import batch_text, devices_text
 from .job_space import space_options
 from .prepare import Prepared, prepare_job, search_of, trainer_of
@@ -27,14 +22,6 @@ from .training import recipes_of
 __all__ = ['prepare_dry_run', 'resolved_lines']
 
 _STEPS = 4
-
-
-@dataclass(frozen=True)
-class _Seconds:
-    """Seconds of a training step of the supernet, and of the full network."""
-
-    supernet: float
-    full: float
 
 
 def prepare_dry_run(configuration: Configuration, say: Callable[[str], None]) -> Prepared:
@@ -78,7 +65,8 @@ def _divisor(asked: Configuration, prepared: Prepared) -> int:
 def _hours(
     asked: Configuration, prepared: Prepared, space: WidthSpace, recipes: Recipes, budgets: list[int]
 ) -> Iterator[str]:
-    ranks, divisor = trainer_of(asked).ranks, _divisor(asked, prepared)
+    divisor = _divisor(asked, prepared)
+    scale = divisor / trainer_of(asked).ranks  # of the time of a step
     options = RunOptions.checked(
         channel_sets_per_step=asked['search.channel_sets_per_step'],
         memory=asked['search.memory'],
@@ -103,36 +91,31 @@ def _hours(
         f'search: {sizes.search.total:,} widths for each budget, {sizes.statistics_batches} statistics batches, '
         f'{sizes.finalists} finalists'
     )
-    clock = _Clock()
+    clock = StepClock(forwards=options.channel_sets_per_step)
     stage = SupernetStage(space, recipes.few_steps(_STEPS, clock), options)
     supernet_steps, heldout_steps = _steps(stage.data.train, divisor), len(stage.data.heldout)
     stage.evaluator.evaluate(space)
-    supernet = clock.seconds
-    clock = _Clock()
+    supernet = scale * _timed(clock).whole
+    clock = StepClock()
     recipes.few_steps(_STEPS, clock).evaluate(space.slim(space.full_widths, weights=False))
-    seconds = _Seconds(supernet * divisor / ranks, clock.seconds * divisor / ranks)
+    network = _timed(clock)
     steps = _steps(prepared.data.train, divisor)
     yield f'steps: {supernet_steps:,} an epoch of the supernet, {supernet_steps * epochs:,} in all; {steps:,} of a network'
-    yield f'first steps: {seconds.supernet:.3g} s for the supernet, {seconds.full:.3g} s for the full network'
-    full = space.macs(space.full_widths)
-    share = sum(budgets) / full
-    each = seconds.full * share  # of a training step of a network of every budget
+    yield f'first steps: {supernet:.3g} s for the supernet, {scale * network.whole:.3g} s for the full network'
+    shares = [macs / space.macs(space.full_widths) for macs in budgets]
     drawn = asked['search.headroom']
     proposed = sizes.search.total
     widths = proposed + (default_drawn(proposed) if drawn is None else drawn)
+    # A device scores its share of the widths, on whole batches.
+    scored = widths / divisor * options.channel_sets_per_score * (sizes.statistics_batches * divisor + heldout_steps)
+    networks = sizes.finalists + asked['search.baseline']
     parts = {
-        'supernet': supernet_steps * epochs * seconds.supernet,
-        # A device scores its share of the widths, on whole batches.
-        'search': widths
-        / divisor
-        * options.channel_sets_per_score
-        * (sizes.statistics_batches * divisor + heldout_steps)
-        * each
-        / FORWARDS_PER_STEP,
-        'networks': steps * trained * (each * (sizes.finalists + asked['search.baseline'])),
+        'supernet': supernet_steps * epochs * supernet,
+        'search': scored * scale * sum(shares) * network.forward,
+        'networks': steps * trained * networks * scale * sum(map(network.of_network, shares)),
     }
     if asked['search.full']:
-        parts['full network'] = steps * trained * seconds.full
+        parts['full network'] = steps * trained * scale * network.whole
     text = ', '.join(f'{name} {_as_hours(value)}' for name, value in parts.items())
     yield f'expected: {_as_hours(sum(parts.values()))} ({text})'
 
@@ -146,21 +129,8 @@ def _as_hours(seconds: float) -> str:
     return f'{seconds / 3600:.3g} h'
 
 
-class _Clock(pl.Callback):
-    """Take the time of training steps; the shortest counts, since the first ones prepare."""
-
-    def __init__(self) -> None:
-        self._times: list[float] = []
-        self._start = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """The shortest time of a step."""
-        return min(self._times)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self._start = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        float(trainer.callback_metrics.get('train_loss', 0.0))  # waits for the device
-        self._times.append(time.perf_counter() - self._start)
+def _timed(clock: StepClock) -> StepTime:
+    """Return the time of a step; a training that made none has no batches."""
+    if clock.time is None:
+        raise ValueError('train has no batch: give more data, or a smaller --batch-size.')
+    return clock.time

@@ -8,7 +8,6 @@ from ..._doors import lazy_names
 
 if TYPE_CHECKING:
     from .catalog import (
-        FORWARDS_PER_STEP as FORWARDS_PER_STEP,
         NETWORKS as NETWORKS,
         Published as Published,
         Recipe as Recipe,

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...options import CostLimit
+from ...options import FORWARDS_PER_BACKWARD, CostLimit
 from ..yaml_files import read_yaml
 
-__all__ = ['FORWARDS_PER_STEP', 'NETWORKS', 'Published', 'Recipe', 'all_recipes', 'recipe_names']
+__all__ = ['NETWORKS', 'Published', 'Recipe', 'all_recipes', 'recipe_names']
 
 NETWORKS = ('efficientnet_b0', 'mobilenet_v1', 'mobilenet_v2_cifar', 'vgg19_cifar')
 """The networks of this package that recipes name."""
-
-FORWARDS_PER_STEP = 3
-"""Forwards that a training step costs: one, and a backward of twice its cost."""
 
 _HOME = Path(__file__).parent
 _MEAN_SHARE = 0.33
@@ -92,14 +89,14 @@ class Recipe:
         budget = CostLimit.of('macs', self.budget, 'budget').within(self.macs)
         sets = int(search.get('channel_sets_per_step', 2))
         seen = self.images * (1 - search['holdout'])
-        supernet = (FORWARDS_PER_STEP + sets - 1) * _MEAN_SHARE * self.macs * seen * training['epochs']
+        supernet = (sets + FORWARDS_PER_BACKWARD) * _MEAN_SHARE * self.macs * seen * training['epochs']
         widths = search['population'] * search['generations']
         scored = search['statistics_batches'] * self.job['data']['batch_size'] + search['holdout'] * self.images
         networks = (search['finalists'] + 1) * budget + (self.macs if search.get('full') else 0)
         return {
             'supernet': round(supernet),
             'search': round(widths * sets * scored * budget),
-            'networks': round(FORWARDS_PER_STEP * networks * self.images * training['finetune_epochs']),
+            'networks': round((1 + FORWARDS_PER_BACKWARD) * networks * self.images * training['finetune_epochs']),
         }
 
 
