@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import resource
 import signal
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,8 +23,10 @@ from .library import Arguments
 
 
 def run(model: nn.Module, arguments: Arguments, *, seed: int = 0) -> list[Tensor]:
-    """Call a model without gradients and return the tensors of its output; dropout is drawn from the seed."""
+    """Call a model without gradients and return the tensors of its output; random numbers are drawn from the seed."""
     torch.manual_seed(seed)
+    np.random.seed(seed)  # transformers mask parts of sounds by it
+    random.seed(seed)
     with torch.no_grad():
         output = model(**arguments) if isinstance(arguments, dict) else model(*arguments)
     return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

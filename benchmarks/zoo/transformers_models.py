@@ -20,7 +20,7 @@ _PATCHES = {**_SIZES, 'image_size': _SIDE, 'patch_size': 8}
 _TEXT = {**_SIZES, 'vocab_size': _WORDS, 'max_position_embeddings': 64}
 _CAUSAL = {**_TEXT, 'use_cache': False, 'pad_token_id': 0, 'bos_token_id': 1, 'eos_token_id': 2}
 _GROUPED = {**_CAUSAL, 'num_key_value_heads': 4}
-_STAGES = {'depths': [1, 1, 1, 1], 'hidden_sizes': [16, 32, 48, 64]}
+_STAGES = {'depths': [1, 1, 1, 1], 'hidden_sizes': [32, 64, 96, 128]}
 _WINDOWS = {
     'image_size': _SIDE,
     'patch_size': 2,
@@ -63,10 +63,10 @@ def _classifier(name: str, options: Mapping[str, Any], **rest: Any) -> _Kind:
 _BACKBONE = {
     'backbone_config': (
         'ResNetConfig',
-        {**_STAGES, 'embedding_size': 16, 'out_features': ['stage2', 'stage3', 'stage4']},
+        {**_STAGES, 'embedding_size': 32, 'out_features': ['stage2', 'stage3', 'stage4']},
     )
 }
-_LAST_MAP = {'backbone_config': ('ResNetConfig', {**_STAGES, 'embedding_size': 16, 'out_features': ['stage4']})}
+_LAST_MAP = {'backbone_config': ('ResNetConfig', {**_STAGES, 'embedding_size': 32, 'out_features': ['stage4']})}
 _DETECTOR = {'use_timm_backbone': False, 'use_pretrained_backbone': False, 'backbone': None}
 _BOXES = ('logits', 'pred_boxes')
 
@@ -79,8 +79,8 @@ _KINDS = {
     'swinv2': _classifier('Swinv2', _WINDOWS),
     'convnext': _classifier('ConvNext', _STAGES),
     'convnextv2': _classifier('ConvNextV2', _STAGES),
-    'resnet': _classifier('ResNet', {**_STAGES, 'embedding_size': 16}),
-    'regnet': _classifier('RegNet', {**_STAGES, 'embedding_size': 16, 'groups_width': 8}),
+    'resnet': _classifier('ResNet', {**_STAGES, 'embedding_size': 32}),
+    'regnet': _classifier('RegNet', {**_STAGES, 'embedding_size': 32, 'groups_width': 8}),
     'bit': _classifier('Bit', {**_STAGES, 'embedding_size': 32, 'hidden_sizes': [32, 64, 96, 128], 'num_groups': 4}),
     'mobilevit': _classifier(
         'MobileViT',
@@ -129,7 +129,7 @@ _KINDS = {
     ),
     'upernet': _vision(
         'UperNetForSemanticSegmentation',
-        {'hidden_size': 32, 'auxiliary_in_channels': 48},
+        {'hidden_size': 32, 'auxiliary_in_channels': 96},
         parts={
             'backbone_config': ('ConvNextConfig', {**_STAGES, 'out_features': ['stage1', 'stage2', 'stage3', 'stage4']})
         },
