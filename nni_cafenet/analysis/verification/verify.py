@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -20,7 +21,7 @@ from torch import nn
 from ...graph import ChannelGraph, ExampleInput
 from .attribute_search import AttributeSearch
 from .batch_dimension import with_known_batch
-from .bisection import failing_groups
+from .bisection import failing_groups, of_their_kinds
 from .draw import random_channel_sets
 from .forwards import Forwards
 from .parameter_masks import ParameterMasks
@@ -29,7 +30,7 @@ from .repair import repaired_graph
 from .training_mode import InTrainingMode
 from .unmodeled_macs import with_unmodeled_macs
 
-__all__ = ['beyond_masks', 'confirmed', 'repaired', 'verify_groups', 'warn_of']
+__all__ = ['Repaired', 'beyond_masks', 'confirmed', 'repaired', 'verify_groups', 'warn_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -78,14 +79,21 @@ def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed
         return with_unmodeled_macs(graph, questions.forwards, questions.rng)
 
 
-def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the verified graph, with attributes of modules following widths, if it is then `confirmed`; None if not."""
+class Repaired(NamedTuple):
+    """The verified graph, or None, and the groups where the model fails then, with all others of their kinds."""
+
+    graph: ChannelGraph | None
+    suspects: list[str]
+
+
+def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> Repaired:
+    """Verify a graph, with attributes of modules following widths, as `confirmed` does."""
     questions = _Questions(model, graph, example, seed)
     with questions.forwards.running():
         labels = list(graph.labels)
         if questions.failure(labels) is not None and not questions.repair(labels):
-            return None
-        return with_unmodeled_macs(questions.graph, questions.forwards, questions.rng)
+            return Repaired(None, of_their_kinds(labels, questions.suspects()))
+        return Repaired(with_unmodeled_macs(questions.graph, questions.forwards, questions.rng), [])
 
 
 def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> dict[str, str]:
