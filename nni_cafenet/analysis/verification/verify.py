@@ -6,6 +6,8 @@ At random widths and random channel sets the model runs on slices of its tensors
 - elsewhere, with the full model in another order of channels (`channel_order`);
 - in training mode, if the model behaves otherwise there (`training_mode`).
 
+Its MACs must be those that the cost model expects.
+
 A group that fails is fixed, unless the model passes once attributes of its modules follow the widths (`repair`).
 """
 
@@ -28,11 +30,13 @@ from .parameter_masks import ParameterMasks
 from .random_widths import RandomWidths
 from .repair import repaired_graph
 from .training_mode import InTrainingMode
-from .unmodeled_macs import with_unmodeled_macs
+from .unmodeled_macs import costs_otherwise, with_unmodeled_macs
 
 __all__ = ['Repaired', 'beyond_masks', 'confirmed', 'repaired', 'verify_groups', 'warn_of']
 
 _logger = logging.getLogger(__name__)
+
+_OTHER_MACS = 'at another width the network takes other MACs than the analysis expects'
 
 
 def verify_groups(
@@ -139,6 +143,8 @@ class _Questions:
             found = self._at_widths.failure(self.graph, labels)
             if found is not None:
                 return found
+        if labels and costs_otherwise(self.graph, self.forwards):
+            return _OTHER_MACS
         return self._failure_in_training(labels)
 
     def suspects(self) -> set[str]:
