@@ -1,6 +1,8 @@
 """What can change in every torchvision model, and whether it is exact; two other tools beside it, where installed.
 
-With timm installed, `--family timm` has one small model of each of its architecture families.
+Of other packages, where installed (`pip install .[zoo]`), `--family` has small models: timm (one of each of its
+architecture families), ultralytics (YOLOv8, 11 and 26), transformers (pictures, sound, text), smp (segmentation-models-
+pytorch) and monai (3-D nets). Their fresh weights need no network.
 
 A row a tool and model, appended to a JSON lines file as soon as it is measured; run again to go on where it stopped. Every
 model has a process of its own, with one thread, so that none can end the run. Rows of several files make one page:
@@ -9,6 +11,7 @@ model has a process of its own, with one thread, so that none can end the run. R
     python benchmarks/coverage.py --tools torch-pruning modelopt --output peers.jsonl
     python benchmarks/coverage.py --tools ours --output ours.jsonl
     python benchmarks/coverage.py --rows ours.jsonl peers.jsonl --markdown docs/coverage.md
+    python benchmarks/coverage.py --family timm ultralytics transformers smp monai --output zoo.jsonl --markdown docs/zoo.md
 
 MACs are multiply-accumulates of one sample (FlopCounterMode / 2), without fused attention kernels, which no counter sees.
 Two-stage detectors are compared at the proposals and detections of the full model: how many boxes their heads see depends
@@ -21,6 +24,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,7 +41,9 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         '--family', nargs='+', choices=FAMILIES, default=FAMILIES, help='models (default: all families)'
     )
-    parser.add_argument('--models', nargs='+', help='resnet18, timm:levit_128s, ... (default: the whole families)')
+    parser.add_argument(
+        '--models', nargs='+', help='resnet18, timm:levit_128s, transformers:bert, ... (default: the whole families)'
+    )
     parser.add_argument('--draws', type=int, default=2, help='random widths to check (default: 2)')
     parser.add_argument(
         '--seconds', type=float, default=3600, help='time limit of one of our models, checks included (default: 3600)'
@@ -84,12 +90,13 @@ def measure(options: argparse.Namespace) -> Rows:
     rows = by_key(read_jsonl(options.output)) if options.output.exists() else {}
     asked = [(tool, case) for case in wanted(options) for tool in options.tools or installed_tools()]
     for tool, case in asked:
-        key = (tool, case.name)
+        key, at = (tool, case.name), commit()
         if key in rows and not (options.retry and rows[key]['verdict'] not in WORKS):
             continue
         seconds = options.seconds if tool == 'ours' else options.peer_seconds
         row = row_of(tool, case.name, draws=options.draws, seconds=seconds, memory=options.memory)
-        rows[key] = {'family': case.family, 'shape': list(case.shape), 'machine': machine(), **row}
+        about = {'family': case.family, 'shape': list(case.shape), 'machine': machine(), 'commit': at}
+        rows[key] = {**about, **row}
         append_line(options.output, json.dumps(rows[key]))
         print(json.dumps({name: value for name, value in row.items() if name != 'fixed'}), flush=True)
     return {(tool, case.name): rows[tool, case.name] for tool, case in asked}
@@ -112,6 +119,16 @@ def time_again(options: argparse.Namespace) -> Rows:
 def machine() -> str:
     """Describe the machine that rows are measured on."""
     return f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores, 1 thread used'
+
+
+def commit() -> str | None:
+    """Return the commit of this working tree, with a plus where it is changed; None outside of a repository."""
+    describe = ['git', 'describe', '--always', '--abbrev=10', '--exclude=*', '--dirty=+']
+    try:
+        found = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return None
+    return found.stdout.strip() or None
 
 
 def main() -> None:

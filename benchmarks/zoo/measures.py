@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import resource
 import signal
 import sys
@@ -12,20 +13,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from .library import Arguments
 
-def run(model: nn.Module, arguments: tuple[Any, ...], *, seed: int = 0) -> list[Tensor]:
-    """Call a model without gradients and return the tensors of its output; dropout is drawn from the seed."""
+
+def run(model: nn.Module, arguments: Arguments, *, seed: int = 0) -> list[Tensor]:
+    """Call a model without gradients and return the tensors of its output; random numbers are drawn from the seed."""
     torch.manual_seed(seed)
+    np.random.seed(seed)  # transformers mask parts of sounds by it
+    random.seed(seed)
     with torch.no_grad():
-        return [leaf for leaf in torch.utils._pytree.tree_leaves(model(*arguments)) if isinstance(leaf, Tensor)]
+        output = model(**arguments) if isinstance(arguments, dict) else model(*arguments)
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
 
 
-def run_counted(model: nn.Module, arguments: tuple[Any, ...]) -> tuple[list[Tensor], int]:
+def run_counted(model: nn.Module, arguments: Arguments) -> tuple[list[Tensor], int]:
     """Call a model as `run` does; return its output and the multiply-accumulates of the call (``FlopCounterMode / 2``).
 
     Attention is not fused: not every release of torch counts the products of its kernels. The parameters need no gradients

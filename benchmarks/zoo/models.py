@@ -1,4 +1,4 @@
-"""The models of the benchmark: torchvision's by family, and timm's if it is installed, with what each is called with."""
+"""The models of the benchmark, with what each is called with: torchvision's by family, other packages' where installed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from .timm_models import TIMM_MODELS
+from .library import Arguments, samples
+from .monai_models import MONAI
+from .smp_models import SMP
+from .timm_models import TIMM
+from .transformers_models import TRANSFORMERS
+from .ultralytics_models import ULTRALYTICS
 
-FAMILIES = ('classification', 'segmentation', 'detection', 'video', 'timm')
+LIBRARIES = {'timm': TIMM, 'ultralytics': ULTRALYTICS, 'transformers': TRANSFORMERS, 'smp': SMP, 'monai': MONAI}
+"""Packages of models beside torchvision, by family."""
+
+FAMILIES = ('classification', 'segmentation', 'detection', 'video', *LIBRARIES)
 _DETECTORS = {
     'fasterrcnn_resnet50_fpn': 320,
     'fasterrcnn_mobilenet_v3_large_320_fpn': 320,
@@ -26,7 +34,8 @@ _DETECTORS = {
     'ssd300_vgg16': 300,
 }
 _OWN_SIZE = {'inception_v3': 299}  # its auxiliary head has no output for smaller pictures
-_CLASSES = {'classification': 1000, 'segmentation': 21, 'detection': 91, 'video': 400, 'timm': 1000}
+_CLASSES = {'classification': 1000, 'segmentation': 21, 'detection': 91, 'video': 400}
+_OTHER_CLASSES = 1000
 
 
 def scramble(model: nn.Module) -> None:
@@ -44,11 +53,11 @@ class Case:
     Parameters
     ----------
     name
-        Its name in torchvision; ``'timm:NAME'`` for timm's.
+        Its name in torchvision; ``'timm:NAME'`` for timm's, and so for each of `LIBRARIES`.
     family
         One of `FAMILIES`.
     shape
-        Shape of one sample: channels, (frames,) height and width in pixels.
+        Shape of one sample: channels, (frames,) height and width in pixels; of text, the number of its tokens.
     """
 
     name: str
@@ -58,7 +67,16 @@ class Case:
     @property
     def classes(self) -> int:
         """How many classes its last layer tells apart."""
-        return _CLASSES[self.family]
+        return _CLASSES.get(self.family, _OTHER_CLASSES)
+
+    @property
+    def outputs(self) -> Any:
+        """What counts of the model's outputs, as `WidthSpace` takes it."""
+        return LIBRARIES[self.family].outputs(self._own_name) if self.family in LIBRARIES else None
+
+    @property
+    def _own_name(self) -> str:
+        return self.name.removeprefix(f'{self.family}:')
 
     def make(self) -> nn.Module:
         """Return the model with fresh weights, the same at each call, in eval mode.
@@ -67,11 +85,8 @@ class Case:
         fresh weights there would be none.
         """
         torch.manual_seed(0)
-        if self.family == 'timm':
-            name = self.name.removeprefix('timm:')
-            pretrained = _timm().get_pretrained_cfg(name)
-            classes = {} if pretrained is None or pretrained.num_classes else {'num_classes': self.classes}
-            model = _timm().create_model(name, **classes)
+        if self.family in LIBRARIES:
+            model = LIBRARIES[self.family].make(self._own_name)
             scramble(model)
             return model.eval()
         options: dict[str, Any] = {'init_weights': False} if self.name in ('googlenet', 'inception_v3') else {}
@@ -86,16 +101,17 @@ class Case:
                 module.score_thresh = 0.0
         return model.eval()
 
-    def arguments(self, *, training: bool = False, dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
+    def arguments(self, *, training: bool = False, dtype: torch.dtype = torch.float32) -> Arguments:
         """Return what the model is called with: one sample, in training mode two; detectors also get two boxes a picture.
 
         Detectors are given a batch like all others, which they take apart themselves: dimension 0 is the batch.
         """
-        generator = torch.Generator().manual_seed(0)
-        samples = torch.randn((2 if training else 1, *self.shape), generator=generator).to(dtype)
+        batch = 2 if training else 1
+        if self.family in LIBRARIES:
+            return LIBRARIES[self.family].arguments(self._own_name, self.shape, batch, dtype)
         if self.family != 'detection':
-            return (samples,)
-        pictures = samples.sigmoid()
+            return samples(self.shape, batch, dtype)
+        pictures = samples(self.shape, batch, dtype)[0].sigmoid()
         return (pictures, [_two_boxes(self.shape[-1], dtype) for _ in pictures]) if training else (pictures,)
 
 
@@ -106,8 +122,9 @@ def cases() -> dict[str, Case]:
     found += [Case(name, 'segmentation', _picture(name)) for name in names(module=torchvision.models.segmentation)]
     found += [Case(name, 'detection', (3, size, size)) for name, size in _DETECTORS.items()]
     found += [Case(name, 'video', (3, 8, 112, 112)) for name in ('r3d_18', 'mc3_18', 'r2plus1d_18')]
-    if importlib.util.find_spec('timm') is not None:
-        found += [Case(f'timm:{name}', 'timm', _size_of(name)) for name in TIMM_MODELS]
+    for family, library in LIBRARIES.items():
+        if importlib.util.find_spec(library.package) is not None:
+            found += [Case(f'{family}:{name}', family, shape) for name, shape in library.shapes().items()]
     return {case.name: case for case in found}
 
 
@@ -145,17 +162,6 @@ def same_boxes(model: nn.Module) -> Iterator[None]:
     finally:
         handle.remove()
         del model.roi_heads.postprocess_detections
-
-
-def _timm() -> Any:
-    import timm
-
-    return timm
-
-
-def _size_of(name: str) -> tuple[int, ...]:
-    found = _timm().get_pretrained_cfg(name)
-    return (3, 224, 224) if found is None else tuple(found.input_size)
 
 
 def _picture(name: str) -> tuple[int, int, int]:

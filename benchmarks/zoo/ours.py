@@ -45,17 +45,20 @@ def build(case: Case) -> tuple[WidthSpace, dict[str, Any]]:
     run(model, case.arguments())
     before = peak_memory()
     with stopwatch() as watch:
-        space = WidthSpace(model, example_input=case.arguments())
+        space = WidthSpace(model, example_input=case.arguments(), outputs=case.outputs)
     growth = peak_memory() - before
     full, fewest = (np.array([list(widths.values())]) for widths in (space.full_widths, least_widths(space)))
     most, half, least = (
         int(macs) for macs in space.macs(np.concatenate([full, np.maximum(full // 2, fewest), fewest]))
     )
+    params = space.params(dict(space.full_widths))
     row = {
         'tool_version': __version__,
         'groups': len(space.labels),
         'macs': most,
         'share_that_can_change': 1 - least / most,
+        'params': params,
+        'share_of_params': 1 - space.params(least_widths(space)) / params,
         'macs_at_half': half / most,
         **watch.row(),
         'memory': round(before),

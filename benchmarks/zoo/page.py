@@ -10,7 +10,7 @@ from typing import Any
 
 from nni_cafenet.utils.tables import as_markdown
 
-from .models import FAMILIES
+from .models import FAMILIES, LIBRARIES
 
 Row = dict[str, Any]
 Rows = dict[tuple[str, str], Row]
@@ -19,17 +19,40 @@ NAMES = {'ours': 'nni_cafenet', 'torch-pruning': 'Torch-Pruning', 'modelopt': 'M
 WORKS = ('exact', 'runs', 'eval only')
 VERDICTS = ('exact', 'runs', 'eval only', 'wrong', 'failed', 'out of time')
 
+_GOAL = 0.95
+_PATIENCE = 10  # seconds that a model may take
+
 _INTRODUCTION = """\
 # Coverage
 
-Which widths of {models} can change, and whether what comes out is exact; the same for two other tools beside
-it. `benchmarks/coverage.py` writes this page from its rows, whole.
+Which widths of torchvision's models can change, and whether what comes out is exact; the same for two other tools beside
+it. `benchmarks/coverage.py` writes this page from its rows, whole. [zoo.md](zoo.md) has models of other packages.
 
 ```sh
 pip install .[bench]                                    # the other tools; without them ours alone is measured
 python benchmarks/coverage.py --output coverage.jsonl   # hours; run again to go on where it stopped
 python benchmarks/coverage.py --rows coverage.jsonl --markdown docs/coverage.md
 ```"""
+
+_ZOO_INTRODUCTION = """\
+# Coverage of other packages
+
+Which widths of models of {packages} can change, and whether what comes out is exact: models that nothing was tuned for.
+`benchmarks/coverage.py` writes this page from its rows, whole; [coverage.md](coverage.md) has torchvision's models.
+
+```sh
+pip install .[zoo]                                      # the packages; Ultralytics is under AGPL-3.0
+python benchmarks/coverage.py --tools ours --draws 1 --output zoo.jsonl --family {families}
+python benchmarks/coverage.py --rows zoo.jsonl --markdown docs/zoo.md
+```"""
+
+_PACKAGES = {
+    'timm': 'timm',
+    'ultralytics': 'Ultralytics',
+    'transformers': 'Hugging Face transformers',
+    'smp': 'segmentation-models-pytorch',
+    'monai': 'MONAI',
+}
 
 _NOTES = """\
 ## How to read it
@@ -38,8 +61,9 @@ _NOTES = """\
   every detection, and those with a feature pyramid are made for pictures of that size instead of 800 pixels. Each tool has
   each model in a process of its own, one thread.
 - **MACs** are multiply-accumulates of one sample: `torch.utils.flop_counter` halved, for all tools, on the network that
-  really runs. *can change*: the share of them that is gone when every group has one channel. *at half*: the share that is
-  left when every group has half of its channels.
+  really runs. *can change*: the share of them that is gone when every group has its fewest channels, mostly one;
+  *of parameters*: the same of the parameters. *at half*: the share of MACs that is left when every group has half of its
+  channels.
 - **seconds**: building the space (ours); the dependency graph and pruning (Torch-Pruning); converting (ModelOpt). Imports
   are done before. They are seconds of processor time, which other work on the machine does not change much.
 - **memory**: the peak after building the space; in brackets what it is above the peak of making the model and calling it.
@@ -69,15 +93,24 @@ def by_key(rows: Iterable[Row]) -> Rows:
 def page(rows: Rows) -> str:
     """Return the page of what was measured."""
     machines = sorted({row['machine'] for row in rows.values() if 'machine' in row})
-    families = {row.get('family') for row in rows.values()}
-    models = "timm's models, one of each architecture family," if families == {'timm'} else "torchvision's models"
-    parts = [_INTRODUCTION.format(models=models), _list([*machines, *_versions(rows)]), '## Totals', totals(rows)]
+    parts = [_introduction(rows), _list([*machines, *_versions(rows), *_commits(rows)])]
+    parts += ['## Totals', totals(rows), _list(goals(rows))]
     parts += [_list(comparisons(rows)), _NOTES]
     for family in FAMILIES:
         if models := [row['model'] for row in rows.values() if row.get('family') == family]:
             parts += [f'## {family.capitalize()}', *family_tables(rows, list(dict.fromkeys(models)))]
+    parts += [f'## Where less than {_GOAL:.0%} can change', low] if (low := below_goal(rows)) else []
     parts += ['## What is fixed, and why', reasons(rows), '## What went wrong', failures(rows)]
     return '\n\n'.join(filter(None, parts)) + '\n'
+
+
+def _introduction(rows: Rows) -> str:
+    families = [family for family in FAMILIES if any(row.get('family') == family for row in rows.values())]
+    if not families or not set(families) <= set(LIBRARIES):
+        return _INTRODUCTION
+    names = [_PACKAGES[family] for family in families]
+    packages = f'{", ".join(names[:-1])} and {names[-1]}' if len(names) > 1 else names[0]
+    return _ZOO_INTRODUCTION.format(packages=packages, families=' '.join(families))
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -110,6 +143,34 @@ def _middle(rows: Sequence[Row]) -> list[str | None]:
         f'{max(seconds):.1f}' if seconds else None,
         f'{statistics.median(half):.3f}' if half else None,
     ]
+
+
+def goals(rows: Rows) -> list[str]:
+    """Say of how many models ours changes nearly all MACs, and which ones take long."""
+    own = [row for (tool, _), row in rows.items() if tool == 'ours']
+    built = [row for row in own if 'share_that_can_change' in row]
+    if not built:
+        return []
+    free = sum(row['share_that_can_change'] >= _GOAL for row in built)
+    slow = [f'{row["model"]} ({row["cpu_seconds"]:.1f} s)' for row in built if row['cpu_seconds'] > _PATIENCE]
+    rest = f'; longer: {", ".join(slow)}' if slow else ''
+    return [
+        f'At least {_GOAL:.0%} of the MACs can change in {free} of the {len(own)} models ({free / len(own):.0%}).',
+        f'The space is built within {_PATIENCE} s of processor time in {len(built) - len(slow)} of them{rest}.',
+    ]
+
+
+def below_goal(rows: Rows) -> str:
+    """Return the table of our models of which less than most MACs can change, with what is fixed in each."""
+    lines = []
+    for (tool, model), row in rows.items():
+        if tool == 'ours' and row.get('share_that_can_change', 1.0) < _GOAL:
+            found: Counter[str] = Counter()
+            for reason, count in row.get('fixed', {}).items():
+                found[_shortened(reason)] += count
+            why = '; '.join(f'{reason} ({count})' for reason, count in found.most_common())
+            lines.append([model, f'{row["share_that_can_change"]:.2%}', why])
+    return as_markdown(['model', 'can change', 'reasons (layers)'], lines, align='lrl') if lines else ''
 
 
 def comparisons(rows: Rows) -> list[str]:
@@ -147,7 +208,7 @@ def family_tables(rows: Rows, models: Sequence[str]) -> list[str]:
 
 
 _HEADERS = {
-    'ours': ['groups', 'MACs', 'can change', 'at half', 'seconds', 'memory, MiB', 'error', 'verdict'],
+    'ours': ['groups', 'MACs', 'can change', 'of parameters', 'at half', 'seconds', 'memory, MiB', 'error', 'verdict'],
     'torch-pruning': ['Torch-Pruning: at half', 'T-P: seconds', 'T-P: verdict'],
     'modelopt': ['ModelOpt: groups, choices', 'M-O: at half', 'M-O: seconds', 'M-O: verdict'],
 }
@@ -165,10 +226,11 @@ def _cells(tool: str, row: Row | None) -> list[object]:
         half = f'{half} ({finest:.3f})' if half and finest else half
         return [f'{row["groups"]}, {row["choices"]}' if 'choices' in row else None, half, seconds, row['verdict']]
     if 'groups' not in row:
-        return [None] * 7 + [row['verdict']]
+        return [None] * (len(_HEADERS[tool]) - 1) + [row['verdict']]
     memory = f'{row["memory"] + row["memory_growth"]:,} (+{row["memory_growth"]:,})'
     share, error = f'{row["share_that_can_change"]:.2%}', f'{row["error"]:.0e}' if row['error'] else '0'
-    return [row['groups'], _giga(row['macs']), share, half, seconds, memory, error, row['verdict']]
+    params = f'{row["share_of_params"]:.2%}' if 'share_of_params' in row else None
+    return [row['groups'], _giga(row['macs']), share, params, half, seconds, memory, error, row['verdict']]
 
 
 def _seconds(row: Row) -> str | None:
@@ -222,3 +284,9 @@ def _versions(rows: Rows) -> list[str]:
         if versions:
             lines.append(f'{name} {", ".join(versions)} ({"; ".join(platforms)})')
     return lines
+
+
+def _commits(rows: Rows) -> list[str]:
+    found = Counter(row['commit'] for row in rows.values() if row.get('commit'))
+    rows_at = ', '.join(f'{commit} ({count})' for commit, count in found.most_common())
+    return [f'Commits (rows): {rows_at}; a plus: with changes that were not committed yet'] if found else []

@@ -7,6 +7,13 @@ classifier (eva02, qwen3, sam2) get one: without it, the stream of all layers is
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
+from torch import nn
+
+from .library import Library, Shape
+
 TIMM_MODELS = (
     """
     bat_resnext26ts beit_base_patch16_224 beitv2_base_patch16_224 botnet26t_256 caformer_s18
@@ -33,3 +40,28 @@ TIMM_MODELS = (
     vitamin_small_224 volo_d1_224 vovnet39a wide_resnet50_2 xception41p xcit_nano_12_p8_224
     """
 ).split()
+
+_CLASSES = 1000
+_USUAL = (3, 224, 224)
+
+
+def _timm() -> Any:
+    return importlib.import_module('timm')
+
+
+def _shapes() -> dict[str, Shape]:
+    return {name: _shape(name) for name in TIMM_MODELS}
+
+
+def _shape(name: str) -> Shape:
+    found = _timm().get_pretrained_cfg(name)
+    return _USUAL if found is None else tuple(found.input_size)
+
+
+def _make(name: str) -> nn.Module:
+    pretrained = _timm().get_pretrained_cfg(name)
+    classes = {} if pretrained is None or pretrained.num_classes else {'num_classes': _CLASSES}
+    return _timm().create_model(name, **classes)
+
+
+TIMM = Library('timm', _shapes, _make)

@@ -79,7 +79,7 @@ def _pruner(model: nn.Module, case: Case) -> Any:
     heads = {module: module.num_heads for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
     return torch_pruning.pruner.MagnitudePruner(
         model,
-        case.arguments()[0],
+        case.arguments(),
         importance=torch_pruning.importance.MagnitudeImportance(p=1),
         pruning_ratio=0.5,
         ignored_layers=last,

@@ -17,26 +17,38 @@ from torch import nn
 from ..graph import Attribute
 from .constraints import Constraints, Ids
 
-__all__ = ['tie_around_attention', 'tie_attention', 'tie_inside_attention']
+__all__ = ['tie_around_attention', 'tie_attention', 'tie_inside_attention', 'tie_multihead_attention']
 
 
-def tie_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+def tie_multihead_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+    """Tie the query of each ``nn.MultiheadAttention`` to what its heads give, as its code demands; None without one."""
+    return _tied(constraints, model, list(_multihead(constraints, model)))
+
+
+def tie_attention(constraints: Constraints, model: nn.Module, *, by_hand: bool = False) -> Constraints | None:
     """Tie the inputs of the layers that read attention to their outputs, position by position.
+
+    Parameters
+    ----------
+    constraints, model
+        The model, and what the rules stated about it.
+    by_hand
+        Leave out ``nn.MultiheadAttention`` (see `tie_multihead_attention`).
 
     Returns
     -------
     The constraints with the ties, or None if the model has no such layer.
     """
-    return _tied(constraints, model, list(_readers(constraints)))
+    return _tied(constraints, model, _square_readers(constraints, model, by_hand))
 
 
-def tie_around_attention(constraints: Constraints, model: nn.Module) -> Constraints | None:
+def tie_around_attention(constraints: Constraints, model: nn.Module, *, by_hand: bool = False) -> Constraints | None:
     """Tie as `tie_attention`, and the other square layers next to a layer that reads attention.
 
     They compute queries, keys, values or a downsampled stream, and their code takes the width from the stream:
     ``self.q(x).reshape(batch, rows, heads, channels // heads)``. None if there is no such layer.
     """
-    readers = list(_readers(constraints))
+    readers = _square_readers(constraints, model, by_hand)
     known = {name for name, _, _ in readers}
     modules = {_parent(name) for name in known}
     around = [
@@ -139,6 +151,11 @@ def _tied(constraints: Constraints, model: nn.Module, readers: Sequence[tuple[st
                 known.add((attribute.module, attribute.name))
                 tied.attributes.append(attribute)
     return tied
+
+
+def _square_readers(constraints: Constraints, model: nn.Module, by_hand: bool) -> list[tuple[str, Ids, Ids]]:
+    multihead = {name for name, _, _ in _multihead(constraints, model)} if by_hand else ()
+    return [reader for reader in _readers(constraints) if reader[0] not in multihead]
 
 
 def _readers(constraints: Constraints, *, square: bool = True) -> Iterator[tuple[str, Ids, Ids]]:

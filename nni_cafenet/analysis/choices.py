@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..graph import ChannelGraph
-from .constraints import Constraints, Way
+from .constraints import Constraints, Ids, Way
 from .factors import solved_factors
 
 __all__ = ['Picks', 'next_picks', 'settle']
@@ -40,19 +40,23 @@ def _with(constraints: Constraints, ways: Sequence[Way]) -> Constraints:
     )
 
 
-def next_picks(settled: Constraints, graph: ChannelGraph, verified: ChannelGraph, picks: Picks) -> Picks | None:
-    """Return the picks with the next way for all choices about groups that failed; None if there is none.
+def next_picks(settled: Constraints, graph: ChannelGraph, failing: Collection[str], picks: Picks) -> Picks | None:
+    """Return the picks with the next way for operators about groups that fail; None if there is none.
+
+    Cuts and reshapes take turns, cuts first: seldom are both read in the wrong way.
 
     Parameters
     ----------
     settled
         The constraints of the picks, settled.
-    graph, verified
-        Their channel graph, and the same without the groups that failed.
+    graph
+        Their channel graph.
+    failing
+        Labels of the groups that fail.
     picks
         The picks.
     """
-    wrong = [index for index, label in enumerate(graph.labels) if label not in verified.labels]
+    wrong = [index for index, label in enumerate(graph.labels) if label in failing]
     choices = [
         *((len(choice.ways), choice.dim) for choice in settled.choices),
         *((len(factors.order), np.concatenate(factors.before)) for factors in settled.factors),
@@ -60,14 +64,25 @@ def next_picks(settled: Constraints, graph: ChannelGraph, verified: ChannelGraph
     if not wrong or not choices:
         return None
     component = settled.component_of()
-    touched = np.zeros(settled.count, dtype=bool)
+    touched, free = np.zeros(settled.count, dtype=bool), np.zeros(settled.count, dtype=bool)
     for name, indices in graph.dims.items():
         for dim, index in zip(settled.parameters[name].dims, indices):
             if dim is not None and index is not None:
-                touched[component[dim[np.isin(graph.layouts[index].groups, wrong)]]] = True
+                groups = graph.layouts[index].groups
+                touched[component[dim[np.isin(groups, wrong)]]] = True
+                free[component[dim[groups >= 0]]] = True
+
+    def matters(number: int, dim: Ids) -> bool:
+        """Whether it touches what fails, or was read in a way that fixes all its positions."""
+        return bool(touched[component[dim]].any() or (number in picks and not free[component[dim]].any()))
+
     more = {
         number: picks.get(number, 0) + 1
         for number, (ways, dim) in enumerate(choices)
-        if picks.get(number, 0) + 1 < ways and touched[component[dim]].any()
+        if picks.get(number, 0) + 1 < ways and matters(number, dim)
     }
-    return {**picks, **more} if more else None
+    cuts = {number: way for number, way in more.items() if number < len(settled.choices)}
+    reshapes = {number: way for number, way in more.items() if number >= len(settled.choices)}
+    turn = max(cuts.values(), default=0) <= max(reshapes.values(), default=0)
+    following = (cuts or reshapes) if turn else (reshapes or cuts)
+    return {**picks, **following} if following else None

@@ -10,12 +10,15 @@ import numpy as np
 from torch import nn
 
 from ..graph import ChannelGraph, ExampleInput
-from .attention_ties import tie_around_attention, tie_attention, tie_inside_attention
+from .attention_ties import tie_around_attention, tie_attention, tie_inside_attention, tie_multihead_attention
 from .choices import Picks, next_picks, settle
 from .constraints import Constraints
 from .verification import confirmed, repaired, verify_groups, warn_of
 
 __all__ = ['candidate_readings', 'cautious_reading', 'freest']
+
+_ENOUGH = 0.9
+"""Share of the MACs of the freest reading that must stay free for another one to be taken without a search."""
 
 _MOST_TRIED = 8
 """Readings whose failing groups were found, after which no other is tried."""
@@ -24,7 +27,12 @@ _MOST_TRIED = 8
 def candidate_readings(constraints: Constraints, model: nn.Module) -> list[Constraints]:
     """Return the readings that could be right, the freest first: the operators alone, then with attention tied."""
     free = replace(constraints, unverified=[]) if constraints.unverified else constraints
-    tied = [way(free, model) for way in (tie_attention, tie_inside_attention, tie_around_attention)]
+    free = tie_multihead_attention(free, model) or free
+    tied = [
+        tie_attention(free, model, by_hand=True),
+        tie_inside_attention(free, model),
+        tie_around_attention(free, model, by_hand=True),
+    ]
     return [free, *(reading for reading in tied if reading is not None)]
 
 
@@ -38,9 +46,9 @@ def freest(
 ) -> ChannelGraph:
     """Return the channel graph of the reading that real forwards leave the most freedom, verified.
 
-    The first that they confirm unchanged, else the first that they confirm once attributes of modules follow the widths,
-    else the one with the most MACs that can change after failing groups are fixed. Where these groups reach operators that
-    can be read otherwise, the other readings are tried as well.
+    The first that they confirm unchanged, else the first that they confirm once attributes of modules follow the widths or
+    operators near each failure are read otherwise, else the one with the most MACs that can change after failing groups are
+    fixed. Where these groups reach operators that can be read otherwise, the other readings are tried as well.
 
     Parameters
     ----------
@@ -60,7 +68,9 @@ def freest(
         if len(readings) == 1 and readings[0] is settled and not tried:
             graphs.append(group(settled))
         else:
-            found = _confirmed(model, example, readings, group, graphs)
+            found, suspects = _confirmed(model, example, readings, group, graphs)
+            if found is None and not tried:
+                found = _confirmed_otherwise(model, example, constraints, group, graphs[0], suspects)
             if found is not None and not tried:
                 return found.verified
             if found is not None:
@@ -70,7 +80,9 @@ def freest(
             graphs.append(group(cautious_reading(settled, model)))
         for graph in [*graphs[1:][::-1], graphs[0]]:
             tried.append(_Tried(graph, verify_groups(model, graph, example, quiet=True)))
-        picks = next_picks(readings[0], *tried[-1], picks)
+        found_last = tried[-1]
+        failing = set(found_last.graph.labels) - set(found_last.verified.labels)
+        picks = next_picks(readings[0], found_last.graph, failing, picks)
     graph, best = max(tried, key=_freedom)
     warn_of({record.label: record.reason for record in best.fixed if record not in graph.fixed})
     return best
@@ -82,19 +94,50 @@ def _confirmed(
     readings: Sequence[Constraints],
     group: Callable[[Constraints], ChannelGraph],
     graphs: list[ChannelGraph],
-) -> _Tried | None:
-    """Return the first graph that real forwards confirm; None leaves the graphs of all readings in ``graphs``."""
+) -> tuple[_Tried | None, list[str]]:
+    """Return the first graph that real forwards confirm, else None and where the first reading fails.
+
+    None leaves the graphs of all readings in ``graphs``.
+    """
+    suspects: list[str] = []
     for reading in readings:
         graphs.append(group(reading))
         verified = confirmed(model, graphs[-1], example)
         if verified is None and reading is readings[0] and _leaves_heads_open(reading):
-            verified = repaired(model, graphs[-1], example)
+            verified, _ = repaired(model, graphs[-1], example)
         if verified is not None:
-            return _Tried(graphs[-1], verified)
+            return _Tried(graphs[-1], verified), []
     for graph in graphs:
-        verified = repaired(model, graph, example)
+        verified, places = repaired(model, graph, example)
         if verified is not None:
-            return _Tried(graph, verified)
+            return _Tried(graph, verified), []
+        suspects = places if graph is graphs[0] else suspects
+    return None, suspects
+
+
+def _confirmed_otherwise(
+    model: nn.Module,
+    example: ExampleInput,
+    constraints: Constraints,
+    group: Callable[[Constraints], ChannelGraph],
+    graph: ChannelGraph,
+    suspects: list[str],
+) -> _Tried | None:
+    """Return the first graph that real forwards confirm as the operators about suspects are read otherwise, step by step.
+
+    This spares the search for the failing groups, most often: the code that raises an error is where a cut is misread.
+    """
+    picks: Picks | None = {}
+    reading, freest_one = candidate_readings(settle(constraints), model)[0], graph
+    for _ in range(_MOST_TRIED):
+        picks = next_picks(reading, graph, suspects, picks)
+        if picks is None:
+            break
+        reading = candidate_readings(settle(constraints, picks), model)[0]
+        graph = group(reading)
+        verified, suspects = repaired(model, graph, example)
+        if verified is not None:
+            return _Tried(graph, verified) if _free_macs(verified) >= _ENOUGH * _free_macs(freest_one) else None
     return None
 
 
@@ -110,7 +153,9 @@ class _Tried(NamedTuple):
 
 def _freedom(tried: _Tried) -> tuple[int, bool]:
     """Rank a reading by the MACs that can change; of equal ones, one without groups that failed."""
-    graph = tried.verified
-    ones = np.ones_like(graph.full_widths)
-    most, least = graph.cost.macs_of(np.array([graph.full_widths, ones]))
-    return int(most - least), tried.graph.labels == graph.labels
+    return _free_macs(tried.verified), tried.graph.labels == tried.verified.labels
+
+
+def _free_macs(graph: ChannelGraph) -> int:
+    most, least = graph.cost.macs_of(np.array([graph.full_widths, np.ones_like(graph.full_widths)]))
+    return int(most - least)

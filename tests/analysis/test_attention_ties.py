@@ -222,3 +222,29 @@ def test_attention_of_pictures_inside_a_convolutional_network(attention, inside,
     own = {} if residual else {'1.proj': WIDTH}
     assert space.full_widths == {'0': WIDTH // HEADS, **inside, **own, '2': 5}
     exact(space, x)
+
+
+class Pooled(nn.Module):
+    """As SigLIP: attention by hand, which may drop heads of its own, and a pooling ``nn.MultiheadAttention`` after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.made, self.proj = nn.Linear(6, WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.probe, self.pool = (
+            nn.Parameter(torch.randn(1, 1, WIDTH)),
+            nn.MultiheadAttention(WIDTH, HEADS, batch_first=True),
+        )
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, x):
+        x = self.embed(x)
+        query, key, value = self.made(x).unflatten(-1, (3, -1, WIDTH // HEADS)).permute(2, 0, 3, 1, 4).unbind(0)
+        x = x + self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return self.head(self.pool(self.probe.expand(len(x), -1, -1), x, x)[0])
+
+
+def test_only_the_attention_that_needs_it_is_tied():
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    space = WidthMutator().mutate(Pooled().double(), example_input=x)
+    assert space.full_widths == {'embed': WIDTH // HEADS, 'made': HEADS, 'pool.out_proj': WIDTH}
+    exact(space, x)

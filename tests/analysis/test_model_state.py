@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -210,3 +211,24 @@ def test_the_analysis_leaves_everything_as_it_was(cached, training):
         with untouched(net) as state, state.watching():
             assert type(net(torch.randn(2, 3, 6, 6))) is torch.Tensor
     assert seen(net) == before
+
+
+class Made(OrderedDict):
+    """As transformers' table of activations: what is taken out is made of what is held."""
+
+    def __getitem__(self, key):
+        raise RuntimeError('must not be made')
+
+
+class Raising(dict):
+    __getitem__ = Made.__getitem__
+
+
+@pytest.mark.parametrize('kind', [Made, Raising])
+def test_a_dict_that_makes_what_is_taken_out_of_it_is_noted_as_it_is(kind):
+    net = nn.Linear(2, 1)
+    net.table = kind(b=nn.ReLU, a=nn.GELU)
+    with untouched(net):
+        net.table['c'] = nn.Tanh
+        del net.table['b']
+    assert list(net.table.items()) == [('b', nn.ReLU), ('a', nn.GELU)]

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models import FAMILIES, Case, cases, same_boxes
+from zoo.measures import run
+from zoo.models import FAMILIES, LIBRARIES, Case, cases, same_boxes
 from zoo.timm_models import TIMM_MODELS
+from zoo.ultralytics_models import without_maps
 
 
 def test_every_family_is_there():
     found = [case.family for case in cases().values()]
-    with_timm = importlib.util.find_spec('timm') is not None
-    assert set(found) == {family for family in FAMILIES if family != 'timm' or with_timm}
+    missing = {name for name, library in LIBRARIES.items() if importlib.util.find_spec(library.package) is None}
+    assert set(found) == set(FAMILIES) - missing
     assert found.count('classification') >= 80
     assert (found.count('segmentation'), found.count('detection'), found.count('video')) == (6, 7, 3)
 
@@ -21,6 +23,52 @@ def test_every_family_is_there():
 def test_each_family_of_timm_once():
     families = [re.split(r'[_\d]', name)[0] for name in TIMM_MODELS]
     assert len(set(families)) == len(families) >= 150
+
+
+@pytest.mark.parametrize('family', LIBRARIES)
+def test_models_of_other_packages_are_small_and_of_fresh_weights(family):
+    pytest.importorskip(LIBRARIES[family].package)
+    names = [case.name for case in cases().values() if case.family == family]
+    assert len(names) == len(LIBRARIES[family].shapes()) >= 12
+    assert all(name.startswith(f'{family}:') for name in names)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'timm:resnet10t',
+        'ultralytics:yolov8n-cls',
+        'transformers:clip',
+        'transformers:whisper',
+        'smp:Linknet',
+        'monai:UNet',
+    ],
+)
+def test_a_model_of_another_package_runs_in_both_modes(name):
+    family = name.partition(':')[0]
+    pytest.importorskip(LIBRARIES[family].package)
+    case = cases()[name]
+    model = case.make()
+    assert not model.training
+    assert all(len(tensor) == 1 for tensor in run(model, case.arguments())[:1])
+    assert all(len(tensor) == 2 for tensor in run(model.train(), case.arguments(training=True))[:1])
+
+
+def test_tokens_stay_whole_numbers_in_every_precision():
+    case = Case('transformers:clip', 'transformers', (3, 64, 64))
+    found = case.arguments(training=True, dtype=torch.float64)
+    assert {name: (tuple(each.shape), each.dtype) for name, each in found.items()} == {
+        'pixel_values': ((2, 3, 64, 64), torch.float64),
+        'input_ids': ((2, 16), torch.int64),
+    }
+    assert case.outputs == ('logits_per_image',)
+
+
+def test_maps_that_the_head_of_a_yolo_reads_do_not_count():
+    assert without_maps(('boxes', {'scores': 1, 'feats': [2], 'more': {'feats': 3, 'masks': 4}})) == [
+        'boxes',
+        {'scores': 1, 'more': {'masks': 4}},
+    ]
 
 
 @pytest.mark.parametrize(

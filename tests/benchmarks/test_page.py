@@ -1,6 +1,6 @@
 import pytest
 
-from zoo.page import by_key, comparisons, failures, family_tables, page, reasons, totals
+from zoo.page import below_goal, by_key, comparisons, failures, family_tables, goals, page, reasons, totals
 
 
 def row(tool, model, **columns):
@@ -9,7 +9,14 @@ def row(tool, model, **columns):
 
 
 def ours(model, half, **columns):
-    checks = {'groups': 7, 'macs': 2_340_000_000, 'share_that_can_change': 0.9876, 'error': 0.0, 'why': ''}
+    checks = {
+        'groups': 7,
+        'macs': 2_340_000_000,
+        'share_that_can_change': 0.9876,
+        'share_of_params': 0.5,
+        'error': 0.0,
+        'why': '',
+    }
     memory = {'memory': 1000, 'memory_growth': 234}
     return row('ours', model, macs_at_half=half, **checks, **memory, **columns)
 
@@ -67,15 +74,15 @@ def test_a_family_table_has_a_line_a_model_and_columns_of_every_tool(rows):
     sizes, table = family_tables(rows, ['alpha', 'beta'])
     assert sizes == 'One sample: 3 x 8 x 8.'
     alpha, beta = (cells(line) for line in table.splitlines()[2:])
-    assert alpha[:9] == ['alpha', '7', '2.34G', '98.76%', '0.250', '1.0', '1,234 (+234)', '0', 'exact']
-    assert alpha[9:] == ['0.260', '1.0', 'exact', '3, 9', '0.400 (0.240)', '1.0', 'exact']
-    assert beta[5] == '2.0'
-    assert beta[9:] == ['0.280', '1.0', 'eval only', '-', '-', '-', '-']
+    assert alpha[:10] == ['alpha', '7', '2.34G', '98.76%', '50.00%', '0.250', '1.0', '1,234 (+234)', '0', 'exact']
+    assert alpha[10:] == ['0.260', '1.0', 'exact', '3, 9', '0.400 (0.240)', '1.0', 'exact']
+    assert beta[6] == '2.0'
+    assert beta[10:] == ['0.280', '1.0', 'eval only', '-', '-', '-', '-']
 
 
 def test_a_model_that_failed_has_its_verdict_alone():
     rows = by_key([{'tool': 'ours', 'model': 'alpha', 'family': 'video', 'verdict': 'out of time', 'why': 'more'}])
-    assert cells(family_tables(rows, ['alpha'])[1].splitlines()[2]) == ['alpha', *['-'] * 7, 'out of time']
+    assert cells(family_tables(rows, ['alpha'])[1].splitlines()[2]) == ['alpha', *['-'] * 8, 'out of time']
 
 
 def test_reasons_are_counted_by_model_and_layer_whatever_their_numbers(rows):
@@ -112,3 +119,30 @@ def test_the_page_of_our_rows_alone_names_no_other_columns():
     assert '- a machine\n- nni_cafenet 1.2 (Python 3, torch 2)' in text
     assert 'Nothing is.' in text
     assert 'Nothing did.' in text
+
+
+def test_goals_count_models_and_name_those_that_take_long(rows):
+    rows['ours', 'beta'].update(share_that_can_change=0.5, cpu_seconds=12.5)
+    most, quick = goals(rows)
+    assert '1 of the 2 models (50%)' in most
+    assert quick.endswith('in 1 of them; longer: beta (12.5 s).')
+    assert goals({key: row for key, row in rows.items() if key[0] != 'ours'}) == []
+
+
+def test_models_below_the_goal_have_their_reasons(rows):
+    assert below_goal(rows) == ''
+    rows['ours', 'alpha']['share_that_can_change'] = 0.5
+    assert cells(below_goal(rows).splitlines()[2]) == [
+        'alpha',
+        '50.00%',
+        'is an output of the model (2); is cut at N (1)',
+    ]
+
+
+def test_the_page_of_other_packages_names_them_and_the_commits():
+    found = [{**ours(f'{family}:x', 0.25, fixed={}), 'family': family} for family in ('timm', 'smp')]
+    text = page(by_key([{**row, 'commit': 'abc'} for row in found]))
+    assert text.startswith('# Coverage of other packages')
+    assert 'models of timm and segmentation-models-pytorch can change' in text
+    assert '--family timm smp' in text
+    assert '- Commits (rows): abc (2)' in text

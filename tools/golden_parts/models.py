@@ -99,7 +99,8 @@ def model_names(asked: list[str]) -> list[str]:
     ValueError
         If a name is unknown.
     """
-    sets = {'all': [*cases(), *OTHERS], 'quick': list(QUICK)}
+    torchvision = [name for name, case in cases().items() if case.family in _SIDE]
+    sets = {'all': [*torchvision, *OTHERS], 'quick': list(QUICK)}
     names = [name for each in asked for name in sets.get(each, [each])]
     for name in names:
         if name not in sets['all']:

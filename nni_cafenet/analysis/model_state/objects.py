@@ -134,9 +134,7 @@ class ModelState:
             if not value:
                 self._empty.append(value)
             else:
-                before = (
-                    dict(value) if isinstance(value, dict) else set(value) if isinstance(value, set) else list(value)
-                )
+                before = restore.contents(value)
                 self._contents.append((value, before))
                 self._later(before.values() if isinstance(before, dict) else before)
         elif isinstance(value, (tuple, frozenset)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     'binding',
     'cache',
     'class_attributes',
+    'contents',
     'generator',
     'is_special',
     'restore_contents',
@@ -123,6 +125,15 @@ def _generator_state(value: Any) -> tuple[Callable[[], Any] | None, Callable[[An
 def restore_contents(container: Any, before: Any) -> list[Any]:
     """Bring back the contents of a container."""
     return [] if _same(container, before) else _refill(container, before)
+
+
+def contents(container: Any) -> Any:
+    """Return a plain copy of what a dict, set, list or deque holds; its own ``__getitem__`` may return something else."""
+    if isinstance(container, OrderedDict):
+        return dict(OrderedDict.items(container))
+    if isinstance(container, dict):
+        return dict(dict.items(container))
+    return set(container) if isinstance(container, set) else list(container)
 
 
 def restore_object(

@@ -140,7 +140,8 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
     Equal parts keep the same positions, as do parts of a parameter that are multiples of the smallest one (the weights of
     queries next to those of keys and values). Parts that were joined at the same places before may change independently.
     Any other cut is a choice: at attributes (see `width_attributes`), where parts of one size keep the same positions; at
-    shares of the dimension's size; or at constants before the last part.
+    shares of the dimension's size; at the size of what the layer before reads (``split(layer(x), [x.shape[-1], ...])``); or
+    at constants before the last part.
     """
     axis %= len(x.shape)
     dim = x.dims[axis]
@@ -165,7 +166,8 @@ def split(call: Call, x: Symbol, sizes: Any, axis: int = 0) -> Any:
         call.constraints.cut(np.split(dim, places))
         if not natural:
             constant = Way(fixed=((dim[: places[-1]], reason), *_single(parts, reason)))
-            call.choose(dim, _parts_of_one_size(dim, parts, reason), *shares(dim, *places.tolist()), constant)
+            ways = [*shares(dim, *places.tolist()), *_parts_as_read(call, dim, parts, reason), constant]
+            call.choose(dim, _parts_of_one_size(dim, parts, reason), *ways)
             parts = [None if len(part) == 1 else part for part in parts]
     return [(*x.dims[:axis], part, *x.dims[axis + 1 :]) for part in parts]
 
@@ -175,6 +177,18 @@ def _parts_of_one_size(dim: Ids, parts: Sequence[Ids], reason: str) -> Way:
     first: dict[int, Ids] = {}
     pairs = tuple((first.setdefault(len(part), part), part) for part in parts if len(part) > 1)
     return Way(pairs, _single(parts, reason), ((dim, reason),))
+
+
+def _parts_as_read(call: Call, dim: Ids, parts: Sequence[Ids], reason: str) -> list[Way]:
+    """Tie parts to the input of the layer that computes them, where sizes are equal; the others never change."""
+    owner = call.constraints.owner(dim)
+    weight = None if owner is None else call.constraints.parameters[owner[0]]
+    read = weight.dims[1] if weight is not None and owner[1] == 0 and len(weight.dims) > 1 else None  # type: ignore[index]
+    if read is None or any(read[0] in fixed for fixed, _ in call.constraints.fixed):
+        return []
+    alike = tuple(part for part in parts if len(part) == len(read))
+    rest = tuple((part, reason) for part in parts if len(part) != len(read))
+    return [Way(tuple((read, part) for part in alike), rest)] if alike else []
 
 
 def _single(parts: Sequence[Ids], reason: str) -> tuple[tuple[Ids, str], ...]:

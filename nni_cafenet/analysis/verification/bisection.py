@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ...utils import LateProgress
 
-__all__ = ['failing_groups']
+__all__ = ['failing_groups', 'of_their_kinds']
 
 _MOST_WITHOUT_RESULT = 4
 """Searches without a result, after which all groups that are left count as failing."""
@@ -67,12 +67,12 @@ class _Bisection:
     def search(self, labels: list[str]) -> dict[str, str]:
         left, without_result = labels, 0
         while (problem := self._failure(left)) is not None:
-            suspected = {_kind(label) for label in self._suspects()}
+            suspects = self._suspects()
             if self._repair(left):
                 break
             before = len(self.reasons)
-            near = [label for label in left if _kind(label) in suspected]
-            rest = [label for label in left if _kind(label) not in suspected]
+            near = of_their_kinds(left, suspects)
+            rest = [label for label in left if label not in near]
             if near and rest and self._check(rest) is None:
                 self._bisect(rest, _kinds(near))
             else:
@@ -120,6 +120,12 @@ class _Bisection:
                 return self._bisect(accepted, each[half:])
         self.reasons.update(dict.fromkeys(members, str(problem)))
         return accepted
+
+
+def of_their_kinds(labels: Sequence[str], some: Collection[str]) -> list[str]:
+    """Return the groups whose labels differ from those of some groups in the numbers of blocks alone."""
+    kinds = {_kind(label) for label in some}
+    return [label for label in labels if _kind(label) in kinds]
 
 
 def _kinds(labels: Sequence[str]) -> list[list[str]]:

@@ -30,6 +30,11 @@ _FUSED_RECURRENT: dict[Any, Callable[..., int]] = {
 """Formulas of kernels that torch's counter does not see: an LSTM in float32 on the CPU, recurrent layers on CUDA."""
 
 
+def _flops_of_attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Count the two products of attention, (batch, heads, rows, channels), as without a fused kernel."""
+    return 2 * math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
 def flop_counter() -> FlopCounterMode:
     """Return torch's counter; this one sees fused recurrent kernels, too."""
     return FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENT)
@@ -43,8 +48,8 @@ class PassingCounter(TorchDispatchMode):
     Attributes
     ----------
     macs : int or None
-        Half of the flops of the same calls; None if a fused kernel of attention ran, whose products not every release
-        of torch counts.
+        Half of the flops of the same calls; None if a fused kernel of a whole layer of attention ran, whose products not
+        every release of torch counts.
     """
 
     def __init__(self) -> None:
@@ -56,7 +61,10 @@ class PassingCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         packet = func._overloadpacket
-        if _is_fused(packet):
+        if _is_product_of_attention(packet):
+            self._flops += _flops_of_attention(*args, **kwargs)
+            self.macs = None if self.macs is None else self._flops // 2
+        elif _is_fused(packet):
             self.macs = None
         elif self.macs is not None and (packet in flop_registry or packet in _FUSED_RECURRENT):
             formula = flop_registry.get(packet) or _FUSED_RECURRENT[packet]
@@ -93,6 +101,11 @@ class CountedForwards:
         """Return the two counts with their channel sets; nothing unless there are both."""
         whole, part = self._macs.get(True), self._macs.get(False)
         return [] if whole is None or part is None else [({}, whole), (self._sets, part)]
+
+
+@functools.cache
+def _is_product_of_attention(packet: Any) -> bool:
+    return '_scaled_dot_product_' in str(packet) and 'backward' not in str(packet)
 
 
 @functools.cache

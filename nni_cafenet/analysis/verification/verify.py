@@ -6,6 +6,8 @@ At random widths and random channel sets the model runs on slices of its tensors
 - elsewhere, with the full model in another order of channels (`channel_order`);
 - in training mode, if the model behaves otherwise there (`training_mode`).
 
+Its MACs must be those that the cost model expects.
+
 A group that fails is fixed, unless the model passes once attributes of its modules follow the widths (`repair`).
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -20,18 +23,20 @@ from torch import nn
 from ...graph import ChannelGraph, ExampleInput
 from .attribute_search import AttributeSearch
 from .batch_dimension import with_known_batch
-from .bisection import failing_groups
+from .bisection import failing_groups, of_their_kinds
 from .draw import random_channel_sets
 from .forwards import Forwards
 from .parameter_masks import ParameterMasks
 from .random_widths import RandomWidths
 from .repair import repaired_graph
 from .training_mode import InTrainingMode
-from .unmodeled_macs import with_unmodeled_macs
+from .unmodeled_macs import costs_otherwise, with_unmodeled_macs
 
-__all__ = ['beyond_masks', 'confirmed', 'repaired', 'verify_groups', 'warn_of']
+__all__ = ['Repaired', 'beyond_masks', 'confirmed', 'repaired', 'verify_groups', 'warn_of']
 
 _logger = logging.getLogger(__name__)
+
+_OTHER_MACS = 'at another width the network takes other MACs than the analysis expects'
 
 
 def verify_groups(
@@ -78,14 +83,21 @@ def confirmed(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed
         return with_unmodeled_macs(graph, questions.forwards, questions.rng)
 
 
-def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> ChannelGraph | None:
-    """Return the verified graph, with attributes of modules following widths, if it is then `confirmed`; None if not."""
+class Repaired(NamedTuple):
+    """The verified graph, or None, and the groups where the model fails then, with all others of their kinds."""
+
+    graph: ChannelGraph | None
+    suspects: list[str]
+
+
+def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> Repaired:
+    """Verify a graph, with attributes of modules following widths, as `confirmed` does."""
     questions = _Questions(model, graph, example, seed)
     with questions.forwards.running():
         labels = list(graph.labels)
         if questions.failure(labels) is not None and not questions.repair(labels):
-            return None
-        return with_unmodeled_macs(questions.graph, questions.forwards, questions.rng)
+            return Repaired(None, of_their_kinds(labels, questions.suspects()))
+        return Repaired(with_unmodeled_macs(questions.graph, questions.forwards, questions.rng), [])
 
 
 def beyond_masks(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> dict[str, str]:
@@ -131,6 +143,8 @@ class _Questions:
             found = self._at_widths.failure(self.graph, labels)
             if found is not None:
                 return found
+        if labels and costs_otherwise(self.graph, self.forwards):
+            return _OTHER_MACS
         return self._failure_in_training(labels)
 
     def suspects(self) -> set[str]:

@@ -158,3 +158,45 @@ def test_shares_and_constants_of_one_model_are_told_apart(wired, draw):
     space = same_as_slim(model, draw)
     assert dict(space.full_widths) == {'a': 4, 'c': 4}
     assert {label: held for label, (held, _) in fixed(space).items()} == {'c': 4}
+
+
+class Modulated(nn.Module):
+    """As FocalNet of transformers: the sizes of the parts are those of the input, and a constant."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.made, self.mixed = nn.Linear(dim, 2 * dim + 3), nn.Linear(dim, dim)
+
+    def forward(self, x):
+        channels = x.shape[-1]
+        query, context, gates = torch.split(self.made(x), (channels, channels, 3), -1)
+        return query * self.mixed(context * gates[..., :1] + gates[..., 1:2] + gates[..., 2:])
+
+
+def test_parts_as_wide_as_what_the_layer_reads_follow_it(draw):
+    model = nn.Sequential(nn.Linear(5, 12), Modulated(12), nn.Linear(12, 2))
+    space = same_as_slim(model, draw, (2, 7, 5))
+    assert dict(space.full_widths) == {'0': 12}
+    assert {label: held for label, (held, _) in fixed(space).items()} == {'1.made': 3}
+
+
+class Ratio(nn.Module):
+    """As LeViT of transformers: values are a multiple of the keys, which the code computes from their number."""
+
+    def __init__(self, dim: int, keys: int, heads: int, ratio: int) -> None:
+        super().__init__()
+        self.keys, self.heads, self.ratio = keys, heads, ratio
+        self.made, self.proj = nn.Linear(dim, (2 + ratio) * keys * heads), nn.Linear(ratio * keys * heads, dim)
+
+    def forward(self, x):
+        heads = self.made(x).view(len(x), -1, self.heads, (2 + self.ratio) * self.keys)
+        query, key, value = heads.split([self.keys, self.keys, self.ratio * self.keys], 3)
+        weights = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1)).softmax(-1)
+        return self.proj((weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
+
+
+def test_parts_that_are_multiples_of_a_number_follow_it(draw):
+    model = nn.Sequential(nn.Linear(5, 12), Ratio(12, 4, 3, 2), nn.Linear(12, 2))
+    space = same_as_slim(model, draw, (2, 7, 5))
+    assert dict(space.full_widths) == {'0': 12, '1.made': 4, '1.proj': 12}
+    assert not fixed(space)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_cafenet.analysis.verification.macs import PassingCounter, flop_counter
+from nni_cafenet import WidthSpace
+from nni_cafenet.analysis.verification.macs import PassingCounter, flop_counter, without_fused_attention
 
 
 def both(model, *inputs):
@@ -63,11 +64,11 @@ def test_fused_recurrent_kernels_are_counted_by_their_matrices():
     assert formula(torch.empty(5, 2, 3, device='meta'), shapes, 4) == 2 * 10 * (16 * 3 + 16 * 4)
 
 
-def test_fused_attention_is_not_counted():
-    query = torch.rand(1, 2, 4, 8)
+def test_a_fused_layer_of_attention_is_not_counted():
+    layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.rand(1, 4, 8)
     with torch.no_grad(), PassingCounter() as counter:
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, query, query)
-        query @ query.transpose(2, 3)
+        layer(x, x, x, need_weights=False)
     assert counter.macs is None
 
 
@@ -75,3 +76,36 @@ def test_nothing_is_none_of_it():
     with PassingCounter() as counter:
         torch.ones(3) + 1
     assert counter.macs == 0
+
+
+class Absorbing(nn.Module):
+    """As OPT: heads of a fixed size, and rows whose number is left open and may take up the channels left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.proj, self.head = nn.Linear(5, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.made = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x)
+        query, key, value = (layer(x).view(len(x), -1, 4, 4).transpose(1, 2) for layer in self.made)
+        made = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).contiguous()
+        return self.head(x + self.proj(made.reshape(*x.shape[:2], -1)))
+
+
+def test_channels_that_become_rows_without_an_error_are_found(caplog):
+    space = WidthSpace(Absorbing(), example_input=(1, 8, 5))
+    assert not [record for record in caplog.records if 'cost model differ' in record.message]
+    widths = dict.fromkeys(space.labels, 1)
+    slim, x = space.slim(widths), torch.randn(1, 8, 5)
+    with FlopCounterMode(display=False) as counter, without_fused_attention(), torch.no_grad():
+        slim.eval()(x)
+    assert space.macs(widths) == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize('heads', [1, 4])
+def test_a_fused_kernel_of_attention_is_counted_as_its_two_products(heads):
+    query, key, value = (torch.randn(2, heads, rows, size) for rows, size in ((6, 8), (7, 8), (7, 8)))
+    with PassingCounter() as counter:
+        nn.functional.scaled_dot_product_attention(query, key, value)
+    assert counter.macs == 2 * heads * 6 * 7 * (8 + 8)
