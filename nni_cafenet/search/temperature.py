@@ -1,4 +1,4 @@
-"""The temperature of scores, a divisor of the logits: fitted to each width, or given."""
+"""Fit the temperature of a score, a divisor of the logits; `Scorer.temperature` says when it is fitted."""
 
 from __future__ import annotations
 

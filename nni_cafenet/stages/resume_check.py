@@ -2,7 +2,8 @@
 
 The supernet's record covers model, data, evaluator and code; a run with any other is refused. The later stages may change
 and reuse what exists: another budget or searcher reuses the scores, another score the supernet, more finalists the trained
-ones. Each scoring configuration has its own history, so no score is lost.
+ones. Each scoring configuration has its own history, so no score is lost. `strategy/staged_strategy.py` then repeats the
+stages in order, and each continues from its own files.
 """
 
 from __future__ import annotations

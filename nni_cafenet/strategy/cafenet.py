@@ -41,16 +41,16 @@ from .engine import is_sequential
 from .finalist_trainings import FinalistTrainings
 from .left_open import LeftOpen
 from .result import RunResult
-from .width_search import WidthSearch
+from .staged_strategy import StagedStrategy
+from .time_estimate import work_left
 from .with_result import known
-from .work_left import work_left
 
 __all__ = ['CafeNet']
 
 _logger = logging.getLogger(__name__)
 
 
-class CafeNet(WidthSearch):
+class CafeNet(StagedStrategy):
     """Network width search by locally free weight sharing (Su et al., ICLR 2021).
 
     ``NasExperiment(space, evaluator, CafeNet(budget='50%')).run()`` trains the supernet of a `WidthSpace` by the

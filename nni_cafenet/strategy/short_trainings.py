@@ -16,12 +16,12 @@ from ..stages import BASELINE, Finalist, RunFolder, RunOptions, Stages, TrainedF
 from .finalist_trainings import FinalistTrainings
 from .result import RunResult
 from .short_result import ShortResult
-from .width_search import WidthSearch
+from .staged_strategy import StagedStrategy
 
 __all__ = ['ShortTrainings']
 
 
-class ShortTrainings(WidthSearch):
+class ShortTrainings(StagedStrategy):
     """Search widths by short trainings and successive halving, without a supernet.
 
     ``NasExperiment(space, evaluator, ShortTrainings('50%', n=24, epochs=(2, 4, 8), keep=0.5)).run()`` draws 24 widths of

@@ -1,4 +1,4 @@
-"""What is left of a run with a supernet, counted in forwards of a batch, for an estimate of its time."""
+"""Work that is left of a run, in forwards of a batch, from which `stages/time_left.py` estimates the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What searches of widths have in common as NNI strategies: checks, the folder of a run, the order of the stages."""
+"""NNI strategies that run in stages: checks, the folder of a run, the order of the stages, also when a run continues."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from .result_file import remove_result
 from .run_records import budgets_record, finalists_record
 from .with_result import WithResult, known
 
-__all__ = ['WidthSearch']
+__all__ = ['StagedStrategy']
 
 _logger = logging.getLogger(__name__)
 
 
-class WidthSearch(WithResult, OneShotStrategy):
+class StagedStrategy(WithResult, OneShotStrategy):
     """A search of widths as an NNI strategy. Subclasses say what the stages do; `CafeNet` describes the options."""
 
     def __init__(
