@@ -56,12 +56,14 @@ _MINIATURE = """\
 
 **These are no results of the data sets above.** They show that the recipes' commands lead to a table, and what comes out on
 small data: pictures in the formats of ImageNet, CIFAR-10 and CelebA that `python -m nni_cafenet.testing` draws, by a seed,
-from Fashion-MNIST on cuts of two photographs. Networks and trainings are smaller than those of the recipes, by the
-options shown. A run has one supernet and one search; its seeds are those of the trainings of the networks that were found.
-"Most frequent" answers what is most frequent in training, whatever the picture.
+from Fashion-MNIST on cuts of two photographs, and scenes of its items with boxes in the format of COCO. Networks and
+trainings are smaller than those of the recipes, by the options shown. A run has one supernet and one search; its seeds are
+those of the trainings of the networks that were found. "Most frequent" answers what is most frequent in training, whatever
+the picture; boxes have no such answer.
 
 ```sh
 python -m nni_cafenet.testing data
+python -m nni_cafenet.testing --coco data/coco
 ```
 """
 
@@ -158,14 +160,19 @@ def _networks(job: JobFolder) -> list[dict[str, Any]]:
     ]
 
 
-def _most_frequent(asked: Configuration) -> float:
-    """Return the share of validation targets that are the most frequent one in training, attribute by attribute."""
+def _most_frequent(asked: Configuration) -> float | None:
+    """Return the share of validation targets that are the most frequent one in training, attribute by attribute.
+
+    None for boxes.
+    """
     import torch
     from torch.utils.data import DataLoader
 
     from nni_cafenet.cli.data import DataRequest, load_data
 
     data = load_data(DataRequest(asked['data.source'], seed=asked['seed']))
+    if isinstance(data.train.dataset[0][1], dict):
+        return None
     train, valid = (
         torch.cat([targets for _, targets in DataLoader(loader.dataset, batch_size=256)])
         for loader in (data.train, data.validate)
@@ -226,7 +233,8 @@ def _miniature(recipe: Recipe, result: Mapping[str, Any]) -> Iterator[str]:
     yield ''
     yield f'| network | MACs | {recipe.metric} | seeds | source |'
     yield '| --- | ---: | ---: | --- | --- |'
-    yield f'| most frequent | | {100 * result["most_frequent"]:.2f} | | miniature data |'
+    if result['most_frequent'] is not None:
+        yield f'| most frequent | | {100 * result["most_frequent"]:.2f} | | miniature data |'
     yield from _rows(result, 'ours, miniature data')
 
 

@@ -1,4 +1,4 @@
-"""`prune` on two devices: a script that Lightning runs a second time."""
+"""`prune` and `CafeNetPruner` on two devices: a script that Lightning runs a second time."""
 
 from __future__ import annotations
 
@@ -37,20 +37,62 @@ if __name__ == '__main__':
 """
 
 
-def test_both_processes_return_the_same_network_and_one_writes_it(tmp_path):
+PRUNER = """
+import json, sys
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from nni_cafenet import CafeNetPruner, RandomSearch
+from nni_cafenet.ranks import rank_and_ranks
+from nni_cafenet.testing import SmallResNet, digits
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images, labels = digits('train').tensors
+    pruner = CafeNetPruner(
+        SmallResNet(width=4), None, budget='50%', example_input=(1, 1, 8, 8),
+        train=DataLoader(TensorDataset(images[:96], labels[:96]), 32, shuffle=True),
+        validate=DataLoader(TensorDataset(images[96:141], labels[96:141]), 32),
+        epochs=1, finetune_epochs=0, search=RandomSearch(4), headroom=0, statistics_batches=1,
+        device='cpu', devices=2, directory=Path(sys.argv[1]) / 'run',
+    )
+    _, masks = pruner.compress()
+    rank, ranks = rank_and_ranks()
+    record = {'ranks': ranks, 'widths': pruner.pruned.widths}
+    record['masks'] = {name: {key: float(mask.sum()) for key, mask in own.items()} for name, own in masks.items()}
+    record['weights'] = [float(each.double().sum()) for each in pruner.speedup().parameters()]
+    (Path(sys.argv[1]) / f'rank{rank}.json').write_text(json.dumps(record))
+"""
+
+
+def records_of(tmp_path, text):
+    """Run a script that starts its second process; return what both wrote down, and their standard error."""
     script = tmp_path / 'script.py'
-    script.write_text(SCRIPT)
+    script.write_text(text)
     paths = [str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')]
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', str(script), str(tmp_path)],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(paths)},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1))
+    return [json.loads((tmp_path / f'rank{rank}.json').read_text()) for rank in (0, 1)], done.stderr
+
+
+def test_both_processes_of_a_pruner_have_the_same_masks(tmp_path):
+    (first, second), _ = records_of(tmp_path, PRUNER)
+    assert first['ranks'] == 2
+    assert first == second
+
+
+def test_both_processes_return_the_same_network_and_one_writes_it(tmp_path):
+    (first, second), stderr = records_of(tmp_path, SCRIPT)
     assert first['ranks'] == 2
     assert first == second
     assert {'widths.json', 'slim.pt', 'report.html'} <= {path.name for path in (tmp_path / 'run').iterdir()}
-    assert done.stderr.count('Supernet: 100%') <= 3  # the bar of one process, which is drawn again at its end
+    assert stderr.count('Supernet: 100%') <= 3  # the bar of one process, which is drawn again at its end

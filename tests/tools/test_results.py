@@ -10,6 +10,7 @@ import pytest
 
 from nni_cafenet.cli.config import Configuration, Given
 from nni_cafenet.cli.jobs import Compared, JobFolder, JobRecord
+from nni_cafenet.testing import real_classes, real_scenes, write_coco
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / 'tools' / 'results.py'))
@@ -72,3 +73,15 @@ def test_a_run_on_miniature_data_has_a_table_of_its_own(tmp_path, monkeypatch):
     )
     assert '--which searched uniform full --seed 1\n' in table
     assert '| full | 1.00K | 50.00 ± 35.36 | 0 1 | ours, miniature data |' in table
+
+
+def test_boxes_have_no_most_frequent_answer(tmp_path):
+    splits = {split: real_scenes(part, 2, size=64) for split, part in (('train', 'train'), ('val', 'test'))}
+    write_coco(tmp_path / 'coco', splits, real_classes())
+    given = {'data.source': f'coco:{tmp_path / "coco"}', 'seed': 0}
+    assert TOOL['_most_frequent'](given) is None
+    record = {'command': 'nni-cafenet search', 'set': ['a=1'], 'seeds': [], 'networks': [], 'most_frequent': None}
+    text = TOOL['page']({'miniature': {'coco/ssdlite320_mobilenet_v3_large-50%': record}})
+    table = text.partition('large-50%, miniature data\n')[2]
+    assert 'box mAP' in table
+    assert 'most frequent' not in table

@@ -8,6 +8,8 @@ import inspect
 from typing import Any, NoReturn
 
 import torch
+from nni.compression import LightningEvaluator
+from nni.nas.evaluator.pytorch import Lightning
 from torch import nn
 
 from ...analysis import bare_model, beyond_masks, warn_of
@@ -61,6 +63,10 @@ class CafeNetPruner:
         Example input of the model; default: the ``dummy_input`` of the evaluator.
     train, validate, device, precision
         See `prune`. With an evaluator, only what it lacks.
+    devices, nodes, strategy
+        See `prune`; without an evaluator only. The script runs once for each device, and `compress` returns the same model
+        and masks in all of them. The trainer of a Lightning evaluator has devices of its own; the functions of a
+        ``TorchEvaluator`` are those of one process.
     metric, metric_higher_is_better
         See `prune`; default: the evaluator's metric in NNI.
     options
@@ -109,6 +115,9 @@ class CafeNetPruner:
         metric_higher_is_better: bool | None = None,
         device: str = 'auto',
         precision: str = '32-true',
+        devices: int | None = None,
+        nodes: int | None = None,
+        strategy: str = 'auto',
         **options: Any,
     ) -> None:
         _check_options(options, evaluator, budget)
@@ -132,9 +141,12 @@ class CafeNetPruner:
             'metric_higher_is_better': metric_higher_is_better,
         }
         data = {'train': train, 'validate': validate}
+        whole = TrainerOptions(device, precision, devices, nodes, strategy)  # checked here, before any work
         if evaluator is None:
-            self._arguments.update(data, device=device, precision=precision)
+            trained = {'device': device, 'precision': precision, 'devices': devices, 'nodes': nodes}
+            self._arguments.update(data, **trained, strategy=strategy)
         else:
+            _check_one_process(evaluator, whole)
             trainer = TrainerOptions(device, precision)
             given = None if trainer == TrainerOptions() else trainer
             nas = as_nas_evaluator(evaluator, model, **data, trainer=given)
@@ -300,6 +312,25 @@ def _check_options(options: dict[str, Any], evaluator: Any, budget: Any) -> None
     if BudgetSpecs.of(budget).several:
         raise ValueError(
             f'budget={budget!r}: masks describe a single network. Use nni_cafenet.prune() for several budgets.'
+        )
+
+
+def _check_one_process(evaluator: Any, trainer: TrainerOptions) -> None:
+    """Refuse an evaluator of one process on several devices, and devices beside those of a trainer."""
+    asked = {name: getattr(trainer, name) for name in ('devices', 'nodes', 'strategy')}
+    given = [name for name, value in asked.items() if value != getattr(TrainerOptions(), name)]
+    named = ', '.join(f'{name}={asked[name]!r}' for name in given)
+    if isinstance(evaluator, (Lightning, LightningEvaluator)):
+        if given:
+            raise ValueError(
+                f'{named}: given together with {type(evaluator).__name__}, whose trainer has its own. Set them there: '
+                "Trainer(devices=2, strategy='ddp')."
+            )
+    elif trainer.ranks > 1:
+        raise ValueError(
+            f'{named or f"devices={trainer.ranks} (as started)"}: {type(evaluator).__name__} trains and measures in one '
+            'process. Give train, validate and loss in its place, or a Lightning evaluator whose Trainer has '
+            "strategy='ddp'; or use one device."
         )
 
 

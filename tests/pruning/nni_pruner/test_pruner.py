@@ -300,9 +300,38 @@ def test_nnis_quantizers_are_told_what_to_take(net):
         ({'evaluator': 3}, TypeError, 'evaluator=int cannot train networks of several widths'),
         ({'loss': 'mse', 'evaluator': 3}, ValueError, 'loss: given .*evaluator, which has its own'),
         ({'device': 'gpu', 'evaluator': 3}, ValueError, "device='gpu' must be 'auto', 'cpu'"),
+        ({'devices': 0}, ValueError, 'devices'),
     ],
 )
 def test_what_cannot_be_used(net, options, kind, said):
     given = {'model': net, 'config_list': None, 'evaluator': None, 'budget': '50%', 'example_input': EXAMPLE}
     with pytest.raises(kind, match=said):
         CafeNetPruner(**{**given, **options})
+
+
+def test_evaluators_of_one_process_refuse_several_devices(net):
+    with pytest.raises(ValueError, match=r'devices=2: TorchEvaluator .* train, validate and loss'):
+        CafeNetPruner(net, None, torch_evaluator(net), budget='50%', devices=2, device='cpu')
+
+
+def test_evaluators_with_a_trainer_refuse_devices_beside_it():
+    net = Lit()
+    trainer = nni.trace(pl.Trainer)(max_epochs=1, logger=False, enable_checkpointing=False)
+    data = nni.trace(pl.LightningDataModule.from_datasets)(TRAIN, TEST)
+    evaluator = LightningEvaluator(trainer, data)
+    with pytest.raises(ValueError, match=r"devices=2, strategy='ddp': .* LightningEvaluator.*Set them there"):
+        CafeNetPruner(net, None, evaluator, budget='50%', example_input=EXAMPLE, devices=2, strategy='ddp')
+
+
+def test_processes_that_torchrun_started_count_too(net, monkeypatch):
+    started = {
+        'TORCHELASTIC_RUN_ID': 'none',
+        'RANK': '0',
+        'LOCAL_RANK': '0',
+        'WORLD_SIZE': '2',
+        'LOCAL_WORLD_SIZE': '2',
+    }
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r'devices=2 .*TorchEvaluator'):
+        CafeNetPruner(net, None, torch_evaluator(net), budget='50%', device='cpu')
