@@ -10,7 +10,7 @@ from typing import Any
 
 from nni_cafenet.utils.tables import as_markdown
 
-from .models import FAMILIES, LIBRARIES
+from .models import FAMILIES, LIBRARIES, cases
 
 Row = dict[str, Any]
 Rows = dict[tuple[str, str], Row]
@@ -93,7 +93,7 @@ def by_key(rows: Iterable[Row]) -> Rows:
 def page(rows: Rows) -> str:
     """Return the page of what was measured."""
     machines = sorted({row['machine'] for row in rows.values() if 'machine' in row})
-    parts = [_introduction(rows), _list([*machines, *_versions(rows), *_commits(rows)])]
+    parts = [_introduction(rows), _list([*machines, *_versions(rows), *_commits(rows), *unmeasured(rows)])]
     parts += ['## Totals', totals(rows), _list(goals(rows))]
     parts += [_list(comparisons(rows)), _NOTES]
     for family in FAMILIES:
@@ -284,6 +284,16 @@ def _versions(rows: Rows) -> list[str]:
         if versions:
             lines.append(f'{name} {", ".join(versions)} ({"; ".join(platforms)})')
     return lines
+
+
+def unmeasured(rows: Rows) -> list[str]:
+    """Say how many models of each family that is on the page have no row yet, as far as the packages are installed here."""
+    measured = {model for tool, model in rows if tool == 'ours'}
+    families = [case.family for case in cases().values() if case.name not in measured]
+    shown = {row.get('family') for row in rows.values()}
+    every = Counter(case.family for case in cases().values())
+    left = [f'{count} of {every[family]} of {family}' for family, count in Counter(families).items() if family in shown]
+    return [f'Models without a row yet: {", ".join(left)}'] if left and measured else []
 
 
 def _commits(rows: Rows) -> list[str]:

@@ -127,12 +127,13 @@ def _confirmed_otherwise(
 
     This spares the search for the failing groups, most often: the code that raises an error is where a cut is misread.
     """
-    picks: Picks | None = {}
+    picks: Picks = {}
     reading, freest_one = candidate_readings(settle(constraints), model)[0], graph
     for _ in range(_MOST_TRIED):
-        picks = next_picks(reading, graph, suspects, picks)
-        if picks is None:
+        following = next_picks(reading, graph, suspects, picks)
+        if following is None:
             break
+        picks = following
         reading = candidate_readings(settle(constraints, picks), model)[0]
         graph = group(reading)
         verified, suspects = repaired(model, graph, example)

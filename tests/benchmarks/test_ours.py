@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from nni_cafenet import WidthSpace
-from zoo.models import Case
-from zoo.ours import channel_sets, check
+from zoo.models import LIBRARIES, Case, cases
+from zoo.ours import channel_sets, check, measure
 
 CASE = Case('any', 'classification', (3, 6, 6))
 
@@ -70,3 +70,14 @@ def test_wrong_costs_are_found(space, monkeypatch):
     monkeypatch.setattr(space, 'params', lambda widths: params(widths) - 1)
     row = check(space, CASE, draws=0)
     assert (row['verdict'], row['why'], row['error']) == ('wrong', 'MACs, parameters', 0.0)
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['transformers:bert', 'transformers:focalnet', 'transformers:llama', 'transformers:siglip', 'transformers:t5'],
+)
+def test_small_models_of_other_packages_are_exact_and_free(name):
+    pytest.importorskip(LIBRARIES[name.partition(':')[0]].package)
+    row = measure(cases()[name], draws=1)
+    assert (row['verdict'], row['why']) == ('exact', '')
+    assert row['share_that_can_change'] >= 0.95

@@ -1,6 +1,6 @@
 import pytest
 
-from zoo.page import below_goal, by_key, comparisons, failures, family_tables, goals, page, reasons, totals
+from zoo.page import below_goal, by_key, comparisons, failures, family_tables, goals, page, reasons, totals, unmeasured
 
 
 def row(tool, model, **columns):
@@ -146,3 +146,9 @@ def test_the_page_of_other_packages_names_them_and_the_commits():
     assert 'models of timm and segmentation-models-pytorch can change' in text
     assert '--family timm smp' in text
     assert '- Commits (rows): abc (2)' in text
+
+
+def test_models_without_a_row_are_counted():
+    rows = by_key([{**ours('r3d_18', 0.25), 'family': 'video'}])
+    assert unmeasured(rows) == ['Models without a row yet: 2 of 3 of video']
+    assert unmeasured({}) == []
