@@ -15,13 +15,13 @@ _SMALL_VOLUME = (1, 16, 16, 16)
 _BIG_VOLUME = (1, 64, 64, 64)
 _SPATIAL: dict[str, Any] = {'spatial_dims': 3}
 _MAPS: dict[str, Any] = {**_SPATIAL, 'in_channels': 1, 'out_channels': 2}
-_STEPS: dict[str, Any] = {'channels': (8, 16, 32), 'strides': (2, 2)}
-_DOWN: dict[str, Any] = {'channels': (8, 16, 32), 'strides': (2, 2, 2)}
+_STEPS: dict[str, Any] = {'channels': (16, 32, 64), 'strides': (2, 2)}
+_DOWN: dict[str, Any] = {'channels': (16, 32, 64), 'strides': (2, 2, 2)}
 _ATTENTION: dict[str, Any] = {'hidden_size': 48, 'mlp_dim': 96, 'num_heads': 4}
 _PATCHES: dict[str, Any] = {'in_channels': 1, 'img_size': (_SIDE,) * 3, **_ATTENTION}
 _REGISTRATION: dict[str, Any] = {**_SPATIAL, 'in_channels': 1, 'num_channel_initial': 8}
 _KERNELS: dict[str, Any] = {'kernel_size': [3, 3, 3], 'strides': [1, 2, 2], 'upsample_kernel_size': [2, 2]}
-_BOTTLENECKS: dict[str, Any] = {'block': 'bottleneck', 'layers': [1, 1, 1, 1], 'block_inplanes': [8, 16, 32, 64]}
+_BOTTLENECKS: dict[str, Any] = {'block': 'bottleneck', 'layers': [1, 1, 1, 1], 'block_inplanes': [16, 32, 64, 128]}
 _SQUEEZE: dict[str, Any] = {'layers': (1, 1, 1, 1), 'inplanes': 16, 'reduction': 4, 'num_classes': 3}
 
 _NETS: dict[str, tuple[Shape, dict[str, Any]]] = {
@@ -80,4 +80,9 @@ def _make(name: str) -> nn.Module:
     return getattr(importlib.import_module('monai.networks.nets'), name)(**options)
 
 
-MONAI = Library('monai', _shapes, _make)
+def _outputs(name: str) -> Any:
+    """Return what counts: hidden states beside the output of a transformer may have any width."""
+    return (lambda output: output[0]) if name.startswith('ViT') else None
+
+
+MONAI = Library('monai', _shapes, _make, outputs=_outputs)

@@ -37,8 +37,10 @@ python benchmarks/coverage.py --rows coverage.jsonl --markdown docs/coverage.md
 _ZOO_INTRODUCTION = """\
 # Coverage of other packages
 
-Which widths of models of {packages} can change, and whether what comes out is exact: models that nothing was tuned for.
+Which widths of models of {packages} can change,
+and whether what comes out is exact: models that nothing was tuned for.
 `benchmarks/coverage.py` writes this page from its rows, whole; [coverage.md](coverage.md) has torchvision's models.
+Those of transformers and MONAI have small configurations: the last channel of a layer is a larger share than as published.
 
 ```sh
 pip install .[zoo]                                      # the packages; Ultralytics is under AGPL-3.0
@@ -98,7 +100,10 @@ def page(rows: Rows) -> str:
     parts += [_list(comparisons(rows)), _NOTES]
     for family in FAMILIES:
         if models := [row['model'] for row in rows.values() if row.get('family') == family]:
-            parts += [f'## {family.capitalize()}', *family_tables(rows, list(dict.fromkeys(models)))]
+            parts += [
+                f'## {_PACKAGES.get(family, family.capitalize())}',
+                *family_tables(rows, list(dict.fromkeys(models))),
+            ]
     parts += [f'## Where less than {_GOAL:.0%} can change', low] if (low := below_goal(rows)) else []
     parts += ['## What is fixed, and why', reasons(rows), '## What went wrong', failures(rows)]
     return '\n\n'.join(filter(None, parts)) + '\n'

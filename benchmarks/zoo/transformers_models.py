@@ -266,7 +266,7 @@ _KINDS = {
     'gemma2': _Kind('Gemma2ForCausalLM', {**_GROUPED, 'head_dim': 8}),
     'phi3': _Kind('Phi3ForCausalLM', _GROUPED),
     'olmo2': _Kind('Olmo2ForCausalLM', _GROUPED),
-    'mixtral': _Kind('MixtralForCausalLM', {**_GROUPED, 'num_local_experts': 4}),
+    'mixtral': _Kind('MixtralForCausalLM', {**_GROUPED, 'num_local_experts': 4, 'experts_implementation': 'eager'}),
     'mamba': _Kind(
         'MambaForCausalLM', {'hidden_size': 64, 'num_hidden_layers': 2, 'vocab_size': _WORDS, 'use_cache': False}
     ),

@@ -143,7 +143,8 @@ def test_the_page_of_other_packages_names_them_and_the_commits():
     found = [{**ours(f'{family}:x', 0.25, fixed={}), 'family': family} for family in ('timm', 'smp')]
     text = page(by_key([{**row, 'commit': 'abc'} for row in found]))
     assert text.startswith('# Coverage of other packages')
-    assert 'models of timm and segmentation-models-pytorch can change' in text
+    assert 'models of timm and segmentation-models-pytorch can change,' in text
+    assert '## segmentation-models-pytorch' in text
     assert '--family timm smp' in text
     assert '- Commits (rows): abc (2)' in text
 
