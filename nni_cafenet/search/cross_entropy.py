@@ -49,17 +49,18 @@ def find_logits(model: nn.Module, loss: Callable[[], Tensor | None]) -> Logits |
     used = [place for place in probes[0].values if any(bool(probe.gradients[place].any()) for probe in probes)]
     if not used:
         return 'the loss does not depend on the output of the model'
-    left = [probe.loss for probe in probes]
+    left, places = [probe.loss for probe in probes], {}
     for place in used:
         values, gradients = [p.values[place] for p in probes], [p.gradients[place] for p in probes]
-        terms = _cross_entropy(values, gradients, probes[0].tolerance)
-        if terms is None:
+        found = _cross_entropy(values, gradients, probes[0].tolerance)
+        if found is None:
             return "the loss is not the cross-entropy of the model's output"
+        places[place], terms = found
         left = [rest - term for rest, term in zip(left, terms)]
     scale = max(abs(probe.loss) for probe in probes)
     if max(map(abs, left)) > probes[0].tolerance * scale:
         return "the loss has other terms than the cross-entropy of the model's output"
-    return Logits(frozenset(used), tuple(len(floating_leaves(output)[0]) for output in outputs))
+    return Logits(places, tuple(len(floating_leaves(output)[0]) for output in outputs))
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ class _Probe:
         return cls(float(value.detach()), {place: z.detach() for place, z in values.items()}, gradients, tolerance)
 
 
-def _cross_entropy(values: list[Tensor], gradients: list[Tensor], tolerance: float) -> list[float] | None:
-    """Return the cross-entropy with these gradients at these values, or None."""
+def _cross_entropy(
+    values: list[Tensor], gradients: list[Tensor], tolerance: float
+) -> tuple[int | None, list[float]] | None:
+    """Return the cross-entropy with these gradients at these values, after its dimension of classes; or None."""
     kinds: list[int | None] = [dim for dim in (1, *range(values[0].dim())) if dim < values[0].dim()]
     kinds = [dim for dim in dict.fromkeys(kinds) if values[0].shape[dim or 0] > 1]
     z = [each.float() if each.dtype != torch.float64 else each for each in values]
@@ -107,7 +110,7 @@ def _cross_entropy(values: list[Tensor], gradients: list[Tensor], tolerance: flo
     for dim in (*kinds, None):
         terms = _terms(z, g, dim, tolerance)
         if terms is not None:
-            return terms
+            return dim, terms
     return None
 
 
