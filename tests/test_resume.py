@@ -18,7 +18,7 @@ import torch
 from nni_cafenet.errors import ResumeError
 from nni_cafenet.search.history import History
 from nni_cafenet.search.scorer import Scorer
-from nni_cafenet.search.temperature import TEMPERATURES
+from nni_cafenet.search.temperature import FIT_GRID, TEMPERATURES
 from nni_cafenet.utils.json_records import read_record
 
 SCRIPT = '''
@@ -273,7 +273,7 @@ def kill(script, home, where, number, directory=None):
     return (home / 'id').read_text()
 
 
-SCORE_STEPS = 2 * (2 + len({None, *TEMPERATURES}) * 2)
+SCORE_STEPS = 2 * (2 + len({*TEMPERATURES, *FIT_GRID}) * 2)
 """Steps of the user a score takes: two channel sets, each two batches for statistics and two for the score, which is
 computed at several temperatures (after the first time on its outputs)."""
 

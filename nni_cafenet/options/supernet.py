@@ -49,7 +49,7 @@ class ScoreOptions(Record):
     temperature: float | None = option(
         None,
         kinds.number_above(0).or_none(),
-        'divisor of logits while widths are scored (default: their own scale if the score is a cross-entropy, else 1)',
+        'divisor of logits while widths are scored (default: fitted to each width if the score is a cross-entropy, else 1)',
     )
     channel_sets_per_score: int = option(
         None,

@@ -332,11 +332,11 @@ def _temperatures(found: Sequence[float]) -> str:
     """Describe the temperatures of a history.
 
     >>> _temperatures([2.0]), _temperatures([0.81, 0.9, 1.07])
-    ('2', 'the scale of the logits, 0.81 to 1.07')
+    ('2', 'fitted to each width, 0.81 to 1.07')
     """
     if len(found) < 2:
         return ', '.join(f'{each:g}' for each in found)
-    return f'the scale of the logits, {min(found):.2f} to {max(found):.2f}'
+    return f'fitted to each width, {min(found):.2f} to {max(found):.2f}'
 
 
 def _candidate(scored: Scored, chosen: set[Any]) -> CandidateRecord:

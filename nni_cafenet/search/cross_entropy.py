@@ -49,18 +49,17 @@ def find_logits(model: nn.Module, loss: Callable[[], Tensor | None]) -> Logits |
     used = [place for place in probes[0].values if any(bool(probe.gradients[place].any()) for probe in probes)]
     if not used:
         return 'the loss does not depend on the output of the model'
-    left, places = [probe.loss for probe in probes], {}
+    left = [probe.loss for probe in probes]
     for place in used:
         values, gradients = [p.values[place] for p in probes], [p.gradients[place] for p in probes]
-        found = _cross_entropy(values, gradients, probes[0].tolerance)
-        if found is None:
+        terms = _cross_entropy(values, gradients, probes[0].tolerance)
+        if terms is None:
             return "the loss is not the cross-entropy of the model's output"
-        places[place], terms = found
         left = [rest - term for rest, term in zip(left, terms)]
     scale = max(abs(probe.loss) for probe in probes)
     if max(map(abs, left)) > probes[0].tolerance * scale:
         return "the loss has other terms than the cross-entropy of the model's output"
-    return Logits(places, tuple(len(floating_leaves(output)[0]) for output in outputs))
+    return Logits(frozenset(used), tuple(len(floating_leaves(output)[0]) for output in outputs))
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,8 @@ class _Probe:
         return cls(float(value.detach()), {place: z.detach() for place, z in values.items()}, gradients, tolerance)
 
 
-def _cross_entropy(
-    values: list[Tensor], gradients: list[Tensor], tolerance: float
-) -> tuple[int | None, list[float]] | None:
-    """Return the cross-entropy with these gradients at these values, after its dimension of classes; or None."""
+def _cross_entropy(values: list[Tensor], gradients: list[Tensor], tolerance: float) -> list[float] | None:
+    """Return the cross-entropy with these gradients at these values, or None."""
     kinds: list[int | None] = [dim for dim in (1, *range(values[0].dim())) if dim < values[0].dim()]
     kinds = [dim for dim in dict.fromkeys(kinds) if values[0].shape[dim or 0] > 1]
     z = [each.float() if each.dtype != torch.float64 else each for each in values]
@@ -110,7 +107,7 @@ def _cross_entropy(
     for dim in (*kinds, None):
         terms = _terms(z, g, dim, tolerance)
         if terms is not None:
-            return dim, terms
+            return terms
     return None
 
 

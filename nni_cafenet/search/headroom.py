@@ -17,9 +17,11 @@ __all__ = ['Headroom', 'headroom_of', 'kendall_tau']
 _FEWEST = 10
 """Minimum number of widths of equal cost for a statement."""
 
-_STANDARDIZED = 'standardized'
 _AGREE = 0.6
 """Kendall's tau below which two temperatures rank widths differently."""
+
+_OVER_CONFIDENT = 1.5
+"""Fitted temperature above which a supernet is over-confident; a healthy one has 0.8 to 1."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Headroom:
         Standard error of the difference of two scores due to the choice of held-out samples, without the noise of training;
         None if unknown.
     agreement
-        ``{'1 and 2': tau}``: Kendall's tau between the rankings at two temperatures; ``{'standardized and 1': tau}`` where
-        logits were divided by their own scale.
+        ``{'1 and 2': tau}``: Kendall's tau between the rankings at two temperatures; ``{'fitted and 1': tau}`` where the
+        temperature of scores is fitted.
+    temperature
+        Median of the fitted temperatures; None if it was given or does not apply.
     """
 
     budget: str | None
@@ -57,12 +61,19 @@ class Headroom:
     noise: float | None
     agreement: dict[str, float]
     score: str
+    temperature: float | None = None
+
+    @property
+    def over_confident(self) -> bool:
+        """Whether the supernet is surer of its outputs than held-out samples justify."""
+        return self.temperature is not None and self.temperature > _OVER_CONFIDENT
 
     @property
     def warns(self) -> bool:
-        """Whether temperatures disagree on the ranking of widths; of standardized logits, whether they do with 1."""
-        own = self.agreement.get(f'{_STANDARDIZED} and 1')
-        return min(self.agreement.values(), default=1.0) < _AGREE if own is None else own < _AGREE
+        """Whether temperatures disagree on the ranking of widths, or the supernet is over-confident."""
+        if self.temperature is None:
+            return min(self.agreement.values(), default=1.0) < _AGREE
+        return self.over_confident or self.agreement.get('fitted and 1', 1.0) < _AGREE
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences."""
@@ -85,16 +96,26 @@ class Headroom:
                 )
         if self.gain <= 0:
             said.append('No width scored better than the uniform network.')
+        if self.temperature is not None:
+            said.append(f'The outputs of these widths fit at temperature {self.temperature:.2f} (median).')
         if self.agreement:
             taus = '; '.join(f'{pair}: {tau:.2f}' for pair, tau in self.agreement.items())
             said.append(f"Agreement of the scores at temperatures (Kendall's tau): {taus}.")
         if self.warns:
-            said.append(
-                'Warning: temperatures order these widths differently. Either the supernet is over-confident: train it for '
-                'fewer epochs or with more regularization, and hold out more data. Or it is not trained enough, if its '
-                'held-out loss still falls: train it for more epochs. Let several finalists and the uniform network decide.'
-            )
+            said.append(f'Warning: {self._warning()} Let several finalists and the uniform network decide.')
         return said
+
+    def _warning(self) -> str:
+        less = 'train it for fewer epochs or with more regularization, and hold out more data.'
+        more = 'Train it for more epochs, if its held-out loss still falls.'
+        if self.over_confident:
+            return f'the supernet is over-confident: {less}'
+        if self.temperature is not None:
+            return f'the scale of their outputs orders these widths as much as what they get right. {more}'
+        return (
+            f'temperatures order these widths differently. Either the supernet is over-confident: {less} Or it is not '
+            f'trained enough. {more}'
+        )
 
     def _verdict(self) -> str:
         if self.better >= 0.9:
@@ -135,6 +156,7 @@ def headroom_of(
         noise=_noise(known),
         agreement=_agreement(known),
         score=score,
+        temperature=_fitted(known),
     )
 
 
@@ -150,6 +172,12 @@ def _noise(scored: Sequence[Scored]) -> float | None:
     return float(np.sqrt(2 * variance / count))
 
 
+def _fitted(scored: Sequence[Scored]) -> float | None:
+    """Return the median temperature of scores; None if all have the same one, which was given."""
+    temperatures = [each.temperature for each in scored if math.isfinite(each.temperature)]
+    return float(np.median(temperatures)) if len(set(temperatures)) > 1 else None
+
+
 def _agreement(scored: Sequence[Scored]) -> dict[str, float]:
     temperatures = sorted(scored[0].by_temperature)
     known = [each for each in scored if sorted(each.by_temperature) == temperatures]
@@ -157,10 +185,11 @@ def _agreement(scored: Sequence[Scored]) -> dict[str, float]:
     if len(known) < _FEWEST:
         return {}
     columns = {f'{t:g}': [each.by_temperature[t] for each in known] for t in temperatures}
-    pairs = list(itertools.combinations(columns, 2))
-    if len({each.temperature for each in known}) > 1:
-        pairs = [(_STANDARDIZED, name) for name in columns]
-        columns[_STANDARDIZED] = [each.score for each in known]
+    if _fitted(known) is None:
+        pairs = list(itertools.combinations(columns, 2))
+    else:
+        pairs = [('fitted', name) for name in columns]
+        columns['fitted'] = [each.score for each in known]
     return {f'{one} and {other}': kendall_tau(columns[one], columns[other]) for one, other in pairs}
 
 

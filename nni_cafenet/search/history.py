@@ -33,8 +33,8 @@ class Scored:
     epochs
         Epochs of the short training that gave the score; 0: the supernet's.
     temperature, by_temperature
-        Divisor of the logits of the best channel sets (the mean over batches), and the scores at given temperatures; empty
-        if temperature does not apply.
+        Divisor of the logits of the best channel sets, and the scores at fixed temperatures; empty if temperature does not
+        apply.
     parts
         Scores on up to 8 parts of the held-out data, to estimate noise; empty if the score is not a mean over batches.
     shown
@@ -128,7 +128,7 @@ class History:
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures of the scores: one if it was given, many if logits were divided by their own scale."""
+        """The temperatures of the scores: one if it was given, many if it was fitted to each width."""
         return sorted({record.temperature for record in self if math.isfinite(record.temperature)})
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,15 @@ Change = Callable[[int, Any], Any]
 class Logits:
     """Which tensors of a model's outputs are logits.
 
-    ``places`` are pairs of the number of the model's call in a step and that of the leaf in its output, with the dimension
-    of classes (None: independent labels); ``leaves`` are the numbers of leaves of the calls.
+    ``places`` are pairs of the number of the model's call in a step and that of the leaf in its output; ``leaves`` are
+    the numbers of leaves of the calls.
     """
 
-    places: Mapping[tuple[int, int], int | None]
+    places: frozenset[tuple[int, int]]
     leaves: tuple[int, ...]
 
-    def divided(self, call: int, output: Any, divisor: Callable[[Tensor, int | None], Any]) -> Any:
-        """Return the output of a call with its logits divided by what ``divisor`` returns of them and their dimension.
+    def divided(self, call: int, output: Any, temperature: float) -> Any:
+        """Return the output of a call with its logits divided by a temperature.
 
         Raises ValueError if the step calls the model otherwise than on the batch in which the logits were found.
         """
@@ -38,10 +38,8 @@ class Logits:
                 'temperature: the step calls the model differently from batch to batch, so its logits cannot be '
                 'followed. Use temperature=1.'
             )
-        for index, leaf in enumerate(leaves):
-            if (call, index) in self.places:
-                leaves[index] = leaf / divisor(leaf, self.places[call, index])
-        return tree_unflatten(leaves, structure)
+        changed = [leaf / temperature if (call, index) in self.places else leaf for index, leaf in enumerate(leaves)]
+        return tree_unflatten(changed, structure)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from .logged_means import Logged, Mean, batch_size
 from .model_outputs import Logits, recorded_outputs, replayed_outputs
 from .score_steps import Step, draws_nothing, loss_step, statistics_step
 from .shown_metric import ShownMetric
-from .temperature import TEMPERATURES, scale_of
+from .temperature import FIT_GRID, TEMPERATURES, fit_temperature
 
 __all__ = ['Scorer']
 
@@ -49,8 +49,8 @@ class Scorer:
         ``'loss'``: the loss of the user's ``training_step`` in evaluation mode. Any other name: that metric, as the
         user's ``validation_step`` logs it.
     temperature
-        Divisor of the model's logits while widths are scored; None: their own scale in each batch (see `scale_of`) if the
-        score is the cross-entropy of the model's output (see `find_logits`), else 1.
+        Divisor of the model's logits while widths are scored; None: the one that fits best (see `fit_temperature`) for each
+        channel set if the score is the cross-entropy of the model's output (see `find_logits`), else 1.
     channel_sets_per_step
         Channel sets tried per width, the leftmost one first; the best one represents it.
     seed
@@ -93,7 +93,7 @@ class Scorer:
 
     @property
     def temperature(self) -> float | None:
-        """The temperature of the scores; None if logits are divided by their own scale.
+        """The temperature of the scores; None if it is fitted to each channel set.
 
         Raises ValueError if one other than 1 was requested, and the score is not the cross-entropy of the model's
         output.
@@ -109,9 +109,12 @@ class Scorer:
         return 1.0
 
     @property
-    def _temperatures(self) -> tuple[float | None, ...]:
-        """The temperatures at which losses are computed, that of the scores first; None: the scale of the logits."""
-        return tuple(dict.fromkeys((self.temperature, *TEMPERATURES)))
+    def _temperatures(self) -> tuple[float, ...]:
+        """The temperatures at which losses are computed; a step has its usual effects at the first."""
+        own = self.temperature
+        if own is None:
+            return tuple(dict.fromkeys((*TEMPERATURES, *FIT_GRID)))
+        return tuple(dict.fromkeys((own, *TEMPERATURES)))
 
     @cached_property
     def _logits(self) -> Logits | str:
@@ -139,7 +142,7 @@ class Scorer:
         """Score a width by the best of its channel sets."""
         temperature, sets = self.temperature, self._channel_sets(widths)
         found = [self._score_set(widths, channel_sets) for channel_sets in sets]
-        scores = [each.at.get(temperature, math.nan) for each in found]
+        scores = [each.score for each in found]
         best = self._best(scores)
         return Scored(
             widths=dict(widths),
@@ -149,7 +152,7 @@ class Scorer:
             channel_sets={label: chosen.tolist() for label, chosen in sets[best].items()},
             scores=tuple(scores),
             temperature=found[best].temperature,
-            by_temperature=self._best_by_temperature(found) if isinstance(self._logits, Logits) else {},
+            by_temperature=self._best_by_temperature(found, temperature) if isinstance(self._logits, Logits) else {},
             parts=found[best].parts,
             shown=found[best].shown,
         )
@@ -158,10 +161,10 @@ class Scorer:
         sign = 1 if self.higher_is_better else -1
         return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else sign * scores[i])
 
-    def _best_by_temperature(self, found: Sequence[_SetScore]) -> dict[float, float]:
-        """Return the score at each given temperature, of the best channel set at that temperature."""
-        given = sorted(each for each in found[0].at if each is not None)
-        columns = {each: [scores.at[each] for scores in found] for each in given}
+    def _best_by_temperature(self, found: Sequence[_SetScore], given: float | None) -> dict[float, float]:
+        """Return the score at each recorded temperature, of the best channel set at that temperature."""
+        recorded = sorted({*TEMPERATURES, *([] if given is None else [given])})
+        columns = {each: [scores.at[each] for scores in found] for each in recorded}
         return {temperature: scores[self._best(scores)] for temperature, scores in columns.items()}
 
     def slim(self, scored: Scored) -> nn.Module:
@@ -214,27 +217,35 @@ class Scorer:
             effects.restore()
 
     def _losses(self) -> _SetScore:
-        means: defaultdict[float | None, Mean] = defaultdict(Mean)
+        means: defaultdict[float, Mean] = defaultdict(Mean)
         inner = self.module.training_module
         step, known = loss_step(inner), draws_nothing(inner)
         shown = ShownMetric(self.shown, inner, self.space, self._validate)
-        scales: list[Tensor] = []
         for index, batch in enumerate(self.heldout):
             run = partial(self._loss_of, step, batch, index)
             with shown.of_batch(batch, index):
-                for temperature, loss in self._at_temperatures(run, scales, known=known):
+                for temperature, loss in self._at_temperatures(run, known=known):
                     if loss is not None:
                         means[temperature].add(loss, batch_size(batch))
-        self.shown, own = shown.name, means[self.temperature]
+        self.shown = shown.name
         at = {temperature: mean.value() for temperature, mean in means.items()}
-        return _SetScore(at, self._mean_of(scales), own.parts(), shown.values())
+        return self._set_score(at, lambda temperature: means[temperature].parts(), shown.values())
 
-    def _mean_of(self, scales: Sequence[Tensor]) -> float:
-        """Return the temperature of a score: the mean scale of its logits, if none was given."""
-        own = self.temperature
-        if own is not None:
-            return own
-        return sum(map(float, scales)) / len(scales) if scales else math.nan
+    def _set_score(
+        self,
+        at: dict[float, float],
+        parts: Callable[[float], tuple[float, ...]],
+        shown: Mapping[str, float] | None = None,
+    ) -> _SetScore:
+        """Choose the score of a channel set among those at all temperatures; ``parts`` returns those of one of them."""
+        temperature = self.temperature
+        if not at:  # the step skipped all batches
+            return _SetScore(math.nan, math.nan, dict.fromkeys(self._temperatures, math.nan), ())
+        if temperature is not None:
+            return _SetScore(at[temperature], temperature, at, parts(temperature), dict(shown or {}))
+        fitted, score = fit_temperature({each: at[each] for each in FIT_GRID})
+        nearest = min(FIT_GRID, key=lambda each: abs(math.log(each / fitted)) if fitted > 0 else 0.0)
+        return _SetScore(score, fitted, at, parts(nearest), dict(shown or {}))
 
     def _loss_of(self, step: Step, batch: Any, index: int) -> Tensor | None:
         output = self._silently(_no_log, step, batch, index)
@@ -242,8 +253,7 @@ class Scorer:
 
     def _logged(self) -> _SetScore:
         step = self.module.training_module.validation_step
-        logged: defaultdict[float | None, Logged] = defaultdict(Logged)
-        scales: list[Tensor] = []
+        logged: defaultdict[float, Logged] = defaultdict(Logged)
         for index, batch in enumerate(self.heldout):
 
             def run(batch: Any = batch, index: int = index) -> LogCalls:
@@ -251,11 +261,15 @@ class Scorer:
                 self._silently(calls, step, batch, index)
                 return calls
 
-            for temperature, calls in self._at_temperatures(run, scales, known=False):
+            for temperature, calls in self._at_temperatures(run, known=False):
                 logged[temperature].add(calls, batch_size(batch))
-        at = {temperature: each.value(self.metric) for temperature, each in logged.items()}
-        mean = logged[self.temperature].mean(self.metric)
-        return _SetScore(at, self._mean_of(scales), () if mean is None else mean.parts())
+        scores = {temperature: each.value(self.metric) for temperature, each in logged.items()}
+
+        def parts(temperature: float) -> tuple[float, ...]:
+            mean = logged[temperature].mean(self.metric)
+            return () if mean is None else mean.parts()
+
+        return self._set_score(scores, parts)
 
     def _validate(self, log: LogCalls, batch: Any, index: int) -> None:
         self._silently(log, self.module.training_module.validation_step, batch, index)
@@ -267,26 +281,19 @@ class Scorer:
         value = Logged.values_in(calls).get(self.metric)
         return value if isinstance(value, Tensor) else None
 
-    def _at_temperatures(
-        self, run: Callable[[], _T], scales: list[Tensor], *, known: bool
-    ) -> Iterator[tuple[float | None, _T]]:
-        """Run a step at the temperature of the scores, then again at the others without the model's forward.
+    def _at_temperatures(self, run: Callable[[], _T], *, known: bool) -> Iterator[tuple[float, _T]]:
+        """Run a step at the first temperature, then again at the others without the model's forward.
 
         Effects of the repetitions on metrics, attributes and random generators are undone, unless the step is ``known``
-        to have none. ``scales`` receives those of the logits, if they are divided by them.
+        to have none.
         """
         logits = self._logits
         if not isinstance(logits, Logits):
             yield 1.0, run()
             return
 
-        def scaled(leaf: Tensor, dim: int | None) -> Tensor:
-            scales.append(scale_of(leaf, dim))
-            return scales[-1].to(leaf.dtype)
-
-        def divide(temperature: float | None) -> Callable[[int, Any], Any]:
-            divisor = scaled if temperature is None else lambda leaf, dim: temperature
-            return lambda call, output: logits.divided(call, output, divisor)
+        def divide(temperature: float) -> Callable[[int, Any], Any]:
+            return lambda call, output: logits.divided(call, output, temperature)
 
         own, *others = self._temperatures
         before = None if known else SideEffects(self.module.training_module, exclude=self.space)
@@ -320,10 +327,11 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _SetScore:
-    """The scores of a channel set ``at`` all temperatures, its own one, scores on parts of the data; a metric to show."""
+    """The score of a channel set at a temperature, ``at`` all temperatures and on parts of the data; a metric to show."""
 
-    at: dict[float | None, float]
+    score: float
     temperature: float
+    at: dict[float, float]
     parts: tuple[float, ...]
     shown: dict[str, float] = field(default_factory=dict)
 

@@ -164,7 +164,7 @@ class StageContext:
             'score': options.score,
             'higher_is_better': options.higher_is_better,
             'channel_sets_per_score': options.channel_sets_per_score,
-            'temperature': 'standardized' if options.temperature is None else options.temperature,
+            'temperature': 'fitted' if options.temperature is None else options.temperature,
             'statistics_batches': options.statistics_batches,
             'score_data': self._score_data,
             **({} if options.score == 'loss' else {'metrics': self._training[1]}),

@@ -98,12 +98,11 @@ class CafeNet(StagedStrategy):
     higher_is_better
         Direction of the score. None: lower is better if its name contains 'loss' or 'error'.
     temperature
-        Divisor of the model's logits while widths are scored. None (default): the logits' own scale, which is their
-        standard deviation over classes (independent labels: the root mean square), if a held-out batch shows that the score
-        is the cross-entropy of the model's output (of classes, pixels, tokens, soft or several labels), else 1; the log
-        gives the reason. So the scale of the logits does not count: weight sharing sets it, not the worth of the widths
-        (our reading; the paper ranks by accuracy). Training is not affected. At 1, a supernet that has memorized its
-        training images ranks widths by over-confidence.
+        Divisor of the model's logits while widths are scored. None (default): for each width the one with the smallest
+        loss, if a held-out batch shows that the score is the cross-entropy of the model's output (of classes, pixels,
+        tokens, soft or several labels), else 1; the log gives the reason. So the scale of the logits does not count: weight
+        sharing sets it, not the worth of the widths (our reading; the paper ranks by accuracy). Training is not affected.
+        At 1, a supernet that has memorized its training images ranks widths by over-confidence.
     channel_sets_per_score
         Channel sets tried to score a width; default ``channel_sets_per_step``.
     headroom

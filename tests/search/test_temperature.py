@@ -1,43 +1,42 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from torch.nn.functional import cross_entropy
 
-from nni_cafenet.search.temperature import scale_of
-
-
-@given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))
-def test_the_scale_follows_that_of_the_logits_and_not_their_offset(seed, factor, offset):
-    logits = torch.randn(40, 5, generator=torch.Generator().manual_seed(seed))
-    expected = logits.double().std(1, unbiased=False).mean()
-    assert float(scale_of(logits, 1)) == pytest.approx(float(expected), rel=1e-4)
-    assert float(scale_of(factor * logits + offset, 1)) == pytest.approx(float(factor * expected), rel=1e-2)
+from nni_cafenet.search.temperature import FIT_GRID, fit_temperature
 
 
-def test_the_dimension_of_classes_is_that_of_the_loss():
-    pixels = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
-    assert scale_of(pixels, 1) == pytest.approx(float(pixels.std(1, unbiased=False).mean()))
-    assert scale_of(pixels.movedim(1, 3), 3) == pytest.approx(float(scale_of(pixels, 1)))
+def losses_of(logits, labels):
+    return {temperature: float(cross_entropy(logits / temperature, labels)) for temperature in FIT_GRID}
 
 
-def test_independent_labels_have_a_root_mean_square():
-    assert scale_of(torch.tensor([[3.0, -4.0]]), None) == pytest.approx(12.5**0.5)
-    assert scale_of(torch.tensor([[3.0], [-4.0]]), None) == pytest.approx(12.5**0.5)
+@given(st.integers(0, 10**6), st.floats(1, 5), st.floats(0.6, 3))
+def test_the_fitted_temperature_has_the_smallest_loss(seed, classes, scale):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (400,), generator=rng)
+    logits = torch.randn(400, 3, generator=rng, dtype=torch.float64)
+    logits[range(400), labels] += classes / 2
+    logits *= scale
+    found, loss = fit_temperature(losses_of(logits, labels))
+    fine = {t: float(cross_entropy(logits / t, labels)) for t in np.geomspace(FIT_GRID[0], FIT_GRID[-1], 400)}
+    best = min(fine, key=fine.get)
+    assert loss == pytest.approx(fine[best], abs=2e-3)
+    assert math.log(found) == pytest.approx(math.log(best), abs=0.1)
 
 
-@pytest.mark.parametrize('mask', [-torch.inf, -1e9, torch.finfo(torch.float32).min])
-def test_masked_classes_are_left_out(mask):
-    logits = torch.tensor([[1.0, 3.0, mask], [0.0, 4.0, mask]])
-    assert scale_of(logits, 1) == pytest.approx(1.5)
+def test_at_a_border_the_loss_is_that_of_the_border():
+    assert fit_temperature({1.0: 1.0, 2.0: 2.0, 4.0: 3.0}) == pytest.approx((1.0, 1.0))
+    assert fit_temperature({1.0: 3.0, 2.0: 2.0, 4.0: 1.0}) == pytest.approx((4.0, 1.0))
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_precision(dtype):
-    logits = torch.tensor([[100.0, 300.0], [0.0, 400.0]], dtype=dtype)
-    assert scale_of(logits, 1) == pytest.approx(150)
-
-
-def test_logits_that_are_all_the_same_can_be_divided():
-    assert torch.isfinite(torch.ones(4, 3) / scale_of(torch.ones(4, 3), 1)).all()
-    assert torch.isfinite((torch.ones(4, 3) / scale_of(torch.ones(4, 3), 1).half()).half()).all()
+def test_losses_without_a_number():
+    assert all(map(math.isnan, fit_temperature({1.0: math.nan, 2.0: 1.0})))
+    assert fit_temperature({1.0: math.inf, 2.0: 1.0, 4.0: 2.0}) == (2.0, 1.0)
+    temperature, loss = fit_temperature(dict.fromkeys(FIT_GRID, 1.0))
+    assert FIT_GRID[0] <= temperature <= FIT_GRID[-1]
+    assert loss == pytest.approx(1)

@@ -170,10 +170,9 @@ def test_end_to_end(run, space, tmp_path):
     slim.eval()
     heldout = list(strategy._context.supernet.data.heldout)
     with torch.no_grad():
-        outputs = [(slim(x), y) for x, y in heldout]
-    losses = [(float(cross_entropy(z / z.std(1, correction=0).mean(), y)), len(y)) for z, y in outputs]
+        losses = [(float(cross_entropy(slim(x) / best[0].temperature, y)), len(y)) for x, y in heldout]
     loss = sum(each * count for each, count in losses) / sum(count for _, count in losses)
-    assert loss == pytest.approx(best[0].score, abs=1e-5)
+    assert loss == pytest.approx(best[0].score, abs=1e-3)
 
     assert strategy.finished
     assert {path.name for path in directory.iterdir()} == {
