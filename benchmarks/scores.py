@@ -4,6 +4,7 @@ Network, widths, trainings from scratch and supernets are those of benchmarks/ra
 Each width is scored from the outputs of the supernet on the same held-out pictures, with re-estimated running statistics:
 
   loss, T=1, 2, 3, 5   cross-entropy of the outputs, divided by a temperature
+  standardized         cross-entropy of the outputs divided by their standard deviation over classes
   fitted               cross-entropy at the temperature that makes it smallest, found for each width and channel set
   1.5, 2, 3 x fitted   at that temperature times 1.5, 2 or 3
   accuracy             share of pictures that are classified correctly
@@ -69,6 +70,10 @@ def at_temperature(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda outputs, labels: cross_entropy(outputs / temperature, labels, reduction='none')
 
 
+def standardized(outputs: Tensor, labels: Tensor) -> Tensor:
+    return at_temperature(float(outputs.std(1, correction=0).mean()))(outputs, labels)
+
+
 def at_fitted(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of each picture at a multiple of the temperature that makes the mean loss smallest."""
 
@@ -109,6 +114,7 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     BASE: at_temperature(2),
     'loss, T=3': at_temperature(3),
     'loss, T=5': at_temperature(5),
+    'standardized': standardized,
     'fitted': at_fitted(1),
     '1.5 x fitted': at_fitted(1.5),
     '2 x fitted': at_fitted(2),

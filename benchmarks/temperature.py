@@ -6,6 +6,7 @@ the package's rule may be chosen by this table. Supernets are trained by the pac
 and score the same widths, the better of two channel sets counts, by
 
   T=1, 2, 3              the cross-entropy of the outputs divided by a temperature
+  standardized           the outputs divided by their standard deviation over classes, for each width
   fitted                 the cross-entropy at the temperature that makes it smallest, for each width: the package's default
   1.5, 2, 3 x fitted     at that temperature times 1.5, 2 or 3: as above, the scale of a width's outputs does not count
   1, 2, 3 x fitted, one  the same from the temperature that fits the mean over all widths
@@ -247,6 +248,9 @@ def measures(outputs: Tensor, labels: Tensor, accuracy: Floats, loss: Floats) ->
     for factor in (1, 2, 3):
         index = min(int(one) + round(12 * float(np.log2(factor))), len(GRID) - 1)
         found[f'{factor} x fitted, one'] = curves[:, :, index].amin(1), float(GRID[index])
+    scales = outputs.std(3, correction=0).mean(2)[:, :, None, None]
+    standard = losses_at(outputs / scales, labels)[:, :, index_of(1)]
+    found['standardized'] = standard.amin(1), float(scales.mean())
     right = (outputs.argmax(3) == labels).float().mean(2)
     found['accuracy'] = -right.amax(1), 1.0
     result = {}

@@ -60,6 +60,6 @@ def test_the_scale_of_a_width_changes_its_score_at_a_temperature_alone():
     accuracy = np.arange(5.0)
     scaled = outputs * torch.tensor([3, 0.3, 1, 2, 0.5])[:, None, None, None]
     found = [temperature.measures(each, labels, accuracy, -accuracy) for each in (outputs, scaled)]
-    for score in ('fitted', '1.5 x fitted', '2 x fitted', 'accuracy'):
+    for score in ('standardized', 'fitted', '1.5 x fitted', '2 x fitted', 'accuracy'):
         assert found[0][score][:2] == found[1][score][:2] == (pytest.approx(1), 0), score
     assert found[1]['T=3'][0] < 1
