@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from scipy.stats import pearsonr
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from nni_cafenet.search.temperature import FIT_GRID, fit_temperature
 from nni_cafenet.utils.tables import as_table
 from proof.figures import Floats, difference_cells, mean_and_spread
 
 COLUMNS = ('confidence - accuracy (points)', 'fitted temperature', 'loss in the worst 5 % (%)')
-_TEMPERATURES = torch.logspace(-1, 3, 81, base=2.0)
 
 
 def confidence(outputs: Tensor, labels: Tensor) -> dict[str, float]:
@@ -31,6 +30,12 @@ def confidence(outputs: Tensor, labels: Tensor) -> dict[str, float]:
     return dict(zip(COLUMNS, np.mean(rows, axis=0).tolist()))
 
 
+def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Return the temperature with the smallest cross-entropy, found as the package does for its scores."""
+    losses = {temperature: float(cross_entropy(logits / temperature, labels)) for temperature in FIT_GRID}
+    return fit_temperature(losses)[0]
+
+
 def _best_set(sets: Tensor, labels: Tensor) -> Tensor:
     return min(sets, key=lambda logits: float(cross_entropy(logits, labels)))
 
@@ -39,9 +44,8 @@ def _of_width(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     probabilities = logits.softmax(1)
     right = (logits.argmax(1) == labels).float().mean()
     losses = cross_entropy(logits, labels, reduction='none').sort(descending=True).values
-    fitted = min(_TEMPERATURES, key=lambda t: float(cross_entropy(logits / t, labels)))
     worst = losses[: max(1, round(0.05 * len(losses)))].sum() / losses.sum().clamp_min(1e-12)
-    return 100 * float(probabilities.amax(1).mean() - right), float(fitted), 100 * float(worst)
+    return 100 * float(probabilities.amax(1).mean() - right), fitted_temperature(logits, labels), 100 * float(worst)
 
 
 def confidence_page(found: Mapping[str, Sequence[Mapping[str, float]]], gains: Mapping[str, Sequence[float]]) -> str:

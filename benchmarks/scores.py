@@ -48,9 +48,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 import ranking
-from confidence import confidence, confidence_page
+from confidence import confidence, confidence_page, fitted_temperature
 from levers import difference
-from nni_cafenet.search.model_outputs import recorded_outputs
 from nni_cafenet.search.scorer import Scorer
 from nni_cafenet.utils.files import write_json, write_text
 from nni_cafenet.utils.tables import as_table
@@ -58,11 +57,10 @@ from nni_cafenet.utils.torch_files import load_torch, save_torch
 from proof.figures import Floats, tau
 from ranking import Supernet
 from ranking_measures import Truth, regret, spread
+from scored_outputs import scored_outputs
 
 SUPERNETS = [each for each in ranking.SUPERNETS if each.length == 1]
 BASE = 'loss, T=2'
-TEMPERATURES = torch.logspace(-3, 5, 97, base=2.0)
-"""Temperatures among which the fitted one is found."""
 
 
 def at_temperature(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -78,8 +76,7 @@ def at_fitted(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of each picture at a multiple of the temperature that makes the mean loss smallest."""
 
     def losses(outputs: Tensor, labels: Tensor) -> Tensor:
-        fitted = min(TEMPERATURES, key=lambda t: float(cross_entropy(outputs / t, labels)))
-        return at_temperature(factor * float(fitted))(outputs, labels)
+        return at_temperature(factor * fitted_temperature(outputs, labels))(outputs, labels)
 
     return losses
 
@@ -171,26 +168,16 @@ def all_outputs(widths: list[dict[str, int]], options: argparse.Namespace) -> di
 def outputs_of(supernet: Supernet, seed: int, widths: list[dict[str, int]], epochs: int) -> dict[str, Tensor]:
     """Train a supernet; return its outputs (widths, channel sets, pictures, classes) and the labels."""
     module, data = ranking.train_supernet(supernet, seed, epochs)
-    heldout, statistics = list(data.heldout), data.batches(ranking.STATISTICS_BATCHES)
     scorer = Scorer(
         module,
         sharing=supernet.sharing,
-        heldout=heldout,
-        statistics=statistics,
+        heldout=list(data.heldout),
+        statistics=data.batches(ranking.STATISTICS_BATCHES),
         channel_sets_per_step=supernet.channel_sets_per_step,
         seed=seed,
         context=module.trainer.precision_plugin.forward_context,
     )
-    scorer.temperature  # noqa: B018  found with forwards of its own
-    rows = []
-    for item in widths:
-        with recorded_outputs(scorer.space) as calls:
-            tried = len(scorer.score(item).scores)
-        runs = [calls[i : i + len(calls) // tried][-len(heldout) :] for i in range(0, len(calls), len(calls) // tried)]
-        rows.append([torch.cat(run) for run in runs])
-    most = max(map(len, rows))  # a width at its bound has one channel set only
-    padded = [torch.stack(row + row[:1] * (most - len(row))) for row in rows]
-    return {'outputs': torch.stack(padded), 'labels': torch.cat([batch[1] for batch in heldout])}
+    return scored_outputs(scorer, widths)
 
 
 def scores_from(outputs: Tensor, labels: Tensor) -> dict[str, Floats]:

@@ -39,9 +39,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from better_widths import FRONT_HEAVY, WELL_SHAPED
-from nni_cafenet import LocallyFree, WidthSpace
+from nni_cafenet import LocallyFree
 from nni_cafenet.search.budget import Budget
-from nni_cafenet.search.model_outputs import recorded_outputs
 from nni_cafenet.search.scorer import Scorer
 from nni_cafenet.supernet import MinMinModule
 from nni_cafenet.testing import FASHION_MNIST_FOLDER
@@ -55,6 +54,7 @@ from proof.figures import Floats, mean_and_spread, tau
 from proof.networks import Mobile, Staged, parse_stages
 from proof.records import Records
 from proof.task import BATCH, PictureModule, Task, epochs_of, evaluate, train_from_scratch, unused_pictures
+from scored_outputs import scored_outputs
 
 CHANNEL_SETS = 2
 STATISTICS_BATCHES = 20
@@ -197,17 +197,6 @@ def outputs_of(task: Task, steps: int, images: int, widths: list[dict[str, int]]
         module.set_model(space)
         trainer.fit(module, loader)
         statistics = list(itertools.islice(loader, STATISTICS_BATCHES))
-    return scored_outputs(module, space, task, statistics, widths, seed)
-
-
-def scored_outputs(
-    module: MinMinModule,
-    space: WidthSpace,
-    task: Task,
-    statistics: Sequence[list[Tensor]],
-    widths: list[dict[str, int]],
-    seed: int,
-) -> dict[str, Tensor]:
     heldout = [list(batch) for batch in zip(*(part.split(500) for part in task.pictures().heldout))]
     scorer = Scorer(
         module,
@@ -216,18 +205,10 @@ def scored_outputs(
         statistics=statistics,
         channel_sets_per_step=CHANNEL_SETS,
         seed=seed,
-        context=module.trainer.precision_plugin.forward_context,
+        context=trainer.precision_plugin.forward_context,
     )
-    scorer.temperature  # noqa: B018  found with forwards of its own
-    rows = []
-    for item in widths:
-        with recorded_outputs(space) as calls:
-            tried = len(scorer.score(item).scores)
-        runs = [calls[i : i + len(calls) // tried][-len(heldout) :] for i in range(0, len(calls), len(calls) // tried)]
-        rows.append([torch.cat(run) for run in runs])
-    most = max(map(len, rows))  # a width at its bound has one channel set only
-    padded = [torch.stack(row + row[:1] * (most - len(row))) for row in rows]
-    return {'outputs': torch.stack(padded).half(), 'labels': torch.cat([batch[1] for batch in heldout])}
+    saved = scored_outputs(scorer, widths)
+    return {**saved, 'outputs': saved['outputs'].half()}
 
 
 # --- scores ---------------------------------------------------------------------------------------
