@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from helpers.crashes import Crash, crash_at
 from helpers.models import two_convolutions
 from torch.utils.data import DataLoader, Subset
 
@@ -67,24 +68,11 @@ def test_a_first_look_beside_the_search(model, tmp_path, finalists):
     assert all(any(each.macs == look.macs for each in result.candidates) for look in looks)
 
 
-class Crash(BaseException):
-    pass
-
-
 def test_killed_and_started_again_it_ends_the_same(model, tmp_path, monkeypatch):
     options = {'epochs': 1, 'search': Evolution(4, 2, initial='uniform'), 'finetune_epochs': 0}
     whole = pruned(model, tmp_path / 'whole', **options)
-    calls = []
-
-    def crashing(self, widths, *args, **kwargs):
-        calls.append(widths)
-        if len(calls) == 3:
-            raise Crash
-        return score(self, widths, *args, **kwargs)
-
-    score = Scorer.score
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, 'score', crashing)
+        patch.setattr(Scorer, 'score', crash_at(3, Scorer.score))
         with pytest.raises(Crash):
             pruned(model, tmp_path / 'killed', **options)
     result = pruned(model, tmp_path / 'killed', **options)

@@ -8,70 +8,58 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = """
+START = """
 import json, sys
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from nni_cafenet import RandomSearch, prune
+from nni_cafenet import CafeNetPruner, RandomSearch, prune
 from nni_cafenet.ranks import rank_and_ranks
 from nni_cafenet.testing import SmallResNet, digits
 
-if __name__ == '__main__':
+def options():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     images, labels = digits('train').tensors
-    pruned = prune(
-        SmallResNet(width=4), '50%', example_input=(1, 1, 8, 8),
+    return dict(
+        example_input=(1, 1, 8, 8),
         train=DataLoader(TensorDataset(images[:96], labels[:96]), 32, shuffle=True),
         validate=DataLoader(TensorDataset(images[96:141], labels[96:141]), 32),
-        epochs=1, finetune_epochs=1, search=RandomSearch(4), headroom=0, finalists=1, statistics_batches=1,
+        epochs=1, search=RandomSearch(4), headroom=0, statistics_batches=1,
         device='cpu', devices=2, directory=Path(sys.argv[1]) / 'run',
     )
+
+def write(model, **found):
     rank, ranks = rank_and_ranks()
-    record = {'ranks': ranks, 'widths': pruned.widths, 'metric': pruned.metric, 'report': str(pruned.report)}
-    record['weights'] = [float(each.double().sum()) for each in pruned.model.parameters()]
+    weights = [float(each.double().sum()) for each in model.parameters()]
+    record = {'ranks': ranks, 'weights': weights, **found}
     (Path(sys.argv[1]) / f'rank{rank}.json').write_text(json.dumps(record))
 """
+"""What both scripts begin with."""
 
+SCRIPT = """
+if __name__ == '__main__':
+    given = options()
+    pruned = prune(SmallResNet(width=4), '50%', finetune_epochs=1, finalists=1, **given)
+    write(pruned.model, widths=pruned.widths, metric=pruned.metric, report=str(pruned.report))
+"""
 
 PRUNER = """
-import json, sys
-from pathlib import Path
-
-import torch
-from torch.utils.data import DataLoader, TensorDataset
-
-from nni_cafenet import CafeNetPruner, RandomSearch
-from nni_cafenet.ranks import rank_and_ranks
-from nni_cafenet.testing import SmallResNet, digits
-
 if __name__ == '__main__':
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    images, labels = digits('train').tensors
-    pruner = CafeNetPruner(
-        SmallResNet(width=4), None, budget='50%', example_input=(1, 1, 8, 8),
-        train=DataLoader(TensorDataset(images[:96], labels[:96]), 32, shuffle=True),
-        validate=DataLoader(TensorDataset(images[96:141], labels[96:141]), 32),
-        epochs=1, finetune_epochs=0, search=RandomSearch(4), headroom=0, statistics_batches=1,
-        device='cpu', devices=2, directory=Path(sys.argv[1]) / 'run',
-    )
+    given = options()
+    pruner = CafeNetPruner(SmallResNet(width=4), None, budget='50%', finetune_epochs=0, **given)
     _, masks = pruner.compress()
-    rank, ranks = rank_and_ranks()
-    record = {'ranks': ranks, 'widths': pruner.pruned.widths}
-    record['masks'] = {name: {key: float(mask.sum()) for key, mask in own.items()} for name, own in masks.items()}
-    record['weights'] = [float(each.double().sum()) for each in pruner.speedup().parameters()]
-    (Path(sys.argv[1]) / f'rank{rank}.json').write_text(json.dumps(record))
+    sums = {name: {key: float(mask.sum()) for key, mask in own.items()} for name, own in masks.items()}
+    write(pruner.speedup(), widths=pruner.pruned.widths, masks=sums)
 """
 
 
 def records_of(tmp_path, text):
     """Run a script that starts its second process; return what both wrote down, and their standard error."""
     script = tmp_path / 'script.py'
-    script.write_text(text)
+    script.write_text(START + text)
     paths = [str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')]
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', str(script), str(tmp_path)],

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from helpers.crashes import Crash, crash_at
 from nni.nas.evaluator.pytorch import Classification
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
@@ -252,10 +253,6 @@ def untimed(report):
     return [dataclasses.replace(network, measured_ns=None, measured_range=None) for network in report.networks]
 
 
-class Crash(BaseException):
-    pass
-
-
 @pytest.fixture(scope='module')
 def uninterrupted(model, tmp_path_factory):
     """A run of two epochs that nothing stops."""
@@ -265,17 +262,6 @@ def uninterrupted(model, tmp_path_factory):
 @pytest.mark.parametrize('stage', ['supernet', 'search', 'fine-tuning', 'results'])
 def test_killed_and_started_again_it_ends_the_same(model, uninterrupted, tmp_path, monkeypatch, stage):
     wanted = uninterrupted
-    calls = []
-
-    def crash_at(number, function):
-        def crashing(*args, **kwargs):
-            calls.append(stage)
-            if len(calls) == number:
-                raise Crash
-            return function(*args, **kwargs)
-
-        return crashing
-
     with monkeypatch.context() as patch:
         if stage == 'supernet':
             patch.setattr(SaveEveryEpoch, '_save', crash_at(2, SaveEveryEpoch._save))

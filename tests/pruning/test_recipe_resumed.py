@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.crashes import Crash, crash_at
 from helpers.models import two_convolutions
 from torch.utils.data import DataLoader, Subset
 
@@ -28,10 +29,6 @@ RECIPE = TrainingRecipe(
     cutmix=1.0,
     channels_last=True,
 )
-
-
-class Crash(BaseException):
-    pass
 
 
 def run(directory, **options):
@@ -60,16 +57,8 @@ def wanted(tmp_path_factory):
 @pytest.mark.parametrize('saves', [2, 5], ids=['supernet', 'fine-tuning'])
 def test_the_same_to_the_bit(wanted, tmp_path, monkeypatch, saves):
     """Checkpoints: two after epochs of the supernet and one at its end, then two of the finalist."""
-    count, save = [0], SaveEveryEpoch._save
-
-    def crash(self, trainer):
-        count[0] += 1
-        if count[0] == saves:
-            raise Crash
-        save(self, trainer)
-
     with monkeypatch.context() as patch:
-        patch.setattr(SaveEveryEpoch, '_save', crash)
+        patch.setattr(SaveEveryEpoch, '_save', crash_at(saves, SaveEveryEpoch._save))
         with pytest.raises(Crash):
             run(tmp_path / 'killed')
     result = run(tmp_path / 'killed')

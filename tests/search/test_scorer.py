@@ -350,7 +350,9 @@ def test_batches_that_the_step_skips(make):
         def training_step(self, batch, batch_idx):
             return None
 
-    assert math.isnan(make(Never(), statistics=[]).score(widths_of(scorer, 0)).score)
+    scored = make(Never(), statistics=[]).score(widths_of(scorer, 0))
+    assert math.isnan(scored.score)
+    assert type(scored).from_json(scored.to_json()).by_temperature == {}
 
 
 def test_the_context_is_entered_for_every_step(make):
@@ -636,13 +638,3 @@ def test_the_scale_of_logits_does_not_count_by_default(make):
         assert each.score == pytest.approx(scored[1].score, abs=1e-3)
         assert each.temperature == pytest.approx(scale * scored[1].temperature, rel=0.03)
     assert scored[0.7].by_temperature[1] != pytest.approx(scored[3].by_temperature[1], abs=5e-3)
-
-
-def test_where_every_batch_is_skipped_there_is_no_score(make):
-    class Never(Plain):
-        def training_step(self, batch, batch_idx):
-            return None
-
-    scored = make(Never(), statistics=[]).score(widths_of(make(), 0))
-    assert math.isnan(scored.score)
-    assert type(scored).from_json(scored.to_json()).by_temperature == {}

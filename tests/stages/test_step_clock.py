@@ -3,9 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, TensorDataset
+from helpers import tiny_training
 
 from nni_cafenet.stages.step_clock import StepClock, StepTime
 from nni_cafenet.stages.time_left import TimeLeft, Work
@@ -25,17 +23,16 @@ class Machine:
     steps: int = field(default=0)
 
 
-class Module(pl.LightningModule):
+class Module(tiny_training.Sum):
     def __init__(self, machine: Machine) -> None:
         super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
         self.machine = machine
 
     def training_step(self, batch, batch_idx):
         machine = self.machine
         machine.now += SETS * (machine.prepare + machine.forward) + (machine.steps == 0)
         machine.steps += 1
-        return self.layer(batch[0]).sum()
+        return super().training_step(batch, batch_idx)
 
     def backward(self, loss):
         loss.backward()
@@ -45,24 +42,12 @@ class Module(pl.LightningModule):
         super().optimizer_step(*arguments)
         self.machine.now += self.machine.rest
 
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
 
 @pytest.fixture
 def fit(monkeypatch):
     def fit(machine, clock, batches, **options):
         monkeypatch.setattr('nni_cafenet.stages.step_clock.time.perf_counter', lambda: machine.now)
-        trainer = pl.Trainer(
-            accelerator='cpu',
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[clock],
-            **options,
-        )
-        trainer.fit(Module(machine), DataLoader(TensorDataset(torch.ones(batches, 1)), batch_size=1))
+        tiny_training.fit(Module(machine), [clock], batches, **options)
 
     return fit
 

@@ -3,9 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, TensorDataset
+from helpers.tiny_training import Sum, fit
 
 from nni_cafenet.stages.progress_bar import EpochBar
 from nni_cafenet.stages.step_clock import StepTime
@@ -89,31 +87,6 @@ def test_what_has_no_known_length_is_left_out(times, capsys):
     assert lines(capsys) == ['Expected: search ~60 s.']
 
 
-class Module(pl.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def training_step(self, batch, batch_idx):
-        return self.layer(batch[0]).sum()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def fit(callbacks, batches=8, **options):
-    trainer = pl.Trainer(
-        accelerator='cpu',
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-        **options,
-    )
-    trainer.fit(Module(), DataLoader(TensorDataset(torch.ones(batches, 1)), batch_size=1))
-
-
 def test_a_bar_of_epochs_shows_its_time_before_the_first_one_ends(monkeypatch):
     now = iter(range(0, 10_000, 3))
     monkeypatch.setattr('nni_cafenet.stages.progress_bar.time.monotonic', lambda: next(now))
@@ -126,5 +99,5 @@ def test_a_bar_of_epochs_shows_its_time_before_the_first_one_ends(monkeypatch):
         monkeypatch.setattr(bar._bar, 'set_postfix_str', shown.append)
 
     monkeypatch.setattr(bar, 'on_train_start', on_train_start)
-    fit([bar], 4, max_epochs=10)
+    fit(Sum(), [bar], 4, max_epochs=10)
     assert shown == ['expected: ~2 min'] * 4  # 3 s for each of 40 steps, in the first epoch alone

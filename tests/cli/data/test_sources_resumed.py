@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from helpers.crashes import Crash, crash_at
 from PIL import Image
 
 from nni_cafenet.cli import main
@@ -92,10 +93,6 @@ def test_ranks_have_disjoint_shares_of_the_batches_of_one_process(source, ranks)
         assert max(map(len, parts)) == len(batch) // ranks
 
 
-class Crash(BaseException):
-    pass
-
-
 @pytest.mark.parametrize('saves', [2, 5], ids=['supernet', 'finalist'])
 def test_a_run_that_was_killed_and_resumed_ends_as_one_that_never_was(source, tmp_path, monkeypatch, saves):
     code = tmp_path / 'nets.py'
@@ -107,17 +104,9 @@ def test_a_run_that_was_killed_and_resumed_ends_as_one_that_never_was(source, tm
         names = ['--model', f'{code}:net', '--data', source, '--input', '1', '3', '16', '16']
         assert main(['search', *names, *options.split(), *more.split(), '--output', str(folder)]) == 0
 
-    count, save = [0], SaveEveryEpoch._save
-
-    def crash(self, trainer):
-        count[0] += 1
-        if count[0] == saves:
-            raise Crash
-        save(self, trainer)
-
     run(tmp_path / 'whole')
     with monkeypatch.context() as patch:
-        patch.setattr(SaveEveryEpoch, '_save', crash)
+        patch.setattr(SaveEveryEpoch, '_save', crash_at(saves, SaveEveryEpoch._save))
         with pytest.raises(Crash):
             run(tmp_path / 'killed')
     run(tmp_path / 'killed')
