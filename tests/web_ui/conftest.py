@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import http.server
 import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -16,6 +18,9 @@ import time
 import nni_node
 import pytest
 
+from nni_cafenet.nni_compat import patches
+
+PATCH = pathlib.Path(patches.__file__).with_name('page_script.js')
 PAGES = pathlib.Path(nni_node.__file__).parent / 'static'
 WIDTH = 1500  # of the pages and of the pictures, in pixels
 BROWSERS = 'chromium chromium-browser google-chrome google-chrome-stable'.split()
@@ -258,8 +263,8 @@ def number(text: str) -> float | str:
 def portal(ui):
     """``portal(trials, space)``: NNI's pages in the browser, with trials that have run.
 
-    A trial is (mutation summary, intermediate results, final metrics or default one or None, status); space: what is
-    published.
+    A trial is (mutation summary, intermediate results, final metrics or default one or None, status); one whose summary
+    is None has results, but is not listed. space: what is published.
     """
     servers = []
 
@@ -282,13 +287,18 @@ def handler(answers):
 
         def do_GET(self):
             name = self.path.rpartition('/')[2]
+            if name.startswith('main.') and name.endswith('.js'):
+                self.reply('text/javascript', page_script(self.translate_path(self.path)))
+                return
             if not self.path.startswith('/api/'):
                 self.path = '/index.html' if name in ('oview', 'detail') else self.path
                 super().do_GET()
                 return
-            body = json.dumps(answers.get(name, [])).encode()
+            self.reply('application/json', json.dumps(answers.get(name, [])).encode())
+
+        def reply(self, kind: str, body: bytes) -> None:
             self.send_response(200)
-            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Type', kind)
             self.send_header('Content-Length', str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -297,6 +307,17 @@ def handler(answers):
             pass
 
     return Manager
+
+
+@functools.cache
+def page_script(path: str) -> bytes:
+    """The script of NNI's pages, as our managers serve it."""
+    node = pathlib.Path(nni_node.__file__).parent / 'node'
+    program = (
+        f'process.stdout.write(require({json.dumps(str(PATCH))}).corrected(require("fs").readFileSync(0, "utf8")))'
+    )
+    with open(path) as script:
+        return subprocess.run([node, '-e', program], stdin=script, stdout=subprocess.PIPE, check=True).stdout
 
 
 def answers(trials, space):
@@ -317,6 +338,8 @@ def answers(trials, space):
     for number, (summary, intermediates, final, status) in enumerate(trials):
         trial = f'trial{number}'
         metrics += [metric(trial, 'PERIODICAL', *pair) for pair in enumerate(intermediates)]
+        if summary is None:
+            continue
         parameter = {'parameter_id': number, 'parameters': {'mutation_summary': summary, 'other': [1]}}
         job = {'trialJobId': trial, 'sequenceId': number, 'status': status, 'startTime': 1000, 'endTime': 9000}
         job['hyperParameters'] = [json.dumps(parameter)]

@@ -50,6 +50,11 @@ def test_a_published_axis_without_values_breaks_the_lines(portal):
     assert [set(line) for line in plot.lines] == [{'conv1', 'fc', 'macs', 'default'}] * 2
 
 
+def test_results_of_a_trial_that_is_not_yet_listed(portal):
+    page = portal([*STAGES, (None, [0.3], None, 'RUNNING')]).detail()
+    assert list(page.intermediate_results()) == ['trial0', 'trial1', 'trial2', 'trial3', 'trial4']
+
+
 def test_none_in_a_summary_leaves_the_page_blank(portal):
     from selenium.common.exceptions import TimeoutException
 

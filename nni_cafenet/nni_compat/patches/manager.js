@@ -8,5 +8,6 @@ require('./orphan').endWithParent(settings.parent);
 require('./parameters');
 require('./records'); // before ./bad_input, which passes over what fails
 require('./bad_input');
+require('./page_script');
 require('./credentials').install(settings);
 require('./listening').install(settings);
