@@ -13,7 +13,7 @@ from ..graph import ChannelGraph, ExampleInput
 from .attention_ties import tie_around_attention, tie_attention, tie_inside_attention, tie_multihead_attention
 from .choices import Picks, next_picks, settle
 from .constraints import Constraints
-from .verification import confirmed, repaired, verify_groups, warn_of
+from .verification import DeadEnds, confirmed, repaired, verify_groups, warn_of
 
 __all__ = ['candidate_readings', 'cautious_reading', 'freest']
 
@@ -60,6 +60,7 @@ def freest(
         Solves settled constraints.
     """
     tried: list[_Tried] = []
+    dead_ends: DeadEnds = set()
     picks: Picks | None = {}
     while picks is not None and len(tried) < _MOST_TRIED:
         settled = settle(constraints, picks)
@@ -68,9 +69,9 @@ def freest(
         if len(readings) == 1 and readings[0] is settled and not tried:
             graphs.append(group(settled))
         else:
-            found, suspects = _confirmed(model, example, readings, group, graphs)
+            found, suspects = _confirmed(model, example, readings, group, graphs, dead_ends)
             if found is None and not tried:
-                found = _confirmed_otherwise(model, example, constraints, group, graphs[0], suspects)
+                found = _confirmed_otherwise(model, example, constraints, group, graphs[0], suspects, dead_ends)
             if found is not None and not tried:
                 return found.verified
             if found is not None:
@@ -79,7 +80,7 @@ def freest(
         if settled.unverified:
             graphs.append(group(cautious_reading(settled, model)))
         for graph in [*graphs[1:][::-1], graphs[0]]:
-            tried.append(_Tried(graph, verify_groups(model, graph, example, quiet=True)))
+            tried.append(_Tried(graph, verify_groups(model, graph, example, quiet=True, dead_ends=dead_ends)))
         found_last = tried[-1]
         failing = set(found_last.graph.labels) - set(found_last.verified.labels)
         picks = next_picks(readings[0], found_last.graph, failing, picks)
@@ -94,6 +95,7 @@ def _confirmed(
     readings: Sequence[Constraints],
     group: Callable[[Constraints], ChannelGraph],
     graphs: list[ChannelGraph],
+    dead_ends: DeadEnds,
 ) -> tuple[_Tried | None, list[str]]:
     """Return the first graph that real forwards confirm, else None and where the first reading fails.
 
@@ -104,11 +106,11 @@ def _confirmed(
         graphs.append(group(reading))
         verified = confirmed(model, graphs[-1], example)
         if verified is None and reading is readings[0] and _leaves_heads_open(reading):
-            verified, _ = repaired(model, graphs[-1], example)
+            verified, _ = repaired(model, graphs[-1], example, dead_ends=dead_ends)
         if verified is not None:
             return _Tried(graphs[-1], verified), []
     for graph in graphs:
-        verified, places = repaired(model, graph, example)
+        verified, places = repaired(model, graph, example, dead_ends=dead_ends)
         if verified is not None:
             return _Tried(graph, verified), []
         suspects = places if graph is graphs[0] else suspects
@@ -122,6 +124,7 @@ def _confirmed_otherwise(
     group: Callable[[Constraints], ChannelGraph],
     graph: ChannelGraph,
     suspects: list[str],
+    dead_ends: DeadEnds,
 ) -> _Tried | None:
     """Return the first graph that real forwards confirm as the operators about suspects are read otherwise, step by step.
 
@@ -136,7 +139,7 @@ def _confirmed_otherwise(
         picks = following
         reading = candidate_readings(settle(constraints, picks), model)[0]
         graph = group(reading)
-        verified, suspects = repaired(model, graph, example)
+        verified, suspects = repaired(model, graph, example, dead_ends=dead_ends)
         if verified is not None:
             return _Tried(graph, verified) if _free_macs(verified) >= _ENOUGH * _free_macs(freest_one) else None
     return None

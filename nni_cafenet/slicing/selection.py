@@ -111,9 +111,12 @@ class Selection:
     def _counted_tables(self) -> dict[PositionTable, list[int]]:
         return counted_tables(self.graph, self.slots)
 
-    def attributes(self, model: nn.Module) -> dict[str, dict[str, Any]]:
-        """Return the module attributes of the selection, ``{module: {attribute: value}}``."""
-        slots = TensorSlots(model)
+    def attributes(self, model: nn.Module, slots: TensorSlots | None = None) -> dict[str, dict[str, Any]]:
+        """Return the module attributes of the selection, ``{module: {attribute: value}}``.
+
+        ``slots``: those of the model, where they are at hand.
+        """
+        slots = slots or TensorSlots(model)
         values = WidthAttributes(self.graph, slots).values(self.sizes, self.runs)
         return self.with_tables(values, slots.modules)
 

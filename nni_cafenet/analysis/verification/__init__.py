@@ -1,5 +1,6 @@
 """Real forwards that show which groups of a channel graph the model can really change."""
 
+from .attribute_search import DeadEnds
 from .batch_dimension import with_known_batch
 from .macs import flop_counter, without_fused_attention
 from .noiseless_training import NoiselessTraining
@@ -9,6 +10,7 @@ from .same_outputs import SameOutputs
 from .verify import beyond_masks, confirmed, repaired, verify_groups, warn_of
 
 __all__ = [
+    'DeadEnds',
     'NoiselessTraining',
     'SameOutputs',
     'beyond_masks',

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,7 @@ class Forwards:
         self._slots = TensorSlots(model)
         self._state: ModelState | None = None
         self._last_dtype: torch.dtype | None = None
+        self._kept_slices: _KeptSlices | None = None
         modules = self._slots.modules
         self._watched = [
             modules[record.label] for record in graph.fixed if graph.value_dependent_sizes and record.label in modules
@@ -88,27 +90,28 @@ class Forwards:
         dtype: torch.dtype | None = None,
         change: Transform | None = None,
         watch: contextlib.AbstractContextManager[Any] | None = None,
+        instead: Callable[[], object] | None = None,
     ) -> Any:
-        """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are."""
+        """Call the model on the slices that channel sets select, inside ``watch``; its buffers stay as they are.
+
+        ``instead``: called with the slices in place, instead of the model.
+        """
         self._switch_to(dtype)
         selection = Selection(graph, sets)
         slots = self._current_slots
         buffers = slots.buffers()
-        changes = [self._stand_in] if change is None else [self._stand_in, change]
-        sliced = {
-            name: _slice(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
-            for name, tensor in [*slots.parameters().items(), *buffers.items()]
-        }
-        if dtype is not None:
-            sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
+        sliced = self._slices(selection, slots, sets, dtype, change)
         sliced.update({name: sliced[name].clone() for name in buffers}, **selection.tables(buffers))
         inputs = example.fresh()
         with (
-            using_attributes(self.model, selection.attributes(self.model)),
+            using_attributes(self.model, selection.attributes(self.model, slots)),
             _precision(dtype),
             self._noise(),
             watch or contextlib.nullcontext(),
         ):
+            if instead is not None:
+                with slots.replaced(sliced):
+                    return instead()
             return call_with(self.model, sliced, inputs.args, inputs.kwargs, slots)
 
     # --- what is built on them ------------------------------------------------------------------
@@ -168,7 +171,40 @@ class Forwards:
         """Return a copy of the example in some precision."""
         return self.example.map(lambda tensor: tensor.detach().to(precise_type(tensor, dtype), copy=True))
 
+    def _slices(
+        self,
+        selection: Selection,
+        slots: TensorSlots,
+        sets: Mapping[str, Any],
+        dtype: torch.dtype | None,
+        change: Transform | None,
+    ) -> dict[str, Tensor]:
+        """Return slices of all tensors by name; inside `keeping_slices`, those of the same sets again."""
+        key = (selection.graph.dims, selection.graph.layouts, sets, slots)
+        kept = self._kept_slices if dtype is None and change is None else None
+        if kept is not None and len(kept.key) == len(key) and all(map(operator.is_, key, kept.key)):
+            return dict(kept.slices)
+        changes = [self._stand_in] if change is None else [self._stand_in, change]
+        sliced = {
+            name: _slice(changed(name, tensor.detach(), *changes), selection.positions.get(name, ()))
+            for name, tensor in [*slots.parameters().items(), *slots.buffers().items()]
+        }
+        if dtype is not None:
+            sliced = {name: converted(dtype)(name, tensor) for name, tensor in sliced.items()}
+        if kept is not None:
+            self._kept_slices = _KeptSlices(key, dict(sliced))
+        return sliced
+
     # --- what surrounds a run -------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def keeping_slices(self) -> Iterator[None]:
+        """Slice once for calls of `run_slices` that follow each other and differ in the attributes of modules alone."""
+        self._kept_slices = _KeptSlices((), {})
+        try:
+            yield
+        finally:
+            self._kept_slices = None
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -217,6 +253,13 @@ class Forwards:
                 hook.remove()
         found = [*(tensor for _, tensor in self.example.outputs_in(output)), *tensors_in(seen)]
         return [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in found]
+
+
+class _KeptSlices(NamedTuple):
+    """Slices of all tensors, by name, and what they were made from."""
+
+    key: tuple[object, ...]
+    slices: dict[str, Tensor]
 
 
 def _precision(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from ...graph import ChannelGraph
-from .attribute_search import AttributeSearch
+from .attribute_search import AttributeSearch, Run
 
 __all__ = ['repaired_graph']
 
@@ -22,7 +21,7 @@ def repaired_graph(
     graph: ChannelGraph,
     failed_sets: Sets | None,
     redraw: Callable[[], Sets],
-    run: Callable[[Sets, ChannelGraph], object],
+    run: Callable[[Sets], Run],
     failure: Callable[[ChannelGraph], tuple[str | None, Sets | None]],
 ) -> ChannelGraph | None:
     """Let more and more attributes follow widths until the model passes; None if it never does.
@@ -33,7 +32,7 @@ def repaired_graph(
     for _ in range(_MOST):
         if failed_sets is None:
             return None
-        found = search.advance(graph, partial(run, failed_sets), partial(run, redraw()))
+        found = search.advance(graph, run(failed_sets), run(redraw()))
         if found is None:
             return None
         problem, sets = failure(found)

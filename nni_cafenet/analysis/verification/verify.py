@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
 from ...graph import ChannelGraph, ExampleInput
-from .attribute_search import AttributeSearch
+from .attribute_search import AttributeSearch, DeadEnds
 from .batch_dimension import with_known_batch
 from .bisection import failing_groups, of_their_kinds
 from .draw import random_channel_sets
@@ -40,7 +41,13 @@ _OTHER_MACS = 'at another width the network takes other MACs than the analysis e
 
 
 def verify_groups(
-    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, *, quiet: bool = False
+    model: nn.Module,
+    graph: ChannelGraph,
+    example: ExampleInput,
+    seed: int = 0,
+    *,
+    quiet: bool = False,
+    dead_ends: DeadEnds | None = None,
 ) -> ChannelGraph:
     """Return the graph without the groups that the model cannot really change.
 
@@ -56,8 +63,10 @@ def verify_groups(
         Seed of the random widths and channel sets.
     quiet
         Leave the warnings to the caller.
+    dead_ends
+        What `verify_groups` and `repaired` have found out about other readings of this model; they add to it.
     """
-    questions = _Questions(model, graph, with_known_batch(example, model), seed)
+    questions = _Questions(model, graph, with_known_batch(example, model), seed, dead_ends=dead_ends)
     with questions.forwards.running():
         reasons = failing_groups(list(graph.labels), questions.failure, questions.repair, questions.suspects)
         if not quiet:
@@ -90,9 +99,11 @@ class Repaired(NamedTuple):
     suspects: list[str]
 
 
-def repaired(model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0) -> Repaired:
+def repaired(
+    model: nn.Module, graph: ChannelGraph, example: ExampleInput, seed: int = 0, dead_ends: DeadEnds | None = None
+) -> Repaired:
     """Verify a graph, with attributes of modules following widths, as `confirmed` does."""
-    questions = _Questions(model, graph, example, seed)
+    questions = _Questions(model, graph, example, seed, dead_ends=dead_ends)
     with questions.forwards.running():
         labels = list(graph.labels)
         if questions.failure(labels) is not None and not questions.repair(labels):
@@ -127,13 +138,14 @@ class _Questions:
         example: ExampleInput,
         seed: int,
         question: type[RandomWidths] = RandomWidths,
+        dead_ends: DeadEnds | None = None,
     ) -> None:
         self.graph = graph
         self.rng = np.random.default_rng(seed)
         self._other_rng = np.random.default_rng(seed + 1)
         self.forwards = Forwards(model, graph, example, neighbors_apart=question is RandomWidths)
         self._at_widths = question(self.forwards, graph, self.rng)
-        self._search = AttributeSearch(model)
+        self._search = AttributeSearch(model, dead_ends)
         self._training: InTrainingMode | None = None
 
     def failure(self, labels: list[str]) -> str | None:
@@ -176,13 +188,14 @@ class _Questions:
             self.graph = graph
             return self.failure(labels), self._at_widths.failed_sets
 
-        found = repaired_graph(
-            self._search,
-            before,
-            self._at_widths.failed_sets,
-            lambda: random_channel_sets(before, labels, self._other_rng),
-            lambda sets, graph: self.forwards.run_slices(graph, sets, self.forwards.example),
-            failure,
-        )
+        with self.forwards.keeping_slices():
+            found = repaired_graph(
+                self._search,
+                before,
+                self._at_widths.failed_sets,
+                lambda: random_channel_sets(before, labels, self._other_rng),
+                lambda sets: partial(self.forwards.run_slices, sets=sets, example=self.forwards.example),
+                failure,
+            )
         self.graph = before if found is None else found
         return found is not None

@@ -19,7 +19,7 @@ from ...graph import Attribute, ChannelGraph, Cut, DimSlice, Layout
 from ...utils import ConvNd, Keys, StatisticsNorm, contained_numbers
 from ..model_state import code_words
 
-__all__ = ['Options', 'candidates', 'distinct']
+__all__ = ['Options', 'Shares', 'candidates', 'distinct']
 
 Options = dict[str, tuple[Attribute, ...]]
 """What a number or a sequence of numbers may follow, by a name that is the same in all modules of a class."""
@@ -34,13 +34,33 @@ _MOST_CUTS = 2
 """Most cuts into the same sizes that are tried, from the nearest."""
 
 
-def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, Options]:
+class Shares:
+    """Shares of sizes, each described once."""
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        self.graph = graph
+        self._known: dict[tuple[int | None, tuple[int, int] | None, int], Share | None] = {}
+
+    def describes(self, graph: ChannelGraph) -> bool:
+        """Whether a graph has the same sizes."""
+        return graph.dims is self.graph.dims and graph.layouts is self.graph.layouts
+
+    def of(self, attribute: Attribute) -> Share | None:
+        """Return the share that an attribute is of its dimension; see `_share`."""
+        index = self.graph.dims[attribute.parameter][attribute.axis]
+        key = (index, attribute.span, attribute.divisor)
+        if key not in self._known:
+            self._known[key] = _share(self.graph, attribute)
+        return self._known[key]
+
+
+def candidates(graph: ChannelGraph, shares: Shares, path: str, module: nn.Module) -> dict[str, Options]:
     """Return the attributes of a module that may be widths, and what they may follow.
 
     Parameters
     ----------
-    graph
-        The channel graph of the model.
+    graph, shares
+        The channel graph of the model, and the shares of its sizes.
     path
         Name of the module in the model.
     module
@@ -54,7 +74,7 @@ def candidates(graph: ChannelGraph, path: str, module: nn.Module) -> dict[str, O
     """
     if isinstance(module, _LAYERS):
         return {}
-    surroundings = _Surroundings(graph, path)
+    surroundings = _Surroundings(graph, shares, path)
     following = [(attribute.name, *attribute.keys) for attribute in graph.attributes if attribute.module == path]
     found: dict[str, Options] = {}
     words = _words(type(module))
@@ -89,26 +109,24 @@ def _numbers_of(module: nn.Module) -> Iterator[tuple[str, Keys, int | tuple[int,
             yield from ((name, keys, number) for keys, number in contained_numbers(value))
 
 
-def distinct(graph: ChannelGraph, options: Options) -> Options:
+def distinct(shares: Shares, options: Options) -> Options:
     """Drop options that equal an earlier one at every width."""
     first: dict[tuple[Share | None, ...], str] = {}
     for label, option in options.items():
-        first.setdefault(tuple(_share(graph, attribute) for attribute in option), label)
+        first.setdefault(tuple(shares.of(attribute) for attribute in option), label)
     return {label: options[label] for label in first.values()}
 
 
 class _Surroundings:
     """The dimensions inside a module, and the cuts near it."""
 
-    def __init__(self, graph: ChannelGraph, path: str) -> None:
-        self.graph = graph
+    def __init__(self, graph: ChannelGraph, shares: Shares, path: str) -> None:
+        self.graph, self.shares = graph, shares
         self.path = path
         self.prefix = f'{path}.' if path else ''
         names = sorted((n for n in graph.dims if n.startswith(self.prefix)), key=lambda name: name.count('.'))
         self.dims = [(name, axis) for name in names for axis, index in enumerate(graph.dims[name]) if index is not None]
         layouts = {index for name in names for index in graph.dims[name] if index is not None}
-        # Remembered, since containers may hold many equal numbers.
-        self._shares_whole: dict[tuple[str, int, tuple[int, int] | None, int], bool] = {}
         self.groups = {group for index in layouts for group in np.unique(graph.layouts[index].groups).tolist()} - {-1}
 
     def of_number(self, name: str, keys: Keys, value: int) -> Options:
@@ -152,14 +170,17 @@ class _Surroundings:
 
     def _following(self, attribute: Attribute, value: int) -> Iterator[Attribute]:
         """Yield an attribute with its divisor, if its value is a share of its dimension at every width."""
-        size = len(_layout(self.graph, attribute).groups)
+        size = self._size(attribute)
         if value > 1 and size % value == 0:
             found = replace(attribute, divisor=size // value)
-            dim = (found.parameter, found.axis, found.span, found.divisor)
-            if dim not in self._shares_whole:
-                self._shares_whole[dim] = _share(self.graph, found) is not None
-            if self._shares_whole[dim]:
+            if self.shares.of(found) is not None:
                 yield found
+
+    def _size(self, attribute: Attribute) -> int:
+        if attribute.span is not None:
+            return attribute.span[1] - attribute.span[0]
+        index = self.graph.dims[attribute.parameter][attribute.axis]
+        return len(self.graph.layouts[-1 if index is None else index])
 
     def _near(self, places: Iterable[DimSlice | None]) -> list[DimSlice]:
         """Return the nearest places that can change: those whose channels reach the module, then those of near layers."""
