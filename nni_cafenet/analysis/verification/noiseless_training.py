@@ -68,7 +68,7 @@ class NoiselessTraining(TorchFunctionMode):
         python, array = _seeds(self.attempt)
         random.seed(python)
         np.random.seed(array)
-        torch.manual_seed(self.attempt)
+        _seed_torch(self.attempt)
         self._others = _others()
         super().__enter__()
         return self
@@ -104,7 +104,7 @@ class NoiselessTraining(TorchFunctionMode):
         self.drew = True
         self._count += 1
         seed = 1000 * self.attempt + self._count
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         result = function(*args, **{key: value for key, value in kwargs.items() if key != 'generator'})
         if not isinstance(result, Tensor) or result.is_meta or not result.numel():
             return result
@@ -120,6 +120,20 @@ class NoiselessTraining(TorchFunctionMode):
             result.copy_(result.reshape(-1)[0].clone().expand(result.shape))
         self._random.add(result, seed)
         return result
+
+
+def _seed_torch(seed: int) -> None:
+    """Seed torch's generators; without other devices that of the CPU alone, in microseconds instead of milliseconds."""
+    if _has_other_devices():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+@functools.lru_cache(None)
+def _has_other_devices() -> bool:
+    devices = (torch.cuda, torch.backends.mps, getattr(torch, 'xpu', None))
+    return any(device is not None and device.is_available() for device in devices)
 
 
 def _others() -> Any:

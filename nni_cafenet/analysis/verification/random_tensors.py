@@ -25,6 +25,8 @@ _PRODUCTS = frozenset(
 )
 _NEW = frozenset('new_empty new_full new_ones new_zeros empty_like full_like ones_like zeros_like'.split())
 
+_PLAIN = (bool, int, float, str, slice, torch.dtype, torch.device, torch.Size)
+
 
 class RandomTensors:
     """What random tensors, and tensors computed from them and from constants alone, would be with entries of their own.
@@ -60,7 +62,7 @@ class RandomTensors:
         """Call a function of torch; random tensors that it is given have entries of their own where these matter."""
         if not self._entries and args and isinstance(args[0], Tensor) and name not in _NEW:
             return function(*args, **kwargs)
-        tensors = [] if name in _NEW else tensors_in((args, kwargs))
+        tensors = [] if name in _NEW else _tensors_given(args, kwargs)
         known = [self._entries.get(id(tensor)) for tensor in tensors]
         random = any(entry is not None and entry[0] is not entry[1] for entry in known)
         if name in _ORDERS and tensors and self._drew and (random or _is_constant(tensors[0])):
@@ -76,7 +78,7 @@ class RandomTensors:
             self._entries[id(tensors[0])] = tensors[0], tensors[0].clone()
         others = tensors_in(self._on_entries(function, args, kwargs)) if random else None
         result = function(*args, **kwargs)
-        found = tensors_in(result)
+        found = [result] if isinstance(result, Tensor) else tensors_in(result)
         for tensor, other in zip(found, found if others is None else others):
             self._entries[id(tensor)] = tensor, other
         return result
@@ -94,6 +96,17 @@ class RandomTensors:
 
     def _with_entries(self, structure: Any) -> Any:
         return map_tensors(lambda tensor: self._entries.get(id(tensor), (tensor, tensor))[1], structure)
+
+
+def _tensors_given(args: Any, kwargs: Any) -> list[Tensor]:
+    """Return the tensors among arguments, in order."""
+    tensors: list[Tensor] = []
+    for argument in (*args, *kwargs.values()):
+        if isinstance(argument, Tensor):
+            tensors.append(argument)
+        elif argument is not None and not isinstance(argument, _PLAIN):  # walking a tree is slow
+            tensors += tensors_in(argument)
+    return tensors
 
 
 def _is_constant(x: Tensor) -> bool:
