@@ -222,7 +222,7 @@ class Constraints:
             self.cuts.append(found)
 
     def split(self, dim: Ids, sizes: Sequence[int]) -> None:
-        """Note that an operator reshapes a dimension to these sizes."""
+        """Note that an operator is told these sizes of a dimension, or reshapes it to them."""
         place = self._place(dim)
         if place is not None:
             self.splits.append(Cut(tuple(sizes), (place,) * len(sizes)))

@@ -43,8 +43,8 @@ def layer_norm(
 ) -> Dims:
     """Normalize over the last dimensions together. Weight and bias: those dimensions.
 
-    ``normalized_shape`` follows the weight (see `slicing.attributes`); without a weight the model's code may take it from a
-    tensor, which real forwards tell.
+    ``normalized_shape`` follows the weight (see `slicing.attributes`). Without a weight the model's code may take it from a
+    tensor, or from an attribute, which real forwards tell.
     """
     first = len(x.shape) - len(normalized_shape)
     if weight is None:
@@ -52,6 +52,7 @@ def layer_norm(
         for whole in x.dims[first:]:
             call.constraints.mix(whole)
             if whole is not None:
+                call.constraints.split(whole, [len(whole)])
                 call.constraints.unverified.append((whole, reason))
         return x.dims
     dims: list[Dim] = list(x.dims[:first])

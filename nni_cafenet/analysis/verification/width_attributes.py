@@ -72,7 +72,7 @@ def candidates(graph: ChannelGraph, shares: Shares, path: str, module: nn.Module
     module's code does not name. Numbers of a tuple or list of nothing else follow together. Numbers that already follow a
     width are left out.
     """
-    if isinstance(module, _LAYERS):
+    if isinstance(module, _LAYERS) and any(tensor is not None for tensor in module._parameters.values()):
         return {}
     surroundings = _Surroundings(graph, shares, path)
     following = [(attribute.name, *attribute.keys) for attribute in graph.attributes if attribute.module == path]

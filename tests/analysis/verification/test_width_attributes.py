@@ -328,3 +328,44 @@ def test_parts_of_two_sizes_follow_one_cut():
     space.activate(widths, sets)
     x = torch.randn(2, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(space(x), space.slim(widths, sets)(x), rtol=1e-9, atol=1e-9)
+
+
+class OwnNorm(nn.Module):
+    """Normalization of torch, without a weight, of a size that the module keeps."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mix = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.mix(nn.functional.layer_norm(x, (self.dim,)))
+
+
+@pytest.mark.parametrize(
+    'norm',
+    [
+        lambda dim: nn.LayerNorm(dim, elementwise_affine=False),
+        lambda dim: nn.RMSNorm(dim, elementwise_affine=False),
+        OwnNorm,
+    ],
+    ids=['LayerNorm', 'RMSNorm', 'layer_norm'],
+)
+def test_the_size_of_a_normalization_without_a_weight(norm):
+    """As in diffusion transformers, whose streams are all normalized so."""
+
+    class Block(nn.Module):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.norm, self.wide, self.narrow = norm(dim), nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
+
+        def forward(self, x):
+            return x + self.narrow(self.wide(self.norm(x)).relu())
+
+    model = nn.Sequential(nn.Linear(5, 12), Block(12), Block(12), norm(12), nn.Linear(12, 3)).double()
+    x = torch.randn(2, 5, dtype=torch.float64)
+    space = contracts.exact(WidthSpace(model, example_input=x), x)
+    assert {'0': 12, '1.wide': 24, '2.wide': 24}.items() <= space.full_widths.items()
+    slim = space.slim({**space.full_widths, '0': 7})
+    assert slim(x).shape == (2, 3)
+    assert getattr(slim[1].norm, 'normalized_shape', (7,)) == (7,)
