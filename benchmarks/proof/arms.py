@@ -53,7 +53,7 @@ def supernet_search(
     Returns
     -------
     The winner's widths, the seconds of processor time, under ``best_at`` the widths that `CafeNet.best_within` would return
-    by the scores of other temperatures, and all ``scores``: widths, and their score at each temperature.
+    by the scores of other temperatures, and all ``scores``: widths, their score at each temperature, and the default one.
     """
     space = task.space()
     strategy, seconds = run_cafenet(
@@ -81,7 +81,7 @@ def supernet_search(
         'scored': len(history),
         'seconds': seconds,
         'best_at': best_at,
-        'scores': [[list(s.widths.values()), *(s.by_temperature[t] for t in temperatures)] for s in history],
+        'scores': [[list(s.widths.values()), *(s.by_temperature[t] for t in temperatures), s.score] for s in history],
     }
 
 

@@ -63,18 +63,19 @@ def ceiling_of(runs: Floats) -> float:
 
 
 def ranking_rows(
-    scores: Callable[[Kind, int, float], Sequence[float]],
+    scores: Callable[[Kind, int, float | None], Sequence[float]],
     accuracy: Floats,
     loss: Floats,
     seeds: int,
-    temperatures: Sequence[float],
+    temperatures: Sequence[float | None],
 ) -> tuple[list[list[str]], dict[str, dict[str, list[float]]]]:
     """Return the rows of the table, and the numbers behind them.
 
     Parameters
     ----------
     scores
-        Gives the scores (lower is better) of all widths by a kind of supernet, a seed and a temperature.
+        Gives the scores (lower is better) of all widths by a kind of supernet, a seed and a temperature; None:
+        fitted to each width, the default.
     accuracy, loss
         The truth, (widths, training seeds).
     """
@@ -87,7 +88,7 @@ def ranking_rows(
                 found['tau, accuracy'].append(tau(-score, accuracy.mean(1)))
                 found['tau, loss'].append(tau(-score, -loss.mean(1)))
                 found['regret'].append(float(accuracy.mean(1).max() - accuracy.mean(1)[score.argmin()]))
-            name = f'{kind.name}, T={temperature:g}'
+            name = f'{kind.name}, ' + ('T fitted' if temperature is None else f'T={temperature:g}')
             rows.append([name, *(mean_and_spread(values) for values in found.values())])
             results[name] = found
     rows.append(['a perfect score, estimated', f'{ceiling_of(accuracy):.2f}', f'{ceiling_of(loss):.2f}', '0'])
@@ -109,10 +110,10 @@ class Ranking(Case):
             self.accuracy(widths, seed)
         supernets = [(kind, seed) for seed in range(self.options.supernet_seeds) for kind in KINDS]
         for kind, seed in tqdm(supernets, desc='supernets', mininterval=5):
-            self.scores(kind, seed, TEMPERATURES[0])
+            self.scores(kind, seed, None)
 
-    def scores(self, kind: Kind, seed: int, temperature: float) -> list[float]:
-        """Return the score of every network by a supernet, at a temperature."""
+    def scores(self, kind: Kind, seed: int, temperature: float | None) -> list[float]:
+        """Return the score of every network by a supernet, at a temperature; None: fitted to each network."""
 
         def run() -> dict[str, Any]:
             return supernet_search(
@@ -126,7 +127,7 @@ class Ranking(Case):
             )
 
         record = self._searches.get_or_run({'arm': kind.name, 'seed': seed}, run)
-        column = 1 + TEMPERATURES.index(temperature)
+        column = -1 if temperature is None else 1 + TEMPERATURES.index(temperature)
         found = {tuple(row[0]): row[column] for row in record['scores']}
         return [found[tuple(widths.values())] for widths in self.listed]
 
@@ -135,7 +136,7 @@ class Ranking(Case):
         seeds = [1 + number for number in range(self.options.ranked_seeds)]
         records = [[self.training(widths, seed) for seed in seeds] for widths in self.listed]
         accuracy, loss = (np.array([[r[key] for r in row] for row in records]) for key in ('accuracy', 'loss'))
-        rows, results = ranking_rows(self.scores, accuracy, loss, self.options.supernet_seeds, TEMPERATURES)
+        rows, results = ranking_rows(self.scores, accuracy, loss, self.options.supernet_seeds, (None, *TEMPERATURES))
         write_json(self.folder / 'results.json', results)
         means = accuracy.mean(1)
         facts = (

@@ -43,7 +43,7 @@ def test_a_tiny_proof_that_continues(tmp_path, monkeypatch, prove):
     table = prove('front-heavy', 'ranking')
     for row in ('uniform', 'supernet search', 'supernet search, ranked at T=3', 'random', 'short trainings'):
         assert f'| {row} ' in table
-    for row in ('Fixed(), T=1', 'Bilateral(), 2 channel sets, T=3', 'a perfect score, estimated'):
+    for row in ('Fixed(), T fitted', 'Fixed(), T=1', 'Bilateral(), 2 channel sets, T=3', 'a perfect score, estimated'):
         assert f'| {row} ' in table
     results = json.loads((folder / 'front-heavy' / 'results.json').read_text())
     assert len(results['supernet search']['difference']) == 2
