@@ -65,10 +65,7 @@ class Forwards:
         self._state: ModelState | None = None
         self._last_dtype: torch.dtype | None = None
         self._kept_slices: _KeptSlices | None = None
-        modules = self._slots.modules
-        self._watched = [
-            modules[record.label] for record in graph.fixed if graph.value_dependent_sizes and record.label in modules
-        ]
+        self._watched = _layers_of_fixed_width(graph, self._slots.modules) if graph.value_dependent_sizes else []
 
     # --- the two ways to run the model ----------------------------------------------------------
 
@@ -253,6 +250,16 @@ class Forwards:
                 hook.remove()
         found = [*(tensor for _, tensor in self.example.outputs_in(output)), *tensors_in(seen)]
         return [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in found]
+
+
+def _layers_of_fixed_width(graph: ChannelGraph, modules: Mapping[str, nn.Module]) -> list[nn.Module]:
+    """Return layers that always have the same outputs; what the analysis has fixed may be another dimension of a layer."""
+    growing = {name.rpartition('.')[0] for name, indices in graph.dims.items() if indices and indices[0] is not None}
+    return [
+        modules[record.label]
+        for record in graph.fixed
+        if record.label in modules and not any(f'{path}.'.startswith(f'{record.label}.') for path in growing)
+    ]
 
 
 class _KeptSlices(NamedTuple):

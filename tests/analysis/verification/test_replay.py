@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 import torchvision
+from torch import nn
 
+from nni_cafenet import WidthSpace
 from nni_cafenet.analysis.verification.replay import OpReplay
 
 
@@ -56,3 +58,25 @@ def test_a_run_of_other_shapes_decides_itself():
     with OpReplay(decisions.taken):
         result = best(scores[:4], boxes[:4])
     torch.testing.assert_close(result, best(scores[:4], boxes[:4]))
+
+
+def test_what_is_fixed_of_a_layer_may_not_be_its_width():
+    """As in Wav2Vec2: a weight norm with a gain for each position of the kernel, in a model whose sizes depend on values."""
+
+    class Speech(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(5, 16)
+            self.near = nn.utils.parametrizations.weight_norm(nn.Conv1d(16, 16, 3, padding=1), dim=2)
+            self.last = nn.Linear(16, 3)
+
+        def forward(self, x):
+            loud = x.mean(-1) > 0
+            x = self.first(x)
+            x = x + self.near(x.transpose(1, 2)).transpose(1, 2)
+            return self.last(x[loud].softmax(-1))
+
+    space = WidthSpace(Speech(), example_input=torch.randn(2, 9, 5))
+    assert space.graph.value_dependent_sizes
+    assert space.full_widths == {'first': 16}
+    assert {record.label for record in space.graph.fixed} == {'near', 'last'}
