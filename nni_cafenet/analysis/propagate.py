@@ -38,6 +38,9 @@ _logger = logging.getLogger(__name__)
 _BLOCKS = ('wrap_with_set_grad_enabled', 'wrap_with_autocast')
 """Operators that run a graph of their own: the code in a ``with torch.no_grad()`` or ``torch.autocast`` block."""
 
+_PARTS = frozenset({'aten.narrow', 'aten.select', 'aten.slice'})
+"""Operators that return a part of a tensor."""
+
 
 def trace(model: nn.Module, example: ExampleInput, opaque: Sequence[str] = ()) -> ChannelGraph:
     """Analyze a model: which channels must change together, what each layer reads, and what it costs.
@@ -236,6 +239,8 @@ def _apply(
     shapes = _shapes(node)
     if not shapes:
         return None
+    if operator in _PARTS and not node.users:  # `x[..., -1].shape`: nothing uses its values
+        return Symbol.constant(shapes[0])
     several = isinstance(node.meta['val'], (list, tuple))
 
     def constant_index(symbol: Symbol, axis: int) -> ConstantIndex | None:

@@ -346,6 +346,16 @@ def test_fixed_positions_fix(groups):
     assert widths(whole) == {'a': 4}
 
 
+def test_a_part_that_only_shows_its_shape(groups):
+    """As in BART, which counts its positions so."""
+
+    def counted(net, x):
+        y = net.a(x)
+        return net.b(y) + torch.arange(y[:, -1].shape[-1])
+
+    assert widths(groups(PICTURE, counted, a=Conv(3, 4, 1), b=Conv(4, 2, 1))) == {'a': 4}
+
+
 # --- products of activations ----------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ def test_a_run_of_other_shapes_decides_itself():
 
 
 def test_what_is_fixed_of_a_layer_may_not_be_its_width():
-    """As in Wav2Vec2: a weight norm with a gain for each position of the kernel, in a model whose sizes depend on values."""
+    """As in Wav2Vec2: a gain for each position of a kernel, in a model whose sizes depend on values."""
 
     class Speech(nn.Module):
         def __init__(self):
