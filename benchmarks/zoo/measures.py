@@ -19,15 +19,21 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from nni_cafenet.analysis.verification import InDouble
+
 from .library import Arguments
 
 
 def run(model: nn.Module, arguments: Arguments, *, seed: int = 0) -> list[Tensor]:
-    """Call a model without gradients and return the tensors of its output; random numbers are drawn from the seed."""
+    """Call a model without gradients and return the tensors of its output; random numbers are drawn from the seed.
+
+    A model in float64 computes in it throughout, also where its code asks for float32.
+    """
     torch.manual_seed(seed)
     np.random.seed(seed)  # transformers mask parts of sounds by it
     random.seed(seed)
-    with torch.no_grad():
+    precise = any(parameter.dtype is torch.float64 for parameter in model.parameters())
+    with torch.no_grad(), InDouble() if precise else contextlib.nullcontext():
         output = model(**arguments) if isinstance(arguments, dict) else model(*arguments)
     return [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
 

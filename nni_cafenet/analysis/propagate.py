@@ -29,7 +29,7 @@ from .tracing import (
     run_on_meta,
     same_operators,
 )
-from .verification import NoiselessTraining, with_known_batch
+from .verification import Noiseless, with_known_batch
 
 __all__ = ['follow', 'parameter_names', 'trace']
 
@@ -180,7 +180,7 @@ def _trains_otherwise(model: nn.Module, example: ExampleInput, listed: fx.GraphM
         return False
     if not isinstance(listed, ListedOperators):
         return True
-    mode = NoiselessTraining(statistics=False)
+    mode = Noiseless(statistics=False)
     with untouched(model), using_mode(model, training=True):
         found = run_on_meta(model, example, mode)
     return found is None or mode.drew or not same_operators(listed.graph, found[0].graph)

@@ -59,6 +59,20 @@ def broadcast(call: Call, *operands: Any, **__: Any) -> Any:
     return dims
 
 
+@register_rule('aten.broadcast_tensors')
+def broadcast_tensors(call: Call, tensors: Sequence[Symbol]) -> list[Dims]:
+    """Return all tensors in their common shape."""
+    return [broadcast(call, *tensors)] * len(tensors)
+
+
+@register_rule('aten.randn_like', 'aten.randint_like', 'aten.normal')
+def noise(call: Call, *operands: Any, **__: Any) -> Any:
+    """Draw random numbers, others at every width: what they are added to keeps its width (the code of an autoencoder)."""
+    for symbol in (operand for operand in operands if isinstance(operand, Symbol)):
+        call.fix(*symbol.dims, reason=f'is as wide as the random numbers of {call.operator}')
+    return [None] * len(call.shape)
+
+
 @register_rule('aten.prelu')
 def prelu(call: Call, x: Symbol, weight: Symbol) -> Dims:
     """One slope for all channels, or one for each (dimension 1)."""

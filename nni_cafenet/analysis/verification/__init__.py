@@ -3,15 +3,16 @@
 from .attribute_search import DeadEnds
 from .batch_dimension import with_known_batch
 from .macs import flop_counter, without_fused_attention
-from .noiseless_training import NoiselessTraining
-from .overrides import reordered
+from .noiseless import Noiseless
+from .overrides import InDouble, reordered
 from .probe_values import check_device
 from .same_outputs import SameOutputs
 from .verify import beyond_masks, confirmed, repaired, verify_groups, warn_of
 
 __all__ = [
     'DeadEnds',
-    'NoiselessTraining',
+    'InDouble',
+    'Noiseless',
     'SameOutputs',
     'beyond_masks',
     'check_device',

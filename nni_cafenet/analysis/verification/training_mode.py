@@ -1,6 +1,6 @@
 """The same questions in training mode, where a model may choose channels, or let them change places.
 
-Without the noise of training (see `NoiselessTraining`). Batch normalization uses its running statistics: deep layers have
+Without the noise of training (see `Noiseless`). Batch normalization uses its running statistics: deep layers have
 few values for small pictures, whose variance may be rounding alone; dividing by it would make rounding as large as outputs.
 """
 
@@ -23,7 +23,7 @@ from ..model_state import untouched
 from .channel_order import model_ignores_order
 from .forwards import Forwards
 from .macs import CountedForwards
-from .noiseless_training import NoiselessTraining
+from .noiseless import Noiseless
 from .random_widths import WRONG_ORDER, RandomWidths
 
 __all__ = ['InTrainingMode']
@@ -81,7 +81,7 @@ class _TrainingForwards(Forwards):
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, example: ExampleInput) -> None:
         super().__init__(model, graph, example, neighbors_apart=True)
-        self.mode = NoiselessTraining(statistics=False)
+        self.mode = Noiseless(statistics=False)
         self.counted = CountedForwards(enabled=False)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Training mode without its noise, so that runs of a model at different widths can be compared.
+"""Runs without noise, so that runs of a model at different widths can be compared: of training, or of sampling (VAEs).
 
 Dropout is off. Random numbers do not depend on shapes: all entries of a tensor are one number, seeded by the count of
 draws and of attempts. Code that orders or mixes channels at random (``randperm``, sorted random numbers, products with a
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from .random_tensors import RandomTensors
 
-__all__ = ['NoiselessTraining']
+__all__ = ['Noiseless']
 
 _ARGUMENTS: dict[Any, tuple[str, ...]] = {
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), ('input', 'p', 'training', 'inplace')),
@@ -40,13 +40,15 @@ _DRAWS = frozenset(
 )
 
 
-class NoiselessTraining(TorchFunctionMode):
+class Noiseless(TorchFunctionMode):
     """Make the noise of training mode in this block zero, or the same at every width.
 
     Attributes
     ----------
     drew : bool
         Whether random numbers were drawn.
+    silenced : bool
+        Whether dropout, or other noise of one operator, was left out.
     orders : bool
         Whether random numbers may order or mix channels: torch's did, or others than torch's were drawn.
     attempt : int
@@ -56,13 +58,13 @@ class NoiselessTraining(TorchFunctionMode):
 
     def __init__(self, *, statistics: bool = True) -> None:
         super().__init__()
-        self.drew = self.orders = False
+        self.drew = self.orders = self.silenced = False
         self.attempt = 0
         self._statistics = statistics
         self._count = 0
         self._random = RandomTensors()
 
-    def __enter__(self) -> NoiselessTraining:
+    def __enter__(self) -> Noiseless:
         """Seed all random generators; their states are not restored."""
         self._count = 0
         python, array = _seeds(self.attempt)
@@ -84,15 +86,20 @@ class NoiselessTraining(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(function, '__name__', '')
         if function in _ARGUMENTS:
-            return function(**{**dict(zip(_ARGUMENTS[function], args)), **kwargs, 'training': False})
+            given = {**dict(zip(_ARGUMENTS[function], args)), **kwargs}
+            self.silenced |= bool(given.get('training', function is not F.rrelu))
+            return function(**{**given, 'training': False})
         if function is F.batch_norm and not self._statistics:
             given = {**dict(zip(_BATCH_NORM, args)), **kwargs}
             return function(**{**given, 'training': given.get('running_mean') is None})
         if function is F.gumbel_softmax:
+            self.silenced = True
             return _without_gumbel_noise(*args, **kwargs)
         if name == 'scaled_dot_product_attention':
+            self.silenced |= bool(args[4] if len(args) > 4 else kwargs.get('dropout_p', 0.0))
             return function(*args[:4], *((0.0,) if len(args) > 4 else ()), *args[5:], **{**kwargs, **_without(kwargs)})
         if name.rstrip('_') in _DROPOUTS and len(args) > 2:
+            self.silenced |= bool(args[2])
             return function(*args[:2], False, *args[3:], **kwargs)
         if name in _RECURRENT:
             return function(*_no_dropout(args), **kwargs)

@@ -156,3 +156,67 @@ def test_noise_of_training_mode_is_no_reason(kind, caplog):
     free = {'a', 'b'} | ({'part'} if kind == 'spectral' else set())
     assert set(labels_of(Net(NOISE[kind]))) == free
     assert not caplog.records
+
+
+class Autoencoder(nn.Module):
+    """A variational autoencoder: it samples in evaluation mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 12, 3, 2, 1), nn.ReLU(), nn.Conv2d(12, 16, 3, 2, 1), nn.ReLU())
+        self.mean, self.log_variance = nn.Conv2d(16, 4, 1), nn.Conv2d(16, 4, 1)
+        self.decoder = nn.Sequential(
+            nn.Conv2d(4, 16, 3, 1, 1), nn.ReLU(), nn.Upsample(scale_factor=4), nn.Conv2d(16, 3, 3, 1, 1)
+        )
+
+    def forward(self, x):
+        x = self.encoder(x)
+        mean, log_variance = self.mean(x), self.log_variance(x)
+        return self.decoder(mean + torch.exp(log_variance / 2) * torch.randn_like(mean)), mean, log_variance
+
+
+def test_an_autoencoder_that_samples(caplog):
+    model = Autoencoder().double()
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    space = WidthSpace(model, example_input=x)
+    assert space.full_widths == {'encoder.0': 12, 'encoder.2': 16, 'decoder.0': 16}
+    assert 'random numbers of aten.randn_like' in {r.label: r.reason for r in space.graph.fixed}['mean']
+    widths = {label: width // 2 for label, width in space.full_widths.items()}
+    slim = space.eval().slim(widths)
+    space.activate(widths)
+    outputs = []
+    for each in (space, slim):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            outputs.append(each(x))
+    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-9)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    'noise',
+    [
+        lambda x: F.dropout(x, 0.3, training=True),
+        lambda x: F.dropout2d(x, 0.3),
+        lambda x: x * torch.bernoulli(torch.full((x.shape[0], 1, 1, 1), 0.5)),
+        lambda x: x + 0.1 * torch.randn(x.shape[0], 1, 1, 1),
+        lambda x: x * random.uniform(0.5, 1.5),
+    ],
+    ids=['dropout', 'dropout2d', 'bernoulli', 'randn', 'python'],
+)
+def test_noise_of_evaluation_mode(noise, caplog):
+    class Part(nn.Module):
+        def forward(self, x):
+            return noise(x)
+
+    space = WidthSpace(Net(Part()), example_input=torch.randn(2, 3, 4, 4))
+    assert dict(space.full_widths) == {'a': 12, 'b': 6}
+    assert not caplog.messages
+
+
+def test_the_random_generators_are_where_they_were():
+    model, x = Autoencoder(), torch.randn(2, 3, 8, 8)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[2]
+    WidthSpace(model, example_input=x)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[2]) == before[1:]
