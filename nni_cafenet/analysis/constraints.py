@@ -180,11 +180,22 @@ class Constraints:
     count: int = 0
     _starts: list[tuple[int, str, int]] = field(default_factory=list)
     _origins: dict[int, int] = field(default_factory=dict)
+    _stretched: set[int] = field(default_factory=set)
 
     def new(self, size: int) -> Ids:
         """Return ``size`` new identities."""
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)
+
+    def stretched(self, size: int) -> Ids:
+        """Return new identities of a single position that is repeated: what it meets decides whether their number changes."""
+        identities = self.new(size)
+        self._stretched.add(int(identities[0]))
+        return identities
+
+    def is_stretched(self, dim: Dim) -> bool:
+        """Whether the positions of a dimension are repetitions of a single one."""
+        return dim is not None and int(dim.reshape(-1)[0]) in self._stretched
 
     def parameter(self, name: str, shape: Sequence[int], rigid: int | None = None) -> Symbol:
         """Register a parameter or buffer; dimensions of size 1 and those from axis ``rigid`` on never change."""

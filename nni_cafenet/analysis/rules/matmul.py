@@ -105,7 +105,8 @@ def _head(call: Call, symbols: Sequence[Symbol], axis: int, grouped: bool) -> Di
 def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
     """Match the dimensions of each letter. A product of two tensors counts as a matrix product.
 
-    With a single position left to sum over, torch multiplies element by element, at no cost.
+    With a single position left to sum over, torch multiplies element by element, at no cost. Of several letters that are
+    summed over, one may change.
     """
     inputs, _, output = _spelled_out(equation.replace(' ', ''), tensors).partition('->')
     letters = inputs.split(',')
@@ -123,10 +124,14 @@ def einsum(call: Call, equation: str, tensors: list[Symbol], **__: Any) -> Any:
     shared = set(letters[0]).intersection(*letters[1:])
     alone = [x for x in sizes if x not in output and x not in shared]
     summed = [x for x in sizes if x not in output and x in shared and sizes[x] > 1]
-    for letter in [*alone, *(summed if len(tensors) == 1 or len(summed) > 1 else ())]:
+    changing = [letter for letter in summed if dims[letter] is not None]
+    for letter in [*alone, *(changing if len(tensors) == 1 or len(changing) > 1 else ())]:
         call.fix(dims[letter])
         dims[letter] = None
-    if len(tensors) == 2 and summed:
+    if len(tensors) == 2 and len(summed) > 1:
+        call.constraints.mix(dims[changing[0]] if changing else None)
+        call.cost(1, [(sizes[letter], dims[letter]) for letter in sizes if letter not in alone])
+    elif len(tensors) == 2 and summed:
         width = dims[summed[0]]
         call.constraints.mix(width)
         if width is not None:

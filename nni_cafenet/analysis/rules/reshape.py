@@ -57,10 +57,14 @@ def _blocks(source: tuple[int, ...], target: tuple[int, ...]) -> list[tuple[rang
 
 def _reshape_block(call: Call, x: Symbol, sources: range, targets: range, left_open: int | None) -> list[Dim]:
     shape = call.shape[targets.start : targets.stop]
+    block = [x.shape[axis] for axis in sources]
     tracked = [axis for axis in sources if x.dims[axis] is not None]
+    if max(sum(size > 1 for size in sizes) for sizes in (block, shape)) > 1:
+        repeated = [axis for axis in tracked if call.constraints.is_stretched(x.dims[axis])]
+        call.fix(*(x.dims[axis] for axis in repeated), reason='')
+        tracked = [axis for axis in tracked if axis not in repeated]
     if not tracked:
         return [None] * len(shape)
-    block = [x.shape[axis] for axis in sources]
     if len(tracked) > 1 and product(block) > _MOST:
         call.fix(*(x.dims[axis] for axis in tracked), reason=f'{call.operator} merges two dimensions that could change')
         return [None] * len(shape)
@@ -162,26 +166,34 @@ def flip(call: Call, x: Symbol, axes: Sequence[int]) -> Dims:
 
 @register_rule('aten.expand', 'aten.expand_as')
 def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
-    """Repeat dimensions of size 1, to a size of the model or to that of another tensor; the others stay as they are."""
+    """Repeat dimensions of size 1, to a size of the model or to that of another tensor; the others stay as they are.
+
+    A size of the model may be a constant or the width of another tensor, as in `indexing.new`.
+    """
     new = len(call.shape) - len(x.shape)
     if isinstance(like, Symbol):
         return [
             call.same(dim, x.dims[axis - new]) if axis >= new and x.shape[axis - new] == like.shape[axis] > 1 else dim
             for axis, dim in enumerate(like.dims)
         ]
-    for axis, dim in enumerate(x.dims):
-        if x.shape[axis] != call.shape[axis + new]:
-            call.fix(dim)
-    return [None if axis < new else x.dims[axis - new] for axis in range(len(call.shape))]
+    return [None] * new + [
+        dim if before == after else call.constraints.stretched(after)
+        for dim, before, after in zip(x.dims, x.shape, call.shape[new:])
+    ]
 
 
 @register_rule('aten.repeat', 'aten.tile')
 def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
-    """Append copies; missing dimensions or repeats are added on the left."""
-    rank = len(call.shape)
-    dims = [None] * (rank - len(x.shape)) + list(x.dims)
-    times = [1] * (rank - len(repeats)) + list(repeats)
-    return [None if dim is None else np.tile(dim, count) for dim, count in zip(dims, times)]
+    """Append copies; missing dimensions or repeats are added on the left. Copies of a single position are as in `expand`."""
+    new = len(call.shape) - len(x.shape)
+    times = [1] * (len(call.shape) - len(repeats)) + list(repeats)
+    dims: list[Dim] = [None] * new
+    for dim, size, count in zip(x.dims, x.shape, times[new:]):
+        if dim is None:
+            dims.append(call.constraints.stretched(count) if size == 1 < count else None)
+        else:
+            dims.append(np.tile(dim, count))
+    return dims
 
 
 @register_rule('aten.repeat_interleave')

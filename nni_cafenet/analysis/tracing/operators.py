@@ -72,6 +72,7 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         with suppress_torch_output(), untouched(model):
             calls = FlatModel(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
+            _check_sizes(program.graph_module)
     except Exception as error:
         pass_on(error)
         _check_runs(model, example)
@@ -93,6 +94,14 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         if spec.kind is InputKind.CONSTANT_TENSOR and spec.target in program.constants
     }
     return Operators(program.graph_module, tensors, constants, calls.outputs)
+
+
+def _check_sizes(module: fx.GraphModule) -> None:
+    """Raise if the size of a tensor depends on values; an export may leave it open."""
+    for node in module.graph.nodes:
+        for tensor in torch.utils._pytree.tree_leaves(node.meta.get('val')):
+            if isinstance(tensor, torch.Tensor):
+                tuple(int(size) for size in tensor.shape)
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:

@@ -168,3 +168,55 @@ def test_the_size_that_unflatten_leaves_open_is_the_one_that_changes(channels, t
     space = WidthSpace(Pairs().double(), example_input=(1, 3, 4, 4))
     assert space.full_widths == {'stem': channels // together}
     exact(space, torch.randn(2, 3, 4, 4, dtype=torch.float64))
+
+
+# --- a single position, repeated as often as a tensor is wide ---------------------------------------
+
+
+def gated(net, x):
+    return net.gate(x).sigmoid().expand(-1, x.shape[1], -1, -1) * x
+
+
+def gated_copies(net, x):
+    return net.gate(x).sigmoid().repeat(1, x.shape[1], 1, 1) * x
+
+
+def best_places(net, x):
+    rows = x.flatten(2).transpose(1, 2)
+    best = net.gate(x).flatten(1).topk(4)[1]
+    return rows.gather(1, best.unsqueeze(2).expand(-1, -1, rows.shape[2])).transpose(1, 2).unflatten(2, (2, 2))
+
+
+def masked_mean(net, x):
+    """As sentence encoders pool their tokens."""
+    mask = (net.gate(x) > 0).expand(x.size()).to(x)
+    return (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1e-9)
+
+
+@pytest.mark.parametrize('way', [gated, gated_copies, best_places, masked_mean])
+def test_repeated_as_often_as_another_tensor_is_wide(way):
+    class Repeated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.gate, self.b = nn.Conv2d(3, 12, 1), nn.Conv2d(12, 1, 1), nn.Conv2d(12, 2, 1)
+
+        def forward(self, x):
+            return self.b(way(self, self.a(x)))
+
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    space = exact(WidthSpace(Repeated().double(), example_input=x), x)
+    assert space.full_widths == {'a': 12}
+
+
+def test_repeated_as_often_as_a_constant_says():
+    class Colored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.o = nn.Conv2d(1, 6, 1), nn.Conv2d(6, 8, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x):
+            return self.o(self.b(self.a(x) * x.expand(-1, 6, -1, -1)))
+
+    x = torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    space = exact(WidthSpace(Colored().double(), example_input=x), x)
+    assert space.full_widths == {'b': 8}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -401,6 +402,19 @@ def test_dots_in_an_einsum_stand_for_the_dimensions_that_line_up(groups):
     assert widths(graph) == {'a': 4, 'w': 5}
     assert layout(graph, 'w') == [[], [('w', 5, 1, 1)], [('a', 4, 1, 1)]]
     assert int(graph.cost.macs_of(graph.full_widths[None])[0]) == 7 * (3 * 4 + 4 * 5 + 5 * 2)
+
+
+def test_an_einsum_over_several_letters(groups):
+    """As in Kolmogorov-Arnold networks: a sum over inputs and over functions of each."""
+
+    def curves(net, x):
+        y = net.a(x)
+        waves = torch.stack([torch.sin((k + 1) * y) for k in range(4)], -1)
+        return torch.einsum('big,oig->bo', waves, net.w)
+
+    graph = groups((1, 5), curves, a=Linear(5, 12), w=nn.Parameter(torch.rand(3, 12, 4)))
+    assert widths(graph) == {'a': 12}
+    assert graph.cost.macs_of(np.array([[12], [5]])).tolist() == [5 * 12 + 12 * 4 * 3, 5 * 5 + 5 * 4 * 3]
 
 
 def test_other_einsums_fix(groups):

@@ -239,3 +239,22 @@ def test_a_step_size_of_a_packed_sequence_is_no_value_that_counts(read, seen):
 
     graph = record(Packs(), ExampleInput.of(torch.randn(2, 3, 4), Packs()))[0].graph
     assert bool(values_seen(graph)) is seen
+
+
+def test_sizes_that_an_export_leaves_open():
+    """As in FastSpeech: each token is repeated as often as its predicted duration says."""
+
+    class Speech(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.duration = nn.Embedding(9, 12), nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 1))
+            self.conv, self.out = nn.Conv1d(12, 10, 3, padding=1), nn.Linear(10, 4)
+
+        def forward(self, tokens):
+            x = self.embedding(tokens)
+            frames = (self.duration(x).squeeze(-1).abs() * 2).long().clamp(1, 3)
+            x = nn.utils.rnn.pad_sequence([x[i].repeat_interleave(frames[i], 0) for i in range(len(x))], True)
+            return self.out(self.conv(x.transpose(1, 2)).relu().transpose(1, 2))
+
+    space = WidthSpace(Speech(), example_input=torch.tensor([[1, 2, 3], [4, 5, 6]]))
+    assert space.full_widths == {'duration.0': 8, 'conv': 10}
