@@ -81,7 +81,9 @@ def _make(name: str) -> nn.Module:
 
 
 def _outputs(name: str) -> Any:
-    """Return what counts: hidden states beside the output of a transformer may have any width."""
+    """Return what counts: hidden states beside the output of a transformer or a discriminator may have any width."""
+    if name == 'PatchDiscriminator':
+        return lambda output: output[-1]
     return (lambda output: output[0]) if name.startswith('ViT') else None
 
 

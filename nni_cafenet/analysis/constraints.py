@@ -188,7 +188,7 @@ class Constraints:
         return np.arange(self.count - size, self.count, dtype=np.int64)
 
     def stretched(self, size: int) -> Ids:
-        """Return new identities of a single position that is repeated: what it meets decides whether their number changes."""
+        """Return new identities of a repeated position; what they meet decides whether their number changes."""
         identities = self.new(size)
         self._stretched.add(int(identities[0]))
         return identities

@@ -184,7 +184,7 @@ def expand(call: Call, x: Symbol, like: Any = None, *_: Any, **__: Any) -> Dims:
 
 @register_rule('aten.repeat', 'aten.tile')
 def repeat(call: Call, x: Symbol, repeats: Sequence[int]) -> Dims:
-    """Append copies; missing dimensions or repeats are added on the left. Copies of a single position are as in `expand`."""
+    """Append copies; missing dimensions or repeats are added on the left. A single position is repeated as by `expand`."""
     new = len(call.shape) - len(x.shape)
     times = [1] * (len(call.shape) - len(repeats)) + list(repeats)
     dims: list[Dim] = [None] * new
