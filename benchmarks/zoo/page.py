@@ -38,7 +38,8 @@ _ZOO_INTRODUCTION = """\
 # Coverage of other packages
 
 Which widths of models of {packages} can change,
-and whether what comes out is exact: models that nothing was tuned for.
+and whether what comes out is exact. The models were chosen before any was tried, one of each architecture family; kinds of
+faults that the first sweeps showed were mended, and the models measured again.
 `benchmarks/coverage.py` writes this page from its rows, whole; [coverage.md](coverage.md) has torchvision's models.
 Those of transformers and MONAI have small configurations: the last channel of a layer is a larger share than as published.
 
