@@ -278,7 +278,8 @@ def failures(rows: Rows) -> str:
 
 def _shortened(text: str, most: int = 110) -> str:
     text = re.sub(r'\b\d+(\.\d+)?\b', 'N', text)
-    return text if len(text) <= most else f'{text[: most - 3]}...'
+    text = text if len(text) <= most else f'{text[: most - 3]}...'
+    return text.replace('][', ']\\[')  # two brackets are a link in Markdown
 
 
 def _versions(rows: Rows) -> list[str]:

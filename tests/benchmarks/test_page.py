@@ -153,3 +153,8 @@ def test_models_without_a_row_are_counted():
     rows = by_key([{**ours('r3d_18', 0.25), 'family': 'video'}])
     assert unmeasured(rows) == ['Models without a row yet: 2 of 3 of video']
     assert unmeasured({}) == []
+
+
+def test_paths_of_outputs_are_no_links():
+    rows = by_key([ours('alpha', 0.25, fixed={"is an output of the model ([1]['boxes'])": 2})])
+    assert "([N]\\['boxes'])" in reasons(rows)
