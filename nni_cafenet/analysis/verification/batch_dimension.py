@@ -7,7 +7,6 @@ dimension 0.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from ...slicing import TensorSlots, call_with, using_mode
 from ...utils import pass_on
 from ..model_state import untouched
 from .compare import same_sample
-from .noiseless import Noiseless
+from .noiseless import EvaluationNoise
 from .overrides import ValueOverride, replaced
 from .probe_values import check_device, probe_inputs, probe_tensors
 
@@ -147,8 +146,7 @@ class _Independence:
             example = probe_inputs(example, self._device)
         self._examples = [example.map(_varied), example]
         self._stand_ins: dict[str, Tensor] | None = None
-        self._noiseless = Noiseless()
-        self._is_noisy: bool | None = None  # not known yet
+        self._noise = EvaluationNoise()
         self._whole: tuple[ExampleInput, list[Tensor]] | None = None
 
     def __call__(self, dims: Dims) -> bool | None:
@@ -198,10 +196,9 @@ class _Independence:
         inputs = example.fresh()
         with untouched(self._model) as state, using_mode(self._model, training=False), torch.no_grad():
             torch.manual_seed(0)  # brought back by `untouched`
-            noise = contextlib.nullcontext() if self._is_noisy is False else self._noiseless
-            with state.watching(), noise, ValueOverride(places.parameters(), change), _OwnStatistics():
+            with state.watching(), self._noise.left_out(), ValueOverride(places.parameters(), change), _OwnStatistics():
                 output = call_with(self._model, buffers, inputs.args, inputs.kwargs, places)
-            self._is_noisy = self._noiseless.drew or self._noiseless.silenced
+            self._noise.note_whole_run()
             return [tensor for _, tensor in example.outputs_in(output)]
 
 

@@ -16,7 +16,7 @@ from ...slicing import Positions, Selection, TensorSlots, call_with, open_index,
 from ...utils import pass_on, tensors_in
 from ..model_state import ModelState, untouched
 from .macs import CountedForwards
-from .noiseless import Noiseless
+from .noiseless import EvaluationNoise
 from .overrides import InDouble, Transform, ValueOverride, changed, converted, precise_type, replaced
 from .probe_values import centers_alone, check_device, probe_inputs, probe_tensors
 from .replay import Decision, OpReplay
@@ -66,8 +66,7 @@ class Forwards:
         self._state: ModelState | None = None
         self._last_dtype: torch.dtype | None = None
         self._kept_slices: _KeptSlices | None = None
-        self._noiseless = Noiseless()
-        self._is_noisy: bool | None = None  # in evaluation mode; None: not known yet
+        self._evaluation_noise = EvaluationNoise()
         self._watched = _layers_of_fixed_width(graph, self._slots.modules) if graph.value_dependent_sizes else []
 
     # --- the two ways to run the model ----------------------------------------------------------
@@ -122,7 +121,7 @@ class Forwards:
             watching = contextlib.nullcontext() if self._state is None else self._state.watching()
             with self.replaying() as decisions, self.counted.counting({}), watching:
                 self._whole[dtype] = self.outputs(dtype)
-            self._is_noisy = self._noiseless.drew or self._noiseless.silenced
+            self._evaluation_noise.note_whole_run()
             self._decisions[dtype] = decisions.taken
         return self._whole[dtype]
 
@@ -223,7 +222,7 @@ class Forwards:
 
     def _noise(self) -> contextlib.AbstractContextManager[Any]:
         """Return what every run is made inside of, so that random numbers do not depend on a width."""
-        return contextlib.nullcontext() if self._is_noisy is False else self._noiseless
+        return self._evaluation_noise.left_out()
 
     def _switch_to(self, dtype: torch.dtype | None) -> None:
         """Drop what forwards in another precision have left in the model's attributes."""

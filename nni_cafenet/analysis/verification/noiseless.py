@@ -7,6 +7,7 @@ random matrix) gets random orders and matrices, others at each attempt: one may 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import random
@@ -21,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from .random_tensors import RandomTensors
 
-__all__ = ['Noiseless']
+__all__ = ['EvaluationNoise', 'Noiseless']
 
 _ARGUMENTS: dict[Any, tuple[str, ...]] = {
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), ('input', 'p', 'training', 'inplace')),
@@ -41,7 +42,7 @@ _DRAWS = frozenset(
 
 
 class Noiseless(TorchFunctionMode):
-    """Make the noise of training mode in this block zero, or the same at every width.
+    """Make the noise in this block zero, or the same at every width.
 
     Attributes
     ----------
@@ -127,6 +128,22 @@ class Noiseless(TorchFunctionMode):
             result.copy_(result.reshape(-1)[0].clone().expand(result.shape))
         self._random.add(result, seed)
         return result
+
+
+class EvaluationNoise:
+    """Leaves out the noise of a model in evaluation mode, until a run of the whole model shows that it has none."""
+
+    def __init__(self) -> None:
+        self._noiseless = Noiseless()
+        self._is_absent = False
+
+    def left_out(self) -> contextlib.AbstractContextManager[Any]:
+        """Return what a run is made inside of."""
+        return contextlib.nullcontext() if self._is_absent else self._noiseless
+
+    def note_whole_run(self) -> None:
+        """Note that a run of the whole model, inside of `left_out`, has ended."""
+        self._is_absent = not (self._noiseless.drew or self._noiseless.silenced)
 
 
 def _seed_torch(seed: int) -> None:
