@@ -26,10 +26,10 @@ from .width_attributes import Options, Shares, candidates, distinct
 __all__ = ['AttributeSearch', 'DeadEnds', 'Run']
 
 _MOST_AT_A_PLACE = 32
-"""Most forwards for one place in a model's code."""
+"""Most trials for one place in a model's code."""
 
 _MOST = 128
-"""Most forwards for one model."""
+"""Most trials for one model; a trial is one forward, or one call of the failing module."""
 
 _TOGETHER = 3
 """Attributes tried together, before all at once."""
@@ -42,7 +42,7 @@ _DONE = (2**62, (0,))
 Place = tuple[type, Lines]
 """A class of modules, and the lines that its code had reached."""
 
-DeadEnds = set[tuple[type, Lines, Place]]
+DeadEnds = set[tuple[Place, Place]]
 """Places at which no attribute helped, each with the innermost place of the same failure."""
 
 
@@ -58,19 +58,19 @@ class AttributeSearch:
 
     Parameters
     ----------
-    model
-        The model.
+    model, graph
+        The model and its channel graph; others that are given later differ in their attributes alone.
     dead_ends
         What searches with other readings of the model have found; this one adds to it.
     """
 
-    def __init__(self, model: nn.Module, dead_ends: DeadEnds | None = None) -> None:
+    def __init__(self, model: nn.Module, graph: ChannelGraph, dead_ends: DeadEnds | None = None) -> None:
         self.model = model
+        self.shares = Shares(graph)
         self.dead_ends = set() if dead_ends is None else dead_ends
         self.modules = dict(model.named_modules())
         self.left = _MOST
         self._done = 0
-        self._shares: Shares | None = None
         self._wrong: set[tuple[Attribute, ...]] = set()
         self._hopeless: set[tuple[Place, ...]] = set()
 
@@ -83,16 +83,20 @@ class AttributeSearch:
 
         What does not take the failing module further is found by calling this module alone.
         """
-        error, done = self._try(graph, run), self._done
+        if self.left <= 0:
+            return None
+        self.left -= 1
+        error = self._try(graph, run)
         if error is None:
             return graph
+        done = self._done
         places = self._places(error)
         key = tuple((type(self.modules[path]), line) for path, line in places)
         if not places or key in self._hopeless:
             return None
         searched = False
         for (path, line), place in zip(places, key):
-            dead_end = (*place, key[0])
+            dead_end = (place, key[0])
             if searched and dead_end in self.dead_ends:
                 continue
             start = (done, line)
@@ -125,13 +129,10 @@ class AttributeSearch:
 
     def _trials(self, graph: ChannelGraph, path: str) -> Iterator[tuple[int, list[Attribute], list[Attribute]]]:
         """Yield how many attributes are tried, what they follow, and the same in all modules of the class."""
-        if self._shares is None or not self._shares.describes(graph):
-            self._shares = Shares(graph)
-        shares = self._shares
-        found = candidates(graph, shares, path, self.modules[path])
+        found = candidates(graph, self.shares, path, self.modules[path])
         kind = type(self.modules[path])
         others = [
-            candidates(graph, shares, other, module)
+            candidates(graph, self.shares, other, module)
             for other, module in self.modules.items()
             if found and type(module) is kind and other != path
         ]
@@ -141,7 +142,7 @@ class AttributeSearch:
             yield 1, attributes, [*attributes, *alike]
         for size in sorted({*range(1, min(_TOGETHER, len(found)) + 1), len(found)} - {0}):
             for names in itertools.combinations(found, size):
-                for labels in itertools.product(*(distinct(shares, found[name]) for name in names)):
+                for labels in itertools.product(*(distinct(self.shares, found[name]) for name in names)):
                     chosen = list(zip(names, labels))
                     attributes = [attribute for name, label in chosen for attribute in found[name][label]]
                     alike = [a for o in others for name, label in chosen for a in o.get(name, {}).get(label, ())]
@@ -149,28 +150,26 @@ class AttributeSearch:
 
     def _failing_call(self, graph: ChannelGraph, path: str, run: Run) -> FailingCall | None:
         """Run the model once more, and return the call of the module at ``path`` in which it fails."""
-        if not path:
+        if not path or self.left <= 0:
             return None
         with watch_calls(self.modules[path], lambda: self._done) as running:
             self._try(graph, run)
-            self.left += 1
         return running[-1] if running else None
 
     def _reached(self, graph: ChannelGraph, path: str, run: Run, failing: FailingCall | None = None) -> Progress:
+        if self.left <= 0:
+            return 0, ()
+        self.left -= 1
         if failing is not None:
             error = self._try(graph, partial(run, instead=failing.repeat))
             if error is not None:
                 return failing.progress + self._done, dict(self._places(error)).get(path, ())
-            self.left += 1
         error = self._try(graph, run)
         return _DONE if error is None else (self._done, dict(self._places(error)).get(path, ()))
 
     def _try(self, graph: ChannelGraph, run: Run) -> Exception | None:
         """Run the model; return its error. `_done` is how many modules returned."""
         self._done = 0
-        if self.left <= 0:
-            return RuntimeError('enough was tried')
-        self.left -= 1
         with contextlib.closing(_Hook(self._count)):
             try:
                 run(graph)

@@ -145,7 +145,7 @@ class _Questions:
         self._other_rng = np.random.default_rng(seed + 1)
         self.forwards = Forwards(model, graph, example, neighbors_apart=question is RandomWidths)
         self._at_widths = question(self.forwards, graph, self.rng)
-        self._search = AttributeSearch(model, dead_ends)
+        self._search = AttributeSearch(model, graph, dead_ends)
         self._training: InTrainingMode | None = None
 
     def failure(self, labels: list[str]) -> str | None:

@@ -41,10 +41,6 @@ class Shares:
         self.graph = graph
         self._known: dict[tuple[int | None, tuple[int, int] | None, int], Share | None] = {}
 
-    def describes(self, graph: ChannelGraph) -> bool:
-        """Whether a graph has the same sizes."""
-        return graph.dims is self.graph.dims and graph.layouts is self.graph.layouts
-
     def of(self, attribute: Attribute) -> Share | None:
         """Return the share that an attribute is of its dimension; see `_share`."""
         index = self.graph.dims[attribute.parameter][attribute.axis]
