@@ -28,6 +28,7 @@ from .tracing import (
     operators_of,
     run_on_meta,
     same_operators,
+    shapes_of,
 )
 from .verification import Noiseless, with_known_batch
 
@@ -236,7 +237,7 @@ def _apply(
         return source[index] if isinstance(source, (list, tuple)) else source  # type: ignore[no-any-return]
     if isinstance(node.target, torch._ops.OpOverload):
         operator = operator.rpartition('.')[0]
-    shapes = _shapes(node)
+    shapes = shapes_of(node)
     if not shapes:
         return None
     if operator in _PARTS and not node.users:  # `x[..., -1].shape`: nothing uses its values
@@ -273,15 +274,8 @@ def _run_rule(call: Call, rule: Rule | None, several: bool, arguments: Any, keyw
     return [(None,) * len(shape) for shape in call.shapes]
 
 
-def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of a node's outputs that are tensors."""
-    value = node.meta.get('val')
-    outputs = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(tuple(int(s) for s in output.shape) for output in outputs if isinstance(output, torch.Tensor))
-
-
 def _constant(node: fx.Node) -> Symbol | None:
-    shapes = _shapes(node)
+    shapes = shapes_of(node)
     return Symbol.constant(shapes[0]) if shapes else None
 
 

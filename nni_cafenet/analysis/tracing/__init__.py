@@ -7,7 +7,7 @@ from .constant_indices import ConstantIndices
 from .meta_run import ListedOperators, run_on_meta, same_operators
 from .mode_dependence import may_read_mode
 from .opaque_modules import layers_with_rules
-from .operators import operators_of
+from .operators import operators_of, shapes_of
 
 __all__ = [
     'ConstantIndices',
@@ -17,4 +17,5 @@ __all__ = [
     'operators_of',
     'run_on_meta',
     'same_operators',
+    'shapes_of',
 ]

@@ -20,7 +20,7 @@ from .meta_run import ListedOperators, run_on_meta, sizes_depend_on_values
 from .opaque_modules import opaque_modules
 from .recorded_run import record, values_seen
 
-__all__ = ['Operators', 'operators_of']
+__all__ = ['Operators', 'operators_of', 'shapes_of']
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
         with suppress_torch_output(), untouched(model):
             calls = FlatModel(model, example)
             program = torch.export.export(calls, calls.tensors, strict=False)
-            _check_sizes(program.graph_module)
+            for node in program.graph_module.graph.nodes:
+                shapes_of(node)  # an export may leave sizes open
     except Exception as error:
         pass_on(error)
         _check_runs(model, example)
@@ -96,12 +97,11 @@ def operators_of(model: nn.Module, example: ExampleInput, opaque: Sequence[str] 
     return Operators(program.graph_module, tensors, constants, calls.outputs)
 
 
-def _check_sizes(module: fx.GraphModule) -> None:
-    """Raise if the size of a tensor depends on values; an export may leave it open."""
-    for node in module.graph.nodes:
-        for tensor in torch.utils._pytree.tree_leaves(node.meta.get('val')):
-            if isinstance(tensor, torch.Tensor):
-                tuple(int(size) for size in tensor.shape)
+def shapes_of(node: fx.Node) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of a node's outputs that are tensors; raises where a size depends on values."""
+    value = node.meta.get('val')
+    outputs = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tuple(int(s) for s in output.shape) for output in outputs if isinstance(output, torch.Tensor))
 
 
 def _recorded(model: nn.Module, example: ExampleInput) -> Operators | None:
